@@ -1,0 +1,37 @@
+# Every target sets up .venv by itself: only make and a Python >= 3.11 are needed.
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then command -v $$python; break; fi; done)
+
+.PHONY: demo test test-fast lint format bench
+.DEFAULT_GOAL := test
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
+		"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
+	test -x $(PYTHON) || "$(HOST_PYTHON)" -m venv .venv
+	$(PYTHON) -m pip install -q -c constraints.txt -e '.[simulation,dev]'
+	@touch $@
+
+demo: $(READY)
+	$(PYTHON) -m simulations demo
+
+test: $(READY)
+	$(PYTHON) -m pytest
+
+test-fast: $(READY)
+	$(PYTHON) -m pytest -m 'not slow'
+
+lint: $(READY)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+format: $(READY)
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+bench: $(READY)
+	$(PYTHON) -m benchmarks
