@@ -1,0 +1,1 @@
+"""Flower clients for simulations: wrappers that misbehave, and the honest client they wrap."""

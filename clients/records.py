@@ -1,0 +1,120 @@
+"""One ``ClientApp`` of NumPyClients for both Flower APIs.
+
+Servers of the legacy API send ``fitins.parameters`` and ``fitins.config`` and read ``fitres.*``;
+servers of the Message API send an ``ArrayRecord`` and a ``ConfigRecord`` and read one
+``ArrayRecord`` and one ``MetricRecord`` that holds ``num-examples``. A mismatch makes every client
+fail and the run end without an error, so `serve_both_apis` translates.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.clientapp.typing import ClientAppCallable
+from flwr.common import Code
+
+EMPTY = "_empty"  # the key under which Flower sends a list of no tensors
+LEGACY = {"train": ("fitins", "fitres"), "evaluate": ("evaluateins", "evaluateres")}
+
+
+def serve_both_apis(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+    """Let an app of NumPyClients answer servers of the Message API too.
+
+    Train and evaluate messages of the Message API are translated to the legacy records that
+    ``ClientApp(client_fn=...)`` understands, and the answer back. The tensors of the answer carry
+    the names of the tensors that came in. Legacy messages pass through unchanged.
+
+    Parameters
+    ----------
+    msg : Message
+        The message from the server.
+    ctxt : Context
+        The context of the node.
+    call_next : ClientAppCallable
+        The next mod, or the app.
+
+    Returns
+    -------
+    Message
+        The answer, in the records of the API that asked.
+
+    Notes
+    -----
+    A ``MetricRecord`` holds numbers only: a bool is sent as 0 or 1, and metrics that are text or
+    bytes are left out. A client that does not implement ``fit`` (or ``evaluate``) gives an error
+    reply, which the legacy API expresses as a status.
+
+    Examples
+    --------
+    >>> from flwr.client import NumPyClient
+    >>> from flwr.clientapp import ClientApp
+    >>> app = ClientApp(lambda context: NumPyClient().to_client(), mods=[serve_both_apis])
+    """
+    legacy = LEGACY.get(msg.metadata.message_type)
+    if legacy is None or f"{legacy[0]}.parameters" in msg.content:
+        return call_next(msg, ctxt)
+    ins, res = legacy
+    key, arrays = next(iter(msg.content.array_records.items()), ("arrays", ArrayRecord()))
+    config = next(iter(msg.content.config_records.values()), ConfigRecord())
+    names = list(arrays)
+    msg.content = RecordDict(
+        {f"{ins}.parameters": _or_empty(arrays), f"{ins}.config": ConfigRecord(dict(config))}
+    )
+    reply = call_next(msg, ctxt)
+    if reply.has_error():
+        return reply
+    status = reply.content.config_records[f"{res}.status"]
+    if status["code"] != Code.OK.value:
+        error = Error(code=cast(int, status["code"]), reason=str(status["message"]))
+        return Message(error, reply_to=msg)
+    answer = RecordDict()
+    if res == "fitres":
+        answer[key] = _named(reply.content.array_records[f"{res}.parameters"], names)
+    answer["metrics"] = _metrics(reply.content, res)
+    reply.content = answer
+    return reply
+
+
+def _or_empty(arrays: ArrayRecord) -> ArrayRecord:
+    """Return the record, or Flower's stand-in for a list of no tensors."""
+    if arrays:
+        return arrays
+    return ArrayRecord({EMPTY: Array(dtype="", shape=(), stype="numpy.ndarray", data=b"")})
+
+
+def _named(record: ArrayRecord, names: list[str]) -> ArrayRecord:
+    """Return the tensors under the names that came in, with their dtype and shape filled in.
+
+    Tensors beyond the names (a client may send anything) are named by their position.
+    """
+    answer = ArrayRecord()
+    tensors = [array for name, array in record.items() if name != EMPTY]
+    for i, array in enumerate(tensors):
+        value = array.numpy()
+        name = names[i] if i < len(names) else str(i)
+        answer[name] = Array(
+            dtype=str(value.dtype), shape=value.shape, stype=array.stype, data=array.data
+        )
+    return answer
+
+
+def _metrics(content: RecordDict, res: str) -> MetricRecord:
+    """Return the numbers of a legacy answer as one record; the client's cannot replace ours."""
+    numbers = MetricRecord()
+    for name, value in content.config_records[f"{res}.metrics"].items():
+        if isinstance(value, int | float):
+            numbers[name] = int(value) if isinstance(value, bool) else value
+    if res == "evaluateres":
+        numbers["loss"] = content.metric_records[f"{res}.loss"]["loss"]
+    numbers["num-examples"] = content.metric_records[f"{res}.num_examples"]["num_examples"]
+    return numbers
