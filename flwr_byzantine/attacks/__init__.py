@@ -1,0 +1,41 @@
+"""What Byzantine clients and broken channels send: the attacks of the papers, as pure functions.
+
+An attack is a frozen dataclass, called like a function. What it is given is what it knows:
+
+- a *local* attack maps the client's own update: ``attack(own, rng)``;
+- *data poisoning* maps the client's labels: ``attack(labels)``;
+- a *colluding* attack maps the honest updates its clients know, all of them or only their own:
+  ``attack(honest, num_attackers, rng)``, one row for each attacker;
+- a *channel* corrupts what any client transmits, an honest one too:
+  ``attack(values, client, num_clients, server_round, seed)``.
+
+Signs are for updates to be averaged. The papers write gradients; an update is a negative multiple
+of a gradient, and each formula here holds for both.
+"""
+
+from .base import ChannelAttack, ColludingAttack, LocalAttack
+from .bits import BitFlip
+from .far import OneFarOneMean, PutAllFar
+from .gambler import Gambler
+from .labels import LabelFlip
+from .little import LittleIsEnough
+from .local import Constant, Gaussian, RandomSignFlip, SignFlip
+from .opposite import InnerProductManipulation, Omniscient
+
+__all__ = [
+    "BitFlip",
+    "ChannelAttack",
+    "ColludingAttack",
+    "Constant",
+    "Gambler",
+    "Gaussian",
+    "InnerProductManipulation",
+    "LabelFlip",
+    "LittleIsEnough",
+    "LocalAttack",
+    "Omniscient",
+    "OneFarOneMean",
+    "PutAllFar",
+    "RandomSignFlip",
+    "SignFlip",
+]

@@ -1,0 +1,105 @@
+"""The three signatures of an attack on updates, and what their implementations share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+
+class LocalAttack(ABC):
+    """An attacker that knows its own update and nothing else."""
+
+    @abstractmethod
+    def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
+        """Return what is sent in place of the client's own update, (d,) -> (d,)."""
+
+
+class ColludingAttack(ABC):
+    """Attackers that know some honest updates: everyone's, or those they computed themselves."""
+
+    @abstractmethod
+    def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
+        """Return what the attackers send, (h, d) -> (num_attackers, d).
+
+        Attackers that send the same share one read-only row.
+        """
+
+
+class ChannelAttack(ABC):
+    """A channel that corrupts what passes, from whichever client."""
+
+    @abstractmethod
+    def __call__(
+        self, values: Floats, client: int, num_clients: int, server_round: int, seed: int = 0
+    ) -> Floats:
+        """Return what arrives of the values that a client transmits, (d,) -> (d,)."""
+
+
+def stream(*keys: int) -> np.random.Generator:
+    """Return the random numbers that belong to these keys, each at least 0, and to no others."""
+    return np.random.default_rng(keys)
+
+
+def require(holds: bool, name: str, bound: str, value: object, advice: str) -> None:
+    """Raise a ValueError that says what a parameter should be, what it was and what to do."""
+    if not holds:
+        raise ValueError(
+            f"Parameter `{name}` should be {bound}. Found `{name} = {value!r}`. {advice}"
+        )
+
+
+def require_finite(name: str, value: float) -> None:
+    """Raise unless a parameter is a finite number."""
+    finite = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    require(finite, name, "a finite number", value, "Write it as 0.5 or 1e20.")
+
+
+def require_whole(name: str, value: int, least: int, advice: str) -> None:
+    """Raise unless a parameter is a whole number of at least `least`."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(whole, name, f"a whole number of at least {least}", value, advice)
+
+
+def check_update(own: Floats) -> Floats:
+    """Return the update as a floating-point array."""
+    own = np.asarray(own)
+    require(
+        bool(np.issubdtype(own.dtype, np.floating)),
+        "own",
+        "an array of floating-point numbers",
+        own.dtype,
+        "Leave integer and boolean tensors out of the update.",
+    )
+    return own
+
+
+def check_honest(honest: Floats, num_attackers: int) -> Floats:
+    """Return the honest updates as a floating-point matrix with at least one row."""
+    honest = np.asarray(honest)
+    require(
+        honest.ndim == 2 and len(honest) > 0 and bool(np.issubdtype(honest.dtype, np.floating)),
+        "honest",
+        "a matrix (h, d) of floating-point numbers with h >= 1",
+        f"{honest.dtype} of shape {honest.shape}",
+        "Stack the flattened honest updates, one a row; the attack needs at least one.",
+    )
+    require(
+        num_attackers >= 1, "num_attackers", "at least 1", num_attackers, "Without any, do not ask."
+    )
+    return honest
+
+
+def same_row(row: Floats, num_attackers: int, like: Floats) -> Floats:
+    """Return one row for each attacker, all the same memory, in the precision of `like`.
+
+    A value beyond what that precision holds becomes infinite, as it would on the attacker's side.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        row = row.astype(like.dtype, copy=False)
+    return np.broadcast_to(row, (num_attackers, row.size))
