@@ -1,0 +1,205 @@
+"""The honest client: minibatch SGD in PyTorch, reproducible from (seed, client, round)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from flwr.client import NumPyClient
+from flwr.common import NDArrays, Scalar
+from torch import nn
+from torch.nn import functional
+
+ModelFactory = Callable[[], nn.Module]
+LabelMap = Callable[[np.ndarray], np.ndarray]
+
+STREAM = 1  # apart from the random streams of everything else that is drawn from the same seed
+
+
+@lru_cache(maxsize=8)
+def shared_model(factory: ModelFactory) -> nn.Module:
+    """Build the model of a factory once per process; every client loads its parameters into it."""
+    torch.set_num_threads(1)  # simulated clients run one per core
+    return factory()
+
+
+def load_arrays(model: nn.Module, arrays: NDArrays) -> None:
+    """Copy arrays, in the order of the ``state_dict``, into a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model to overwrite.
+    arrays : list of np.ndarray
+        One array per entry of the ``state_dict``, of exactly its shape.
+
+    Raises
+    ------
+    ValueError
+        If the number of arrays or a shape differs from the model's.
+    """
+    state = model.state_dict()
+    shapes = [tuple(tensor.shape) for tensor in state.values()]
+    if shapes != [array.shape for array in arrays]:
+        raise ValueError(
+            f"Parameter `arrays` should have the shapes {shapes}. "
+            f"Found {[array.shape for array in arrays]}: the server trains another model."
+        )
+    for tensor, array in zip(state.values(), arrays, strict=True):
+        np.copyto(tensor.numpy(), array, casting="same_kind")
+
+
+def dump_arrays(model: nn.Module) -> NDArrays:
+    """Copy a model's ``state_dict`` out, keeping order, shapes and dtypes."""
+    return [tensor.numpy().copy() for tensor in model.state_dict().values()]
+
+
+class TorchClient(NumPyClient):
+    """Train a model on one client's share of a dataset.
+
+    What ``fit`` returns depends on nothing but the parameters received, the round, and the
+    arguments below: minibatches, dropout and every other draw come from a generator made anew from
+    (seed, client_id, round). Neither data nor model is copied per client.
+
+    Parameters
+    ----------
+    model_factory : callable
+        Builds the model. Called once per process: pass the same function object to every client.
+    x : torch.Tensor
+        All samples, of shape (samples, ...).
+    y : torch.Tensor
+        All labels, int64 of shape (samples,).
+    indices : np.ndarray
+        The samples of this client, as positions in ``x``.
+    client_id : int
+        The number of this client, reported as the metric "partition-id".
+    seed : int
+        Seed of the run.
+    batch_size : int (default: 32)
+        Samples per minibatch; a client with fewer takes all of them.
+    learning_rate : float (default: 0.1)
+        Step size of plain SGD.
+    local_steps : int (default: 1)
+        Minibatches per round, drawn one by one without replacement within each.
+    local_epochs : int, optional
+        Passes over the client's samples per round, instead of ``local_steps``.
+    payload : {"parameters", "gradients"} (default: "parameters")
+        What ``fit`` returns: the parameters after local training, or the mean gradient of one
+        minibatch at the parameters received (zeros for what is not trained; integers unchanged).
+    label_map : callable, optional
+        Applied to the labels (an int64 array) of each minibatch, for poisoned data.
+    """
+
+    def __init__(
+        self,
+        model_factory: ModelFactory,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        indices: np.ndarray,
+        *,
+        client_id: int,
+        seed: int,
+        batch_size: int = 32,
+        learning_rate: float = 0.1,
+        local_steps: int = 1,
+        local_epochs: int | None = None,
+        payload: str = "parameters",
+        label_map: LabelMap | None = None,
+    ) -> None:
+        self.model_factory = model_factory
+        self.x, self.y, self.indices = x, y, indices
+        self.client_id, self.seed = client_id, seed
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.local_steps, self.local_epochs = local_steps, local_epochs
+        self.payload = payload
+        self.label_map = label_map
+
+    def fit(
+        self, parameters: NDArrays, config: dict[str, Scalar]
+    ) -> tuple[NDArrays, int, dict[str, Scalar]]:
+        """Train from the received parameters in round ``config["server-round"]``."""
+        rng = np.random.default_rng(
+            [STREAM, self.seed, self.client_id, int(config["server-round"])]
+        )
+        model = shared_model(self.model_factory)
+        load_arrays(model, parameters)
+        model.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**63)))
+            if self.payload == "gradients":
+                arrays, loss = self._gradient(model, next(self._minibatches(rng)))
+            else:
+                loss = float(np.mean([self._step(model, b) for b in self._minibatches(rng)]))
+                arrays = dump_arrays(model)
+        return arrays, len(self.indices), {"partition-id": self.client_id, "loss": loss}
+
+    def evaluate(
+        self, parameters: NDArrays, config: dict[str, Scalar]
+    ) -> tuple[float, int, dict[str, Scalar]]:
+        """Return the mean loss and the accuracy on this client's own samples."""
+        model = shared_model(self.model_factory)
+        load_arrays(model, parameters)
+        loss, accuracy = evaluate(model, self.x[self.indices], self.y[self.indices])
+        metrics: dict[str, Scalar] = {"partition-id": self.client_id, "accuracy": accuracy}
+        return loss, len(self.indices), metrics
+
+    def _minibatches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the positions in ``x`` of each minibatch of a round."""
+        size = min(self.batch_size, len(self.indices))
+        if self.local_epochs is None or self.payload == "gradients":
+            for _ in range(self.local_steps):
+                yield rng.choice(self.indices, size, replace=False, shuffle=False)
+            return
+        for _ in range(self.local_epochs):
+            order = rng.permutation(self.indices)
+            for start in range(0, len(order), size):
+                yield order[start : start + size]
+
+    def _loss(self, model: nn.Module, batch: np.ndarray) -> torch.Tensor:
+        """Return the mean cross-entropy of a minibatch."""
+        labels = self.y[batch]
+        if self.label_map is not None:
+            labels = torch.from_numpy(self.label_map(labels.numpy()))
+        return functional.cross_entropy(model(self.x[batch]), labels)
+
+    def _step(self, model: nn.Module, batch: np.ndarray) -> float:
+        """Take one step of SGD and return the loss before it."""
+        trained = [p for p in model.parameters() if p.requires_grad]
+        loss = self._loss(model, batch)
+        gradients = torch.autograd.grad(loss, trained)
+        with torch.no_grad():
+            for parameter, gradient in zip(trained, gradients, strict=True):
+                parameter.sub_(gradient, alpha=self.learning_rate)
+        return loss.item()
+
+    def _gradient(self, model: nn.Module, batch: np.ndarray) -> tuple[NDArrays, float]:
+        """Return the mean gradient of a minibatch, laid out as the ``state_dict``, and the loss."""
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        untouched = {
+            name: tensor.numpy().copy()
+            if not tensor.is_floating_point()
+            else np.zeros(tensor.shape, tensor.numpy().dtype)
+            for name, tensor in model.state_dict().items()
+            if name not in trained
+        }
+        loss = self._loss(model, batch)
+        gradients = torch.autograd.grad(loss, list(trained.values()))
+        moved = {name: g.numpy() for name, g in zip(trained, gradients, strict=True)}
+        return [(moved | untouched)[name] for name in model.state_dict()], loss.item()
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 2048
+) -> tuple[float, float]:
+    """Return the mean cross-entropy and the share of samples classified correctly."""
+    model.eval()
+    loss, correct = 0.0, 0
+    for start in range(0, len(y), batch_size):
+        logits = model(x[start : start + batch_size])
+        labels = y[start : start + batch_size]
+        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+        correct += int((logits.argmax(1) == labels).sum())
+    return loss / len(y), correct / len(y)

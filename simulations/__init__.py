@@ -1,0 +1,9 @@
+"""Simulated federations with misbehaving clients: a Flower App, a command line, experiments.
+
+Importing any of its modules first sets the environment variables of `simulations.environment`,
+which Flower and Ray read at import.
+"""
+
+from simulations.environment import set_defaults
+
+set_defaults()

@@ -1,0 +1,131 @@
+"""One run, fully described: what the command line, the app and the experiments all validate."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from simulations.models import MODELS
+from simulations.strategies import RULES, check_rule
+from simulations.tasks import DATASETS
+
+Arguments = dict[str, bool | int | float | str]
+
+
+def parse_arguments(text: str) -> Arguments:
+    """Read ``"epsilon=0.5 exact=true"``; commas separate as spaces do.
+
+    Examples
+    --------
+    >>> parse_arguments("epsilon=0.5, mode=exact")
+    {'epsilon': 0.5, 'mode': 'exact'}
+    """
+    arguments: Arguments = {}
+    for item in re.split(r"[,\s]+", text.strip()):
+        name, equals, value = item.partition("=")
+        if not equals or not name or not value:
+            raise ValueError(f"Arguments should read `name=value name=value`. Found `{text}`.")
+        try:
+            arguments[name.replace("-", "_")] = json.loads(value)
+        except json.JSONDecodeError:
+            arguments[name.replace("-", "_")] = value
+    return arguments
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the result of a run; equal configurations give equal models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rule: str = Field("phocas", description="How the server aggregates: " + ", ".join(RULES) + ".")
+    rule_args: Arguments = Field({}, description="Further arguments of the rule, `name=value ...`.")
+    attack: str = Field("none", description="What the Byzantine clients do.")
+    attack_args: Arguments = Field({}, description="Arguments of the attack, `name=value ...`.")
+    attack_start: int = Field(1, ge=1, description="The first round under attack.")
+    clients: int = Field(20, ge=1, description="Clients, all of which take part in every round.")
+    byzantine: int = Field(0, ge=0, description="How many of them are Byzantine.")
+    assumed_byzantine: int = Field(
+        0, ge=0, description="How many the rule is told of. [default: as many as there are]"
+    )
+    rounds: int = Field(50, ge=1, description="Rounds of training.")
+    dataset: str = Field("digits", description="The data: " + ", ".join(DATASETS) + ".")
+    data_dir: str = Field("data", description="Where datasets lie that have to be downloaded.")
+    download: bool = Field(False, description="Download the dataset if it is not there.")
+    model: str = Field(
+        "", description="The network: " + ", ".join(MODELS) + ". [default: by dataset]"
+    )
+    batch_size: int = Field(32, ge=1, description="Samples per minibatch.")
+    learning_rate: float = Field(
+        0.1, gt=0, description="Step size, of clients or (gradients) server."
+    )
+    local_steps: int = Field(1, ge=1, description="Minibatches per client and round.")
+    local_epochs: int | None = Field(
+        None, ge=1, description="Passes over a client's data per round, instead of local steps."
+    )
+    payload: Literal["parameters", "gradients"] = Field(
+        "parameters", description="What clients send: parameters or gradients."
+    )
+    api: Literal["message", "legacy"] = Field(
+        "message",
+        description="The server's API: message (aggregate_train) or legacy (aggregate_fit).",
+    )
+    seed: int = Field(0, ge=0, description="The same seed gives the same model, bit for bit.")
+    partition: Literal["iid", "dirichlet"] = Field(
+        "iid", description="How the data is dealt out: iid or dirichlet."
+    )
+    alpha: float = Field(1.0, gt=0, description="Concentration of the Dirichlet partition.")
+    placement: Literal["first", "drawn"] = Field(
+        "first", description="Which clients are Byzantine: the first ones, or drawn by the seed."
+    )
+    redraw: bool = Field(False, description="Draw the Byzantine clients anew in every round.")
+    eval_every: int = Field(1, ge=1, description="Rounds from one evaluation to the next.")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Validate options as people write them: ``kebab-case`` names, ``""`` for "not set"."""
+        return cls(**{k.replace("-", "_"): v for k, v in options.items() if v not in ("", None)})
+
+    def __hash__(self) -> int:
+        """Return the same for equal configurations; dicts have no hash of their own."""
+        return hash(self.model_dump_json())
+
+    @field_validator("rule_args", "attack_args", mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        return parse_arguments(value) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: dict[str, Any]) -> dict[str, Any]:
+        dataset = DATASETS.get(data.get("dataset", "digits"))
+        defaults = {
+            "assumed_byzantine": data.get("byzantine", 0),
+            "model": dataset.default_model if dataset else "",
+        }
+        return defaults | data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, table in (("rule", RULES), ("dataset", DATASETS), ("model", MODELS)):
+            if getattr(self, name) not in table:
+                raise ValueError(
+                    f"Parameter `{name}` should be one of {', '.join(table)}. "
+                    f"Found `{name} = {getattr(self, name)}`."
+                )
+        if self.byzantine > self.clients:
+            raise ValueError(
+                f"Parameter `byzantine` should be at most `clients`, which is {self.clients}. "
+                f"Found `byzantine = {self.byzantine}`."
+            )
+        if self.payload == "gradients" and (self.local_steps > 1 or self.local_epochs):
+            raise ValueError(
+                "Parameter `payload` should be `parameters` when clients take several steps: "
+                "a gradient is that of one minibatch. Found `payload = gradients` with "
+                f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
+            )
+        check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
+        return self

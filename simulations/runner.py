@@ -1,0 +1,161 @@
+"""Run federations in this process, on Flower's Ray-backed simulation engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.client import Client
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+
+from clients.records import serve_both_apis
+from simulations import tasks
+from simulations.config import RunConfig
+from simulations.grid import PromptGrid
+from simulations.population import CellClient
+from simulations.recording import OnRound, Record, Recorder
+from simulations.server import serve
+
+OnCellRound = Callable[[int, Record], None]
+OnCell = Callable[[int, Record | Exception], None]
+
+
+def run(config: RunConfig, on_round: OnRound | None = None, verbose: bool = False) -> Record:
+    """Run one federation and return its result.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    on_round : callable, optional
+        Called with the record of each round as soon as it is there.
+    verbose : bool (default: False)
+        Show what Flower logs.
+
+    Returns
+    -------
+    dict
+        ``config``, ``rounds``, ``final_accuracy``, ``parameters_sha256`` and more.
+
+    Raises
+    ------
+    Exception
+        Whatever made the run fail.
+    """
+    told = None if on_round is None else lambda _, record: on_round(record)
+    (result,) = run_all([config], told, verbose=verbose)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    on_round: OnCellRound | None = None,
+    on_cell: OnCell | None = None,
+    verbose: bool = False,
+) -> list[Record | Exception]:
+    """Run several federations, one after the other, starting the engine once.
+
+    Parameters
+    ----------
+    configs : sequence of RunConfig
+        The runs, all with the same number of clients.
+    on_round : callable, optional
+        Called with the number of the run and the record of each of its rounds.
+    on_cell : callable, optional
+        Called with the number of each finished run and its result, or the exception that ended it.
+    verbose : bool (default: False)
+        Show what Flower logs.
+
+    Returns
+    -------
+    list of dict or Exception
+        One per run: a run that fails does not stop the others.
+    """
+    numbers = {config.clients for config in configs}
+    if len(numbers) != 1:
+        raise ValueError(
+            "Parameter `configs` should hold runs with the same number of clients. "
+            f"Found {sorted(numbers)}: call `run_all` once for each number."
+        )
+    for config in configs:
+        tasks.prepare(config.dataset, config.data_dir, config.download)
+    results: list[Record | Exception] = []
+    stopped = threading.Event()
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        for cell, config in enumerate(configs):
+            results.append(_attempt(PromptGrid(grid, stopped), context, config, cell, on_round))
+            if on_cell is not None:
+                on_cell(cell, results[-1])
+
+    with _engine(verbose, configs[0].clients) as backend_config:
+        try:
+            run_simulation(
+                server_app, _client_app(configs), configs[0].clients, backend_config=backend_config
+            )
+        finally:
+            stopped.set()
+    return results
+
+
+def _attempt(
+    grid: Grid, context: Context, config: RunConfig, cell: int, on_round: OnCellRound | None
+) -> Record | Exception:
+    """Return the result of a run, or the exception that ended it."""
+    told = None if on_round is None else lambda record: on_round(cell, record)
+    try:
+        recorder = Recorder(config, told)
+        serve(grid, context, config, recorder, cell)
+        return recorder.result()
+    except InterruptedError:
+        raise
+    except Exception as error:
+        return error
+
+
+def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
+    """Return an app whose clients take part in each of the runs."""
+    cells = tuple(configs)
+
+    def client_fn(context: Context) -> Client:
+        return CellClient(cells, int(context.node_config["partition-id"])).to_client()
+
+    return ClientApp(client_fn=client_fn, mods=[serve_both_apis])
+
+
+@contextmanager
+def _engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
+    """Yield the engine's settings: one CPU per client, and a Ray of its own.
+
+    With ``RAY_ADDRESS`` set, the runs go to that cluster instead.
+    """
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    if not verbose:
+        logger.setLevel(logging.ERROR)
+    # A short path: Ray puts unix sockets below it, whose names are limited to about 100 bytes.
+    scratch = tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None)
+    init_args: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        init_args["address"] = "local"
+        init_args["num_cpus"] = min(len(os.sched_getaffinity(0)), clients)
+        init_args["_temp_dir"] = os.environ.get("RAY_TMPDIR", scratch)
+    try:
+        yield {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": init_args}
+    finally:
+        logger.setLevel(level)
+        shutil.rmtree(scratch, ignore_errors=True)
