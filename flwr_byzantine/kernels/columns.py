@@ -1,0 +1,97 @@
+"""The n updates as columns of one matrix, without copying them into one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Segment = Sequence[npt.NDArray[np.floating]]
+
+_TARGET_BYTES = 96 * 1024
+_MIN_RANGE = 1 << 17
+_MAX_RANGES = 128
+
+
+def addresses(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
+    """Memory addresses of arrays, which the caller must keep alive."""
+    return np.array([array.ctypes.data for array in arrays], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A matrix of n rows given as segments: for each tensor of a model, n one-dimensional arrays.
+
+    Parameters
+    ----------
+    segments : Sequence[Sequence[np.ndarray]]
+        For each tensor, the n clients' values: one-dimensional, contiguous, aligned, all of ``dtype``
+        and, within a segment, of one length.
+    dtype : np.dtype
+        float32 or float64.
+    num_rows : int
+        n.
+
+    Examples
+    --------
+    >>> rows = [np.zeros(3, np.float32), np.ones(3, np.float32)]
+    >>> Columns([rows], np.dtype(np.float32), 2).num_columns
+    3
+    """
+
+    segments: Sequence[Segment]
+    dtype: np.dtype[np.floating]
+    num_rows: int
+
+    def __post_init__(self) -> None:
+        """Check what the compiled code relies on: it follows addresses and checks nothing itself."""
+        for segment in self.segments:
+            for array in segment:
+                ok = array.dtype == self.dtype and array.flags.c_contiguous and array.flags.aligned
+                if not ok or array.ndim != 1 or array.size != segment[0].size:
+                    raise ValueError(
+                        "Parameter `segments` should hold contiguous, aligned, one-dimensional arrays "
+                        f"of {self.dtype}, of one length in a segment. Found an array of shape "
+                        f"{array.shape} and dtype {array.dtype}. Pass it through `as_column_values`."
+                    )
+            if len(segment) != self.num_rows:
+                raise ValueError(
+                    f"Parameter `segments` should hold {self.num_rows} arrays in every segment. "
+                    f"Found a segment of {len(segment)}."
+                )
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Addresses, shape (segments, n)."""
+        flat = [array.ctypes.data for segment in self.segments for array in segment]
+        return np.array(flat, dtype=np.int64).reshape(len(self.segments), self.num_rows)
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """First column of each segment, and the end, shape (segments + 1,)."""
+        sizes = [segment[0].size if len(segment) else 0 for segment in self.segments]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+
+    @property
+    def num_columns(self) -> int:
+        """Number of columns, d."""
+        return int(self.offsets[-1])
+
+    def ranges(self) -> list[int]:
+        """Bounds of the ranges of columns handed to threads; they depend on the shape only."""
+        d = self.num_columns
+        step = max(_MIN_RANGE, -(-d // _MAX_RANGES))
+        return [*range(0, d, step), d]
+
+    def block(self, bytes_per_value: int) -> int:
+        """Columns a block, so that all rows of a block stay in the cache."""
+        return int(min(4096, max(64, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 16 * 16)))
+
+
+def as_column_values(
+    array: npt.NDArray[np.generic], dtype: np.dtype[np.floating]
+) -> npt.NDArray[np.floating]:
+    """Flatten an array into what :class:`Columns` takes, copying only where it must."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
+    return np.require(flat, requirements=["C", "A"])

@@ -1,0 +1,328 @@
+"""The three hot loops, compiled by numba: distances, mix, reduce.
+
+All of them read n rows where they lie, through addresses, in blocks of columns that stay in the cache;
+none copies more than one block. They run without the GIL, on one range of columns a call, so the caller
+spreads ranges over threads. Every sum is taken in float64 and in an order that depends on the data's
+shape only, so neither the number of threads nor their timing changes a bit.
+
+Shared arguments: ``rows`` (segments, n) addresses of the values of each row in each segment; ``offsets``
+(segments + 1) first column of each segment; ``base`` (segments) addresses of the global model, 0 where it
+is not known; ``out`` (segments) addresses of the result; ``like`` an empty array of the data's type;
+``lo``, ``hi`` the range of columns; ``block`` columns a block.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile on first call, and keep the machine code on disk where there is a place for it."""
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+    except RuntimeError:  # no writable cache folder
+        return njit(nogil=True, error_model="numpy", **options)(function)
+
+
+@intrinsic
+def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
+    """Turn an address into a pointer to values of the type of ``like``."""
+    pointer = types.CPointer(like.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(address, like), codegen
+
+
+def _clear(values, width):  # type: ignore[no-untyped-def]
+    for c in range(width):
+        values[c] = 0.0
+
+
+def _load(rows, start, like, x, width):  # type: ignore[no-untyped-def]
+    """Copy one block; NaN becomes +inf, to be sorted last. Returns whether all values are finite."""
+    finite = True
+    for i in range(rows.shape[0]):
+        source = carray(_pointer(rows[i], like), start + width)[start:]
+        target = x[i]
+        for c in range(width):
+            value = source[c]
+            finite &= np.abs(value) < np.inf
+            target[c] = value if value == value else np.inf
+    return finite
+
+
+def _mix(x, weights, rest, base, start, like, mixed, width):  # type: ignore[no-untyped-def]
+    """mixed = weights @ x + rest * base, leaving out zero weights: 0 * inf must not appear."""
+    finite = True
+    for k in range(weights.shape[0]):
+        target = mixed[k]
+        _clear(target, width)
+        for i in range(weights.shape[1]):
+            weight = weights[k, i]
+            if weight != 0.0:
+                source = x[i]
+                for c in range(width):
+                    target[c] += weight * source[c]
+        if rest[k] != 0.0 and base != 0:
+            model = carray(_pointer(base, like), start + width)[start:]
+            for c in range(width):
+                target[c] += rest[k] * model[c]
+        for c in range(width):
+            value = target[c]
+            finite &= np.abs(value) < np.inf
+            target[c] = value if value == value else np.inf
+    return finite
+
+
+def _sort(x, pairs, width):  # type: ignore[no-untyped-def]
+    for p in range(pairs.shape[0]):
+        low = x[pairs[p, 0]]
+        high = x[pairs[p, 1]]
+        for c in range(width):
+            u = low[c]
+            v = high[c]
+            low[c] = u if u < v else v
+            high[c] = v if u < v else u
+
+
+def _count_infinite(x, count, width):  # type: ignore[no-untyped-def]
+    _clear(count, width)
+    for k in range(x.shape[0]):
+        row = x[k]
+        for c in range(width):
+            count[c] += 0.0 if np.abs(row[c]) < np.inf else 1.0
+
+
+def _trimmed_mean(x, trim, center, width):  # type: ignore[no-untyped-def]
+    _clear(center, width)
+    for k in range(trim, x.shape[0] - trim):
+        row = x[k]
+        for c in range(width):
+            center[c] += row[c]
+    divisor = float(x.shape[0] - 2 * trim)
+    for c in range(width):
+        center[c] /= divisor
+
+
+def _window(x, keep, center, total, tie, chosen, width):  # type: ignore[no-untyped-def]
+    """Sum the ``keep`` values nearest ``center``, which are consecutive in sorted order.
+
+    The window starts at the first s whose value is no farther from the center than value s + keep, the
+    one that would replace it. Exactly one value of each residue class modulo ``keep`` lies in it.
+    """
+    n = x.shape[0]
+    _clear(total, width)
+    _clear(tie, width)
+    for p in range(keep):
+        first = x[p]
+        for c in range(width):
+            chosen[c] = first[c]
+        for s in range(p, n - keep, keep):
+            left = x[s]
+            right = x[s + keep]
+            for c in range(width):
+                to_left = center[c] - left[c]
+                to_right = right[c] - center[c]
+                chosen[c] = right[c] if to_left > to_right else chosen[c]
+                tie[c] += 1.0 if (to_left == to_right) & (left[c] != right[c]) else 0.0
+        for c in range(width):
+            total[c] += chosen[c]
+
+
+def _nearest(values, keep, center):  # type: ignore[no-untyped-def]
+    """Sum of the ``keep`` values nearest ``center``; of two as near, the one of the lower index."""
+    used = np.zeros(values.shape[0], np.bool_)
+    total = 0.0
+    for _ in range(keep):
+        best = -1
+        for k in range(values.shape[0]):
+            if not used[k] and (best < 0 or abs(values[k, 0] - center) < abs(values[best, 0] - center)):
+                best = k
+        used[best] = True
+        total += values[best, 0]
+    return total
+
+
+def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chosen, width):  # type: ignore[no-untyped-def]
+    """Trimmed mean, or mean of the ``keep`` values nearest to it, of each column of x, into ``total``."""
+    n = x.shape[0]
+    if not finite:
+        _count_infinite(x, count, width)
+    _sort(x, pairs, width)
+    _trimmed_mean(x, trim, center, width)
+    limit = trim
+    if keep == 0:
+        for c in range(width):
+            total[c] = center[c]
+    else:
+        limit = min(trim, n - keep)
+        _window(x, keep, center, total, tie, chosen, width)
+        for c in range(width):
+            total[c] /= keep
+    if not finite:
+        for c in range(width):
+            if count[c] > limit:
+                total[c] = np.nan
+                tie[c] = 0.0
+
+
+def _store(value, base_weight, scale, base, out, start, like, width):  # type: ignore[no-untyped-def]
+    """out = base_weight * base + scale * value; where that is not finite, the base. Counts those."""
+    replaced = 0
+    target = carray(_pointer(out, like), start + width)[start:]
+    if base == 0:
+        for c in range(width):
+            target[c] = scale * value[c]
+            if not np.abs(target[c]) < np.inf:
+                target[c] = np.nan
+                replaced += 1
+        return replaced
+    model = carray(_pointer(base, like), start + width)[start:]
+    for c in range(width):
+        old = model[c]
+        target[c] = base_weight * old + scale * value[c]
+        if not np.abs(target[c]) < np.inf:
+            target[c] = old
+            replaced += 1
+    return replaced
+
+
+def _segment(offsets, column):  # type: ignore[no-untyped-def]
+    """Index of the segment a column lies in."""
+    low, high = 0, offsets.shape[0] - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if offsets[middle] <= column:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _pairwise_distances(rows, offsets, like, lo, hi, block, result):  # type: ignore[no-untyped-def]
+    """Add the squared distances over columns lo to hi to the (n, n) matrix's lower triangle."""
+    n = rows.shape[1]
+    x = np.empty((n, block), np.float64)
+    column = lo
+    while column < hi:
+        s = _segment(offsets, column)
+        start = column - offsets[s]
+        width = min(block, hi - column, offsets[s + 1] - column)
+        for i in range(n):
+            source = carray(_pointer(rows[s, i], like), start + width)[start:]
+            target = x[i]
+            for c in range(width):
+                target[c] = source[c]
+        for i in range(n):
+            for j in range(i):
+                result[i, j] += _squared_distance(x[i], x[j], width)
+        column += width
+
+
+def _squared_distance(a, b, width):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for c in range(width):
+        difference = a[c] - b[c]
+        total += difference * difference
+    return total
+
+
+def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):  # type: ignore[no-untyped-def]
+    """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
+    total = np.empty(block, np.float64)
+    replaced = 0
+    column = lo
+    while column < hi:
+        s = _segment(offsets, column)
+        start = column - offsets[s]
+        width = min(block, hi - column, offsets[s + 1] - column)
+        _clear(total, width)
+        for i in range(rows.shape[1]):
+            weight = weights[i]
+            if weight != 0.0:
+                source = carray(_pointer(rows[s, i], like), start + width)[start:]
+                for c in range(width):
+                    total[c] += weight * source[c]
+        replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
+        column += width
+    return replaced
+
+
+def _reduce(rows, offsets, base, out, like, pairs, trim, keep, base_weight, scale, lo, hi, block):  # type: ignore[no-untyped-def]
+    """Reduce the rows themselves, column by column, over columns lo to hi."""
+    n = rows.shape[1]
+    x = np.empty((n, block), like.dtype)
+    scratch = np.zeros((5, block), np.float64)
+    center, total, tie, count, chosen = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    one = np.empty((n, 1), like.dtype)
+    single = one.shape[1]
+    replaced = 0
+    column = lo
+    while column < hi:
+        s = _segment(offsets, column)
+        start = column - offsets[s]
+        width = min(block, hi - column, offsets[s + 1] - column)
+        finite = _load(rows[s], start, like, x, width)
+        _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chosen, width)
+        if keep:
+            for c in range(width):
+                if tie[c] > 0.0:
+                    _load(rows[s], start + c, like, one, single)
+                    total[c] = _nearest(one, keep, center[c]) / keep
+        replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
+        column += width
+    return replaced
+
+
+def _mix_and_reduce(  # type: ignore[no-untyped-def]
+    rows, offsets, base, out, like, weights, rest, pairs, trim, keep, base_weight, scale, lo, hi, block
+):
+    """Reduce the mixed rows ``weights @ x + rest * base``, column by column, over columns lo to hi."""
+    n, k = rows.shape[1], weights.shape[0]
+    x = np.empty((n, block), like.dtype)
+    mixed = np.empty((k, block), np.float64)
+    scratch = np.zeros((5, block), np.float64)
+    center, total, tie, count, chosen = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    one, one_mixed = np.empty((n, 1), like.dtype), np.empty((k, 1), np.float64)
+    single = one.shape[1]
+    replaced = 0
+    column = lo
+    while column < hi:
+        s = _segment(offsets, column)
+        start = column - offsets[s]
+        width = min(block, hi - column, offsets[s + 1] - column)
+        _load(rows[s], start, like, x, width)
+        finite = _mix(x, weights, rest, base[s], start, like, mixed, width)
+        _reduce_block(mixed, finite, pairs, trim, keep, center, total, tie, count, chosen, width)
+        if keep:
+            for c in range(width):
+                if tie[c] > 0.0:
+                    _load(rows[s], start + c, like, one, single)
+                    _mix(one, weights, rest, base[s], start + c, like, one_mixed, single)
+                    total[c] = _nearest(one_mixed, keep, center[c]) / keep
+        replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
+        column += width
+    return replaced
+
+
+_clear = njit(inline="always")(_clear)
+_load = njit()(_load)
+_mix = njit()(_mix)
+_sort = njit()(_sort)
+_count_infinite = njit()(_count_infinite)
+_trimmed_mean = njit()(_trimmed_mean)
+_window = njit()(_window)
+_nearest = njit()(_nearest)
+_reduce_block = njit()(_reduce_block)
+_store = njit()(_store)
+_segment = njit(inline="always")(_segment)
+_squared_distance = njit(fastmath={"reassoc", "contract"})(_squared_distance)
+pairwise_distances = _compile(_pairwise_distances)
+combine = _compile(_combine)
+reduce = _compile(_reduce)
+mix_and_reduce = _compile(_mix_and_reduce)

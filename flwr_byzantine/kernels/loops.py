@@ -1,0 +1,154 @@
+"""The three loops as functions of numpy arrays: threads, scratch sizes and result buffers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.kernels.columns import Columns, addresses
+from flwr_byzantine.kernels.networks import selection_network
+from flwr_byzantine.kernels.threads import spread
+
+
+def _compiled() -> Any:
+    """Import numba only when a kernel first runs: the import alone takes as long as flwr's."""
+    from flwr_byzantine.kernels import compiled
+
+    return compiled
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How the k (mixed) values of a column become one.
+
+    Parameters
+    ----------
+    trim : int
+        The ``trim`` smallest and the ``trim`` largest are left out, the others averaged.
+    keep : int or None
+        Where given, the result is the mean of the ``keep`` values nearest that average instead; of two
+        as near, the one of the lower row.
+    """
+
+    trim: int
+    keep: int | None = None
+
+
+def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
+    """Squared Euclidean distances between the rows.
+
+    Parameters
+    ----------
+    columns : Columns
+        n rows of d values.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (n, n), float64, symmetric, zero on the diagonal. Differences are taken before squaring,
+        both in float64, so close rows and rows scaled by 1e20 are told apart exactly; a distance that
+        is not a number is infinite.
+    """
+    n = columns.num_rows
+    rows, offsets = columns.rows, columns.offsets
+    like = np.empty(0, columns.dtype)
+    block = columns.block(8)
+
+    def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
+        result = np.zeros((n, n))
+        _compiled().pairwise_distances(rows, offsets, like, lo, hi, block, result)
+        return result
+
+    total = np.zeros((n, n))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for part in spread(partial, columns.ranges()):
+            total += part
+        total += total.T
+    total[np.isnan(total)] = np.inf
+    return total
+
+
+def combine(
+    columns: Columns,
+    weights: npt.NDArray[np.float64] | None,
+    reduction: Reduction | None,
+    *,
+    base: Sequence[npt.NDArray[np.floating]] | None = None,
+    scale: float = 1.0,
+    add_base: bool = False,
+    out: Sequence[npt.NDArray[np.floating]],
+) -> int:
+    """Mix the rows, reduce the mixed rows column by column, and apply the result to the base.
+
+    Parameters
+    ----------
+    columns : Columns
+        n rows of d values.
+    weights : np.ndarray or None
+        Mixing matrix, shape (k, n); None is the identity.
+    reduction : Reduction or None
+        How k values become one. None needs a single mixed row.
+    base : Sequence[np.ndarray] or None
+        The global model, one array a segment. A mixed row whose weights do not sum to one is mixed
+        around it: sum of w_i x_i + (1 - sum of w_i) base, which is the mix of the updates x_i - base.
+    scale : float
+        Factor on the result, ``-learning_rate`` for gradients.
+    add_base : bool
+        Rows are changes (gradients): the result is base + scale * (mix of the rows).
+    out : Sequence[np.ndarray]
+        Result, one array a segment, written in place. A value that is not finite is replaced by the
+        base's, or by NaN where there is none.
+
+    Returns
+    -------
+    int
+        Number of values replaced.
+    """
+    arguments = (
+        columns.rows,
+        columns.offsets,
+        addresses(base) if base is not None else np.zeros(len(columns.segments), np.int64),
+        addresses(out),
+        np.empty(0, columns.dtype),
+    )
+    base_weight = 1.0 if add_base else 0.0
+    rest = np.zeros(0 if weights is None else len(weights))
+    if weights is not None and base is not None and not add_base:
+        rest = 1.0 - weights.sum(axis=1)
+        rest[np.abs(rest) < 1e-12] = 0.0
+    item = columns.dtype.itemsize
+    if weights is not None:
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+    if reduction is None:
+        assert weights is not None and len(weights) == 1
+        return _weigh(columns, arguments, weights[0], base_weight + float(rest[0]), scale)
+    k = columns.num_rows if weights is None else len(weights)
+    pairs = selection_network(k, reduction.trim, reduction.keep)
+    order = (pairs, reduction.trim, reduction.keep or 0, base_weight, scale)
+    if weights is None:
+        block = columns.block(item)
+        calls = spread(
+            lambda lo, hi: _compiled().reduce(*arguments, *order, lo, hi, block), columns.ranges()
+        )
+    else:
+        block = columns.block(item + 8)
+        calls = spread(
+            lambda lo, hi: _compiled().mix_and_reduce(
+                *arguments, weights, rest, *order, lo, hi, block
+            ),
+            columns.ranges(),
+        )
+    return int(sum(calls))
+
+
+def _weigh(
+    columns: Columns, arguments: tuple[Any, ...], row: npt.NDArray[np.float64], base_weight: float, scale: float
+) -> int:
+    block = 4096
+    calls = spread(
+        lambda lo, hi: _compiled().combine(*arguments, row, base_weight, scale, lo, hi, block),
+        columns.ranges(),
+    )
+    return int(sum(calls))

@@ -1,0 +1,54 @@
+"""How many threads the kernels use."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_VARIABLE = "FLWR_BYZANTINE_NUM_THREADS"
+
+
+def num_threads() -> int:
+    """Number of threads a kernel call uses.
+
+    Returns
+    -------
+    int
+        ``FLWR_BYZANTINE_NUM_THREADS`` where it is set; else ``OMP_NUM_THREADS``, which Ray sets inside
+        its actors to the cores they own; else the cores this process may run on, 16 at most: the loops
+        are bound by memory long before that. The result of a kernel does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If the variable holds anything but a positive whole number.
+    """
+    for variable in (_VARIABLE, "OMP_NUM_THREADS"):
+        text = os.environ.get(variable, "").split(",")[0].strip()
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+        if text and variable == _VARIABLE:
+            raise ValueError(
+                f"Environment variable `{_VARIABLE}` should be a positive whole number. "
+                f"Found `{_VARIABLE} = {text!r}`. Set it to the number of cores to use, or unset it."
+            )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16)
+
+
+def spread(function: Callable[[int, int], T], bounds: list[int]) -> list[T]:
+    """Call ``function(lo, hi)`` for each pair of neighbouring bounds, on all threads.
+
+    Returns
+    -------
+    list
+        The results in the order of the ranges, whatever thread computed them.
+    """
+    ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+    threads = min(num_threads(), len(ranges))
+    if threads <= 1:
+        return [function(lo, hi) for lo, hi in ranges]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda bound: function(*bound), ranges))

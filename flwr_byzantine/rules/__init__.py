@@ -1,0 +1,19 @@
+"""Robust aggregation rules: pure functions of n updates, independent of Flower and torch."""
+
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.bulyan import Bulyan, MultiBulyan
+from flwr_byzantine.rules.krum import Krum, MultiKrum
+from flwr_byzantine.rules.mean import Mean
+from flwr_byzantine.rules.trimmed import Median, Phocas, TrimmedMean
+
+__all__ = [
+    "Bulyan",
+    "Krum",
+    "Mean",
+    "Median",
+    "MultiBulyan",
+    "MultiKrum",
+    "Phocas",
+    "Rule",
+    "TrimmedMean",
+]

@@ -1,0 +1,124 @@
+"""What every rule is: a mixing matrix computed from distances, and a reduction of the mixed rows."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.kernels import Columns, Reduction, combine, pairwise_distances
+from flwr_byzantine.rules.inputs import as_columns
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rule(ABC):
+    """An aggregation rule: n updates of d values to one update of d values.
+
+    A rule mixes the n rows X with a matrix W (k, n) that it computes from the rows' pairwise distances
+    alone, then reduces the k mixed rows W X coordinate by coordinate. A new rule states its bound
+    ``min_updates`` and overrides :meth:`mixing`, :meth:`reduction`, or both.
+    """
+
+    uses_distances: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def min_updates(self) -> int:
+        """Smallest number of updates n the rule is defined for."""
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix | None:
+        """Mixing matrix W, shape (k, n); None is the identity.
+
+        Parameters
+        ----------
+        n : int
+            Number of updates, at least ``min_updates``.
+        distances : np.ndarray or None
+            Squared Euclidean distances, shape (n, n), infinite where an update holds a value that is
+            not finite; None unless ``uses_distances``.
+        """
+        return None
+
+    def reduction(self, k: int) -> Reduction | None:
+        """How k mixed values become one; None where W has a single row."""
+        return None
+
+    def without(self, dropped: int) -> Self:
+        """The rule after ``dropped`` Byzantine updates were recognised and left out beforehand."""
+        return self
+
+    def mixing_of(self, groups: Sequence[Columns]) -> Matrix | None:
+        """Mixing matrix for n updates whose columns lie in several groups."""
+        n = groups[0].num_rows
+        if n < self.min_updates:
+            raise ValueError(
+                f"Parameter `updates` should hold at least {self.min_updates} updates for {self}. "
+                f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
+            )
+        distances = sum(pairwise_distances(g) for g in groups) if self.uses_distances else None
+        return self.mixing(n, distances)
+
+    def weights(self, updates: Any) -> npt.NDArray[np.float64]:
+        """Weight of each update in the result, shape (n,); for several mixed rows, their mean share.
+
+        Parameters
+        ----------
+        updates : array-like
+            As for calling the rule.
+
+        Raises
+        ------
+        ValueError
+            If the rule takes every update coordinate by coordinate, so that none has one weight.
+        """
+        columns, _ = as_columns(updates)
+        mixing = self.mixing_of([columns])
+        if mixing is None:
+            raise ValueError(
+                f"{self} has no weight per update: it chooses anew in every coordinate. "
+                "Ask a rule that selects or averages whole updates."
+            )
+        share: npt.NDArray[np.float64] = mixing.mean(axis=0)
+        return share
+
+    def __call__(self, updates: Any) -> Any:
+        """Aggregate.
+
+        Parameters
+        ----------
+        updates : np.ndarray, torch.Tensor, or a sequence of them
+            Shape (n, d), or n one-dimensional arrays of d values. Never changed.
+
+        Returns
+        -------
+        np.ndarray or torch.Tensor
+            Shape (d,), of the updates' floating type (float64 for integers) and device. A coordinate
+            is NaN where the rule has no robust answer: more values are not finite than it tolerates.
+
+        Raises
+        ------
+        ValueError
+            If n is below ``min_updates``, or the updates are not n rows of one length.
+        """
+        columns, restore = as_columns(updates)
+        out = np.empty(columns.num_columns, columns.dtype)
+        mixing = self.mixing_of([columns])
+        reduction = self.reduction(columns.num_rows if mixing is None else len(mixing))
+        combine(columns, mixing, reduction, out=[out])
+        return restore(out)
+
+
+def check_count(rule: Rule, name: str, value: Any, least: int = 0) -> None:
+    """Raise ValueError unless a parameter is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"Parameter `{name}` of {type(rule).__name__} should be a whole number of at least "
+            f"{least}. Found `{name} = {value!r}`. Pass the number of Byzantine clients to survive."
+            if least == 0
+            else f"Parameter `{name}` of {type(rule).__name__} should be None or a whole number of at "
+            f"least {least}. Found `{name} = {value!r}`. Leave it out for the paper's choice."
+        )

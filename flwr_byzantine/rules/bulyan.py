@@ -1,0 +1,143 @@
+"""Rules that select first and trim afterwards: Bulyan and Multi-Bulyan."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from flwr_byzantine.kernels import Reduction
+from flwr_byzantine.rules.base import Matrix, Rule, check_count
+from flwr_byzantine.rules.krum import krum_scores, lowest
+
+
+@dataclass(frozen=True)
+class Bulyan(Rule):
+    """Bulyan over Krum.
+
+    Selects theta = n - 2f updates by calling Krum theta times, each time among the remaining r updates
+    with max(1, r - f - 2) neighbours. Then, in each coordinate, the mean of the beta = theta - 2f
+    selected values nearest the median of the selected. Of two values as near, the lower client's.
+
+    Parameters
+    ----------
+    num_byzantine : int
+        f, the number of Byzantine updates to survive.
+
+    Raises
+    ------
+    ValueError
+        If ``num_byzantine`` is not a whole number >= 0; when called, if n < 4f + 3.
+
+    Examples
+    --------
+    >>> Bulyan(num_byzantine=1)([[0.0], [0.1], [0.2], [0.3], [0.4], [0.5], [1e20]])
+    array([0.2])
+
+    References
+    ----------
+    El Mhamdi, Guerraoui, Rouault 2018, The hidden vulnerability of distributed learning in Byzantium.
+    """
+
+    num_byzantine: int
+
+    uses_distances: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_count(self, "num_byzantine", self.num_byzantine)
+
+    @property
+    def min_updates(self) -> int:
+        """4f + 3."""
+        return 4 * self.num_byzantine + 3
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix:
+        """Theta one-hot rows, in the order of the clients."""
+        assert distances is not None
+        remaining = list(range(n))
+        selected = []
+        finite = True
+        for _ in range(n - 2 * self.num_byzantine):
+            among = distances[np.ix_(remaining, remaining)]
+            scores = krum_scores(among, max(1, len(remaining) - self.num_byzantine - 2))
+            winner = int(np.argmin(scores))
+            finite &= bool(np.isfinite(scores[winner]))
+            selected.append(remaining.pop(winner))
+        rows = np.eye(n)[sorted(selected)]
+        return rows if finite else rows * np.nan
+
+    def reduction(self, k: int) -> Reduction:
+        """Mean of the beta values nearest the median."""
+        return Reduction(trim=(k - 1) // 2, keep=k - 2 * self.num_byzantine)
+
+    def without(self, dropped: int) -> Self:
+        """The same rule with f - dropped."""
+        return replace(self, num_byzantine=max(0, self.num_byzantine - dropped))
+
+
+@dataclass(frozen=True)
+class MultiBulyan(Bulyan):
+    """Bulyan over Multi-Krum.
+
+    With theta = n - 2f - 2: in each of theta steps, among the r remaining updates, average the
+    min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and remove
+    the single best. Then, in each coordinate, the mean of the beta = theta - 2f mixed values nearest
+    their median. Of two values as near, the one of the earlier step.
+
+    Parameters
+    ----------
+    num_byzantine : int
+        f, the number of Byzantine updates to survive.
+    num_selected : int or None
+        m, 1 <= m <= n - 2f - 2. None is n - 2f - 2.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; when called, if n < 4f + 3 or n < m + 2f + 2.
+
+    Examples
+    --------
+    >>> MultiBulyan(num_byzantine=0)([[0.0], [1.0], [2.0], [3.0]])
+    array([1.75])
+
+    References
+    ----------
+    El-Mhamdi, Guerraoui, Fast and secure distributed learning in high dimension, section 4; Damaskinos
+    et al. 2019, AggregaThor, for the steps.
+    """
+
+    num_selected: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        if self.num_selected is not None:
+            check_count(self, "num_selected", self.num_selected, least=1)
+
+    @property
+    def min_updates(self) -> int:
+        """4f + 3, or m + 2f + 2 where m is given and larger."""
+        f = self.num_byzantine
+        return max(4 * f + 3, (self.num_selected or 0) + 2 * f + 2)
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix:
+        """Theta rows, each the mean of a Multi-Krum selection."""
+        assert distances is not None
+        theta = n - 2 * self.num_byzantine - 2
+        m = self.num_selected or theta
+        remaining = list(range(n))
+        rows = np.zeros((theta, n))
+        for row in rows:
+            neighbours = len(remaining) - self.num_byzantine - 2
+            scores = krum_scores(distances[np.ix_(remaining, remaining)], neighbours)
+            best = lowest(scores, min(m, neighbours))
+            finite = np.isfinite(scores[best]).all()
+            row[np.array(remaining)[best]] = 1 / len(best) if finite else np.nan
+            remaining.pop(int(best[0]))
+        return rows
+
+    def slowdown(self, n: int) -> float:
+        """Convergence rate against averaging when nobody attacks: sqrt(m/n) (theorem 2)."""
+        return math.sqrt((self.num_selected or n - 2 * self.num_byzantine - 2) / n)

@@ -1,0 +1,159 @@
+"""Rules that choose whole updates by how near their neighbours are: Krum and Multi-Krum."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.rules.base import Matrix, Rule, check_count
+
+
+def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
+    """Sum of each update's ``neighbours`` smallest squared distances to other updates.
+
+    Parameters
+    ----------
+    distances : np.ndarray
+        Squared distances, shape (n, n).
+    neighbours : int
+        How many distances to add up; n - 1 at most are there.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (n,).
+    """
+    others = distances + np.diag(np.full(len(distances), np.inf))
+    nearest: npt.NDArray[np.float64] = np.sort(others, axis=1)[:, : min(neighbours, len(others) - 1)]
+    return np.sort(nearest, axis=1).sum(axis=1)
+
+
+def lowest(scores: npt.NDArray[np.float64], m: int) -> npt.NDArray[np.intp]:
+    """Indices of the m lowest scores, best first; of equal scores, the lower index first."""
+    return np.argsort(scores, kind="stable")[:m]
+
+
+@dataclass(frozen=True)
+class MultiKrum(Rule):
+    """Mean of the m updates with the lowest Krum scores.
+
+    .. math:: s_i = \\sum_{i \\to j} \\|u_i - u_j\\|^2, \\qquad
+        \\text{Multi-Krum} = \\frac{1}{m} \\sum_{i \\in \\mathrm{argmin}^m s} u_i
+
+    where i -> j runs over the n - f - 2 updates nearest to u_i, itself left out. Unweighted: never by
+    the example counts that clients report. Where even a chosen update's score is infinite, more than f
+    updates are not finite and the result is NaN.
+
+    Parameters
+    ----------
+    num_byzantine : int
+        f, the number of Byzantine updates to survive.
+    num_selected : int or None
+        m, 1 <= m <= n - f - 2. None is n - f - 2.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; when called, if n < 2f + 3 or n < m + f + 2.
+
+    Examples
+    --------
+    >>> rule = MultiKrum(num_byzantine=1, num_selected=2)
+    >>> rule.weights([[0.0], [0.1], [0.3], [0.9], [1e20]])
+    array([0.5, 0.5, 0. , 0. , 0. ])
+
+    References
+    ----------
+    Blanchard, El Mhamdi, Guerraoui, Stainer 2017; El-Mhamdi, Guerraoui, Multi-Bulyan, section 2.2 and
+    theorem 1.
+    """
+
+    num_byzantine: int
+    num_selected: int | None = None
+
+    uses_distances: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_count(self, "num_byzantine", self.num_byzantine)
+        if self.num_selected is not None:
+            check_count(self, "num_selected", self.num_selected, least=1)
+
+    @property
+    def min_updates(self) -> int:
+        """2f + 3, or m + f + 2 where m is given and larger."""
+        f = self.num_byzantine
+        return max(2 * f + 3, (self.num_selected or 0) + f + 2)
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix:
+        """One row: 1/m on each selected update."""
+        assert distances is not None
+        neighbours = n - self.num_byzantine - 2
+        scores = krum_scores(distances, neighbours)
+        selected = lowest(scores, self.num_selected or neighbours)
+        row = np.zeros((1, n))
+        row[0, selected] = 1 / len(selected) if np.isfinite(scores[selected]).all() else np.nan
+        return row
+
+    def without(self, dropped: int) -> Self:
+        """The same rule with f - dropped."""
+        return replace(self, num_byzantine=max(0, self.num_byzantine - dropped))
+
+    def slowdown(self, n: int) -> float:
+        """Convergence rate against averaging when nobody attacks: sqrt(m/n) (Multi-Bulyan, theorem 1)."""
+        return math.sqrt((self.num_selected or n - self.num_byzantine - 2) / n)
+
+
+@dataclass(frozen=True)
+class Krum(MultiKrum):
+    """The update with the lowest Krum score.
+
+    .. math:: \\mathrm{Krum}(u_1, \\dots, u_n) = u_k, \\qquad
+        k = \\mathrm{argmin}_i \\sum_{i \\to j} \\|u_i - u_j\\|^2
+
+    where i -> j runs over the n - f - 2 updates nearest to u_i, itself left out.
+
+    Parameters
+    ----------
+    num_byzantine : int
+        f, the number of Byzantine updates to survive.
+
+    Raises
+    ------
+    ValueError
+        If ``num_byzantine`` is not a whole number >= 0; when called, if n < 2f + 3.
+
+    Examples
+    --------
+    >>> honest = [[0.0], [0.02], [0.14], [0.26], [0.38], [0.5]]
+    >>> Krum(num_byzantine=3)([[-0.1], [-0.1], [-0.1], *honest])
+    array([-0.1])
+
+    References
+    ----------
+    Blanchard, El Mhamdi, Guerraoui, Stainer 2017; Xie, Koyejo, Gupta 2018, Phocas, definition 3; Xie,
+    Koyejo, Gupta 2019, Fall of Empires, definition 3.
+    """
+
+    def __init__(self, num_byzantine: int) -> None:
+        object.__setattr__(self, "num_byzantine", num_byzantine)
+        object.__setattr__(self, "num_selected", 1)
+        self.__post_init__()
+
+    def __repr__(self) -> str:
+        """Without the fixed m = 1."""
+        return f"Krum(num_byzantine={self.num_byzantine!r})"
+
+    def without(self, dropped: int) -> Self:
+        """The same rule with f - dropped."""
+        return type(self)(max(0, self.num_byzantine - dropped))
+
+    def variance_bound(self, n: int) -> float:
+        """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V.
+
+        Phocas, lemma 1, after Blanchard et al. 2017, proposition 1; needs 2f + 2 < n.
+        """
+        q = self.num_byzantine
+        return 6 * n - 6 * q + (4 * q * (n - q - 2) + 4 * q**2 * (n - q - 1)) / (n - 2 * q - 2)

@@ -1,0 +1,35 @@
+"""Plain averaging, the rule that one Byzantine client breaks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flwr_byzantine.rules.base import Matrix, Rule
+
+
+@dataclass(frozen=True)
+class Mean(Rule):
+    """Arithmetic mean of all updates.
+
+    .. math:: \\mathrm{Mean}(u_1, \\dots, u_n) = \\frac{1}{n} \\sum_{i=1}^{n} u_i
+
+    Unweighted: example counts are reported by clients. Not Byzantine-resilient; the baseline.
+
+    Examples
+    --------
+    >>> Mean()([[1.0, 2.0], [3.0, 4.0]])
+    array([2., 3.])
+
+    References
+    ----------
+    Xie, Koyejo, Gupta 2018, Phocas, proposition 1.
+    """
+
+    @property
+    def min_updates(self) -> int:
+        """One."""
+        return 1
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix:
+        """One row of 1/n."""
+        return np.full((1, n), 1.0 / n)

@@ -1,0 +1,137 @@
+"""Rules that work coordinate by coordinate: median, trimmed mean, Phocas."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from flwr_byzantine.kernels import Reduction
+from flwr_byzantine.rules.base import Rule, check_count
+
+
+@dataclass(frozen=True)
+class Median(Rule):
+    """Coordinate-wise median; for even n the mean of the two middle values.
+
+    .. math:: \\mathrm{Median}(u_1, \\dots, u_n)_j = \\mathrm{median}\\{(u_i)_j : i \\in [n]\\}
+
+    Tolerates f Byzantine values in a coordinate where n >= 2f + 1.
+
+    Examples
+    --------
+    >>> Median()([[-0.1], [0.1], [0.3], [-4.0], [-2.0]])
+    array([-0.1])
+
+    References
+    ----------
+    Yin, Chen, Ramchandran, Bartlett 2018; Xie, Koyejo, Gupta 2019, Fall of Empires, definition 2.
+    """
+
+    @property
+    def min_updates(self) -> int:
+        """One."""
+        return 1
+
+    def reduction(self, k: int) -> Reduction:
+        """Trim all but the one or two middle values."""
+        return Reduction(trim=(k - 1) // 2)
+
+
+@dataclass(frozen=True)
+class TrimmedMean(Rule):
+    """Coordinate-wise mean without the b smallest and the b largest values.
+
+    .. math:: \\mathrm{Trmean}_b(u_1, \\dots, u_n) = \\frac{1}{n - 2b} \\sum_{k=b+1}^{n-b} u_{k:n}
+
+    where u_{k:n} is the k-th smallest value of the coordinate.
+
+    Parameters
+    ----------
+    trim : int
+        b, the number of values left out at each end, 0 <= b <= ceil(n/2) - 1.
+
+    Raises
+    ------
+    ValueError
+        If ``trim`` is not a whole number >= 0; when called, if n < 2b + 1.
+
+    Examples
+    --------
+    >>> TrimmedMean(trim=1)([[1.0], [2.0], [3.0], [1e20]])
+    array([2.5])
+
+    References
+    ----------
+    Xie, Koyejo, Gupta 2018, Phocas, definition 7.
+    """
+
+    trim: int
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_count(self, "trim", self.trim)
+
+    @property
+    def min_updates(self) -> int:
+        """2b + 1."""
+        return 2 * self.trim + 1
+
+    def reduction(self, k: int) -> Reduction:
+        """Trim b values at each end."""
+        return Reduction(trim=self.trim)
+
+    def without(self, dropped: int) -> Self:
+        """The same rule with b - dropped."""
+        return replace(self, trim=max(0, self.trim - dropped))
+
+    def variance_bound(self, n: int, num_byzantine: int) -> float:
+        """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V (theorem 1).
+
+        Parameters
+        ----------
+        n, num_byzantine : int
+            Number of updates, and q, the Byzantine values in each coordinate, 2q < n.
+        """
+        b, q = self.trim, num_byzantine
+        return 2 * (b + 1) * (n - q) / (n - b - q) ** 2
+
+
+@dataclass(frozen=True)
+class Phocas(TrimmedMean):
+    """Coordinate-wise mean of the n - b values nearest the b-trimmed mean.
+
+    .. math:: \\mathrm{Phocas}_b(u_1, \\dots, u_n) = \\frac{1}{n - b} \\sum_{i=1}^{n-b} u_{i/\\mathrm{Trmean}_b}
+
+    where u_{i/y} is the i-th nearest value to y. Of two values as near, the lower client's is nearer.
+
+    Parameters
+    ----------
+    trim : int
+        b, the number of Byzantine values tolerated in a coordinate, 0 <= b <= ceil(n/2) - 1.
+
+    Raises
+    ------
+    ValueError
+        If ``trim`` is not a whole number >= 0; when called, if n < 2b + 1.
+
+    Examples
+    --------
+    >>> Phocas(trim=1)([[1.0], [2.0], [3.0], [1e20]])
+    array([2.])
+
+    References
+    ----------
+    Xie, Koyejo, Gupta 2018, Phocas, definition 8.
+    """
+
+    def reduction(self, k: int) -> Reduction:
+        """Keep the n - b values nearest the trimmed mean."""
+        return Reduction(trim=self.trim, keep=k - self.trim)
+
+    def variance_bound(self, n: int, num_byzantine: int) -> float:
+        """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V (theorem 2).
+
+        Parameters
+        ----------
+        n, num_byzantine : int
+            Number of updates, and q, the Byzantine values in each coordinate, 2q < n.
+        """
+        return 4 + 6 * super().variance_bound(n, num_byzantine)
