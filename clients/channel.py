@@ -1,0 +1,61 @@
+"""A channel that corrupts what clients transmit, honest ones too."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from flwr.client import NumPyClient
+
+from flwr_byzantine.attacks import ChannelAttack
+from flwr_byzantine.attacks.base import require
+
+from .payload import Arrays, flatten, unflatten
+from .wrapper import ALWAYS, ClientWrapper, Config, Reply, Schedule
+
+
+class CorruptedChannelClient(ClientWrapper):
+    """A client behind a corrupted channel.
+
+    Wrap every client of the federation, the honest ones too, with the same seed. The channel works
+    on the values as they are transmitted, parameters or gradients; integer and boolean tensors
+    arrive as they were sent.
+
+    Parameters
+    ----------
+    client : NumPyClient
+        Any client, honest or not.
+    channel : ChannelAttack
+        What the channel does to the values.
+    num_clients : int
+        The number of clients n behind the channel.
+    client_id : int
+        The number of this client, from 0 to n - 1.
+    seed, schedule
+        As for `ClientWrapper`. The channel is on for all clients or for none.
+    """
+
+    together: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        client: NumPyClient,
+        channel: ChannelAttack,
+        num_clients: int,
+        *,
+        client_id: int,
+        seed: int = 0,
+        schedule: Schedule = ALWAYS,
+    ) -> None:
+        super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
+        bound = f"less than `num_clients = {num_clients}`"
+        require(client_id < num_clients, "client_id", bound, client_id, "Count from 0.")
+        self.channel = channel
+        self.num_clients = num_clients
+
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+        """Train, and corrupt what is sent."""
+        returned, num_examples, metrics = self.client.fit(parameters, config)
+        arrived = self.channel(
+            flatten(returned), self.client_id, self.num_clients, server_round, self.seed
+        )
+        return unflatten(arrived, returned), num_examples, metrics

@@ -1,0 +1,150 @@
+"""Attackers that know what others send, because they compute it themselves.
+
+Nothing in the server helps them: they hold the means to build the clients they know about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable
+from typing import ClassVar
+
+import numpy as np
+from flwr.client import NumPyClient
+
+from flwr_byzantine.attacks.base import Floats, require, require_whole, stream
+
+from .payload import Arrays, Payload, check_payload, copies, with_update
+from .recompute import ROUNDS, fingerprint, recompute
+from .wrapper import ALWAYS, ATTACK_STREAM, ClientWrapper, Config, Reply, Schedule
+
+Collusion = Callable[[Floats, int, np.random.Generator], Floats]
+
+
+class ColludingClient(ClientWrapper):
+    """An attacker that knows only its fellow attackers.
+
+    Each would-be honest update of the attackers is recomputed, its own included, and the attack is
+    given those. In a process that runs several attackers they share one recomputation a round.
+
+    Parameters
+    ----------
+    client : NumPyClient
+        The client it would be if it were honest: it gives the number of examples, the metrics and
+        the integer tensors of the answer.
+    attack : callable
+        A colluding attack, ``attack(known, num_attackers, rng)``: one of `flwr_byzantine.attacks`
+        or your own. `LittleIsEnough` has to be told ``num_clients`` here.
+    make_honest : callable
+        Builds an honest client from its number.
+    attackers : collection of int
+        The numbers of all attackers. In ascending order they send the rows of the attack.
+    client_id : int
+        The number of this client; one of the attackers.
+    seed, schedule
+        As for `ClientWrapper`. Attackers with the same seed are on in the same rounds.
+    payload : {"parameters", "gradients"}
+        What the clients return from ``fit``.
+    scope : hashable, optional
+        What the recomputation is shared within: attackers of one simulation give the same value
+        and others another. By default ``make_honest`` itself, which does for attackers built with
+        one and the same function.
+    """
+
+    together: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        client: NumPyClient,
+        attack: Collusion,
+        make_honest: Callable[[int], NumPyClient],
+        attackers: Collection[int],
+        *,
+        client_id: int,
+        seed: int = 0,
+        payload: Payload = "parameters",
+        schedule: Schedule = ALWAYS,
+        scope: Hashable = None,
+    ) -> None:
+        super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
+        check_payload(payload)
+        self.attack = attack
+        self.make_honest = make_honest
+        self.attackers = _numbers("attackers", attackers)
+        self.known = self.attackers
+        self.payload: Payload = payload
+        self.scope = make_honest if scope is None else scope
+        advice = "An attacker counts itself."
+        require(client_id in self.attackers, "attackers", f"with {client_id}", attackers, advice)
+
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+        """Train for appearances, and send this attacker's row of the attack."""
+        received = copies(parameters)
+        returned, num_examples, metrics = self.client.fit(parameters, config)
+        rows = self._attack(received, config, server_round)
+        sent = rows[self.attackers.index(self.client_id)]
+        return with_update(sent, returned, received, self.payload), num_examples, metrics
+
+    def _attack(self, received: Arrays, config: Config, server_round: int) -> Floats:
+        """Return what all attackers send this round, (f, d); computed by the first that asks."""
+
+        def compute() -> Floats:
+            known = recompute(self.make_honest, self.known, received, config, self.payload)
+            rng = stream(ATTACK_STREAM, self.seed, server_round)
+            return self.attack(known, len(self.attackers), rng)
+
+        sent = fingerprint(received, config)
+        key = (self.scope, self.attack, self.known, self.attackers, self.seed, self.payload, sent)
+        return ROUNDS.get(key, compute)
+
+
+class OmniscientClient(ColludingClient):
+    """An attacker that knows what every honest client sends.
+
+    Parameters
+    ----------
+    client, attack, make_honest, attackers
+        As for `ColludingClient`; the attack is given the updates of the honest clients.
+    honest : collection of int
+        The numbers of the honest clients, none of them an attacker. In ascending order their
+        updates are the rows that the attack is given.
+    client_id, seed, payload, schedule, scope
+        As for `ColludingClient`.
+    """
+
+    def __init__(
+        self,
+        client: NumPyClient,
+        attack: Collusion,
+        make_honest: Callable[[int], NumPyClient],
+        attackers: Collection[int],
+        honest: Collection[int],
+        *,
+        client_id: int,
+        seed: int = 0,
+        payload: Payload = "parameters",
+        schedule: Schedule = ALWAYS,
+        scope: Hashable = None,
+    ) -> None:
+        super().__init__(
+            client,
+            attack,
+            make_honest,
+            attackers,
+            client_id=client_id,
+            seed=seed,
+            payload=payload,
+            schedule=schedule,
+            scope=scope,
+        )
+        self.known = _numbers("honest", honest)
+        advice = "A client is honest or it attacks."
+        apart = not set(self.known) & set(self.attackers)
+        require(apart, "honest", f"apart from the attackers {self.attackers}", honest, advice)
+
+
+def _numbers(name: str, clients: Collection[int]) -> tuple[int, ...]:
+    """Return client numbers in ascending order, at least one."""
+    require(len(clients) > 0, name, "at least one client number", clients, "Name one.")
+    for client in clients:
+        require_whole(name, client, 0, "Number the clients from 0.")
+    return tuple(sorted(set(clients)))

@@ -1,0 +1,160 @@
+"""The attacks as a client mod, for apps of the Message API that have no NumPyClient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any, cast
+
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.client import NumPyClient
+from flwr.clientapp.typing import ClientAppCallable, Mod
+
+from .payload import Arrays
+from .wrapper import Config, Reply
+
+EXAMPLES = "num-examples"
+MakeHonest = Callable[..., NumPyClient]
+
+
+def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
+    """Return a mod that lets the clients of a ``ClientApp`` misbehave as NumPyClients do.
+
+    The app itself, asked to train, is presented as a NumPyClient; any wrapper of this package goes
+    around it. Attackers that know others run the app in the place of those: a node's number is its
+    ``partition-id``, so the app should take its data from that and nothing from ``context.state``.
+
+    Parameters
+    ----------
+    wrap : callable
+        ``wrap(make_honest, client_id)`` returns the client that a node is; ``make_honest(i)`` is
+        the app as the honest client i. An honest node is ``make_honest(client_id)``.
+
+    Returns
+    -------
+    Mod
+        A mod for ``ClientApp(mods=[...])`` or ``@app.train(mods=[...])``. Messages other than for
+        training pass through, and so do, untouched, answers that a wrapper did not change.
+
+    Notes
+    -----
+    Data poisoning happens inside the app, out of a mod's reach. The makers of different messages
+    are different functions: give `OmniscientClient` and `ColludingClient` a ``scope``.
+
+    Examples
+    --------
+    >>> from clients import MaliciousClient
+    >>> from flwr.clientapp import ClientApp
+    >>> from flwr_byzantine.attacks import SignFlip
+    >>> def wrap(make_honest, client_id):
+    ...     honest = make_honest(client_id)
+    ...     return MaliciousClient(honest, SignFlip()) if client_id < 2 else honest
+    >>> app = ClientApp(mods=[attack_mod(wrap)])
+    """
+
+    def mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
+        if msg.metadata.message_type.split(".")[0] != "train":
+            return call_next(msg, ctxt)
+        client_id = int(ctxt.node_config["partition-id"])
+        own: list[_AppClient] = []
+
+        def make_honest(number: int, label_map: object = None) -> NumPyClient:
+            if label_map is not None:
+                raise ValueError(
+                    "Parameter `label_map` should be None for a mod. Found a map: a mod cannot "
+                    "reach the labels. Flip them where the app loads its data."
+                )
+            client = _AppClient(number, msg, ctxt, call_next)
+            if number == client_id:
+                own.append(client)
+            return client
+
+        arrays = next(iter(msg.content.array_records.values()))
+        config = next(iter(msg.content.config_records.values()), ConfigRecord())
+        try:
+            sent = wrap(make_honest, client_id).fit(arrays.to_numpy_ndarrays(), _plain(config))
+        except _ErrorReplyError as error:
+            return error.reply
+        replies = [client.replies[-1] for client in own if client.replies]
+        for reply, answer in replies:
+            if answer is sent:
+                return reply
+        return _with_answer(replies[0][0], sent)
+
+    return mod
+
+
+class _ErrorReplyError(Exception):
+    """The app answered with an error."""
+
+    def __init__(self, reply: Message) -> None:
+        super().__init__(str(reply.error))
+        self.reply = reply
+
+
+class _AppClient(NumPyClient):
+    """The app, at the place of one node, as a NumPyClient."""
+
+    def __init__(
+        self, number: int, msg: Message, ctxt: Context, call_next: ClientAppCallable
+    ) -> None:
+        self.number = number
+        self.msg = msg
+        self.ctxt = ctxt
+        self.call_next = call_next
+        self.replies: list[tuple[Message, Reply]] = []
+
+    def fit(self, parameters: Arrays, config: Config) -> Reply:
+        """Ask the app to train, and return its answer as a NumPyClient would."""
+        reply = self.call_next(self._message(parameters, config), self._context())
+        if reply.has_error():
+            raise _ErrorReplyError(reply)
+        arrays = next(iter(reply.content.array_records.values())).to_numpy_ndarrays()
+        metrics: dict[str, Any] = dict(next(iter(reply.content.metric_records.values()), {}))
+        answer: Reply = (arrays, cast(int, metrics.pop(EXAMPLES, 0)), metrics)
+        self.replies.append((reply, answer))
+        return answer
+
+    def _message(self, parameters: Arrays, config: Config) -> Message:
+        """Return the server's message with this content: the app may change what it is given."""
+        content = RecordDict(dict(self.msg.content.items()))
+        key, names = next(iter(content.array_records.items()))
+        content[key] = ArrayRecord(dict(zip(names, map(Array, parameters), strict=True)))
+        for name in list(content.config_records)[:1]:
+            content[name] = ConfigRecord(cast(dict[str, Any], config))
+        msg = copy(self.msg)
+        msg.content = content
+        return msg
+
+    def _context(self) -> Context:
+        """Return the node's own context, or one like it with another number and no state."""
+        ctxt = self.ctxt
+        if self.number == int(ctxt.node_config["partition-id"]):
+            return ctxt
+        node_config = {**ctxt.node_config, "partition-id": self.number}
+        return Context(ctxt.run_id, ctxt.node_id, node_config, RecordDict(), ctxt.run_config)
+
+
+def _plain(config: ConfigRecord) -> Config:
+    """Return the configuration as a NumPyClient gets it; lists, which it may hold here, stay."""
+    return cast(Config, dict(config.items()))
+
+
+def _with_answer(reply: Message, sent: Reply) -> Message:
+    """Return the app's reply with these tensors and this number of examples in it."""
+    arrays, num_examples, _ = sent
+    content = RecordDict(dict(reply.content.items()))
+    key, names = next(iter(content.array_records.items()))
+    content[key] = ArrayRecord(dict(zip(names, map(Array, arrays), strict=True)))
+    for name, metrics in list(content.metric_records.items())[:1]:
+        content[name] = MetricRecord({**metrics, EXAMPLES: num_examples})
+    reply.content = content
+    return reply

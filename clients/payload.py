@@ -1,0 +1,113 @@
+"""What a client sent <-> the flat update that an attack works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flwr_byzantine.attacks.base import Floats, require
+
+Arrays = list[NDArray[Any]]
+Payload = Literal["parameters", "gradients"]
+
+
+def check_payload(payload: str) -> None:
+    """Raise unless the payload is one that a client can send."""
+    require(
+        payload in ("parameters", "gradients"),
+        "payload",
+        "'parameters' or 'gradients'",
+        payload,
+        "Say what the wrapped client returns from `fit`.",
+    )
+
+
+def is_floating(array: NDArray[Any]) -> bool:
+    """Return whether attacks change a tensor; integer and boolean ones stay as they are."""
+    return bool(np.issubdtype(array.dtype, np.floating))
+
+
+def copies(arrays: Sequence[NDArray[Any]]) -> Arrays:
+    """Return copies: a client may train inside the very arrays that it is given."""
+    return [np.array(array) for array in arrays]
+
+
+def flatten(arrays: Sequence[NDArray[Any]]) -> Floats:
+    """Return the floating-point tensors end to end, (d,), in their widest precision."""
+    floating = [np.ravel(array) for array in arrays if is_floating(array)]
+    if not floating:
+        return np.empty(0, dtype=np.float32)
+    return np.concatenate(floating)
+
+
+def unflatten(flat: Floats, like: Sequence[NDArray[Any]]) -> Arrays:
+    """Return tensors with the values of `flat` and the shapes and dtypes of `like`.
+
+    Integer and boolean tensors are the very objects of `like`; the others are new.
+    """
+    size = sum(array.size for array in like if is_floating(array))
+    require(
+        flat.shape == (size,),
+        "update",
+        f"of shape {(size,)}",
+        flat.shape,
+        "An attack returns one value for each floating-point value of the client's update.",
+    )
+    arrays: Arrays = []
+    start = 0
+    for array in like:
+        if not is_floating(array):
+            arrays.append(array)
+            continue
+        piece = flat[start : start + array.size].reshape(array.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            arrays.append(piece.astype(array.dtype))
+        start += array.size
+    return arrays
+
+
+def update_of(
+    returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]], payload: Payload
+) -> Floats:
+    """Return a client's update: what it returned, less what it received if those are parameters."""
+    if payload == "gradients":
+        return flatten(returned)
+    _check_same_shapes(returned, received)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return flatten(returned) - _matching(received, returned)
+
+
+def with_update(
+    update: Floats,
+    returned: Sequence[NDArray[Any]],
+    received: Sequence[NDArray[Any]],
+    payload: Payload,
+) -> Arrays:
+    """Return what a client sends to have this update: the inverse of `update_of`, but rounding."""
+    if payload == "gradients":
+        return unflatten(update, returned)
+    _check_same_shapes(returned, received)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return unflatten(_matching(received, returned) + update, returned)
+
+
+def _matching(received: Sequence[NDArray[Any]], returned: Sequence[NDArray[Any]]) -> Floats:
+    """Return the received tensors end to end, those that were returned in floating point."""
+    pairs = zip(received, returned, strict=True)
+    return flatten([start.astype(end.dtype, copy=False) for start, end in pairs])
+
+
+def _check_same_shapes(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> None:
+    """Raise unless what a client returned can be compared with what it received."""
+    shapes = [array.shape for array in received]
+    require(
+        [array.shape for array in returned] == shapes,
+        "returned",
+        f"tensors of the shapes received, {shapes}",
+        [array.shape for array in returned],
+        "With `payload='parameters'` an update is the returned model less the received one; a "
+        "client that returns gradients wants `payload='gradients'`.",
+    )

@@ -1,0 +1,96 @@
+"""What other clients will send, computed without asking them, once per round and process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from hashlib import blake2b
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from flwr.client import NumPyClient
+from numpy.typing import NDArray
+
+from flwr_byzantine.attacks.base import Floats
+
+from .payload import Payload, copies, update_of
+from .wrapper import Config
+
+
+def recompute(
+    make_honest: Callable[[int], NumPyClient],
+    clients: Sequence[int],
+    parameters: Sequence[NDArray[Any]],
+    config: Config,
+    payload: Payload,
+) -> Floats:
+    """Return the honest updates of some clients, one a row.
+
+    Exact where an honest client is a function of its number and of what it is sent, as one is whose
+    minibatches come from (seed, client, round).
+
+    Parameters
+    ----------
+    make_honest : callable
+        Builds an honest client from its number.
+    clients : sequence of int
+        The numbers of the h clients, in the order of the rows.
+    parameters, config
+        What the server sent in this round; not changed.
+    payload : {"parameters", "gradients"}
+        What the clients return from ``fit``.
+
+    Returns
+    -------
+    ndarray of shape (h, d)
+        The flattened updates.
+    """
+
+    def update(client: int) -> Floats:
+        returned, _, _ = make_honest(client).fit(copies(parameters), dict(config))
+        return update_of(returned, parameters, payload)
+
+    first = update(clients[0])
+    updates = np.empty((len(clients), first.size), dtype=first.dtype)
+    updates[0] = first
+    for row, client in enumerate(clients[1:], start=1):
+        updates[row] = update(client)
+    return updates
+
+
+def fingerprint(parameters: Sequence[NDArray[Any]], config: Config) -> bytes:
+    """Return a digest that differs wherever what the server sent differs."""
+    digest = blake2b(digest_size=16)
+    for array in parameters:
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    digest.update(repr(sorted(config.items())).encode())
+    return digest.digest()
+
+
+class RoundCache:
+    """The last few results of this process, so that its attackers share one recomputation.
+
+    Parameters
+    ----------
+    size : int
+        How many results are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._results: OrderedDict[Hashable, Floats] = OrderedDict()
+        self._lock = RLock()
+
+    def get(self, key: Hashable, compute: Callable[[], Floats]) -> Floats:
+        """Return the result under a key, computed by the first that asks while others wait."""
+        with self._lock:
+            if key not in self._results:
+                self._results[key] = compute()
+                while len(self._results) > self.size:
+                    self._results.popitem(last=False)
+            return self._results[key]
+
+
+ROUNDS = RoundCache(size=2)

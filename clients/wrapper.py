@@ -1,0 +1,155 @@
+"""The base of all wrappers: when a client misbehaves, and that it changes nothing otherwise."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from flwr.client import Client, NumPyClient
+from flwr.common import Scalar
+
+from flwr_byzantine.attacks.base import require, require_finite, require_whole, stream
+
+from .payload import Arrays
+
+Config = dict[str, Scalar]
+Reply = tuple[Arrays, int, Config]
+
+ROUND_KEYS = ("server-round", "server_round")
+COIN_STREAM = 0xC01
+ATTACK_STREAM = 0xA77
+
+
+def round_of(config: Mapping[str, Any]) -> int:
+    """Return the server's round from the configuration of a fit call."""
+    for key in ROUND_KEYS:
+        if key in config:
+            return int(config[key])
+    raise ValueError(
+        f"Parameter `config` should hold the round under `{ROUND_KEYS[0]}`. Found the keys "
+        f"{sorted(config)}. Give the strategy an `on_fit_config_fn` that returns "
+        f"{{'{ROUND_KEYS[0]}': server_round}}."
+    )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The rounds in which a wrapper is on.
+
+    Parameters
+    ----------
+    start_round : int
+        The first round, counted from 1, in which it can be on.
+    fraction : float
+        The share of the rounds from then on in which it is, in [0, 1]: a coin for each round, the
+        same in every run with the same seed.
+
+    Examples
+    --------
+    >>> [Schedule(start_round=3).is_on(server_round, seed=0) for server_round in (1, 2, 3, 4)]
+    [False, False, True, True]
+    """
+
+    start_round: int = 1
+    fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_whole("start_round", self.start_round, 0, "Rounds are counted from 1.")
+        require_finite("fraction", self.fraction)
+        advice = "1 is every round, 0.25 one in four."
+        require(0 <= self.fraction <= 1, "fraction", "in [0, 1]", self.fraction, advice)
+
+    def is_on(self, server_round: int, seed: int, *keys: int) -> bool:
+        """Return whether it is on in a round; each further key tosses a coin of its own."""
+        if server_round < self.start_round:
+            return False
+        coin = stream(COIN_STREAM, seed, server_round, *keys).random()
+        return bool(coin < self.fraction)
+
+
+ALWAYS = Schedule()
+
+
+class ClientWrapper(NumPyClient):
+    """A client that behaves like another one, except in the rounds in which it misbehaves.
+
+    Everything but ``fit`` is passed on. In a round in which the wrapper is off, ``fit`` returns the
+    very objects that the wrapped client returned. What it does is a function of the seed, the
+    client and the round alone.
+
+    Parameters
+    ----------
+    client : NumPyClient
+        Any client.
+    client_id : int
+        The number of the client, at least 0.
+    seed : int
+        The seed of all its random choices, at least 0.
+    schedule : Schedule
+        The rounds in which it misbehaves; by default all.
+
+    Raises
+    ------
+    ValueError
+        From ``fit``, where the configuration does not tell the round.
+    """
+
+    together: ClassVar[bool] = False  # whether all clients of the kind are on in the same rounds
+
+    def __init__(
+        self,
+        client: NumPyClient,
+        *,
+        client_id: int = 0,
+        seed: int = 0,
+        schedule: Schedule = ALWAYS,
+    ) -> None:
+        require_whole("client_id", client_id, 0, "Number the clients from 0.")
+        require_whole("seed", seed, 0, "Choose any other seed.")
+        self.client = client
+        self.client_id = client_id
+        self.seed = seed
+        self.schedule = schedule
+
+    @abstractmethod
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+        """Return what the client sends in a round in which it is on."""
+
+    def rng(self, server_round: int) -> np.random.Generator:
+        """Return the client's random numbers of a round."""
+        return stream(ATTACK_STREAM, self.seed, server_round, self.client_id)
+
+    def fit(self, parameters: Arrays, config: Config) -> Reply:
+        """Train as the wrapped client does, or misbehave."""
+        server_round = round_of(config)
+        keys = () if self.together else (self.client_id,)
+        if self.schedule.is_on(server_round, self.seed, *keys):
+            return self.misbehave(parameters, config, server_round)
+        return self.client.fit(parameters, config)
+
+    def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:
+        """Evaluate as the wrapped client does."""
+        return self.client.evaluate(parameters, config)
+
+    def get_parameters(self, config: Config) -> Arrays:
+        """Return the parameters of the wrapped client."""
+        return self.client.get_parameters(config)
+
+    def get_properties(self, config: Config) -> Config:
+        """Return the properties of the wrapped client."""
+        return self.client.get_properties(config)
+
+    def to_client(self) -> Client:
+        """Return a Flower client that implements what the wrapped one implements, and no more.
+
+        Flower asks the class which methods there are; an `evaluate` that only passes on would hide
+        that the wrapped client has none.
+        """
+        client = self.client.to_client()
+        if not hasattr(client, "numpy_client"):  # a `to_client` of the user's own
+            return super().to_client()
+        client.numpy_client = self
+        return client
