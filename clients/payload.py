@@ -48,14 +48,7 @@ def unflatten(flat: Floats, like: Sequence[NDArray[Any]]) -> Arrays:
 
     Integer and boolean tensors are the very objects of `like`; the others are new.
     """
-    size = sum(array.size for array in like if is_floating(array))
-    require(
-        flat.shape == (size,),
-        "update",
-        f"of shape {(size,)}",
-        flat.shape,
-        "An attack returns one value for each floating-point value of the client's update.",
-    )
+    _check_size(flat, like)
     arrays: Arrays = []
     start = 0
     for array in like:
@@ -90,6 +83,7 @@ def with_update(
     if payload == "gradients":
         return unflatten(update, returned)
     _check_same_shapes(returned, received)
+    _check_size(update, returned)
     with np.errstate(over="ignore", invalid="ignore"):
         return unflatten(_matching(received, returned) + update, returned)
 
@@ -98,6 +92,13 @@ def _matching(received: Sequence[NDArray[Any]], returned: Sequence[NDArray[Any]]
     """Return the received tensors end to end, those that were returned in floating point."""
     pairs = zip(received, returned, strict=True)
     return flatten([start.astype(end.dtype, copy=False) for start, end in pairs])
+
+
+def _check_size(update: Floats, like: Sequence[NDArray[Any]]) -> None:
+    """Raise unless an update has one value for each that an attack may change."""
+    shape = (sum(array.size for array in like if is_floating(array)),)
+    advice = "An attack returns one value for each floating-point value of the client's update."
+    require(update.shape == shape, "update", f"of shape {shape}", update.shape, advice)
 
 
 def _check_same_shapes(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> None:
