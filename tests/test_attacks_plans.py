@@ -1,0 +1,280 @@
+"""Attacks by name, in a run: their arguments, who is Byzantine, and what becomes of a client."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from flwr.client import NumPyClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+import flwr_byzantine.attacks as attacks
+from clients import (
+    ColludingClient,
+    CorruptedChannelClient,
+    LabelFlippingClient,
+    LyingClient,
+    MaliciousClient,
+    OmniscientClient,
+)
+from flwr_byzantine.attacks import BitFlip, LittleIsEnough, PutAllFar
+from simulations.attack_plans import ATTACK_NAMES, ATTACKS, MIXED, Lying, Plan, plan_attack
+from simulations.attacks import RedrawnClient, attack_client, byzantine_clients, check_attack
+
+CHANNELS = ("bit_flip", "gambler")
+
+
+class Honest(NumPyClient):
+    """An update of ones times the client number plus one; nines with flipped labels."""
+
+    def __init__(self, client_id, label_map=None):
+        self.client_id = client_id
+        self.label_map = label_map
+
+    def fit(self, parameters, config):
+        value = self.client_id + 1.0 if self.label_map is None else self.label_map(np.array(0))
+        return [p + np.float32(value) for p in parameters], 10, {"partition-id": self.client_id}
+
+
+def run(**changes):
+    config = {
+        "attack": "sign_flip", "attack_args": {}, "attack_start": 1, "clients": 8, "byzantine": 3,
+        "seed": 0, "placement": "first", "redraw": False, "payload": "parameters", "api": "message",
+    }  # fmt: skip
+    return SimpleNamespace(**config | changes)
+
+
+def updates(config, server_round=1, d=4):
+    """Return what all clients of a run send."""
+    start = [np.zeros(d, dtype=np.float32)]
+    clients = [attack_client(Honest, i, config) for i in range(config.clients)]
+    told = {"server-round": server_round}
+    return np.array([client.fit([start[0].copy()], told)[0][0] for client in clients])
+
+
+HONEST = np.repeat(np.arange(1, 9, dtype=np.float32)[:, None], 4, axis=1)
+
+
+# Names and arguments.
+
+
+def test_every_attack_of_the_library_has_a_name():
+    kinds = {getattr(attacks, name) for name in attacks.__all__}
+    kinds -= {attacks.LocalAttack, attacks.ColludingAttack, attacks.ChannelAttack}
+    assert kinds <= set(ATTACKS.values())
+    assert ("none", *ATTACKS) == ATTACK_NAMES
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_without_arguments_an_attack_has_its_defaults(name):
+    plan = plan_attack(name, {})
+    assert plan == Plan(ATTACKS[name]())
+    check_attack(run(attack=name))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_parameter_is_an_argument(name):
+    default = ATTACKS[name]()
+    for field in fields(default):
+        value = getattr(default, field.name)
+        if value is not None:
+            assert plan_attack(name, {field.name: value}).attack == default
+
+
+@pytest.mark.parametrize(("name", "arguments", "expected"), [
+    ("bit_flip", {"bits": "22:30:31:32", "num_coordinates": 1e3}, BitFlip()),
+    ("bit_flip", {"bits": 32}, BitFlip(bits=(32,))),
+    ("lie", {"num_clients": 20.0}, LittleIsEnough(num_clients=20)),
+    ("lie", {"z": 2}, LittleIsEnough(z=2)),
+    ("lying", {"num_examples": 1e15}, Lying(num_examples=10**15)),
+])  # fmt: skip
+def test_arguments_are_read_as_people_write_them(name, arguments, expected):
+    attack = plan_attack(name, arguments).attack
+    assert attack == expected
+    for field in fields(attack):
+        assert type(getattr(attack, field.name)) is type(getattr(expected, field.name))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"attack": "gausian"}, "Parameter `attack` should be one of none, gaussian"),
+    ({"attack_args": {"sigma": 1}}, "`attack_args` should be made of fraction, scale"),
+    ({"attack_args": {"knows": "honest"}}, "`attack_args` should be made of fraction, scale"),
+    ({"attack_args": {"fraction": 2}}, "`fraction` should be in"),
+    ({"attack": "ipm", "attack_args": {"knows": "all"}}, "`knows` should be one of"),
+    ({"attack": "ipm", "attack_args": {"epsilon": "0,5"}}, "`epsilon` should be a finite number"),
+    ({"attack": "bit_flip", "attack_args": {"bits": "22:xx"}}, "`bits` should be a tuple"),
+    ({"attack": "bit_flip", "attack_args": {"num_coordinates": 0.5}}, "`num_coordinates`"),
+    ({"attack": "lying", "attack_args": {"update": "ipm"}}, "`update` should be one of honest, g"),
+    ({"attack": "none", "attack_args": {"epsilon": 1}}, "`attack_args` should be empty"),
+    ({"attack": "paf", "byzantine": 8}, "`byzantine` should be less than"),
+    ({"attack": "lie", "byzantine": 5}, "`z` should be given"),
+    ({"attack": "lie", "attack_args": {"num_clients": 4}}, "`z` should be given"),
+])  # fmt: skip
+def test_what_can_never_work_is_refused_with_the_configuration(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_attack(run(**changes))
+
+
+@pytest.mark.parametrize("changes", [
+    {"attack": "none"}, {"byzantine": 8}, {"attack": "paf", "byzantine": 0},
+    {"attack": "lie", "byzantine": 0},
+    {"attack": "paf", "byzantine": 8, "attack_args": {"knows": "attackers"}},
+    {"attack": "lie", "byzantine": 5, "attack_args": {"z": 1.5}},
+])  # fmt: skip
+def test_what_can_work_is_accepted(changes):
+    check_attack(run(**changes))
+
+
+# Who is Byzantine.
+
+
+@given(st.integers(1, 30), st.data())
+def test_byzantine_clients_are_f_of_n(n, data):
+    f = data.draw(st.integers(0, n))
+    seed = data.draw(st.integers(0, 100))
+    assert byzantine_clients(n, f, seed) == set(range(f))
+    for redraw in (False, True):
+        drawn = byzantine_clients(n, f, seed, "drawn", redraw, server_round=4)
+        assert len(drawn) == f
+        assert drawn <= set(range(n))
+        assert drawn == byzantine_clients(n, f, seed, "drawn", redraw, server_round=4)
+
+
+def test_a_draw_depends_on_the_seed_and_on_the_round_only_if_redrawn():
+    def draws(**options):
+        return {byzantine_clients(20, 6, server_round=r, **options) for r in range(1, 9)}
+
+    assert len(draws(seed=0, placement="drawn")) == 1
+    assert draws(seed=0, placement="drawn") != draws(seed=1, placement="drawn")
+    assert len(draws(seed=0, placement="drawn", redraw=True)) == 8
+    assert draws(seed=0, redraw=True) == draws(seed=0, placement="drawn", redraw=True)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [
+    ("f", {"n": 3, "f": 4, "seed": 0}), ("f", {"n": 3, "f": -1, "seed": 0}),
+    ("placement", {"n": 3, "f": 1, "seed": 0, "placement": "last"}),
+])  # fmt: skip
+def test_impossible_populations_are_refused(name, arguments):
+    with pytest.raises(ValueError, match=f"Parameter `{name}` should be"):
+        byzantine_clients(**arguments)
+
+
+# What becomes of a client.
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in CHANNELS])
+def test_only_byzantine_clients_misbehave(name):
+    config = run(attack=name, placement="drawn")
+    byzantine = byzantine_clients(8, 3, 0, "drawn")
+    for i in range(8):
+        client = attack_client(Honest, i, config)
+        assert (type(client) is Honest) == (i not in byzantine)
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_every_client_is_behind_a_channel(name):
+    clients = [attack_client(Honest, i, run(attack=name)) for i in range(8)]
+    assert {type(client) for client in clients} == {CorruptedChannelClient}
+    assert {type(client.client) for client in clients} == {Honest}
+
+
+def test_without_an_attack_all_are_honest():
+    np.testing.assert_array_equal(updates(run(attack="none")), HONEST)
+    assert type(attack_client(Honest, 0, run(attack="none"))) is Honest
+
+
+@pytest.mark.parametrize(("changes", "kind"), [
+    ({"attack": "gaussian"}, MaliciousClient),
+    ({"attack": "label_flip"}, LabelFlippingClient),
+    ({"attack": "ofom"}, OmniscientClient),
+    ({"attack": "lie", "attack_args": {"knows": "attackers"}}, ColludingClient),
+    ({"attack": "lying"}, LyingClient),
+    ({"redraw": True}, RedrawnClient),
+])  # fmt: skip
+def test_each_attack_has_its_wrapper(changes, kind):
+    assert type(attack_client(Honest, 2, run(**changes))) is kind
+
+
+@pytest.mark.parametrize(("changes", "expected"), [
+    ({"attack": "sign_flip", "attack_args": {"scale": 4}}, [-4, -8, -12]),
+    ({"attack": "constant"}, [100, 100, 100]),
+    ({"attack": "label_flip"}, [9, 9, 9]),
+    ({"attack": "omniscient", "attack_args": {"scale": 2}}, [-60, -60, -60]),  # 4 + ... + 8 = 30
+    ({"attack": "ipm", "attack_args": {"epsilon": 0.5}}, [-3, -3, -3]),
+    ({"attack": "ipm", "attack_args": {"epsilon": 0.5, "knows": "attackers"}}, [-1, -1, -1]),
+    ({"attack": "paf"}, [106, 106, 106]),
+    ({"attack": "ofom", "attack_args": {"distance": 24}}, [30, 10, 10]),
+    ({"attack": "lie", "attack_args": {"z": 0}}, [6, 6, 6]),
+    ({"attack": "lying"}, [1, 2, 3]),
+    ({"attack": "lying", "attack_args": {"update": "sign_flip"}}, [-1, -2, -3]),
+    ({"attack": "sign_flip", "attack_start": 2}, [1, 2, 3]),
+    ({"attack": "sign_flip", "attack_args": {"fraction": 0}}, [1, 2, 3]),
+])  # fmt: skip
+def test_what_the_clients_of_a_run_send(changes, expected):
+    sent = updates(run(**changes))
+    np.testing.assert_allclose(
+        sent[:3], np.repeat(np.array(expected)[:, None], 4, axis=1), rtol=1e-6
+    )
+    np.testing.assert_array_equal(sent[3:], HONEST[3:])
+
+
+def test_colluders_on_their_own_are_told_how_many_clients_there_are():
+    sent = updates(run(attack="lie", attack_args={"knows": "attackers"}))
+    z = LittleIsEnough().deviations(8, 3)  # own updates 1, 2, 3: mean 2, variance 2/3
+    np.testing.assert_allclose(sent[:3], np.full((3, 4), 2 - z * np.sqrt(2 / 3)), rtol=1e-6)
+
+
+def test_liars_lie():
+    told = {"server-round": 1}
+    client = attack_client(Honest, 0, run(attack="lying", attack_args={"num_examples": -3}))
+    assert client.fit([np.zeros(4, dtype=np.float32)], told)[1] == -3
+
+
+def test_the_mixed_attack_deals_out_seven_attacks_in_ascending_order():
+    config = run(attack="mixed", byzantine=7)
+    clients = [attack_client(Honest, i, config) for i in range(8)]
+    assert [getattr(client, "attack", None) for client in clients] == [*MIXED, None]
+    assert len(set(MIXED)) == 7
+    drawn = run(attack="mixed", clients=12, byzantine=9, placement="drawn")
+    byzantine = sorted(byzantine_clients(12, 9, 0, "drawn"))
+    dealt = [attack_client(Honest, i, drawn).attack for i in byzantine]
+    assert dealt == [*MIXED, *MIXED[:2]]
+
+
+def test_redrawn_attackers_change_from_round_to_round():
+    config = run(redraw=True, attack_start=2)
+    np.testing.assert_array_equal(updates(config, server_round=1), HONEST)
+    for server_round in (2, 3, 4):
+        flipped = updates(config, server_round)[:, 0] < 0
+        drawn = byzantine_clients(8, 3, 0, "first", True, server_round)
+        assert set(np.flatnonzero(flipped)) == drawn
+
+
+def test_redrawn_attackers_know_the_honest_clients_of_the_round():
+    config = run(attack="paf", attack_args={"distance": 0}, redraw=True)
+    drawn = byzantine_clients(8, 3, 0, "first", True, server_round=5)
+    honest = HONEST[[i for i in range(8) if i not in drawn]].mean()
+    sent = updates(config, server_round=5)
+    np.testing.assert_allclose(sent[sorted(drawn)], np.full((3, 4), honest), rtol=1e-6)
+
+
+def test_gradients_are_attacked_as_they_are():
+    class Gradient(Honest):
+        def fit(self, parameters, config):
+            return [np.ones(4, dtype=np.float32)], 1, {}
+
+    client = attack_client(Gradient, 0, run(payload="gradients"))
+    sent, _, _ = client.fit([np.full(4, 5, dtype=np.float32)], {"server-round": 1})
+    np.testing.assert_array_equal(sent, [[-1] * 4])
+
+
+def test_a_new_kind_of_attack_is_refused_until_it_is_registered():
+    from simulations.attacks import Seat, behave
+
+    seat = Seat(Honest, 0, run(), Plan(object()))
+    with pytest.raises(TypeError, match="register one with `behave`"):
+        behave(object(), seat, frozenset({0}))
+    assert isinstance(behave(PutAllFar(), seat, frozenset({0})), OmniscientClient)
