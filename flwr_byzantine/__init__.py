@@ -1,0 +1,29 @@
+"""Byzantine-robust aggregation for Flower: the strategies of the ``aggregate_fit`` API.
+
+Their counterparts for the Message API have the same names in :mod:`flwr_byzantine.serverapp`; the rules
+alone are in :mod:`flwr_byzantine.rules`.
+"""
+
+from flwr_byzantine.strategy import (
+    Bulyan,
+    ByzantineRobust,
+    Krum,
+    Mean,
+    Median,
+    MultiBulyan,
+    MultiKrum,
+    Phocas,
+    TrimmedMean,
+)
+
+__all__ = [
+    "Bulyan",
+    "ByzantineRobust",
+    "Krum",
+    "Mean",
+    "Median",
+    "MultiBulyan",
+    "MultiKrum",
+    "Phocas",
+    "TrimmedMean",
+]

@@ -1,0 +1,109 @@
+"""A rule applied to gated replies: tensors of several dtypes in, tensors of the same dtypes out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.kernels import Columns, combine
+from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.updates import Array, Gated, Model
+
+Result = tuple[list[Array] | None, npt.NDArray[np.float64] | None, int]
+
+
+def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None) -> Result:
+    """Aggregate the tensors of the accepted replies.
+
+    Rules commute with translation, so a rule of the clients' models is the model plus the rule of their
+    updates; distances and sums are taken in float64 from the values as sent, which is exact for models
+    however close. Integer and boolean tensors take no part in distances and mixing.
+
+    Parameters
+    ----------
+    rule : Rule
+        With ``min_updates`` no more than the accepted replies.
+    gated : Gated
+        Accepted replies, all of one structure.
+    model : Model or None
+        The global model; where it is not known, coordinates without a robust value take those of the
+        first finite reply.
+    step : float or None
+        None for parameters, or the factor on aggregated gradients, minus the learning rate.
+
+    Returns
+    -------
+    tuple
+        New tensors (None where there is no finite value to give a coordinate), the clients' weights
+        (None where the rule has none), and how many coordinates had no robust value.
+    """
+    assert gated.structure is not None
+    structure = gated.structure.arrays
+    clients = list(gated.accepted.values())
+    results: list[Array] = list(structure)
+    groups = _by_dtype(structure)
+    for t, array in enumerate(structure):
+        if array.dtype.kind != "f":
+            results[t] = lower_median([client[t] for client in clients])
+    columns = {
+        dtype: Columns(
+            [[as_column_values(client[t], dtype) for client in clients] for t in group],
+            dtype,
+            len(clients),
+        )
+        for dtype, group in groups.items()
+    }
+    mixing = rule.mixing_of(list(columns.values())) if columns else None
+    reduction = rule.reduction(len(clients) if mixing is None else len(mixing))
+    replaced = 0
+    for dtype, group in groups.items():
+        out = [np.empty(structure[t].size, dtype) for t in group]
+        replaced += combine(
+            columns[dtype],
+            mixing,
+            reduction,
+            base=None if model is None else [as_column_values(model.arrays[t], dtype) for t in group],
+            scale=1.0 if step is None else step,
+            add_base=step is not None,
+            out=out,
+        )
+        for t, values in zip(group, out, strict=True):
+            results[t] = _like(values, structure[t])
+    weights = None if mixing is None else mixing.mean(axis=0)
+    return (_fill(results, gated) if replaced and model is None else results), weights, replaced
+
+
+def lower_median(arrays: Sequence[Array]) -> Array:
+    """Coordinate-wise lower median, which is always one of the values: for integers and booleans."""
+    middle = (len(arrays) - 1) // 2
+    result: Array = np.partition(np.stack(arrays), middle, axis=0)[middle]
+    return result
+
+
+def _by_dtype(structure: Sequence[Array]) -> dict[np.dtype[np.floating], list[int]]:
+    """Positions of the floating-point tensors by the dtype they are computed in."""
+    groups: dict[np.dtype[np.floating], list[int]] = {}
+    for t, array in enumerate(structure):
+        if array.dtype.kind == "f":
+            compute = np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
+            groups.setdefault(compute, []).append(t)
+    return groups
+
+
+def _like(values: Array, tensor: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return values.astype(tensor.dtype, copy=False).reshape(tensor.shape)
+
+
+def _fill(results: list[Array], gated: Gated) -> list[Array] | None:
+    """Give coordinates without a value that of the first finite reply; None where there is none."""
+    assert gated.structure is not None
+    replies = (Model(gated.structure.names, arrays) for arrays in gated.accepted.values())
+    finite = next((reply for reply in replies if reply.is_finite()), None)
+    if finite is None:
+        return None
+    return [
+        np.where(np.isfinite(mine), mine, theirs)
+        for mine, theirs in zip(results, finite.arrays, strict=True)
+    ]

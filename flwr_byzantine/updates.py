@@ -1,0 +1,199 @@
+"""The gate: what clients sent, checked against the model before any rule sees it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.metrics import is_number
+from flwr_byzantine.payload import MalformedTensor, decode
+
+Array = npt.NDArray[Any]
+Signature = tuple[tuple[str, tuple[int, ...], str], ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One client's answer, as it came.
+
+    Parameters
+    ----------
+    client : str
+        The server's own name of the client, never one the client gave.
+    tensors : Any
+        Pairs (name, .npy bytes), or whatever the client sent in their place.
+    metrics : Mapping[str, Any]
+        What the client reported.
+    malformed : str or None
+        Why the reply was refused already, before its tensors were looked at.
+    source : Any
+        The host's own object for this reply.
+    """
+
+    client: str
+    tensors: Any = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    malformed: str | None = None
+    source: Any = None
+
+
+def in_order(replies: Iterable[Reply], order_by: str | None) -> list[Reply]:
+    """Put replies, which arrive in any order, in the order in which rules see them.
+
+    Parameters
+    ----------
+    replies : Iterable[Reply]
+        In any order.
+    order_by : str or None
+        A metric that clients report, to sort by; those that report none come last. None sorts by the
+        server's own names of the clients alone.
+
+    Returns
+    -------
+    list[Reply]
+        Sorted; whatever the clients report.
+    """
+
+    def key(reply: Reply) -> tuple[float, bool, int, str]:
+        reported = reply.metrics.get(order_by) if order_by is not None else 0
+        place = float(reported) if is_number(reported) else math.inf
+        digits = reply.client.isascii() and reply.client.isdigit()
+        return place, not digits, int(reply.client) if digits else 0, reply.client
+
+    return sorted(replies, key=key)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as named tensors.
+
+    Parameters
+    ----------
+    names : tuple[str, ...]
+        Names in order; positions as text where the API has no names.
+    arrays : tuple[np.ndarray, ...]
+        The values.
+    """
+
+    names: tuple[str, ...]
+    arrays: tuple[Array, ...]
+
+    @classmethod
+    def read(cls, tensors: Iterable[tuple[str, bytes]]) -> "Model":
+        """Decode named tensors without copying them."""
+        pairs = [(name, decode(data)) for name, data in tensors]
+        return cls(tuple(name for name, _ in pairs), tuple(array for _, array in pairs))
+
+    @property
+    def signature(self) -> Signature:
+        """Name, shape and kind of dtype of every tensor."""
+        return tuple(
+            (name, array.shape, array.dtype.kind)
+            for name, array in zip(self.names, self.arrays, strict=True)
+        )
+
+    def is_finite(self) -> bool:
+        """Whether every value is finite."""
+        return all(bool(np.isfinite(array).all()) for array in self.arrays)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Replies that passed, in order, and why the others did not.
+
+    Parameters
+    ----------
+    structure : Model or None
+        What replies were checked against; None where there is nothing to go by.
+    accepted : dict[str, tuple[np.ndarray, ...]]
+        Client -> tensors in the structure's order, shapes and dtypes.
+    dropped : dict[str, str]
+        Client -> reason.
+    """
+
+    structure: Model | None
+    accepted: Mapping[str, tuple[Array, ...]]
+    dropped: Mapping[str, str]
+
+
+def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
+    """Check every reply against the model, or against what most replies look like.
+
+    Parameters
+    ----------
+    replies : Sequence[Reply]
+        In the order in which rules shall see them.
+    model : Model or None
+        The global model the clients were given. Where it is not known, the structure most replies
+        share takes its place; of structures as frequent, the one seen first.
+
+    Returns
+    -------
+    Gated
+        Never raises for anything a client sent.
+    """
+    decoded: dict[str, Model] = {}
+    dropped: dict[str, str] = {}
+    limit = len(model.names) if model is not None else None
+    for reply in replies:
+        if reply.client in decoded or reply.client in dropped:
+            continue  # a second answer from one node: the first one stands
+        try:
+            decoded[reply.client] = _decode(reply, limit)
+        except MalformedTensor as error:
+            dropped[reply.client] = str(error)
+    structure = model or _majority(decoded.values())
+    accepted: dict[str, tuple[Array, ...]] = {}
+    if structure is not None:
+        for client, sent in decoded.items():
+            try:
+                accepted[client] = _conform(sent, structure)
+            except MalformedTensor as error:
+                dropped[client] = str(error)
+    return Gated(structure, accepted, dropped)
+
+
+def _decode(reply: Reply, limit: int | None) -> Model:
+    if reply.malformed is not None:
+        raise MalformedTensor(reply.malformed)
+    try:
+        tensors = list(reply.tensors)
+        if limit is not None and len(tensors) != limit:
+            raise MalformedTensor(f"{len(tensors)} tensors, expected {limit}")
+        return Model.read(tensors)
+    except MalformedTensor:
+        raise
+    except Exception as error:  # an object of another kind in a tensor's place
+        raise MalformedTensor(f"unreadable reply ({type(error).__name__})") from None
+
+
+def _majority(models: Iterable[Model]) -> Model | None:
+    by_signature = {}
+    counts: Counter[Signature] = Counter()
+    for model in models:
+        counts[model.signature] += 1
+        by_signature.setdefault(model.signature, model)
+    return by_signature[counts.most_common(1)[0][0]] if counts else None
+
+
+def _conform(sent: Model, structure: Model) -> tuple[Array, ...]:
+    """Tensors in the structure's order and dtypes, or the first thing that is wrong."""
+    by_name = dict(zip(sent.names, sent.arrays, strict=True))
+    if set(by_name) != set(structure.names) or len(sent.names) != len(structure.names):
+        missing = sorted(set(structure.names) - set(by_name))[:3]
+        extra = sorted(set(by_name) - set(structure.names))[:3]
+        raise MalformedTensor(f"other tensors than the model's: missing {missing}, extra {extra}")
+    tensors = []
+    for name, expected in zip(structure.names, structure.arrays, strict=True):
+        array = by_name[name]
+        if array.shape != expected.shape:
+            raise MalformedTensor(f"tensor {name}: shape {array.shape}, expected {expected.shape}")
+        if array.dtype.kind != expected.dtype.kind:
+            raise MalformedTensor(f"tensor {name}: dtype {array.dtype}, expected {expected.dtype}")
+        with np.errstate(over="ignore", invalid="ignore"):
+            tensors.append(array.astype(expected.dtype.newbyteorder("="), copy=False))
+    return tuple(tensors)
