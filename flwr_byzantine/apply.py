@@ -1,6 +1,7 @@
 """A rule applied to gated replies: tensors of several dtypes in, tensors of the same dtypes out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,9 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
             columns[dtype],
             mixing,
             reduction,
-            base=None if model is None else [as_column_values(model.arrays[t], dtype) for t in group],
+            base=None
+            if model is None
+            else [as_column_values(model.arrays[t], dtype) for t in group],
             scale=1.0 if step is None else step,
             add_base=step is not None,
             out=out,
@@ -81,12 +84,14 @@ def lower_median(arrays: Sequence[Array]) -> Array:
     return result
 
 
-def _by_dtype(structure: Sequence[Array]) -> dict[np.dtype[np.floating], list[int]]:
+def _by_dtype(structure: Sequence[Array]) -> dict[np.dtype[Any], list[int]]:
     """Positions of the floating-point tensors by the dtype they are computed in."""
-    groups: dict[np.dtype[np.floating], list[int]] = {}
+    groups: dict[np.dtype[Any], list[int]] = {}
     for t, array in enumerate(structure):
         if array.dtype.kind == "f":
-            compute = np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
+            compute: np.dtype[Any] = np.dtype(
+                np.float64 if array.dtype.itemsize == 8 else np.float32
+            )
             groups.setdefault(compute, []).append(t)
     return groups
 

@@ -18,7 +18,7 @@ _PREFIX = 12  # magic, version and header length of format 2.0, the longer one
 _MAX_HEADER = 4096  # bytes; numpy writes 128 for any tensor of a model
 
 
-class MalformedTensor(ValueError):
+class MalformedTensorError(ValueError):
     """Bytes that are not a tensor this library reads; its text is the reason."""
 
 
@@ -38,7 +38,7 @@ def decode(data: bytes) -> Array:
 
     Raises
     ------
-    MalformedTensor
+    MalformedTensorError
         If the bytes are no .npy file, claim another size than they have, or hold anything but
         floating-point, integer or boolean numbers.
 
@@ -48,19 +48,19 @@ def decode(data: bytes) -> Array:
     array([0., 1., 2.])
     """
     if not isinstance(data, bytes):
-        raise MalformedTensor(f"expected bytes, found {type(data).__name__}")
+        raise MalformedTensorError(f"expected bytes, found {type(data).__name__}")
     header_end = _header_length(data[:_PREFIX])
     dtype, fortran_order, shape = _header(data[:header_end])
     count = math.prod(shape)
     if count * dtype.itemsize != len(data) - header_end:
-        raise MalformedTensor(
+        raise MalformedTensorError(
             f"header claims {count * dtype.itemsize} bytes, found {max(0, len(data) - header_end)}"
         )
     flat = np.frombuffer(data, dtype, count, header_end) if count else np.empty(0, dtype)
     try:
         return flat.reshape(shape, order="F" if fortran_order else "C")
     except (ValueError, OverflowError):  # an empty tensor of an absurd shape
-        raise MalformedTensor(f"shape {shape[:8]}") from None
+        raise MalformedTensorError(f"shape {shape[:8]}") from None
 
 
 def encode(array: Array) -> bytes:
@@ -78,34 +78,36 @@ def encode(array: Array) -> bytes:
     """
     contiguous = np.ascontiguousarray(array).reshape(array.shape)
     buffer = BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(contiguous))
+    np.lib.format.write_array_header_1_0(
+        buffer, np.lib.format.header_data_from_array_1_0(contiguous)
+    )
     return b"".join([buffer.getvalue(), contiguous.reshape(-1).view(np.uint8).data])
 
 
 def _header_length(prefix: bytes) -> int:
     magic, version = prefix[:6], tuple(prefix[6:8])
     if magic != b"\x93NUMPY" or len(prefix) < _PREFIX or version not in ((1, 0), (2, 0)):
-        raise MalformedTensor("not an .npy file of format 1.0 or 2.0")
+        raise MalformedTensorError("not an .npy file of format 1.0 or 2.0")
     start = 10 if version == (1, 0) else 12
     length = start + int.from_bytes(prefix[8:start], "little")
     if length > _MAX_HEADER:
-        raise MalformedTensor(f"header of {length} bytes, at most {_MAX_HEADER} expected")
+        raise MalformedTensorError(f"header of {length} bytes, at most {_MAX_HEADER} expected")
     return length
 
 
 @lru_cache(maxsize=4096)
 def _header(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     """Parse a header; all clients send the same ones, so each is parsed once."""
-    reader = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[tuple(header[6:8])]
+    formats = np.lib.format
+    read = formats.read_array_header_1_0 if header[6] == 1 else formats.read_array_header_2_0
     try:
-        shape, fortran_order, dtype = reader(BytesIO(header[8:]))
+        shape, fortran_order, dtype = read(BytesIO(header[8:]))
     except Exception as error:  # whatever the parser trips over, the bytes are the client's
-        raise MalformedTensor(f"unreadable header ({type(error).__name__})") from None
+        raise MalformedTensorError(f"unreadable header ({type(error).__name__})") from None
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
-        raise MalformedTensor(f"dtype {dtype}, expected floating-point, integer or boolean numbers")
+        raise MalformedTensorError(
+            f"dtype {dtype}, expected floating-point, integer or boolean numbers"
+        )
     if any(size < 0 for size in shape) or len(shape) > 32:
-        raise MalformedTensor(f"shape {shape[:8]}")
+        raise MalformedTensorError(f"shape {shape[:8]}")
     return dtype, bool(fortran_order), shape

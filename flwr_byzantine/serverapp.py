@@ -63,7 +63,9 @@ def read_message(message: Message, weighted_by_key: str) -> Reply:
         arrays = list(message.content.array_records.values())
         metrics = list(message.content.metric_records.values())
         if len(arrays) != 1 or len(metrics) != 1:
-            wrong = f"{len(arrays)} array records and {len(metrics)} metric records, expected one each"
+            wrong = (
+                f"{len(arrays)} array records and {len(metrics)} metric records, expected one each"
+            )
             return Reply(node, malformed=wrong, source=message)
         if weighted_by_key not in metrics[0]:
             return Reply(node, malformed=f"no metric {weighted_by_key!r}", source=message)
@@ -95,9 +97,7 @@ def capped_records(records: Sequence[RecordDict], weighted_by_key: str) -> list[
         if count
     ]
     arrays: list[dict[str, Any]] = [
-        dict(record.array_records)
-        for record, count in zip(records, counts, strict=True)
-        if count
+        dict(record.array_records) for record, count in zip(records, counts, strict=True) if count
     ]
     return [RecordDict({**a, **m}) for a, m in zip(arrays, capped_metrics, strict=True)]
 
@@ -381,7 +381,12 @@ class ByzantineRobust(Strategy):
 
     def summary(self) -> None:
         """Log the rule, then the wrapped strategy's settings."""
-        log(INFO, "\t├──> Rule: %s, in front of %s", self.aggregator.rule, type(self.strategy).__name__)
+        log(
+            INFO,
+            "\t├──> Rule: %s, in front of %s",
+            self.aggregator.rule,
+            type(self.strategy).__name__,
+        )
         self.strategy.summary()
 
     def configure_train(
@@ -428,7 +433,9 @@ class ByzantineRobust(Strategy):
     def _weight_key(self) -> str:
         return getattr(self.strategy, "weighted_by_key", "num-examples")
 
-    def _clean_reply(self, messages: Sequence[Message], arrays: ArrayRecord | None = None) -> Message:
+    def _clean_reply(
+        self, messages: Sequence[Message], arrays: ArrayRecord | None = None
+    ) -> Message:
         """One message with the median of what the messages report, and the given arrays."""
         key = self._weight_key
         contents = [message.content for message in messages]

@@ -365,8 +365,6 @@ class ByzantineRobust(Strategy):
         clean = EvaluateRes(Status(Code.OK, ""), loss, count, metrics)
         return self.strategy.aggregate_evaluate(server_round, [(results[0][0], clean)], [])
 
-    def evaluate(
-        self, server_round: int, parameters: Parameters
-    ) -> tuple[float, Metrics] | None:
+    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
         """Ask the wrapped strategy."""
         return self.strategy.evaluate(server_round, parameters)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.metrics import is_number
-from flwr_byzantine.payload import MalformedTensor, decode
+from flwr_byzantine.payload import MalformedTensorError, decode
 
 Array = npt.NDArray[Any]
 Signature = tuple[tuple[str, tuple[int, ...], str], ...]
@@ -59,7 +59,7 @@ def in_order(replies: Iterable[Reply], order_by: str | None) -> list[Reply]:
     """
 
     def key(reply: Reply) -> tuple[float, bool, int, str]:
-        reported = reply.metrics.get(order_by) if order_by is not None else 0
+        reported: Any = reply.metrics.get(order_by) if order_by is not None else 0
         place = float(reported) if is_number(reported) else math.inf
         digits = reply.client.isascii() and reply.client.isdigit()
         return place, not digits, int(reply.client) if digits else 0, reply.client
@@ -144,7 +144,7 @@ def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
             continue  # a second answer from one node: the first one stands
         try:
             decoded[reply.client] = _decode(reply, limit)
-        except MalformedTensor as error:
+        except MalformedTensorError as error:
             dropped[reply.client] = str(error)
     structure = model or _majority(decoded.values())
     accepted: dict[str, tuple[Array, ...]] = {}
@@ -152,27 +152,27 @@ def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
         for client, sent in decoded.items():
             try:
                 accepted[client] = _conform(sent, structure)
-            except MalformedTensor as error:
+            except MalformedTensorError as error:
                 dropped[client] = str(error)
     return Gated(structure, accepted, dropped)
 
 
 def _decode(reply: Reply, limit: int | None) -> Model:
     if reply.malformed is not None:
-        raise MalformedTensor(reply.malformed)
+        raise MalformedTensorError(reply.malformed)
     try:
         tensors = list(reply.tensors)
         if limit is not None and len(tensors) != limit:
-            raise MalformedTensor(f"{len(tensors)} tensors, expected {limit}")
+            raise MalformedTensorError(f"{len(tensors)} tensors, expected {limit}")
         return Model.read(tensors)
-    except MalformedTensor:
+    except MalformedTensorError:
         raise
     except Exception as error:  # an object of another kind in a tensor's place
-        raise MalformedTensor(f"unreadable reply ({type(error).__name__})") from None
+        raise MalformedTensorError(f"unreadable reply ({type(error).__name__})") from None
 
 
 def _majority(models: Iterable[Model]) -> Model | None:
-    by_signature = {}
+    by_signature: dict[Signature, Model] = {}
     counts: Counter[Signature] = Counter()
     for model in models:
         counts[model.signature] += 1
@@ -186,14 +186,20 @@ def _conform(sent: Model, structure: Model) -> tuple[Array, ...]:
     if set(by_name) != set(structure.names) or len(sent.names) != len(structure.names):
         missing = sorted(set(structure.names) - set(by_name))[:3]
         extra = sorted(set(by_name) - set(structure.names))[:3]
-        raise MalformedTensor(f"other tensors than the model's: missing {missing}, extra {extra}")
+        raise MalformedTensorError(
+            f"other tensors than the model's: missing {missing}, extra {extra}"
+        )
     tensors = []
     for name, expected in zip(structure.names, structure.arrays, strict=True):
         array = by_name[name]
         if array.shape != expected.shape:
-            raise MalformedTensor(f"tensor {name}: shape {array.shape}, expected {expected.shape}")
+            raise MalformedTensorError(
+                f"tensor {name}: shape {array.shape}, expected {expected.shape}"
+            )
         if array.dtype.kind != expected.dtype.kind:
-            raise MalformedTensor(f"tensor {name}: dtype {array.dtype}, expected {expected.dtype}")
+            raise MalformedTensorError(
+                f"tensor {name}: dtype {array.dtype}, expected {expected.dtype}"
+            )
         with np.errstate(over="ignore", invalid="ignore"):
             tensors.append(array.astype(expected.dtype.newbyteorder("="), copy=False))
     return tuple(tensors)

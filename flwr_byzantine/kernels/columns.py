@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+Dtype = np.dtype[Any]
 Segment = Sequence[npt.NDArray[np.floating]]
 
 _TARGET_BYTES = 96 * 1024
@@ -40,7 +42,7 @@ class Columns:
     """
 
     segments: Sequence[Segment]
-    dtype: np.dtype[np.floating]
+    dtype: Dtype
     num_rows: int
 
     def __post_init__(self) -> None:
@@ -85,12 +87,12 @@ class Columns:
 
     def block(self, bytes_per_value: int) -> int:
         """Columns a block, so that all rows of a block stay in the cache."""
-        return int(min(4096, max(64, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 16 * 16)))
+        return int(
+            min(4096, max(64, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 16 * 16))
+        )
 
 
-def as_column_values(
-    array: npt.NDArray[np.generic], dtype: np.dtype[np.floating]
-) -> npt.NDArray[np.floating]:
+def as_column_values(array: npt.NDArray[np.generic], dtype: Dtype) -> npt.NDArray[np.floating]:
     """Flatten an array into what :class:`Columns` takes, copying only where it must."""
     with np.errstate(over="ignore", invalid="ignore"):
         flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)

@@ -38,12 +38,12 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
     return pointer(address, like), codegen
 
 
-def _clear(values, width):  # type: ignore[no-untyped-def]
+def _clear(values, width):
     for c in range(width):
         values[c] = 0.0
 
 
-def _load(rows, start, like, x, width):  # type: ignore[no-untyped-def]
+def _load(rows, start, like, x, width):
     """Copy one block; NaN becomes +inf, to be sorted last. Returns whether all values are finite."""
     finite = True
     for i in range(rows.shape[0]):
@@ -56,7 +56,7 @@ def _load(rows, start, like, x, width):  # type: ignore[no-untyped-def]
     return finite
 
 
-def _mix(x, weights, rest, base, start, like, mixed, width):  # type: ignore[no-untyped-def]
+def _mix(x, weights, rest, base, start, like, mixed, width):
     """mixed = weights @ x + rest * base, leaving out zero weights: 0 * inf must not appear."""
     finite = True
     for k in range(weights.shape[0]):
@@ -79,7 +79,7 @@ def _mix(x, weights, rest, base, start, like, mixed, width):  # type: ignore[no-
     return finite
 
 
-def _sort(x, pairs, width):  # type: ignore[no-untyped-def]
+def _sort(x, pairs, width):
     for p in range(pairs.shape[0]):
         low = x[pairs[p, 0]]
         high = x[pairs[p, 1]]
@@ -90,7 +90,7 @@ def _sort(x, pairs, width):  # type: ignore[no-untyped-def]
             high[c] = v if u < v else u
 
 
-def _count_infinite(x, count, width):  # type: ignore[no-untyped-def]
+def _count_infinite(x, count, width):
     _clear(count, width)
     for k in range(x.shape[0]):
         row = x[k]
@@ -98,7 +98,7 @@ def _count_infinite(x, count, width):  # type: ignore[no-untyped-def]
             count[c] += 0.0 if np.abs(row[c]) < np.inf else 1.0
 
 
-def _trimmed_mean(x, trim, center, width):  # type: ignore[no-untyped-def]
+def _trimmed_mean(x, trim, center, width):
     _clear(center, width)
     for k in range(trim, x.shape[0] - trim):
         row = x[k]
@@ -109,7 +109,7 @@ def _trimmed_mean(x, trim, center, width):  # type: ignore[no-untyped-def]
         center[c] /= divisor
 
 
-def _window(x, keep, center, total, tie, chosen, width):  # type: ignore[no-untyped-def]
+def _window(x, keep, center, total, tie, chosen, width):
     """Sum the ``keep`` values nearest ``center``, which are consecutive in sorted order.
 
     The window starts at the first s whose value is no farther from the center than value s + keep, the
@@ -134,21 +134,23 @@ def _window(x, keep, center, total, tie, chosen, width):  # type: ignore[no-unty
             total[c] += chosen[c]
 
 
-def _nearest(values, keep, center):  # type: ignore[no-untyped-def]
+def _nearest(values, keep, center):
     """Sum of the ``keep`` values nearest ``center``; of two as near, the one of the lower index."""
     used = np.zeros(values.shape[0], np.bool_)
     total = 0.0
     for _ in range(keep):
         best = -1
         for k in range(values.shape[0]):
-            if not used[k] and (best < 0 or abs(values[k, 0] - center) < abs(values[best, 0] - center)):
+            if not used[k] and (
+                best < 0 or abs(values[k, 0] - center) < abs(values[best, 0] - center)
+            ):
                 best = k
         used[best] = True
         total += values[best, 0]
     return total
 
 
-def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chosen, width):  # type: ignore[no-untyped-def]
+def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chosen, width):
     """Trimmed mean, or mean of the ``keep`` values nearest to it, of each column of x, into ``total``."""
     n = x.shape[0]
     if not finite:
@@ -171,7 +173,7 @@ def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chose
                 tie[c] = 0.0
 
 
-def _store(value, base_weight, scale, base, out, start, like, width):  # type: ignore[no-untyped-def]
+def _store(value, base_weight, scale, base, out, start, like, width):
     """out = base_weight * base + scale * value; where that is not finite, the base. Counts those."""
     replaced = 0
     target = carray(_pointer(out, like), start + width)[start:]
@@ -192,7 +194,7 @@ def _store(value, base_weight, scale, base, out, start, like, width):  # type: i
     return replaced
 
 
-def _segment(offsets, column):  # type: ignore[no-untyped-def]
+def _segment(offsets, column):
     """Index of the segment a column lies in."""
     low, high = 0, offsets.shape[0] - 1
     while high - low > 1:
@@ -204,7 +206,7 @@ def _segment(offsets, column):  # type: ignore[no-untyped-def]
     return low
 
 
-def _pairwise_distances(rows, offsets, like, lo, hi, block, result):  # type: ignore[no-untyped-def]
+def _pairwise_distances(rows, offsets, like, lo, hi, block, result):
     """Add the squared distances over columns lo to hi to the (n, n) matrix's lower triangle."""
     n = rows.shape[1]
     x = np.empty((n, block), np.float64)
@@ -224,7 +226,7 @@ def _pairwise_distances(rows, offsets, like, lo, hi, block, result):  # type: ig
         column += width
 
 
-def _squared_distance(a, b, width):  # type: ignore[no-untyped-def]
+def _squared_distance(a, b, width):
     total = 0.0
     for c in range(width):
         difference = a[c] - b[c]
@@ -232,7 +234,7 @@ def _squared_distance(a, b, width):  # type: ignore[no-untyped-def]
     return total
 
 
-def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):  # type: ignore[no-untyped-def]
+def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):
     """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
     total = np.empty(block, np.float64)
     replaced = 0
@@ -253,7 +255,7 @@ def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi
     return replaced
 
 
-def _reduce(rows, offsets, base, out, like, pairs, trim, keep, base_weight, scale, lo, hi, block):  # type: ignore[no-untyped-def]
+def _reduce(rows, offsets, base, out, like, pairs, trim, keep, base_weight, scale, lo, hi, block):
     """Reduce the rows themselves, column by column, over columns lo to hi."""
     n = rows.shape[1]
     x = np.empty((n, block), like.dtype)
@@ -279,8 +281,22 @@ def _reduce(rows, offsets, base, out, like, pairs, trim, keep, base_weight, scal
     return replaced
 
 
-def _mix_and_reduce(  # type: ignore[no-untyped-def]
-    rows, offsets, base, out, like, weights, rest, pairs, trim, keep, base_weight, scale, lo, hi, block
+def _mix_and_reduce(
+    rows,
+    offsets,
+    base,
+    out,
+    like,
+    weights,
+    rest,
+    pairs,
+    trim,
+    keep,
+    base_weight,
+    scale,
+    lo,
+    hi,
+    block,
 ):
     """Reduce the mixed rows ``weights @ x + rest * base``, column by column, over columns lo to hi."""
     n, k = rows.shape[1], weights.shape[0]

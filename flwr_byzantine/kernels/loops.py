@@ -122,7 +122,11 @@ def combine(
     if weights is not None:
         weights = np.ascontiguousarray(weights, dtype=np.float64)
     if reduction is None:
-        assert weights is not None and len(weights) == 1
+        if weights is None or len(weights) != 1:
+            raise ValueError(
+                "A rule without a reduction should mix into a single row. Found "
+                f"{'no mixing matrix' if weights is None else f'{len(weights)} rows'}. Override `reduction`."
+            )
         return _weigh(columns, arguments, weights[0], base_weight + float(rest[0]), scale)
     k = columns.num_rows if weights is None else len(weights)
     pairs = selection_network(k, reduction.trim, reduction.keep)
@@ -144,7 +148,11 @@ def combine(
 
 
 def _weigh(
-    columns: Columns, arguments: tuple[Any, ...], row: npt.NDArray[np.float64], base_weight: float, scale: float
+    columns: Columns,
+    arguments: tuple[Any, ...],
+    row: npt.NDArray[np.float64],
+    base_weight: float,
+    scale: float,
 ) -> int:
     block = 4096
     calls = spread(

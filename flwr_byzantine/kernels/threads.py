@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -34,7 +35,9 @@ def num_threads() -> int:
                 f"Environment variable `{_VARIABLE}` should be a positive whole number. "
                 f"Found `{_VARIABLE} = {text!r}`. Set it to the number of cores to use, or unset it."
             )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return min(cores, 16)
 
 
@@ -46,7 +49,7 @@ def spread(function: Callable[[int, int], T], bounds: list[int]) -> list[T]:
     list
         The results in the order of the ranges, whatever thread computed them.
     """
-    ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+    ranges = list(pairwise(bounds))
     threads = min(num_threads(), len(ranges))
     if threads <= 1:
         return [function(lo, hi) for lo, hi in ranges]

@@ -59,7 +59,11 @@ class Rule(ABC):
                 f"Parameter `updates` should hold at least {self.min_updates} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
-        distances = sum(pairwise_distances(g) for g in groups) if self.uses_distances else None
+        if not self.uses_distances:
+            return self.mixing(n, None)
+        distances = np.zeros((n, n))
+        for columns in groups:
+            distances += pairwise_distances(columns)
         return self.mixing(n, distances)
 
     def weights(self, updates: Any) -> npt.NDArray[np.float64]:

@@ -39,7 +39,9 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
         rows, restore = _rows_of_arrays(updates)
     dtype = np.result_type(*rows) if rows else np.dtype(np.float64)
     _check(rows, dtype)
-    compute = np.dtype(np.float32 if dtype in (np.float16, np.float32) else np.float64)
+    compute: np.dtype[Any] = np.dtype(
+        np.float32 if dtype in (np.float16, np.float32) else np.float64
+    )
     values = [as_column_values(row, compute) for row in rows]
     floating = dtype if dtype.kind == "f" and dtype.itemsize <= 8 else compute
     return Columns([values], compute, len(values)), lambda out: restore(_cast(out, floating))

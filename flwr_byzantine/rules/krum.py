@@ -26,7 +26,9 @@ def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
         Shape (n,).
     """
     others = distances + np.diag(np.full(len(distances), np.inf))
-    nearest: npt.NDArray[np.float64] = np.sort(others, axis=1)[:, : min(neighbours, len(others) - 1)]
+    nearest: npt.NDArray[np.float64] = np.sort(others, axis=1)[
+        :, : min(neighbours, len(others) - 1)
+    ]
     return np.sort(nearest, axis=1).sum(axis=1)
 
 
@@ -37,10 +39,10 @@ def lowest(scores: npt.NDArray[np.float64], m: int) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class MultiKrum(Rule):
-    """Mean of the m updates with the lowest Krum scores.
+    r"""Mean of the m updates with the lowest Krum scores.
 
-    .. math:: s_i = \\sum_{i \\to j} \\|u_i - u_j\\|^2, \\qquad
-        \\text{Multi-Krum} = \\frac{1}{m} \\sum_{i \\in \\mathrm{argmin}^m s} u_i
+    .. math:: s_i = \sum_{i \to j} \|u_i - u_j\|^2, \qquad
+        \text{Multi-Krum} = \frac{1}{m} \sum_{i \in \mathrm{argmin}^m s} u_i
 
     where i -> j runs over the n - f - 2 updates nearest to u_i, itself left out. Unweighted: never by
     the example counts that clients report. Where even a chosen update's score is infinite, more than f
@@ -108,10 +110,10 @@ class MultiKrum(Rule):
 
 @dataclass(frozen=True)
 class Krum(MultiKrum):
-    """The update with the lowest Krum score.
+    r"""The update with the lowest Krum score.
 
-    .. math:: \\mathrm{Krum}(u_1, \\dots, u_n) = u_k, \\qquad
-        k = \\mathrm{argmin}_i \\sum_{i \\to j} \\|u_i - u_j\\|^2
+    .. math:: \mathrm{Krum}(u_1, \dots, u_n) = u_k, \qquad
+        k = \mathrm{argmin}_i \sum_{i \to j} \|u_i - u_j\|^2
 
     where i -> j runs over the n - f - 2 updates nearest to u_i, itself left out.
 

@@ -9,9 +9,9 @@ from flwr_byzantine.rules.base import Matrix, Rule
 
 @dataclass(frozen=True)
 class Mean(Rule):
-    """Arithmetic mean of all updates.
+    r"""Arithmetic mean of all updates.
 
-    .. math:: \\mathrm{Mean}(u_1, \\dots, u_n) = \\frac{1}{n} \\sum_{i=1}^{n} u_i
+    .. math:: \mathrm{Mean}(u_1, \dots, u_n) = \frac{1}{n} \sum_{i=1}^{n} u_i
 
     Unweighted: example counts are reported by clients. Not Byzantine-resilient; the baseline.
 

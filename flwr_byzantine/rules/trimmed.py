@@ -9,9 +9,9 @@ from flwr_byzantine.rules.base import Rule, check_count
 
 @dataclass(frozen=True)
 class Median(Rule):
-    """Coordinate-wise median; for even n the mean of the two middle values.
+    r"""Coordinate-wise median; for even n the mean of the two middle values.
 
-    .. math:: \\mathrm{Median}(u_1, \\dots, u_n)_j = \\mathrm{median}\\{(u_i)_j : i \\in [n]\\}
+    .. math:: \mathrm{Median}(u_1, \dots, u_n)_j = \mathrm{median}\{(u_i)_j : i \in [n]\}
 
     Tolerates f Byzantine values in a coordinate where n >= 2f + 1.
 
@@ -37,9 +37,9 @@ class Median(Rule):
 
 @dataclass(frozen=True)
 class TrimmedMean(Rule):
-    """Coordinate-wise mean without the b smallest and the b largest values.
+    r"""Coordinate-wise mean without the b smallest and the b largest values.
 
-    .. math:: \\mathrm{Trmean}_b(u_1, \\dots, u_n) = \\frac{1}{n - 2b} \\sum_{k=b+1}^{n-b} u_{k:n}
+    .. math:: \mathrm{Trmean}_b(u_1, \dots, u_n) = \frac{1}{n - 2b} \sum_{k=b+1}^{n-b} u_{k:n}
 
     where u_{k:n} is the k-th smallest value of the coordinate.
 
@@ -96,9 +96,9 @@ class TrimmedMean(Rule):
 
 @dataclass(frozen=True)
 class Phocas(TrimmedMean):
-    """Coordinate-wise mean of the n - b values nearest the b-trimmed mean.
+    r"""Coordinate-wise mean of the n - b values nearest the b-trimmed mean.
 
-    .. math:: \\mathrm{Phocas}_b(u_1, \\dots, u_n) = \\frac{1}{n - b} \\sum_{i=1}^{n-b} u_{i/\\mathrm{Trmean}_b}
+    .. math:: \mathrm{Phocas}_b(u_1, \dots, u_n) = \frac{1}{n - b} \sum_{i=1}^{n-b} u_{i/\mathrm{Trmean}_b}
 
     where u_{i/y} is the i-th nearest value to y. Of two values as near, the lower client's is nearer.
 
