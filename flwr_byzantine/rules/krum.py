@@ -26,10 +26,9 @@ def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
         Shape (n,).
     """
     others = distances + np.diag(np.full(len(distances), np.inf))
-    nearest: npt.NDArray[np.float64] = np.sort(others, axis=1)[
-        :, : min(neighbours, len(others) - 1)
-    ]
-    return np.sort(nearest, axis=1).sum(axis=1)
+    nearest = np.sort(others, axis=1)[:, : min(neighbours, len(others) - 1)]
+    scores: npt.NDArray[np.float64] = nearest.sum(axis=1)
+    return scores
 
 
 def lowest(scores: npt.NDArray[np.float64], m: int) -> npt.NDArray[np.intp]:
