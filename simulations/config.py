@@ -9,9 +9,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from simulations.attacks import ATTACK_NAMES, check_attack
 from simulations.models import MODELS
 from simulations.strategies import RULES, check_rule
 from simulations.tasks import DATASETS
+
+CHOICES = {"rule": RULES, "attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
 
 Arguments = dict[str, bool | int | float | str]
 
@@ -43,7 +46,9 @@ class RunConfig(BaseModel):
 
     rule: str = Field("phocas", description="How the server aggregates: " + ", ".join(RULES) + ".")
     rule_args: Arguments = Field({}, description="Further arguments of the rule, `name=value ...`.")
-    attack: str = Field("none", description="What the Byzantine clients do.")
+    attack: str = Field(
+        "none", description="What the Byzantine clients do: " + ", ".join(ATTACK_NAMES) + "."
+    )
     attack_args: Arguments = Field({}, description="Arguments of the attack, `name=value ...`.")
     attack_start: int = Field(1, ge=1, description="The first round under attack.")
     clients: int = Field(20, ge=1, description="Clients, all of which take part in every round.")
@@ -74,8 +79,8 @@ class RunConfig(BaseModel):
         description="The server's API: message (aggregate_train) or legacy (aggregate_fit).",
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same model, bit for bit.")
-    partition: Literal["iid", "dirichlet"] = Field(
-        "iid", description="How the data is dealt out: iid or dirichlet."
+    partition: Literal["iid", "dirichlet", "shared"] = Field(
+        "iid", description="Each client's data: an iid or dirichlet share, or shared (all of it)."
     )
     alpha: float = Field(1.0, gt=0, description="Concentration of the Dirichlet partition.")
     placement: Literal["first", "drawn"] = Field(
@@ -92,6 +97,11 @@ class RunConfig(BaseModel):
     def __hash__(self) -> int:
         """Return the same for equal configurations; dicts have no hash of their own."""
         return hash(self.model_dump_json())
+
+    @field_validator("rule", "attack", mode="before")
+    @classmethod
+    def _underscores(cls, value: object) -> object:
+        return value.replace("-", "_") if isinstance(value, str) else value
 
     @field_validator("rule_args", "attack_args", mode="before")
     @classmethod
@@ -110,7 +120,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, table in (("rule", RULES), ("dataset", DATASETS), ("model", MODELS)):
+        for name, table in CHOICES.items():
             if getattr(self, name) not in table:
                 raise ValueError(
                     f"Parameter `{name}` should be one of {', '.join(table)}. "
@@ -128,4 +138,5 @@ class RunConfig(BaseModel):
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
+        check_attack(self)
         return self

@@ -10,6 +10,7 @@ from flwr.common import NDArrays, Scalar
 
 from clients.torch_client import LabelMap, TorchClient
 from simulations import tasks
+from simulations.attacks import attack_client
 from simulations.config import RunConfig
 from simulations.models import model_factory
 
@@ -57,12 +58,7 @@ def client(config: RunConfig, client_id: int) -> NumPyClient:
     client_id : int
         The number of the client, from 0.
     """
-    make_honest = partial(honest_client, config)
-    if config.attack == "none":
-        return make_honest(client_id)
-    from simulations.attacks import attack_client
-
-    return attack_client(make_honest, client_id, config)
+    return attack_client(partial(honest_client, config), client_id, config)
 
 
 class CellClient(NumPyClient):

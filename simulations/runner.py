@@ -149,7 +149,7 @@ def _engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
         logger.setLevel(logging.ERROR)
     # A short path: Ray puts unix sockets below it, whose names are limited to about 100 bytes.
     scratch = tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None)
-    init_args: dict[str, Any] = {}
+    init_args: dict[str, Any] = {"log_to_driver": verbose}
     if not os.environ.get("RAY_ADDRESS"):
         init_args["address"] = "local"
         init_args["num_cpus"] = min(len(os.sched_getaffinity(0)), clients)

@@ -90,7 +90,9 @@ def _serve_message(
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
         result = recorder.evaluate(server_round, arrays.to_numpy_ndarrays())
-        return result and MetricRecord({"loss": result[0], "accuracy": result[1]})
+        if result is None:
+            return None
+        return MetricRecord({"loss": result[0], "accuracy": result[1]})
 
     strategy.aggregate_train = aggregate_train
     strategy.start(
@@ -109,7 +111,7 @@ def _serve_legacy(
         server_round: int, arrays: NDArrays, _: dict[str, Scalar]
     ) -> tuple[float, dict[str, Scalar]] | None:
         result = recorder.evaluate(server_round, arrays)
-        return result and (result[0], {"accuracy": result[1]})
+        return None if result is None else (result[0], {"accuracy": result[1]})
 
     initial = [tensor.numpy() for tensor in initial_state(config).values()]
     strategy = build_strategy(

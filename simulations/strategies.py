@@ -25,12 +25,12 @@ RULES: dict[str, RuleSpec | None] = {
     "fedavg": None,  # Flower's own
     "mean": RuleSpec("Mean", None),
     "median": RuleSpec("Median", None),
-    "trimmed-mean": RuleSpec("TrimmedMean", "trim"),
+    "trimmed_mean": RuleSpec("TrimmedMean", "trim"),
     "phocas": RuleSpec("Phocas", "trim"),
     "krum": RuleSpec("Krum", "num_byzantine"),
-    "multi-krum": RuleSpec("MultiKrum", "num_byzantine"),
+    "multi_krum": RuleSpec("MultiKrum", "num_byzantine"),
     "bulyan": RuleSpec("Bulyan", "num_byzantine"),
-    "multi-bulyan": RuleSpec("MultiBulyan", "num_byzantine"),
+    "multi_bulyan": RuleSpec("MultiBulyan", "num_byzantine"),
 }
 
 STRATEGIES = {"legacy": "flwr_byzantine", "message": "flwr_byzantine.serverapp"}

@@ -154,6 +154,8 @@ def partition(
 ) -> list[np.ndarray]:
     """Return the positions of every client's training samples."""
     labels = load(dataset, data_dir)[0].y.numpy()
+    if kind == "shared":
+        return [np.arange(len(labels))] * clients
     if kind == "dirichlet":
         return dirichlet_partition(labels, clients, seed, alpha)
     return iid_partition(labels, clients, seed)

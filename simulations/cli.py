@@ -1,0 +1,110 @@
+"""The command line: ``python -m simulations``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.markup import escape
+
+from simulations.config import RunConfig
+from simulations.demo import demo as run_demo
+from simulations.display import label, progress, table
+from simulations.recording import save
+from simulations.runner import run_all
+
+app = typer.Typer(
+    help="Simulated federations with misbehaving clients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+Out = Annotated[Path, typer.Option(help="The folder for what is written.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Flower and Ray log.")]
+
+
+def explain(error: ValidationError) -> str:
+    """Say what was wrong with each option and what was expected."""
+    lines = []
+    for detail in error.errors():
+        name = ".".join(str(part) for part in detail["loc"])
+        found = f" Found `{name} = {detail['input']}`." if name else ""
+        message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+        lines.append(f"{f'Parameter `{name}`: ' if name else ''}{message}.{found}")
+    return "\n".join(lines)
+
+
+def fail(message: str) -> typer.Exit:
+    """Print a message in red and return the exit that says so."""
+    console.print(f"[red]{escape(message)}[/red]")
+    return typer.Exit(1)
+
+
+def option(name: str) -> inspect.Parameter:
+    """Return the command-line option of a field of RunConfig."""
+    field = RunConfig.model_fields[name]
+    kind: Any = next((k for k in (bool, int, float) if field.annotation in (k, k | None)), str)
+    default = "" if field.default in (None, "", PydanticUndefined, {}) else str(field.default)
+    shown = default.lower() if kind is bool else default
+    if "[default:" in str(field.description):
+        shown = ""
+    help_text = f"{field.description} [default: {shown}]" if shown else field.description
+    annotation = Annotated[kind | None, typer.Option(help=escape(str(help_text)))]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def run(out: Out = Path("runs/run"), verbose: Verbose = False, **options: Any) -> None:
+    """Run one federation and write its result.json."""
+    try:
+        config = RunConfig.from_options(options)
+    except ValidationError as error:
+        raise fail(explain(error)) from error
+    try:
+        with progress([config], console) as on_round:
+            (result,) = run_all([config], on_round, verbose=verbose)
+    except Exception as error:
+        if verbose:
+            raise
+        raise fail(f"{type(error).__name__}: {error}") from error
+    if isinstance(result, Exception):
+        if verbose:
+            raise result
+        raise fail(f"{type(result).__name__}: {result}")
+    console.print(table([result], [label(config)]))
+    console.print(f"Result: {save(result, out)}")
+
+
+def _with_options(function: Any) -> Any:
+    """Give a command one option for each field of RunConfig, in place of ``**options``."""
+    own = inspect.signature(function, eval_str=True).parameters.values()
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in own
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    ] + [option(name) for name in RunConfig.model_fields]
+    function.__signature__ = inspect.Signature(parameters)
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+app.command()(_with_options(run))
+
+
+@app.command()
+def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
+    """Show FedAvg break under attack, and every robust rule withstand it."""
+    try:
+        holds = run_demo(out, console, verbose)
+    except Exception as error:
+        if verbose:
+            raise
+        raise fail(f"{type(error).__name__}: {error}") from error
+    raise typer.Exit(0 if holds else 1)
