@@ -1,4 +1,4 @@
-"""The three hot loops, compiled by numba: distances, mix, reduce.
+"""The hot loops, compiled by numba: distances, inner products, mix, reduce.
 
 All of them read n rows where they lie, through addresses, in blocks of columns that stay in the cache;
 none copies more than one block. They run without the GIL, on one range of columns a call, so the caller
@@ -234,6 +234,40 @@ def _squared_distance(a, b, width):
     return total
 
 
+def _inner_products(rows, offsets, base, vector, like, lo, hi, block, result):
+    """Add <row_i - base, vector> over columns lo to hi; without a vector, <row_i - base, row_i - base>."""
+    x = np.empty(block, np.float64)
+    y = np.empty(block, np.float64)
+    column = lo
+    while column < hi:
+        s = _segment(offsets, column)
+        start = column - offsets[s]
+        width = min(block, hi - column, offsets[s + 1] - column)
+        if vector[s] != 0:
+            _copy(vector[s], start, like, y, width)
+        for i in range(rows.shape[1]):
+            _copy(rows[s, i], start, like, x, width)
+            if base[s] != 0:
+                model = carray(_pointer(base[s], like), start + width)[start:]
+                for c in range(width):
+                    x[c] -= model[c]
+            result[i] += _inner_product(x, y if vector[s] != 0 else x, width)
+        column += width
+
+
+def _copy(address, start, like, target, width):
+    source = carray(_pointer(address, like), start + width)[start:]
+    for c in range(width):
+        target[c] = source[c]
+
+
+def _inner_product(a, b, width):
+    total = 0.0
+    for c in range(width):
+        total += a[c] * b[c]
+    return total
+
+
 def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):
     """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
     total = np.empty(block, np.float64)
@@ -338,7 +372,10 @@ _reduce_block = njit()(_reduce_block)
 _store = njit()(_store)
 _segment = njit(inline="always")(_segment)
 _squared_distance = njit(fastmath={"reassoc", "contract"})(_squared_distance)
+_copy = njit(inline="always")(_copy)
+_inner_product = njit(fastmath={"reassoc", "contract"})(_inner_product)
 pairwise_distances = _compile(_pairwise_distances)
+inner_products = _compile(_inner_products)
 combine = _compile(_combine)
 reduce = _compile(_reduce)
 mix_and_reduce = _compile(_mix_and_reduce)

@@ -1,4 +1,4 @@
-"""The three loops as functions of numpy arrays: threads, scratch sizes and result buffers."""
+"""The loops as functions of numpy arrays: threads, scratch sizes and result buffers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +67,49 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
             total += part
         total += total.T
     total[np.isnan(total)] = np.inf
+    return total
+
+
+def inner_products(
+    columns: Columns,
+    vector: Sequence[npt.NDArray[np.floating]] | None,
+    base: Sequence[npt.NDArray[np.floating]] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Inner product of each row, or of its difference from the base, with one vector.
+
+    Parameters
+    ----------
+    columns : Columns
+        n rows of d values.
+    vector : Sequence[np.ndarray] or None
+        One array a segment, as the columns'. None takes each row's inner product with itself, its
+        squared Euclidean norm.
+    base : Sequence[np.ndarray] or None
+        Subtracted from each row in float64, so that models 1e-4 apart lose nothing. None is zero.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (n,), float64; not finite where a row, or a sum, is not.
+    """
+    none = np.zeros(len(columns.segments), np.int64)
+    arguments = (
+        columns.rows,
+        columns.offsets,
+        none if base is None else addresses(base),
+        none if vector is None else addresses(vector),
+        np.empty(0, columns.dtype),
+    )
+
+    def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
+        result = np.zeros(columns.num_rows)
+        _compiled().inner_products(*arguments, lo, hi, 4096, result)
+        return result
+
+    total = np.zeros(columns.num_rows)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for part in spread(partial, columns.ranges()):
+            total += part
     return total
 
 
