@@ -10,7 +10,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.apply import apply_rule
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.updates import Model, Reply, gate, in_order
+from flwr_byzantine.updates import Gated, Model, Reply, gate, in_order
 
 LearningRate = float | Callable[[int], float]
 PAYLOADS = ("parameters", "gradients")
@@ -44,9 +44,9 @@ class Outcome:
     replaced: int = 0
 
     @property
-    def metrics(self) -> dict[str, int]:
+    def metrics(self) -> dict[str, int | float]:
         """Counts for Flower's metrics."""
-        counts = {
+        counts: dict[str, int | float] = {
             "num_received": len(self.accepted) + len(self.dropped),
             "num_dropped": len(self.dropped),
             "num_replaced": self.replaced,
@@ -127,9 +127,9 @@ class Aggregator:
         ValueError
             If clients send gradients and the model they belong to is not known.
         """
-        if self.payload == "gradients" and self.model is None:
+        if self._needs_model and self.model is None:
             raise ValueError(
-                "Clients that send gradients need the global model. Call `configure_fit` (or "
+                "Gradients and reputations need the global model. Call `configure_fit` (or "
                 "`configure_train`) before aggregating, as Flower's server does."
             )
         outcome = self._aggregate(server_round, in_order(replies, self.order_by))
@@ -147,6 +147,13 @@ class Aggregator:
         if gated.structure is None or len(accepted) < rule.min_updates:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
             return Outcome(None, reason, accepted, gated.dropped)
+        return self._apply(server_round, rule, gated, accepted)
+
+    def _apply(
+        self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
+    ) -> Outcome:
+        """Apply the rule to replies that passed the gate, enough of them for the rule."""
+        assert gated.structure is not None
         arrays, weights, replaced = apply_rule(rule, gated, self.model, self._step(server_round))
         if arrays is None or (weights is not None and np.isnan(weights).any()):
             reason = "no robust result: too many replies hold values that are not finite"
@@ -154,6 +161,10 @@ class Aggregator:
         model = Model(gated.structure.names, tuple(arrays))
         shares = _shares(accepted, weights)
         return Outcome(model, None, accepted, gated.dropped, shares, replaced)
+
+    @property
+    def _needs_model(self) -> bool:
+        return self.payload == "gradients"
 
     def _step(self, server_round: int) -> float | None:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""

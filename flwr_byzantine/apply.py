@@ -43,7 +43,7 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
     structure = gated.structure.arrays
     clients = list(gated.accepted.values())
     results: list[Array] = list(structure)
-    groups = _by_dtype(structure)
+    groups = by_dtype(structure)
     for t, array in enumerate(structure):
         if array.dtype.kind != "f":
             results[t] = lower_median([client[t] for client in clients])
@@ -84,7 +84,7 @@ def lower_median(arrays: Sequence[Array]) -> Array:
     return result
 
 
-def _by_dtype(structure: Sequence[Array]) -> dict[np.dtype[Any], list[int]]:
+def by_dtype(structure: Sequence[Array]) -> dict[np.dtype[Any], list[int]]:
     """Positions of the floating-point tensors by the dtype they are computed in."""
     groups: dict[np.dtype[Any], list[int]] = {}
     for t, array in enumerate(structure):
