@@ -43,6 +43,10 @@ class Rule(ABC):
         """
         return None
 
+    def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
+        """Score by which the rule selects, lower is better, shape (n,); None where it has none."""
+        return None
+
     def reduction(self, k: int) -> Reduction | None:
         """How k mixed values become one; None where W has a single row."""
         return None
@@ -59,12 +63,13 @@ class Rule(ABC):
                 f"Parameter `updates` should hold at least {self.min_updates} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
+        return self.mixing(n, self.distances_of(groups))
+
+    def distances_of(self, groups: Sequence[Columns]) -> Matrix | None:
+        """Squared distances, shape (n, n), over several groups of columns; None if not needed."""
         if not self.uses_distances:
-            return self.mixing(n, None)
-        distances = np.zeros((n, n))
-        for columns in groups:
-            distances += pairwise_distances(columns)
-        return self.mixing(n, distances)
+            return None
+        return sum((pairwise_distances(columns) for columns in groups), np.zeros(()))
 
     def weights(self, updates: Any) -> npt.NDArray[np.float64]:
         """Weight of each update in the result, shape (n,); for several mixed rows, their mean share.

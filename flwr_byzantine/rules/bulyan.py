@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Matrix, Rule, check_count
@@ -51,6 +52,11 @@ class Bulyan(Rule):
     def min_updates(self) -> int:
         """4f + 3."""
         return 4 * self.num_byzantine + 3
+
+    def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64]:
+        """Krum scores of the first step, over n - f - 2 neighbours."""
+        assert distances is not None
+        return krum_scores(distances, n - self.num_byzantine - 2)
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """Theta one-hot rows, in the order of the clients."""

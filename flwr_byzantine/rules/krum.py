@@ -88,12 +88,15 @@ class MultiKrum(Rule):
         f = self.num_byzantine
         return max(2 * f + 3, (self.num_selected or 0) + f + 2)
 
+    def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64]:
+        """Krum scores, over n - f - 2 neighbours."""
+        assert distances is not None
+        return krum_scores(distances, n - self.num_byzantine - 2)
+
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row: 1/m on each selected update."""
-        assert distances is not None
-        neighbours = n - self.num_byzantine - 2
-        scores = krum_scores(distances, neighbours)
-        selected = lowest(scores, self.num_selected or neighbours)
+        scores = self.scores(n, distances)
+        selected = lowest(scores, self.num_selected or n - self.num_byzantine - 2)
         row = np.zeros((1, n))
         row[0, selected] = 1 / len(selected) if np.isfinite(scores[selected]).all() else np.nan
         return row
