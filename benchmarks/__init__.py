@@ -1,0 +1,1 @@
+"""Measures what robust aggregation costs, against Flower's plain averaging and against peers."""

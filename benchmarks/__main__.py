@@ -1,0 +1,87 @@
+"""``python -m benchmarks``: run the suites, print their tables, write ``bench.json`` and ``bench.md``."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks.suites import Row, all_suites
+from flwr_byzantine.kernels import num_threads
+
+PACKAGES = ("flwr", "numpy", "numba", "torch", "byzfl", "byzpy")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, threads used, Python, and versions of what was measured."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": model or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": num_threads(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def markdown(name: str, rows: list[Row]) -> str:
+    """One suite as a Markdown table."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [f"### {name}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row.get(c)) for c in columns) + " |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+app = typer.Typer(pretty_exceptions_show_locals=False)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.md.")] = Path(
+        "runs/bench"
+    ),
+    quick: Annotated[
+        bool, typer.Option(help="Tiny sizes: only shows that everything runs.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Suites to run; all by default.")] = None,
+) -> None:
+    """Measure the strategies against Flower's FedAvg, and the rules against peers."""
+    suites = all_suites(quick)
+    names = only or list(suites)
+    if unknown := set(names) - set(suites):
+        raise typer.BadParameter(f"no suite {sorted(unknown)}: choose from {list(suites)}")
+    console = Console()
+    console.print(machine())
+    tables: dict[str, list[Row]] = {}
+    for name in names:
+        with console.status(f"measuring {name}"):
+            tables[name] = suites[name]()
+        console.print(markdown(name, tables[name]))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "bench.json").write_text(json.dumps({"machine": machine(), **tables}, indent=1) + "\n")
+    text = "\n".join(markdown(name, rows) for name, rows in tables.items())
+    (out / "bench.md").write_text(f"{json.dumps(machine())}\n\n{text}")
+
+
+if __name__ == "__main__":
+    app()

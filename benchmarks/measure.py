@@ -1,0 +1,80 @@
+"""Time and peak memory of a call."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Call = Callable[[], Any]
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of repeated calls."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median, in seconds."""
+        return statistics.median(self.seconds)
+
+    def ratios(self, reference: "Timing") -> tuple[float, ...]:
+        """Ratio to the reference's call of the same repetition."""
+        return tuple(a / b for a, b in zip(self.seconds, reference.seconds, strict=True))
+
+
+def time_in_turn(calls: Mapping[str, Call], repeat: int) -> dict[str, Timing]:
+    """Time several calls, one after the other in every repetition, so that noise hits all alike.
+
+    Parameters
+    ----------
+    calls : Mapping[str, Callable]
+        What to time. Each is called once beforehand, to compile and to warm up.
+    repeat : int
+        Number of repetitions.
+
+    Returns
+    -------
+    dict[str, Timing]
+        Name -> seconds of each repetition.
+    """
+    for call in calls.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeat):
+        for name, call in calls.items():
+            gc.collect()
+            start = time.perf_counter()
+            result = call()
+            seconds[name].append(time.perf_counter() - start)
+            del result
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def peak_bytes(call: Call) -> int | None:
+    """Memory a call adds at its peak, result included; None where the system does not tell.
+
+    The kernel's high-water mark of resident memory is reset before the call (Linux only).
+    """
+    gc.collect()
+    try:
+        _CLEAR.write_text("5")
+        before = _resident("VmRSS")
+        result = call()
+        peak = _resident("VmHWM")
+        del result
+    except OSError:
+        return None
+    return max(0, peak - before)
+
+
+def _resident(field: str) -> int:
+    line = next(row for row in _STATUS.read_text().splitlines() if row.startswith(field))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,206 @@
+"""What is measured. Every suite returns rows for the table and for ``bench.json``."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from flwr.common import Parameters
+from flwr.server.strategy import FedAvg
+from flwr.server.strategy import aggregate as flower
+
+import flwr_byzantine as fb
+from benchmarks.measure import Call, Timing, peak_bytes, time_in_turn
+from benchmarks.peers import peer_calls
+from benchmarks.replies import Results, client_replies
+from flwr_byzantine import rules
+from flwr_byzantine.strategy import RobustFedAvg, read_parameters
+
+Row = dict[str, Any]
+
+LIMITS = {  # time / FedAvg, extra peak memory / payload
+    "Median": (0.35, 0.15),
+    "TrimmedMean": (0.35, 0.15),
+    "Phocas": (0.35, 0.15),
+    "Krum": (0.5, 0.15),
+    "MultiKrum": (0.5, 0.15),
+    "Bulyan": (0.6, 0.2),
+    "MultiBulyan": (0.9, 0.2),
+}
+
+
+def robust_strategies(f: int) -> dict[str, RobustFedAvg]:
+    """Every strategy, told to survive f of n >= 4f + 3 clients."""
+    malicious: Mapping[str, Any] = {"num_malicious_clients": f}
+    return {
+        "Mean": fb.Mean(),
+        "Median": fb.Median(),
+        "TrimmedMean": fb.TrimmedMean(**malicious),
+        "Phocas": fb.Phocas(**malicious),
+        "Krum": fb.Krum(**malicious),
+        "MultiKrum": fb.MultiKrum(**malicious),
+        "Bulyan": fb.Bulyan(**malicious),
+        "MultiBulyan": fb.MultiBulyan(**malicious),
+    }
+
+
+def _aggregate(strategy: FedAvg, results: Results) -> Call:
+    return lambda: strategy.aggregate_fit(2, results, [])
+
+
+def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call]]:
+    """Replies, and a call of every strategy's ``aggregate_fit`` on them, the model being known."""
+    results = client_replies(n, d)
+    model = read_parameters(Parameters(list(results[0][1].parameters.tensors), "numpy.ndarray"))
+    calls = {"FedAvg": _aggregate(FedAvg(), results)}
+    for name, strategy in robust_strategies((n - 3) // 4).items():
+        strategy.aggregator.model = model
+        calls[name] = _aggregate(strategy, results)
+    return results, calls
+
+
+def strategies(n: int, d: int, repeat: int) -> list[Row]:
+    """Time and peak memory of ``aggregate_fit``, against Flower's FedAvg on the same replies."""
+    results, calls = _prepared(n, d)
+    payload = sum(len(tensor) for _, fit in results for tensor in fit.parameters.tensors)
+    timings = time_in_turn(calls, repeat)
+    rows = []
+    for name, call in calls.items():
+        row = _ratio_row(name, timings[name], timings["FedAvg"]) | {"n": n, "d": d}
+        peak = peak_bytes(call)
+        row["memory"] = None if peak is None else peak / payload
+        row["limit_time"], row["limit_memory"] = LIMITS.get(name, (None, None))
+        rows.append(row)
+    return rows
+
+
+def _ratio_row(name: str, timing: Timing, reference: Timing) -> Row:
+    ratios = timing.ratios(reference)
+    return {
+        "name": name,
+        "seconds": timing.median,
+        "ratio": float(np.median(ratios)),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
+
+
+def scaling(n: int, d: int, repeat: int) -> list[Row]:
+    """Time at 10 d over time at d."""
+    small = time_in_turn(_prepared(n, d)[1], repeat)
+    large = time_in_turn(_prepared(n, 10 * d)[1], repeat)
+    return [
+        {
+            "name": name,
+            "n": n,
+            "d": d,
+            "seconds": small[name].median,
+            "seconds_10d": large[name].median,
+            "growth": large[name].median / small[name].median,
+        }
+        for name in small
+    ]
+
+
+def bare_rules(n: int, d: int, repeat: int) -> list[Row]:
+    """Rules alone on an (n, d) float32 array, against peers and Flower's own functions."""
+    f = (n - 3) // 4
+    updates = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
+    results: Any = [([row], 1) for row in updates]
+    ours: dict[str, Call] = {
+        "Mean": lambda: rules.Mean()(updates),
+        "Median": lambda: rules.Median()(updates),
+        "TrimmedMean": lambda: rules.TrimmedMean(f)(updates),
+        "Krum": lambda: rules.Krum(f)(updates),
+        "MultiKrum": lambda: rules.MultiKrum(f)(updates),
+        "Bulyan": lambda: rules.Bulyan(f)(updates),
+    }
+    flowers: dict[str, Call] = {
+        "Mean": lambda: flower.aggregate(results),
+        "Median": lambda: flower.aggregate_median(results),
+        "TrimmedMean": lambda: flower.aggregate_trimmed_avg(results, f / n),
+        "Krum": lambda: flower.aggregate_krum(results, f, 0),
+        "MultiKrum": lambda: flower.aggregate_krum(results, f, n - f - 2),
+        "Bulyan": lambda: flower.aggregate_bulyan(
+            list(results), f, flower.aggregate_krum, to_keep=0
+        ),
+    }
+    rows = []
+    for name, call in ours.items():
+        calls: dict[str, Call] = {"ours": call, "Flower": flowers[name]}
+        calls |= {
+            library: peers[name]
+            for library, peers in peer_calls(updates, f).items()
+            if name in peers
+        }
+        timings = time_in_turn(calls, repeat)
+        for other in [key for key in calls if key != "ours"]:
+            ratios = timings[other].ratios(timings["ours"])
+            rows.append(
+                {
+                    "name": name,
+                    "against": other,
+                    "n": n,
+                    "d": d,
+                    "seconds": timings["ours"].median,
+                    "seconds_other": timings[other].median,
+                    "speedup": float(np.median(ratios)),
+                    "speedup_min": min(ratios),
+                    "speedup_max": max(ratios),
+                }
+            )
+    return rows
+
+
+def first_use() -> list[Row]:
+    """Seconds of a fresh process: import, first aggregation, and first aggregation once cached."""
+    rows = [{"name": "import flwr_byzantine", "seconds": _fresh("pass", {}), "limit": 1.0}]
+    for name in ("Median", "Phocas", "MultiKrum", "Bulyan", "MultiBulyan"):
+        arguments = "" if name == "Median" else "1"
+        code = f"rules.{name}({arguments})(numpy.zeros((7, 9), 'float32'))"
+        with tempfile.TemporaryDirectory() as cache:
+            environment = {"NUMBA_CACHE_DIR": cache}
+            rows.append(
+                {"name": f"first {name}", "seconds": _fresh(code, environment), "limit": 5.0}
+            )
+            rows.append(
+                {"name": f"cached {name}", "seconds": _fresh(code, environment), "limit": 1.0}
+            )
+    return rows
+
+
+def _fresh(code: str, environment: Mapping[str, str]) -> float:
+    """Seconds in a new process: of ``import flwr_byzantine``, or of a first use after it."""
+    imports = "import time; s = time.perf_counter(); import flwr_byzantine; from flwr_byzantine import rules"
+    reset = "" if code == "pass" else "import numpy; s = time.perf_counter(); "
+    script = f"{imports}; {reset}{code}; print(time.perf_counter() - s)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+Suite = Callable[[], list[Row]]
+
+
+def all_suites(quick: bool) -> dict[str, Suite]:
+    """Name -> suite, at full size or small enough for a check that they run."""
+    if quick:
+        return {
+            "strategies": lambda: strategies(11, 20_000, 2),
+            "clients": lambda: strategies(8, 20_000, 2),
+            "scaling": lambda: scaling(8, 10_000, 2),
+            "rules": lambda: bare_rules(11, 20_000, 2),
+            "first_use": first_use,
+        }
+    return {
+        "strategies": lambda: strategies(20, 10_000_000, 7),
+        "clients": lambda: [row for n in (8, 20, 50, 100) for row in strategies(n, 1_000_000, 7)],
+        "scaling": lambda: scaling(8, 5_000_000, 5),
+        "rules": lambda: bare_rules(20, 1_000_000, 5),
+        "first_use": first_use,
+    }
