@@ -1,0 +1,103 @@
+"""The one table of rules: every common test runs over it, so a new rule enters by one line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import settings
+
+from flwr_byzantine import rules
+
+quickly = settings(max_examples=30, deadline=None)
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """A rule for f Byzantine updates, and what is known of it without running it.
+
+    ``make`` and ``least`` (smallest n) take f; ``reference`` and ``weights`` take (updates, f).
+    ``golden`` holds (f, updates of one value each, aggregate), worked by hand. ``survives`` is the smallest n at
+    which f arbitrary updates do no harm, None for never. ``name`` is the strategy's in both Flower APIs, with
+    ``f`` and ``m`` (if given) in each API's own words.
+    """
+
+    name: str
+    make: Callable[[int], rules.Rule]
+    least: Callable[[int], int]
+    reference: Callable[..., list[float]]
+    golden: tuple[tuple[int, list[float], float], ...]
+    weights: Callable[..., list[float]] | None = None
+    survives: Callable[[int], int] | None = None
+    takes_f: bool = True
+    m: int | None = None
+
+    def __repr__(self) -> str:
+        return self.name if self.m is None else f"{self.name}-{self.m}"
+
+    def largest_f(self, n: int) -> int:
+        """Largest f for which n updates are enough, -1 if not even f = 0 works."""
+        return max((f for f in range(n) if self.enough(f) <= n), default=-1)
+
+    def enough(self, f: int) -> int:
+        return (self.survives or self.least)(f)
+
+
+CASES = [
+    Case("Mean", lambda f: rules.Mean(), lambda f: 1, reference.mean, (
+            (0, [1, 2, 6], 3),
+        ), reference.mean_weights, takes_f=False),
+    Case("Median", lambda f: rules.Median(), lambda f: 1, reference.median, (
+            (0, [-0.1, 0.1, 0.3, -4, -2], -0.1),  # Fall of Empires, 5.2.1
+            (0, [1, 10, 2, 4], 3), (0, [7, 3], 5), (0, [7], 7),
+        ), survives=lambda f: 2 * f + 1, takes_f=False),
+    Case("TrimmedMean", rules.TrimmedMean, lambda f: 2 * f + 1, reference.trimmed_mean, (
+            (0, [1, 2, 6], 3), (1, [5, 1, 2, 9], 3.5), (2, [9, -7, 4, 1, 100], 4),
+        )),
+    Case("Phocas", rules.Phocas, lambda f: 2 * f + 1, reference.phocas, (
+            (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1),
+            (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client's
+        )),
+    Case("Krum", rules.Krum, lambda f: 2 * f + 3, reference.krum, (
+            (1, [0, 1, 3, 7, 100], 1),  # scores 10, 5, 13, 52, 18058
+            (3, [-0.1, -0.1, -0.1, 0, 0.02, 0.14, 0.26, 0.38, 0.5], -0.1),  # Fall of Empires, 5.3.1
+            (0, [0, 3, 1], 0),  # scores 1, 4, 1
+        ), reference.krum_weights),
+    Case("MultiKrum", rules.MultiKrum, lambda f: 2 * f + 3, reference.multi_krum, (
+            (1, [0, 1, 3, 7, 100], 0.5),
+            (0, [0, 3, 1], 0),
+        ), reference.multi_krum_weights),
+    Case("MultiKrum", partial(rules.MultiKrum, num_selected=3), lambda f: max(2 * f + 3, f + 5),
+         partial(reference.multi_krum, m=3), (
+            (1, [0, 1, 3, 7, 100, 8], 11 / 3),  # scores 59, 41, 29, 53, .., 75
+        ), partial(reference.multi_krum_weights, m=3), m=3),
+    Case("Bulyan", rules.Bulyan, lambda f: 4 * f + 3, reference.bulyan, (
+            (1, [0, 1, 2, 3, 10, 11, 100], 2),  # selects 3, 2, 1, 10, 0
+            (1, [0, 4, 8, 12, 90, 12, 12], 8),  # selects 12, 8, 12, 0, 4; 4 and 12 are as near 8
+            (0, [1, 2, 6], 3),
+        ), reference.bulyan_weights),
+    Case("MultiBulyan", rules.MultiBulyan, lambda f: 4 * f + 3, reference.multi_bulyan, (
+            (1, [0, 1, 2, 3, 10, 11, 100], 2),  # mixed rows 2, 1, 5.5
+            (0, [0, 1, 2, 3], 1.75),  # mixed rows 1.5, 2
+        ), reference.multi_bulyan_weights),
+    Case("MultiBulyan", partial(rules.MultiBulyan, num_selected=2), lambda f: max(4 * f + 3, 2 * f + 4),
+         partial(reference.multi_bulyan, m=2), (
+            (1, [0, 1, 2, 3, 10, 11, 100], 2.5),  # mixed rows 2.5, 1.5, 5.5
+        ), partial(reference.multi_bulyan_weights, m=2), m=2),
+]  # fmt: skip
+
+ROBUST = [case for case in CASES if str(case) != "Mean"]
+WEIGHED = [case for case in CASES if case.weights is not None]
+UNWEIGHED = [case for case in CASES if case.weights is None]
+
+every_rule = pytest.mark.parametrize("case", CASES, ids=str)
+every_robust_rule = pytest.mark.parametrize("case", ROBUST, ids=str)
+every_weighed_rule = pytest.mark.parametrize("case", WEIGHED, ids=str)
+
+
+def gaussian(n: int, d: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
+    """n updates of d values around one, in which no two distances are the same."""
+    return (1 + np.random.default_rng(seed).normal(size=(n, d))).astype(dtype)
