@@ -1,72 +1,26 @@
 """One round of robust aggregation, the same for both Flower APIs."""
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from logging import INFO, WARNING
+from logging import WARNING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from flwr.common.logger import log
 
 from flwr_byzantine.apply import apply_rule
+from flwr_byzantine.audit import Audit
+from flwr_byzantine.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.updates import Gated, Model, Reply, gate, in_order
 
 LearningRate = float | Callable[[int], float]
 PAYLOADS = ("parameters", "gradients")
+ON_TOO_FEW = ("skip", "raise")
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a round came to.
-
-    Parameters
-    ----------
-    model : Model or None
-        The new global model; None keeps the old one.
-    reason : str or None
-        Why there is no new model.
-    accepted : tuple[Reply, ...]
-        Replies the rule saw, in its order.
-    dropped : Mapping[str, str]
-        Client -> reason, for replies refused by the gate.
-    weights : Mapping[str, float] or None
-        Client -> share in the result, where the rule mixes whole updates.
-    replaced : int
-        Coordinates that kept the old model's value for want of enough finite ones.
-    """
-
-    model: Model | None
-    reason: str | None = None
-    accepted: tuple[Reply, ...] = ()
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    weights: Mapping[str, float] | None = None
-    replaced: int = 0
-
-    @property
-    def metrics(self) -> dict[str, int | float]:
-        """Counts for Flower's metrics."""
-        counts: dict[str, int | float] = {
-            "num_received": len(self.accepted) + len(self.dropped),
-            "num_dropped": len(self.dropped),
-            "num_replaced": self.replaced,
-            "skipped": int(self.model is None),
-        }
-        if self.weights is not None:
-            counts["num_selected"] = sum(weight != 0 for weight in self.weights.values())
-        return counts
-
-    def log(self, server_round: int) -> None:
-        """Name every client that was dropped, and why a round left the model as it was."""
-        for client, reason in self.dropped.items():
-            log(WARNING, "Round %s: dropped client %s: %s", server_round, client, reason)
-        if self.replaced:
-            text = "Round %s: %s coordinates had too few finite values and keep the old model's"
-            log(WARNING, text, server_round, self.replaced)
-        if self.reason:
-            log(WARNING, "Round %s skipped, the model stays: %s", server_round, self.reason)
-        else:
-            log(INFO, "Round %s: %s", server_round, self.metrics)
+__all__ = ["Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
 
 
 class Aggregator:
@@ -85,6 +39,11 @@ class Aggregator:
         A metric clients report that fixes the order in which the rule sees them, such as a
         simulation's partition id. It decides ties and rounding, nothing else. None orders by the
         server's own names of the clients.
+    on_too_few : str
+        What a round without a robust result does, for which too few usable replies are left:
+        ``"skip"`` keeps the model, ``"raise"`` raises :class:`TooFewUpdatesError`.
+    audit_log : str, Path or None
+        A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
 
     Raises
     ------
@@ -98,12 +57,18 @@ class Aggregator:
         payload: str = "parameters",
         learning_rate: LearningRate = 1.0,
         order_by: str | None = None,
+        *,
+        on_too_few: str = "skip",
+        audit_log: str | os.PathLike[str] | None = None,
     ) -> None:
-        _check(rule, payload, learning_rate)
+        _check(rule, payload, learning_rate, on_too_few)
         self.rule = rule
         self.payload = payload
         self.learning_rate = learning_rate
         self.order_by = order_by
+        self.on_too_few = on_too_few
+        self.audit = Audit(audit_log)
+        self.lock = threading.RLock()
         self.model: Model | None = None
         self.last: Outcome | None = None
 
@@ -120,29 +85,48 @@ class Aggregator:
         Returns
         -------
         Outcome
-            Without a model where too few replies are left. Nothing a client sent raises.
+            Without a model where too few replies are left. Nothing a client sent raises, unless
+            ``on_too_few="raise"`` asks for it.
 
         Raises
         ------
         ValueError
             If clients send gradients and the model they belong to is not known.
+        TooFewUpdatesError
+            If the round has no result and ``on_too_few`` is ``"raise"``.
         """
         if self._needs_model and self.model is None:
             raise ValueError(
                 "Gradients and reputations need the global model. Call `configure_fit` (or "
                 "`configure_train`) before aggregating, as Flower's server does."
             )
-        outcome = self._aggregate(server_round, in_order(replies, self.order_by))
-        outcome.log(server_round)
-        self.last = outcome
+        first: dict[str, Reply] = {}
+        for reply in replies:
+            if first.setdefault(reply.client, reply) is not reply:
+                log(WARNING, "Round %s: ignored another reply of %s", server_round, reply.client)
+        with self.lock:
+            outcome = self._aggregate(server_round, in_order(first.values(), self.order_by))
+            outcome.log(server_round)
+            self.audit.add(outcome.audit(server_round))
+            self.last = outcome
+        if outcome.model is None and self.on_too_few == "raise":
+            raise TooFewUpdatesError(
+                f"Round {server_round} has no robust result: {outcome.reason}. Sample more clients, "
+                'assume fewer of them Byzantine, or pass `on_too_few="skip"` to keep the old model.'
+            )
         return outcome
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later rounds depend on besides the model: arrays, numbers and text by name."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
 
     def _aggregate(self, server_round: int, replies: Sequence[Reply]) -> Outcome:
         gated = gate(replies, self.model)
-        sources: dict[str, Reply] = {}
-        for reply in replies:
-            sources.setdefault(reply.client, reply)
-        accepted = tuple(sources[client] for client in gated.accepted)
+        by_client = {reply.client: reply for reply in replies}
+        accepted = tuple(by_client[client] for client in gated.accepted)
         rule = self.rule.without(len(gated.dropped))
         if gated.structure is None or len(accepted) < rule.min_updates:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
@@ -154,13 +138,16 @@ class Aggregator:
     ) -> Outcome:
         """Apply the rule to replies that passed the gate, enough of them for the rule."""
         assert gated.structure is not None
-        arrays, weights, replaced = apply_rule(rule, gated, self.model, self._step(server_round))
-        if arrays is None or (weights is not None and np.isnan(weights).any()):
+        result = apply_rule(rule, gated, self.model, self._step(server_round))
+        invalid = result.weights is not None and np.isnan(result.weights).any()
+        if result.arrays is None or invalid:
             reason = "no robust result: too many replies hold values that are not finite"
             return Outcome(None, reason, accepted, gated.dropped)
-        model = Model(gated.structure.names, tuple(arrays))
-        shares = _shares(accepted, weights)
-        return Outcome(model, None, accepted, gated.dropped, shares, replaced)
+        model = Model(gated.structure.names, tuple(result.arrays))
+        weights, kept, scores = (
+            _by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
+        )
+        return Outcome(model, None, accepted, gated.dropped, weights, result.replaced, kept, scores)
 
     @property
     def _needs_model(self) -> bool:
@@ -174,15 +161,15 @@ class Aggregator:
         return -(rate(server_round) if callable(rate) else rate)
 
 
-def _shares(
-    accepted: Sequence[Reply], weights: npt.NDArray[np.float64] | None
+def _by_client(
+    accepted: Sequence[Reply], values: npt.NDArray[np.float64] | None
 ) -> dict[str, float] | None:
-    if weights is None:
+    if values is None:
         return None
-    return {reply.client: float(w) for reply, w in zip(accepted, weights, strict=True)}
+    return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
 
 
-def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
+def _check(rule: Rule, payload: str, learning_rate: LearningRate, on_too_few: str) -> None:
     if not isinstance(rule, Rule):
         raise ValueError(
             "Parameter `rule` should be a rule such as `flwr_byzantine.rules.Median()`. "
@@ -192,6 +179,11 @@ def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
         raise ValueError(
             f"Parameter `payload` should be one of {PAYLOADS}. Found `payload = {payload!r}`. "
             "Name what your clients send."
+        )
+    if on_too_few not in ON_TOO_FEW:
+        raise ValueError(
+            f"Parameter `on_too_few` should be one of {ON_TOO_FEW}. "
+            f"Found `on_too_few = {on_too_few!r}`. Choose what a round without a result does."
         )
     number = isinstance(learning_rate, int | float) and 0 < learning_rate < np.inf
     if not callable(learning_rate) and not number:

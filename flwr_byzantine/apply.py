@@ -1,6 +1,7 @@
 """A rule applied to gated replies: tensors of several dtypes in, tensors of the same dtypes out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,38 @@ import numpy.typing as npt
 from flwr_byzantine.kernels import Columns, combine
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.shares import kept_shares
 from flwr_byzantine.updates import Array, Gated, Model
 
-Result = tuple[list[Array] | None, npt.NDArray[np.float64] | None, int]
+Values = npt.NDArray[np.float64]
 
 
-def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None) -> Result:
+@dataclass(frozen=True)
+class Applied:
+    """What a rule made of the accepted replies; one value a client, in their order.
+
+    Parameters
+    ----------
+    arrays : list[np.ndarray] or None
+        New tensors; None where there is no finite value to give a coordinate.
+    replaced : int
+        Coordinates that had no robust value.
+    weights : np.ndarray or None
+        Share of each update in the result, where the rule mixes whole updates.
+    kept : np.ndarray or None
+        Fraction of a sample of the coordinates in which the value was used, where it does not.
+    scores : np.ndarray or None
+        What the rule selected by; lower is better.
+    """
+
+    arrays: list[Array] | None
+    replaced: int = 0
+    weights: Values | None = None
+    kept: Values | None = None
+    scores: Values | None = None
+
+
+def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None) -> Applied:
     """Aggregate the tensors of the accepted replies.
 
     Rules commute with translation, so a rule of the clients' models is the model plus the rule of their
@@ -35,9 +62,8 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
 
     Returns
     -------
-    tuple
-        New tensors (None where there is no finite value to give a coordinate), the clients' weights
-        (None where the rule has none), and how many coordinates had no robust value.
+    Applied
+        The new tensors, and what became of each update.
     """
     assert gated.structure is not None
     structure = gated.structure.arrays
@@ -55,8 +81,10 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
         )
         for dtype, group in groups.items()
     }
-    mixing = rule.mixing_of(list(columns.values())) if columns else None
-    reduction = rule.reduction(len(clients) if mixing is None else len(mixing))
+    n = len(clients)
+    distances = rule.distances_of(list(columns.values())) if columns else None
+    mixing = rule.mixing(n, distances) if columns else None
+    reduction = rule.reduction(n if mixing is None else len(mixing))
     replaced = 0
     for dtype, group in groups.items():
         out = [np.empty(structure[t].size, dtype) for t in group]
@@ -73,8 +101,16 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
         )
         for t, values in zip(group, out, strict=True):
             results[t] = _like(values, structure[t])
-    weights = None if mixing is None else mixing.mean(axis=0)
-    return (_fill(results, gated) if replaced and model is None else results), weights, replaced
+    kept = None
+    if columns and mixing is None and reduction is not None:
+        kept = kept_shares(list(columns.values()), reduction)
+    return Applied(
+        _fill(results, gated) if replaced and model is None else results,
+        replaced,
+        weights=None if mixing is None else mixing.mean(axis=0),
+        kept=kept,
+        scores=rule.scores(n, distances) if columns else None,
+    )
 
 
 def lower_median(arrays: Sequence[Array]) -> Array:

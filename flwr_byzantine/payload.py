@@ -19,7 +19,23 @@ _MAX_HEADER = 4096  # bytes; numpy writes 128 for any tensor of a model
 
 
 class MalformedTensorError(ValueError):
-    """Bytes that are not a tensor this library reads; its text is the reason."""
+    """Bytes that are not a tensor this library reads; its text is the reason, short and printable."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(clip(reason))
+
+
+def clip(text: object, limit: int = 200) -> str:
+    """Make what a client wrote fit for a log: one line, printable, not long.
+
+    Examples
+    --------
+    >>> clip("one" + chr(10) + "two", limit=6)
+    'one?tw...'
+    """
+    whole = str(text)
+    shown = "".join(c if c.isprintable() else "?" for c in whole[:limit])
+    return shown + "..." if len(whole) > limit else shown
 
 
 def decode(data: bytes) -> Array:

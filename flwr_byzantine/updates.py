@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.metrics import is_number
-from flwr_byzantine.payload import MalformedTensorError, decode
+from flwr_byzantine.payload import MalformedTensorError, clip, decode
 
 Array = npt.NDArray[Any]
 Signature = tuple[tuple[str, tuple[int, ...], str], ...]
+
+MAX_REPORTED = 1 << 18  # characters and numbers among the metrics of one reply
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Reply:
         Pairs (name, .npy bytes), or whatever the client sent in their place.
     metrics : Mapping[str, Any]
         What the client reported.
+    num_examples : Any
+        The number of examples the client claims.
     malformed : str or None
         Why the reply was refused already, before its tensors were looked at.
     source : Any
@@ -37,6 +41,7 @@ class Reply:
     client: str
     tensors: Any = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    num_examples: Any = None
     malformed: str | None = None
     source: Any = None
 
@@ -157,9 +162,41 @@ def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
     return Gated(structure, accepted, dropped)
 
 
-def _decode(reply: Reply, limit: int | None) -> Model:
+def gate_reports(replies: Iterable[Reply]) -> tuple[list[Reply], dict[str, str]]:
+    """Check the replies of an evaluation, which hold no tensors.
+
+    Returns
+    -------
+    tuple[list[Reply], dict[str, str]]
+        The first usable reply of each client, and client -> reason for those that sent none.
+    """
+    accepted: dict[str, Reply] = {}
+    dropped: dict[str, str] = {}
+    for reply in replies:
+        if reply.client not in accepted and reply.client not in dropped:
+            try:
+                _check_report(reply)
+                accepted[reply.client] = reply
+            except MalformedTensorError as error:
+                dropped[reply.client] = str(error)
+    return list(accepted.values()), dropped
+
+
+def _check_report(reply: Reply) -> None:
+    """Refuse what was malformed already, and reports far longer than any that are honest."""
     if reply.malformed is not None:
         raise MalformedTensorError(reply.malformed)
+    values = reply.metrics.values()
+    reported = sum(len(v) if isinstance(v, Sized) else 1 for v in values)
+    reported += sum(len(key) for key in reply.metrics if isinstance(key, str))
+    if reported > MAX_REPORTED:
+        raise MalformedTensorError(
+            f"metrics of {reported} characters and numbers, at most {MAX_REPORTED} expected"
+        )
+
+
+def _decode(reply: Reply, limit: int | None) -> Model:
+    _check_report(reply)
     try:
         tensors = list(reply.tensors)
         if limit is not None and len(tensors) != limit:
@@ -185,7 +222,7 @@ def _conform(sent: Model, structure: Model) -> tuple[Array, ...]:
     by_name = dict(zip(sent.names, sent.arrays, strict=True))
     if set(by_name) != set(structure.names) or len(sent.names) != len(structure.names):
         missing = sorted(set(structure.names) - set(by_name))[:3]
-        extra = sorted(set(by_name) - set(structure.names))[:3]
+        extra = [clip(name, 20) for name in sorted(set(by_name) - set(structure.names))[:3]]
         raise MalformedTensorError(
             f"other tensors than the model's: missing {missing}, extra {extra}"
         )

@@ -1,0 +1,93 @@
+"""What a round of robust aggregation came to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from logging import INFO, WARNING
+
+from flwr.common.logger import log
+
+from flwr_byzantine.audit import AuditRecord
+from flwr_byzantine.updates import Model, Reply
+
+
+class TooFewUpdatesError(RuntimeError):
+    """A round had no robust result, and ``on_too_few="raise"`` was asked for."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round came to.
+
+    Parameters
+    ----------
+    model : Model or None
+        The new global model; None keeps the old one.
+    reason : str or None
+        Why there is no new model.
+    accepted : tuple[Reply, ...]
+        Replies the rule saw, in its order.
+    dropped : Mapping[str, str]
+        Client -> reason, for replies refused by the gate.
+    weights : Mapping[str, float] or None
+        Client -> share in the result, where the rule mixes whole updates.
+    replaced : int
+        Coordinates that kept the old model's value for want of enough finite ones.
+    kept : Mapping[str, float] or None
+        Client -> fraction of a sample of the coordinates in which its value was used, where the rule
+        chooses anew in every coordinate.
+    scores : Mapping[str, float] or None
+        Client -> what the rule selected by; lower is better.
+    """
+
+    model: Model | None
+    reason: str | None = None
+    accepted: tuple[Reply, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, float] | None = None
+    replaced: int = 0
+    kept: Mapping[str, float] | None = None
+    scores: Mapping[str, float] | None = None
+
+    @property
+    def metrics(self) -> dict[str, int | float]:
+        """Counts for Flower's metrics."""
+        counts: dict[str, int | float] = {
+            "num_received": len(self.accepted) + len(self.dropped),
+            "num_dropped": len(self.dropped),
+            "num_replaced": self.replaced,
+            "skipped": int(self.model is None),
+        }
+        if self.weights is not None:
+            counts["num_selected"] = sum(weight != 0 for weight in self.weights.values())
+        return counts
+
+    def log(self, server_round: int) -> None:
+        """Name every client that was dropped, and why a round left the model as it was."""
+        for client, reason in self.dropped.items():
+            log(WARNING, "Round %s: dropped client %s: %s", server_round, client, reason)
+        if self.replaced:
+            text = "Round %s: %s coordinates had too few finite values and keep the old model's"
+            log(WARNING, text, server_round, self.replaced)
+        if self.reason:
+            log(WARNING, "Round %s skipped, the model stays: %s", server_round, self.reason)
+        else:
+            log(INFO, "Round %s: %s", server_round, self.metrics)
+
+    def audit(self, server_round: int) -> list[AuditRecord]:
+        """What became of each client's reply; see :class:`AuditRecord` for the verdicts."""
+        shares, scores = self.weights or self.kept or {}, self.scores or {}
+        usual = 0.5 * sum(shares.values()) / len(shares) if self.kept and shares else 0.0
+        records = []
+        for client in (reply.client for reply in self.accepted):
+            verdict, share = "kept", shares.get(client)
+            if self.model is None:
+                verdict = "skipped"
+            elif self.weights is not None and share == 0:
+                verdict = "not selected"
+            elif self.kept is not None and share is not None and share < usual:
+                verdict = "trimmed"
+            score = scores.get(client)
+            records.append(AuditRecord(server_round, client, verdict, score, share, self.reason))
+        for client, reason in self.dropped.items():
+            records.append(AuditRecord(server_round, client, "dropped", reason=reason))
+        return records
