@@ -38,6 +38,11 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
     return pointer(address, like), codegen
 
 
+def _values(address, start, like, width):
+    """View ``width`` values from the one at position ``start`` on."""
+    return carray(_pointer(address + start * like.itemsize, like), width)
+
+
 def _clear(values, width):
     for c in range(width):
         values[c] = 0.0
@@ -47,7 +52,7 @@ def _load(rows, start, like, x, width):
     """Copy one block; NaN becomes +inf, to be sorted last. Returns whether all values are finite."""
     finite = True
     for i in range(rows.shape[0]):
-        source = carray(_pointer(rows[i], like), start + width)[start:]
+        source = _values(rows[i], start, like, width)
         target = x[i]
         for c in range(width):
             value = source[c]
@@ -69,7 +74,7 @@ def _mix(x, weights, rest, base, start, like, mixed, width):
                 for c in range(width):
                     target[c] += weight * source[c]
         if rest[k] != 0.0 and base != 0:
-            model = carray(_pointer(base, like), start + width)[start:]
+            model = _values(base, start, like, width)
             for c in range(width):
                 target[c] += rest[k] * model[c]
         for c in range(width):
@@ -176,7 +181,7 @@ def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chose
 def _store(value, base_weight, scale, base, out, start, like, width):
     """out = base_weight * base + scale * value; where that is not finite, the base. Counts those."""
     replaced = 0
-    target = carray(_pointer(out, like), start + width)[start:]
+    target = _values(out, start, like, width)
     if base == 0:
         for c in range(width):
             target[c] = scale * value[c]
@@ -184,7 +189,7 @@ def _store(value, base_weight, scale, base, out, start, like, width):
                 target[c] = np.nan
                 replaced += 1
         return replaced
-    model = carray(_pointer(base, like), start + width)[start:]
+    model = _values(base, start, like, width)
     for c in range(width):
         old = model[c]
         target[c] = base_weight * old + scale * value[c]
@@ -248,7 +253,7 @@ def _inner_products(rows, offsets, base, vector, like, lo, hi, block, result):
         for i in range(rows.shape[1]):
             _copy(rows[s, i], start, like, x, width)
             if base[s] != 0:
-                model = carray(_pointer(base[s], like), start + width)[start:]
+                model = _values(base[s], start, like, width)
                 for c in range(width):
                     x[c] -= model[c]
             result[i] += _inner_product(x, y if vector[s] != 0 else x, width)
@@ -256,7 +261,7 @@ def _inner_products(rows, offsets, base, vector, like, lo, hi, block, result):
 
 
 def _copy(address, start, like, target, width):
-    source = carray(_pointer(address, like), start + width)[start:]
+    source = _values(address, start, like, width)
     for c in range(width):
         target[c] = source[c]
 
@@ -360,19 +365,20 @@ def _mix_and_reduce(
     return replaced
 
 
-_clear = njit(inline="always")(_clear)
-_load = njit()(_load)
-_mix = njit()(_mix)
-_sort = njit()(_sort)
-_count_infinite = njit()(_count_infinite)
-_trimmed_mean = njit()(_trimmed_mean)
-_window = njit()(_window)
-_nearest = njit()(_nearest)
-_reduce_block = njit()(_reduce_block)
-_store = njit()(_store)
-_segment = njit(inline="always")(_segment)
+_values = njit(error_model="numpy", inline="always")(_values)
+_clear = njit(error_model="numpy", inline="always")(_clear)
+_load = njit(error_model="numpy")(_load)
+_mix = njit(error_model="numpy")(_mix)
+_sort = njit(error_model="numpy")(_sort)
+_count_infinite = njit(error_model="numpy")(_count_infinite)
+_trimmed_mean = njit(error_model="numpy")(_trimmed_mean)
+_window = njit(error_model="numpy")(_window)
+_nearest = njit(error_model="numpy")(_nearest)
+_reduce_block = njit(error_model="numpy")(_reduce_block)
+_store = njit(error_model="numpy")(_store)
+_segment = njit(error_model="numpy", inline="always")(_segment)
 _squared_distance = njit(fastmath={"reassoc", "contract"})(_squared_distance)
-_copy = njit(inline="always")(_copy)
+_copy = njit(error_model="numpy", inline="always")(_copy)
 _inner_product = njit(fastmath={"reassoc", "contract"})(_inner_product)
 pairwise_distances = _compile(_pairwise_distances)
 inner_products = _compile(_inner_products)
