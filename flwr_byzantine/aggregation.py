@@ -147,7 +147,9 @@ class Aggregator:
         weights, kept, scores = (
             _by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
         )
-        return Outcome(model, None, accepted, gated.dropped, weights, result.replaced, kept, scores)
+        return Outcome(
+            model, None, accepted, gated.dropped, weights, result.replaced, kept=kept, scores=scores
+        )
 
     @property
     def _needs_model(self) -> bool:

@@ -45,8 +45,8 @@ class Outcome:
     dropped: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, float] | None = None
     replaced: int = 0
-    kept: Mapping[str, float] | None = None
-    scores: Mapping[str, float] | None = None
+    kept: Mapping[str, float] | None = field(default=None, kw_only=True)
+    scores: Mapping[str, float] | None = field(default=None, kw_only=True)
 
     @property
     def metrics(self) -> dict[str, int | float]:
