@@ -19,10 +19,10 @@ quickly = settings(max_examples=30, deadline=None)
 class Case:
     """A rule for f Byzantine updates, and what is known of it without running it.
 
-    ``make`` and ``least`` (smallest n) take f; ``reference`` and ``weights`` take (updates, f).
-    ``golden`` holds (f, updates of one value each, aggregate), worked by hand. ``survives`` is the smallest n at
-    which f arbitrary updates do no harm, None for never. ``name`` is the strategy's in both Flower APIs, with
-    ``f`` and ``m`` (if given) in each API's own words.
+    ``make`` and ``least`` (smallest n) take f; ``reference`` and ``weights`` take (updates, f). ``golden``
+    holds (f, updates of one value each, aggregate), worked by hand. ``survives`` is the smallest n at which
+    f arbitrary updates do no harm, where that is not ``least``. ``name`` is the strategy's in both Flower
+    APIs, which take f and m in each API's own words.
     """
 
     name: str

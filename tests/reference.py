@@ -1,9 +1,9 @@
 """The rules once more, as slow as they read: plain loops over Python floats, straight from the papers.
 
-Written from phocas.txt (definitions 3, 7, 8), fall-of-empires.txt (definitions 2, 3), El Mhamdi et al. 2018 and
-Multi-Bulyan / AggregaThor; shares no code with the library. Conventions: NaN counts as +inf; an update with a
-value that is not finite is infinitely far from every other; ties go to the lower client index, of mixed rows to
-the earlier step; a result that would rest on values that are not finite is NaN.
+Written from Phocas (definitions 3, 7, 8), Fall of Empires (definitions 2, 3), El Mhamdi et al. 2018 and
+Multi-Bulyan with AggregaThor; shares no code with the library. Conventions: NaN counts as +inf; an update
+with a value that is not finite is infinitely far from every other; ties go to the lower client index, of
+mixed rows to the earlier step; a result that would rest on values that are not finite is NaN.
 """
 
 import math
