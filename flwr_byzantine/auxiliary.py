@@ -1,0 +1,179 @@
+"""A loss on the server's own data: what ByGARS and ByGARS++ judge clients by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+Array = npt.NDArray[Any]
+
+
+class AuxiliaryLoss(Protocol):
+    """The loss L_t of a round and its gradient, on data that no client has touched.
+
+    Within a round both belong to one and the same minibatch. ByGARS++ calls from a thread of its own,
+    never two calls at a time.
+    """
+
+    def __call__(self, parameters: list[Array], server_round: int) -> Sequence[Array | None]:
+        """Gradient of L_t.
+
+        Parameters
+        ----------
+        parameters : list[np.ndarray]
+            The model's tensors in its order; read-only.
+        server_round : int
+            t, counted from 1.
+
+        Returns
+        -------
+        Sequence[np.ndarray or None]
+            One array of each tensor's shape; None for a tensor that has no gradient, such as a
+            BatchNorm buffer: the model keeps it as it is.
+        """
+
+    def loss(self, parameters: list[Array], server_round: int) -> float:
+        """L_t itself, which only ByGARS with a `tolerance` asks for."""
+
+
+class TorchAuxiliaryLoss:
+    """The mean loss of a PyTorch model on a small data set.
+
+    The model's own copy computes it. Layers that keep running statistics use those of the minibatch,
+    as in clients that train; all others, dropout among them, are in evaluation mode. Buffers, integer
+    tensors and parameters that need no gradient have None in the place of a gradient.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model that clients train: the global model's tensors are its ``state_dict``, in order.
+    loss_fn : Callable
+        ``loss_fn(model(x), y)``, a scalar, such as ``torch.nn.functional.cross_entropy``.
+    dataset : Dataset
+        A map-style data set of pairs (x, y). Read once, and kept on the device: some hundreds of
+        samples suffice (the paper takes 250).
+    batch_size : int or None
+        Samples a round, drawn without replacement; None is all of them.
+    seed : int
+        Together with the round it decides the minibatch.
+    device : str
+        Where to compute.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from a call, if the tensors are not the model's.
+
+    Notes
+    -----
+    Since reputations move no buffers, a model with BatchNorm keeps the running statistics it began with.
+    Prefer GroupNorm or LayerNorm, or set the statistics from the auxiliary data after training.
+
+    References
+    ----------
+    Regatti, Chen, Gupta 2020, ByGARS, section 2: the auxiliary loss L_t.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss_fn: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        dataset: torch.utils.data.Dataset[Any],
+        batch_size: int | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        from copy import deepcopy
+
+        from torch.utils.data import default_collate
+
+        size = len(dataset)  # type: ignore[arg-type]  # map-style
+        _check(size, batch_size)
+        self.model = deepcopy(model).to(device).eval()
+        for module in self.model.modules():
+            if hasattr(module, "running_mean"):
+                module.train()
+        x, y = default_collate([dataset[i] for i in range(size)])
+        self.x, self.y = x.to(device), y.to(device)
+        self.loss_fn = loss_fn
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        owners = dict(self.model.named_parameters(remove_duplicate=False))
+        first = {id(parameter): name for name, parameter in reversed(list(owners.items()))}
+        self._owner = {name: first[id(p)] for name, p in owners.items() if p.requires_grad}
+
+    def __call__(self, parameters: list[Array], server_round: int) -> list[Array | None]:
+        """Gradient at the given tensors, in their dtypes."""
+        import torch
+
+        tensors = self._tensors(parameters)
+        leaves = {name: tensors[name].requires_grad_() for name in set(self._owner.values())}
+        loss = self._evaluate(tensors, server_round)
+        gradients = dict(
+            zip(
+                leaves,
+                torch.autograd.grad(loss, list(leaves.values()), allow_unused=True),
+                strict=True,
+            )
+        )
+        found = [gradients.get(self._owner.get(name, "")) for name in tensors]
+        return [None if gradient is None else gradient.cpu().numpy() for gradient in found]
+
+    def loss(self, parameters: list[Array], server_round: int) -> float:
+        """Loss at the given tensors, on the minibatch that the round's gradient is of."""
+        import torch
+
+        with torch.no_grad():
+            return float(self._evaluate(self._tensors(parameters), server_round))
+
+    def _evaluate(self, tensors: dict[str, torch.Tensor], server_round: int) -> torch.Tensor:
+        from torch.func import functional_call
+
+        shared = {name: tensors[self._owner.get(name, name)] for name in tensors}
+        chosen = self._minibatch(server_round)
+        output = functional_call(self.model, shared, (self.x[chosen],))
+        return self.loss_fn(output, self.y[chosen])
+
+    def _minibatch(self, server_round: int) -> Any:
+        """Positions of the round's samples."""
+        if self.batch_size is None:
+            return slice(None)
+        rng = np.random.default_rng([self.seed, server_round])
+        return rng.choice(len(self.y), self.batch_size, replace=False)
+
+    def _tensors(self, parameters: list[Array]) -> dict[str, torch.Tensor]:
+        """The model's state dict with the given values, copied: torch must not write to them."""
+        import torch
+
+        state = self.model.state_dict()
+        expected = [tuple(tensor.shape) for tensor in state.values()]
+        found = [np.shape(array) for array in parameters]
+        if expected != found:
+            raise ValueError(
+                f"Parameter `parameters` should have the shapes of the model's state dict, {expected}. "
+                f"Found {found}. Build the auxiliary loss with the model that clients train."
+            )
+        return {
+            name: torch.from_numpy(np.array(array)).to(self.device)
+            for name, array in zip(state, parameters, strict=True)
+        }
+
+
+def _check(size: int, batch_size: int | None) -> None:
+    if size < 1:
+        raise ValueError(
+            "Parameter `dataset` should hold at least one sample. Found none. "
+            "Hold some samples back from training; the paper takes 250."
+        )
+    if batch_size is not None and (isinstance(batch_size, bool) or not 1 <= batch_size <= size):
+        raise ValueError(
+            f"Parameter `batch_size` should be None or from 1 to the {size} samples of the data set. "
+            f"Found `batch_size = {batch_size!r}`. Leave it out to use all of them."
+        )

@@ -1,0 +1,140 @@
+"""The matrix H of one round, a row for each client, worked on where the clients' values lie."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.apply import apply_rule, by_dtype
+from flwr_byzantine.kernels import Columns, inner_products
+from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.rules.base import Matrix, Rule
+from flwr_byzantine.updates import Array, Gated, Model
+
+Vector = npt.NDArray[np.float64]
+Gradient = Sequence[Array | None]
+
+
+@dataclass(frozen=True)
+class WeightedSum(Rule):
+    r"""Sum of the updates times weights that were found beforehand.
+
+    .. math:: \sum_{i=1}^{n} q_i u_i
+
+    Parameters
+    ----------
+    q : tuple[float, ...]
+        One weight an update; any real number.
+
+    Examples
+    --------
+    >>> WeightedSum((1.0, -2.0))([[1.0, 2.0], [3.0, 4.0]])
+    array([-5., -6.])
+    """
+
+    q: tuple[float, ...] = ()
+
+    @property
+    def min_updates(self) -> int:
+        """One."""
+        return 1
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix:
+        """One row, the weights."""
+        return np.array([self.q], dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoGradients:
+    """Rows h_i: the gradients that clients sent, or w - w_i where they sent models w_i.
+
+    Parameters
+    ----------
+    gated : Gated
+        The replies, all of the model's structure.
+    model : Model
+        w, the model the clients were given.
+    payload : str
+        ``"parameters"`` or ``"gradients"``.
+    """
+
+    gated: Gated
+    model: Model
+    payload: str
+
+    def descend(self, weights: Vector, trained: Sequence[bool] | None) -> tuple[Model, int]:
+        """w - sum of weights_i h_i, as in equation 1, and how many coordinates overflowed.
+
+        Parameters
+        ----------
+        weights : np.ndarray
+            Shape (n,). Rows with weight 0 are not read.
+        trained : Sequence[bool] or None
+            Which tensors have a gradient; the others stay as they are, and so do integers. None where
+            it is not known yet and every weight is 0.
+        """
+        if trained is None or not weights.any():
+            return self.model, 0
+        rule = WeightedSum(tuple(weights.tolist()))
+        step = None if self.payload == "parameters" else -1.0
+        result = apply_rule(rule, self.gated, self.model, step)
+        assert result.arrays is not None
+        arrays = [
+            new if moves and old.dtype.kind == "f" else old
+            for new, old, moves in zip(result.arrays, self.model.arrays, trained, strict=True)
+        ]
+        return Model(self.model.names, tuple(arrays)), result.replaced
+
+    def norms(self, trained: Sequence[bool]) -> Vector:
+        """Euclidean norms of the rows, over the tensors that have a gradient."""
+        chosen = [t for t, moves in enumerate(trained) if moves]
+        return np.sqrt(self._sums(chosen, None))
+
+    def inner_products(self, gradient: Gradient) -> Vector:
+        """H times a gradient, shape (n,): equations 2 and 3."""
+        chosen = [t for t, array in enumerate(gradient) if array is not None]
+        sums = self._sums(chosen, gradient)
+        return sums if self.payload == "gradients" else -sums
+
+    def _sums(self, chosen: Sequence[int], gradient: Gradient | None) -> Vector:
+        clients = list(self.gated.accepted.values())
+        total = np.zeros(len(clients))
+        for dtype, group in by_dtype(self.model.arrays).items():
+            tensors = [t for t in group if t in chosen]
+            columns = Columns(
+                [[as_column_values(client[t], dtype) for client in clients] for t in tensors],
+                dtype,
+                len(clients),
+            )
+            base = vector = None
+            if self.payload == "parameters":
+                base = [as_column_values(self.model.arrays[t], dtype) for t in tensors]
+            if gradient is not None:
+                vector = [as_column_values(np.asarray(gradient[t]), dtype) for t in tensors]
+            total += inner_products(columns, vector, base)
+        return total
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What an auxiliary gradient says of the rows to expect.
+
+    Parameters
+    ----------
+    length : float
+        Its Euclidean norm.
+    trained : tuple[bool, ...]
+        Which tensors of the model have a gradient.
+    """
+
+    length: float
+    trained: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, gradient: Gradient) -> Self:
+        """Measure a gradient."""
+        squares = [np.square(a, dtype=np.float64).sum() for a in gradient if a is not None]
+        return cls(math.sqrt(sum(squares)), tuple(array is not None for array in gradient))

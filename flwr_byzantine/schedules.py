@@ -1,0 +1,94 @@
+"""Step sizes that depend on the round."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flwr_byzantine.metrics import is_number
+
+Schedule = float | Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class PowerDecay:
+    r"""A step size that decays with a power of the round.
+
+    .. math:: s_t = s_1 \left(1 + \frac{t - 1}{\mathrm{offset}}\right)^{-\mathrm{power}}
+
+    Parameters
+    ----------
+    initial : float
+        :math:`s_1`, the value in round 1; positive.
+    power : float
+        Above 0.5 and at most 1: then the values sum to infinity, and their squares do not.
+    offset : float
+        Rounds after which the value has fallen to 2^-power of the initial one; positive.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Notes
+    -----
+    Two of them meet theorem 2 when the model's has a larger power than the reputations', for then
+    gamma_t / alpha_t tends to 0.
+
+    References
+    ----------
+    Regatti, Chen, Gupta 2020, ByGARS, theorem 2.
+
+    Examples
+    --------
+    >>> PowerDecay(0.1, power=1.0, offset=10.0)(11)
+    0.05
+    """
+
+    initial: float
+    power: float = 1.0
+    offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check("initial", self.initial, is_number(self.initial) and self.initial > 0, "positive")
+        ok = is_number(self.power) and 0.5 < self.power <= 1
+        _check("power", self.power, ok, "above 0.5 and at most 1, for theorem 2")
+        _check("offset", self.offset, is_number(self.offset) and self.offset > 0, "positive")
+
+    def __call__(self, server_round: int) -> float:
+        """Value in a round; the first is 1."""
+        return float(self.initial * (1 + (server_round - 1) / self.offset) ** -self.power)
+
+
+def _check(name: str, value: object, ok: bool, expected: str) -> None:
+    if not ok:
+        raise ValueError(
+            f"Parameter `{name}` of PowerDecay should be a number, {expected}. "
+            f"Found `{name} = {value!r}`. For any other schedule pass a function of the round."
+        )
+
+
+def check_schedule(name: str, schedule: Schedule) -> None:
+    """Raise ValueError unless a schedule is a positive number or a function."""
+    if not callable(schedule) and not (is_number(schedule) and schedule > 0):
+        raise ValueError(
+            f"Parameter `{name}` should be a positive number or a function of the round. "
+            f"Found `{name} = {schedule!r}`. Try `PowerDecay(0.1, power=1.0, offset=100)`."
+        )
+
+
+def step_size(name: str, schedule: Schedule, server_round: int) -> float:
+    """Value of a schedule in a round.
+
+    Raises
+    ------
+    ValueError
+        If a user's function gives anything but a finite number of at least 0.
+    """
+    value = schedule(server_round) if callable(schedule) else schedule
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(
+            f"Parameter `{name}` should give finite step sizes of at least 0. Found {value!r} in round "
+            f"{server_round}. Check the function that was passed."
+        )
+    return float(value)
