@@ -4,6 +4,7 @@ Their counterparts for the Message API have the same names in :mod:`flwr_byzanti
 alone are in :mod:`flwr_byzantine.rules`.
 """
 
+from flwr_byzantine.outcome import TooFewUpdatesError
 from flwr_byzantine.strategy import (
     Bulyan,
     ByzantineRobust,
@@ -25,5 +26,6 @@ __all__ = [
     "MultiBulyan",
     "MultiKrum",
     "Phocas",
+    "TooFewUpdatesError",
     "TrimmedMean",
 ]

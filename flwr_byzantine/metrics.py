@@ -14,15 +14,18 @@ T = TypeVar("T")
 
 
 def median(values: Iterable[Any]) -> float | None:
-    """Median of the finite numbers among what clients reported; None without any.
+    """Median of the finite numbers among what clients reported.
+
+    None where fewer than half of the reports are such: what is left may be an attacker's alone.
 
     Examples
     --------
     >>> median([0.25, 0.5, float("nan"), "high", 1e30])
     0.5
     """
-    finite = [float(v) for v in values if is_number(v)]
-    return float(np.median(finite)) if finite else None
+    reported = list(values)
+    finite = [float(v) for v in reported if is_number(v)]
+    return float(np.median(finite)) if finite and 2 * len(finite) >= len(reported) else None
 
 
 def is_number(value: Any) -> bool:

@@ -1,65 +1,47 @@
 """The strategies of Flower's ``aggregate_fit`` API."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from flwr.common import Code, EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar, Status
-from flwr.server.client_manager import ClientManager
-from flwr.server.client_proxy import ClientProxy
+import numpy as np
+from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
 from flwr.server.strategy import FedAvg, Strategy
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation import Aggregator, LearningRate, Outcome
+from flwr_byzantine.fit_api import (
+    Delegating,
+    EvaluateFailures,
+    EvaluateResults,
+    FitFailures,
+    FitResults,
+    Guarded,
+    Metrics,
+    losses,
+    read_parameters,
+    read_reports,
+    read_results,
+    weighted,
+    write_parameters,
+)
 from flwr_byzantine.metrics import capped, guarded, median, median_metrics
-from flwr_byzantine.payload import encode
-from flwr_byzantine.updates import Model, Reply
+from flwr_byzantine.snapshot import Snapshot
 
-FitResults = list[tuple[ClientProxy, FitRes]]
-FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
-EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
-EvaluateFailures = list[tuple[ClientProxy, EvaluateRes] | BaseException]
-Metrics = dict[str, Scalar]
-
-
-def read_parameters(parameters: Parameters) -> Model:
-    """View Flower's parameters as a model, without copying them."""
-    return Model.read((str(i), tensor) for i, tensor in enumerate(parameters.tensors))
-
-
-def write_parameters(model: Model) -> Parameters:
-    """Write a model as Flower's parameters."""
-    return Parameters([encode(array) for array in model.arrays], "numpy.ndarray")
+__all__ = [
+    "Bulyan",
+    "ByzantineRobust",
+    "Krum",
+    "Mean",
+    "Median",
+    "MultiBulyan",
+    "MultiKrum",
+    "Phocas",
+    "RobustFedAvg",
+    "TrimmedMean",
+    "read_parameters",
+    "write_parameters",
+]
 
 
-def read_results(results: FitResults) -> list[Reply]:
-    """What clients sent, as replies; nothing in it raises."""
-    return [_read_result(proxy, result) for proxy, result in results]
-
-
-def _read_result(proxy: ClientProxy, result: FitRes) -> Reply:
-    client, source = str(proxy.cid), (proxy, result)
-    try:
-        tensors = [(str(i), tensor) for i, tensor in enumerate(result.parameters.tensors)]
-        return Reply(client, tensors, dict(result.metrics or {}), source=source)
-    except Exception as error:  # something else in place of the parameters or metrics
-        return Reply(client, malformed=f"unreadable reply ({type(error).__name__})", source=source)
-
-
-def _weighted(results: Sequence[FitRes | EvaluateRes]) -> list[tuple[int, Metrics]]:
-    """What Flower's metrics functions take, with counts that no client can blow up."""
-    counts = capped([result.num_examples for result in results])
-    return [(count, result.metrics) for count, result in zip(counts, results, strict=True) if count]
-
-
-def _fit_metrics(
-    outcome: Outcome, function: Callable[[list[tuple[int, Metrics]]], Metrics] | None
-) -> Metrics:
-    accepted = [reply.source[1] for reply in outcome.accepted]
-    own = guarded(function, _weighted(accepted)) if function and accepted else None
-    return {**(own or {}), **outcome.metrics}
-
-
-class RobustFedAvg(FedAvg):
+class RobustFedAvg(Guarded, FedAvg):
     """FedAvg with a robust rule in place of the weighted average.
 
     Parameters
@@ -73,6 +55,18 @@ class RobustFedAvg(FedAvg):
     order_by : str or None
         A metric clients report that fixes the order in which the rule sees them, for repeatable
         simulations. It decides ties and rounding only.
+    on_too_few : str
+        What a round without a robust result does, for which too few usable replies are left:
+        ``"skip"`` (default) keeps the model, ``"raise"`` raises
+        :class:`flwr_byzantine.TooFewUpdatesError`.
+    audit_log : str, Path or None
+        A file to append to what became of every client's reply, one line of JSON each; read it with
+        ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.
+    checkpoint : str, Path or None
+        A file to keep the model, the round and the strategy's state in after every round, with the one
+        before it beside it. Started again with the same file, clients and number of rounds, a run
+        goes on where it was killed, and ends as if it had not been. Strategies around this one see
+        nothing of it: give it to the outermost.
     **kwargs
         Every keyword argument of Flower's ``FedAvg``.
 
@@ -82,52 +76,36 @@ class RobustFedAvg(FedAvg):
         If a parameter is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        rule: rules.Rule,
-        payload: str = "parameters",
-        learning_rate: LearningRate = 1.0,
-        order_by: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.aggregator = Aggregator(rule, payload, learning_rate, order_by)
-
     def __repr__(self) -> str:
         """Name of the strategy, and its rule."""
         return f"{type(self).__name__}(rule={self.aggregator.rule})"
 
-    def configure_fit(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, FitIns]]:
-        """Sample clients as FedAvg does, and remember the model they are given."""
-        self.aggregator.model = read_parameters(parameters)
-        return super().configure_fit(server_round, parameters, client_manager)
-
-    def aggregate_fit(
+    def _aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
-        """Aggregate the clients' replies with the rule; None keeps the model as it is."""
-        if not results or (failures and not self.accept_failures):
+        if failures and not self.accept_failures:
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
+        if not results:
+            return None, {}
         parameters = None if outcome.model is None else write_parameters(outcome.model)
-        return parameters, _fit_metrics(outcome, self.fit_metrics_aggregation_fn)
+        function, accepted = self.fit_metrics_aggregation_fn, outcome.accepted
+        own = guarded(function, weighted(accepted)) if function and accepted else None
+        return parameters, {**(own or {}), **outcome.metrics}
 
     def aggregate_evaluate(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> tuple[float | None, Metrics]:
         """Median of the reported losses, and of each metric unless a function for them was given."""
-        if not results or (failures and not self.accept_failures):
+        reports = read_reports(server_round, results)
+        if not reports or (failures and not self.accept_failures):
             return None, {}
-        reports = [result for _, result in results]
         function = self.evaluate_metrics_aggregation_fn
         if function is None:
-            metrics: Any = median_metrics([report.metrics or {} for report in reports])
+            metrics: Any = median_metrics([report.metrics for report in reports])
         else:
-            metrics = guarded(function, _weighted(reports)) or {}
-        return median(report.loss for report in reports), metrics
+            metrics = guarded(function, weighted(reports)) or {}
+        return median(losses(reports)), metrics
 
 
 class Mean(RobustFedAvg):
@@ -270,7 +248,7 @@ class MultiBulyan(RobustFedAvg):
         )
 
 
-class ByzantineRobust(Strategy):
+class ByzantineRobust(Guarded, Delegating):
     """Puts a robust rule in front of any Flower strategy.
 
     The wrapped strategy sees one clean result a round, the rule's, in place of the clients' replies;
@@ -283,8 +261,10 @@ class ByzantineRobust(Strategy):
         The strategy to protect.
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by
-        As for :class:`RobustFedAvg`.
+    **options
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``audit_log`` and ``checkpoint``,
+        as for :class:`RobustFedAvg`. Checkpoints hold the wrapped strategy's state too:
+        :class:`flwr_byzantine.snapshot.Snapshot`.
 
     Raises
     ------
@@ -292,79 +272,57 @@ class ByzantineRobust(Strategy):
         If a parameter is out of range.
     """
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        rule: rules.Rule,
-        *,
-        payload: str = "parameters",
-        learning_rate: LearningRate = 1.0,
-        order_by: str | None = None,
-    ) -> None:
-        if not isinstance(strategy, Strategy):
-            raise ValueError(
-                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
-                f"Found `strategy = {strategy!r}`. For the Message API, import from "
-                "`flwr_byzantine.serverapp`."
-            )
-        self.strategy = strategy
-        self.aggregator = Aggregator(rule, payload, learning_rate, order_by)
+    def __init__(self, strategy: Strategy, rule: rules.Rule, **options: Any) -> None:
+        super().__init__(strategy=strategy, rule=rule, **options)
+        self._snapshot = Snapshot(strategy)
 
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""
         return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
 
-    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
-        """Ask the wrapped strategy."""
-        return self.strategy.initialize_parameters(client_manager)
-
-    def configure_fit(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, FitIns]]:
-        """Ask the wrapped strategy, and remember the model clients are given."""
-        self.aggregator.model = read_parameters(parameters)
-        return self.strategy.configure_fit(server_round, parameters, client_manager)
-
-    def aggregate_fit(
+    def _aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
-        """Aggregate with the rule, and hand the one result to the wrapped strategy."""
-        if not results or (failures and not getattr(self.strategy, "accept_failures", True)):
+        if failures and not getattr(self.strategy, "accept_failures", True):
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
+        if not results:
+            return None, {}
         if outcome.model is None:
+            self._start_momentum()
             return None, dict(outcome.metrics)
-        accepted = [reply.source[1] for reply in outcome.accepted]
+        counts = capped([reply.num_examples for reply in outcome.accepted])
         reported: Any = median_metrics([reply.metrics for reply in outcome.accepted])
-        clean = FitRes(
-            Status(Code.OK, ""),
-            write_parameters(outcome.model),
-            max(1, sum(capped([result.num_examples for result in accepted]))),
-            reported,
-        )
+        model = write_parameters(outcome.model)
+        clean = FitRes(Status(Code.OK, ""), model, max(1, sum(counts)), reported)
         proxy = outcome.accepted[0].source[0]
         parameters, metrics = self.strategy.aggregate_fit(server_round, [(proxy, clean)], [])
         return parameters, {**metrics, **outcome.metrics}
-
-    def configure_evaluate(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, EvaluateIns]]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
 
     def aggregate_evaluate(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> tuple[float | None, Metrics]:
         """Hand one clean report to the wrapped strategy: medians of the losses and metrics."""
-        reports = [result for _, result in results]
-        loss = median(report.loss for report in reports)
+        reports = read_reports(server_round, results)
+        loss = median(losses(reports))
         if loss is None:
             return None, {}
-        metrics: Any = median_metrics([report.metrics or {} for report in reports])
+        metrics: Any = median_metrics([report.metrics for report in reports])
         count = max(1, sum(capped([report.num_examples for report in reports])))
         clean = EvaluateRes(Status(Code.OK, ""), loss, count, metrics)
-        return self.strategy.aggregate_evaluate(server_round, [(results[0][0], clean)], [])
+        proxy = reports[0].source[0]
+        return self.strategy.aggregate_evaluate(server_round, [(proxy, clean)], [])
 
-    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
-        """Ask the wrapped strategy."""
-        return self.strategy.evaluate(server_round, parameters)
+    def _start_momentum(self) -> None:
+        """Flower's FedAvgM asserts from round 2 on that it has a momentum, also if round 1 was skipped."""
+        model = self.aggregator.model
+        if model is not None and vars(self.strategy).get("momentum_vector", 0) is None:
+            zeros = [np.zeros_like(array) for array in model.arrays]
+            vars(self.strategy)["momentum_vector"] = zeros
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"strategy": self._snapshot.state()}
+
+    def _load_state(self, state: Any) -> None:
+        super()._load_state(state)
+        self._snapshot.restore(state["strategy"])

@@ -1,0 +1,171 @@
+"""Flower's ``aggregate_fit`` API: its objects as models and replies, and hooks that can be resumed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from logging import WARNING
+from typing import Any
+
+from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
+from flwr.common.logger import log
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import Strategy
+
+from flwr_byzantine.metrics import capped
+from flwr_byzantine.payload import encode
+from flwr_byzantine.robust import Robust, check_same_model
+from flwr_byzantine.updates import Model, Reply, gate_reports
+
+FitResults = list[tuple[ClientProxy, FitRes]]
+FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
+EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
+EvaluateFailures = list[tuple[ClientProxy, EvaluateRes] | BaseException]
+Metrics = dict[str, Scalar]
+MetricsFunction = Callable[[list[tuple[int, Metrics]]], Metrics]
+
+
+def read_parameters(parameters: Parameters) -> Model:
+    """View Flower's parameters as a model, without copying them."""
+    return Model.read((str(i), tensor) for i, tensor in enumerate(parameters.tensors))
+
+
+def write_parameters(model: Model) -> Parameters:
+    """Write a model as Flower's parameters."""
+    return Parameters([encode(array) for array in model.arrays], "numpy.ndarray")
+
+
+def read_results(results: FitResults) -> list[Reply]:
+    """What clients sent after training, as replies; nothing in it raises."""
+    return [_read(proxy, result, trained=True) for proxy, result in results]
+
+
+def read_reports(server_round: int, results: EvaluateResults) -> list[Reply]:
+    """What clients sent after evaluating, as replies; those that cannot be read are left out."""
+    accepted, dropped = gate_reports(_read(proxy, res, trained=False) for proxy, res in results)
+    for client, reason in dropped.items():
+        log(WARNING, "Evaluation %s: dropped client %s: %s", server_round, client, reason)
+    return accepted
+
+
+def _read(proxy: ClientProxy, result: Any, trained: bool) -> Reply:
+    client, source = str(proxy.cid), (proxy, result)
+    try:
+        sent = result.parameters.tensors if trained else [result.loss]
+        return Reply(
+            client,
+            [(str(i), tensor) for i, tensor in enumerate(sent)] if trained else (),
+            dict(result.metrics or {}),
+            result.num_examples,
+            source=source,
+        )
+    except Exception as error:  # something else in place of the parameters or metrics
+        return Reply(client, malformed=f"unreadable reply ({type(error).__name__})", source=source)
+
+
+def weighted(replies: Sequence[Reply]) -> list[tuple[int, Metrics]]:
+    """What Flower's metrics functions take, with counts that no client can blow up."""
+    counts = capped([reply.num_examples for reply in replies])
+    return [(n, dict(reply.metrics)) for n, reply in zip(counts, replies, strict=True) if n]
+
+
+def losses(replies: Iterable[Reply]) -> list[Any]:
+    """The losses that clients report."""
+    return [reply.source[1].loss for reply in replies]
+
+
+class Guarded(Robust, Strategy):
+    """Flower's hooks, mixed into a strategy: they know the model clients were given, and resume.
+
+    Flower's server counts its rounds from 1 whatever came before. Those that a checkpoint says are
+    done ask no client anything and change nothing; the model is evaluated on the server again after
+    the last of them, and the next one goes on as if there had been no break.
+    """
+
+    _given: Parameters | None = None
+
+    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
+        """Give the checkpoint's model, or ask the strategy where there is none."""
+        initial = super().initialize_parameters(client_manager)  # type: ignore[safe-super]
+        found = self._resume()
+        if found is not None:
+            if initial is not None:
+                check_same_model(found, read_parameters(initial))
+            return Parameters(list(found.tensors.values()), "numpy.ndarray")
+        if initial is None:
+            log(WARNING, "The first model is one client's: pass `initial_parameters` to trust none")
+        return initial
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Ask the strategy, and remember the model clients are given."""
+        if server_round <= self._done:
+            return []
+        self.aggregator.model = read_parameters(parameters)
+        self._given = parameters
+        return super().configure_fit(  # type: ignore[safe-super]
+            server_round, parameters, client_manager
+        )
+
+    def aggregate_fit(
+        self, server_round: int, results: FitResults, failures: FitFailures
+    ) -> tuple[Parameters | None, Metrics]:
+        """Aggregate the clients' replies with the rule; None keeps the model as it is."""
+        parameters, metrics = self._aggregate_fit(server_round, results, failures)
+        after = parameters or self._given
+        if after is not None:
+            self._save(server_round, {str(i): data for i, data in enumerate(after.tensors)})
+        return parameters, metrics
+
+    def _aggregate_fit(
+        self, server_round: int, results: FitResults, failures: FitFailures
+    ) -> tuple[Parameters | None, Metrics]:
+        raise NotImplementedError
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Ask the strategy."""
+        if server_round <= self._done:
+            return []
+        return super().configure_evaluate(  # type: ignore[safe-super]
+            server_round, parameters, client_manager
+        )
+
+    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
+        """Ask the strategy."""
+        if server_round < self._done:
+            return None
+        return super().evaluate(server_round, parameters)  # type: ignore[safe-super]
+
+
+class Delegating(Strategy):
+    """Asks another strategy in all but aggregation."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Strategy):
+            raise ValueError(
+                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
+                f"Found `strategy = {strategy!r}`. For the Message API, import from "
+                "`flwr_byzantine.serverapp`."
+            )
+        self.strategy = strategy
+
+    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.initialize_parameters(client_manager)
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_fit(server_round, parameters, client_manager)
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
+
+    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.evaluate(server_round, parameters)

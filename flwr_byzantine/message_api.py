@@ -1,0 +1,223 @@
+"""Flower's Message API: its records as models and replies, and hooks that can be resumed."""
+
+from collections.abc import Callable, Iterable
+from logging import INFO, WARNING
+from typing import Any
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from flwr_byzantine.payload import clip, encode
+from flwr_byzantine.robust import Robust, check_same_model
+from flwr_byzantine.updates import Model, Reply, gate_reports
+
+EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
+
+
+def read_record(record: ArrayRecord) -> Model:
+    """View Flower's array record as a model, without copying it."""
+    return Model.read((name, array.data) for name, array in record.items())
+
+
+def write_record(model: Model) -> ArrayRecord:
+    """Write a model as Flower's array record."""
+    return ArrayRecord(
+        {
+            name: Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", encode(array))
+            for name, array in zip(model.names, model.arrays, strict=True)
+        }
+    )
+
+
+def read_messages(action: str, replies: Iterable[Message], weighted_by_key: str) -> list[Reply]:
+    """What nodes sent, as replies; nothing in it raises. Errors are logged, and are no replies."""
+    answers = []
+    for message in replies:
+        if message.has_error():
+            node, reason = message.metadata.src_node_id, clip(message.error.reason)
+            log(INFO, "%s: error in reply from node %s: %s", action, node, reason)
+        else:
+            answers.append(_read(message, weighted_by_key, trained=action == "aggregate_train"))
+    return answers
+
+
+def read_reports(
+    server_round: int, replies: Iterable[Message], weighted_by_key: str
+) -> list[Reply]:
+    """What nodes sent after evaluating, as replies; those that cannot be read are left out."""
+    answers = read_messages("aggregate_evaluate", replies, weighted_by_key)
+    accepted, dropped = gate_reports(answers)
+    for node, reason in dropped.items():
+        log(WARNING, "Evaluation %s: dropped node %s: %s", server_round, node, reason)
+    return accepted
+
+
+def _read(message: Message, weighted_by_key: str, trained: bool) -> Reply:
+    node = str(message.metadata.src_node_id)
+    try:
+        arrays = list(message.content.array_records.values())
+        metrics = list(message.content.metric_records.values())
+        wrong = None
+        if len(metrics) != 1 or (trained and len(arrays) != 1):
+            found = f"{len(arrays)} array records and {len(metrics)} metric records"
+            wrong = (
+                f"{found}, expected one each" if trained else f"{found}, expected one of metrics"
+            )
+        elif weighted_by_key not in metrics[0]:
+            wrong = f"no metric {weighted_by_key!r}"
+        if wrong is not None:
+            return Reply(node, malformed=wrong, source=message)
+        return Reply(
+            node,
+            [(name, _npy(array)) for name, array in arrays[0].items()] if trained else (),
+            dict(metrics[0]),
+            metrics[0][weighted_by_key],
+            source=message,
+        )
+    except Exception as error:  # something else in place of the records
+        return Reply(node, malformed=f"unreadable reply ({type(error).__name__})", source=message)
+
+
+def _npy(array: Array) -> bytes:
+    """Bytes of a tensor serialised by numpy; of any other, none, which the gate refuses."""
+    return array.data if array.stype == "numpy.ndarray" else b""
+
+
+class Guarded(Robust, Strategy):
+    """Flower's hooks, mixed into a strategy: they know the model nodes were given, and resume.
+
+    Flower's loop counts its rounds from 1 whatever came before. Those that a checkpoint says are done
+    ask no node anything and change nothing; the model is evaluated on the server again after the last
+    of them, and the next one goes on as if there had been no break.
+    """
+
+    _given: ArrayRecord | None = None
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: EvaluateFunction | None = None,
+    ) -> Result:
+        """Run all rounds, as in Flower, but for those that a checkpoint says are done.
+
+        Parameters
+        ----------
+        grid, num_rounds, timeout, train_config, evaluate_config, evaluate_fn
+            As in Flower's strategies.
+        initial_arrays : ArrayRecord
+            The model to start from; of no effect where there is a checkpoint of this run.
+
+        Returns
+        -------
+        Result
+            Flower's result, without the metrics of rounds that were done before.
+        """
+        found = self._resume()
+        if found is not None:
+            check_same_model(found, read_record(initial_arrays))
+            initial_arrays = _record(found.tensors)
+
+        evaluate = None if evaluate_fn is None else self._not_again(evaluate_fn)
+        result = super().start(
+            grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate
+        )
+        if found is not None and not result.arrays:
+            result.arrays = initial_arrays
+        return result
+
+    def _not_again(self, evaluate_fn: EvaluateFunction) -> EvaluateFunction:
+        return lambda server_round, arrays: (
+            None if server_round < self._done else evaluate_fn(server_round, arrays)
+        )
+
+    def summary(self) -> None:
+        """Log the rule, then the strategy's settings."""
+        log(INFO, "\t├──> Rule: %s", self.aggregator.rule)
+        super().summary()  # type: ignore[safe-super]
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask the strategy, and remember the model nodes are given."""
+        if server_round <= self._done:
+            return []
+        self.aggregator.model = read_record(arrays)
+        self._given = arrays
+        return super().configure_train(  # type: ignore[safe-super]
+            server_round, arrays, config, grid
+        )
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Aggregate the nodes' replies with the rule; None keeps the model as it is."""
+        if server_round <= self._done:
+            return None, None
+        arrays, metrics = self._aggregate_train(server_round, replies)
+        after = arrays or self._given
+        if after is not None:
+            self._save(server_round, {name: array.data for name, array in after.items()})
+        return arrays, metrics
+
+    def _aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        raise NotImplementedError
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask the strategy."""
+        if server_round <= self._done:
+            return []
+        return super().configure_evaluate(  # type: ignore[safe-super]
+            server_round, arrays, config, grid
+        )
+
+
+class Delegating(Strategy):
+    """Asks another strategy in all but aggregation."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Strategy):
+            raise ValueError(
+                "Parameter `strategy` should be a strategy of `flwr.serverapp.strategy`. "
+                f"Found `strategy = {strategy!r}`. For the `aggregate_fit` API, import from "
+                "`flwr_byzantine`."
+            )
+        self.strategy = strategy
+
+    def summary(self) -> None:
+        """Log the wrapped strategy's settings."""
+        log(INFO, "\t├──> In front of %s", type(self.strategy).__name__)
+        self.strategy.summary()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_train(server_round, arrays, config, grid)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_evaluate(server_round, arrays, config, grid)
+
+
+def _record(tensors: Any) -> ArrayRecord:
+    """Flower's array record of a checkpoint's tensors, their bytes as they were."""
+    model = Model.read(tensors.items())
+    return ArrayRecord(
+        {
+            name: Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", data)
+            for (name, data), array in zip(tensors.items(), model.arrays, strict=True)
+        }
+    )
