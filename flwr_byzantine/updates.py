@@ -95,9 +95,9 @@ class Model:
 
     @property
     def signature(self) -> Signature:
-        """Name, shape and kind of dtype of every tensor."""
+        """Name, shape and dtype, in whatever byte order, of every tensor."""
         return tuple(
-            (name, array.shape, array.dtype.kind)
+            (name, array.shape, array.dtype.name)
             for name, array in zip(self.names, self.arrays, strict=True)
         )
 

@@ -4,6 +4,8 @@ A reply is built from named tensors, arrays or raw bytes; ``aggregate`` gives pl
 cannot be built outside a running task, so replies of the Message API are given their metadata.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,15 +70,13 @@ class FitApi:
     def evaluation(self, node: int, loss: float, num_examples: Any = 10, **metrics: Any) -> Any:
         return Proxy(str(node)), EvaluateRes(Status(Code.OK, ""), loss, num_examples, metrics)
 
-    def hand_out(
-        self, strategy: Any, model: list[np.ndarray], server_round: int = 1, nodes: int = 2
-    ) -> Any:
+    def hand_out(self, strategy: Any, model: Any, server_round: int = 1, nodes: int = 2) -> Any:
         manager = SimpleClientManager()
         for node in range(nodes):
             manager.register(Proxy(str(node)))
         return strategy.configure_fit(
             server_round=server_round,
-            parameters=ndarrays_to_parameters(model),
+            parameters=ndarrays_to_parameters(list(Sent(0, model).named.values())),
             client_manager=manager,
         )
 
@@ -118,18 +118,13 @@ class TrainApi:
         record = MetricRecord({"loss": loss, **metrics, "num-examples": num_examples})
         return message(node, RecordDict({"metrics": record}), "evaluate")
 
-    def hand_out(
-        self, strategy: Any, model: list[np.ndarray], server_round: int = 1, nodes: int = 2
-    ) -> Any:
-        arrays = model if isinstance(model, dict) else {str(i): t for i, t in enumerate(model)}
-        return list(
-            strategy.configure_train(
-                server_round=server_round,
-                arrays=ArrayRecord({name: Array(t) for name, t in arrays.items()}),
-                config=ConfigRecord(),
-                grid=Nodes(nodes),
+    def hand_out(self, strategy: Any, model: Any, server_round: int = 1, nodes: int = 2) -> Any:
+        arrays = ArrayRecord({name: Array(t) for name, t in Sent(0, model).named.items()})
+        with running_task():
+            messages = strategy.configure_train(
+                server_round=server_round, arrays=arrays, config=ConfigRecord(), grid=Nodes(nodes)
             )
-        )
+            return list(messages)
 
     def aggregate(self, strategy: Any, replies: list[Any], server_round: int = 1) -> Any:
         arrays, metrics = strategy.aggregate_train(server_round=server_round, replies=iter(replies))
@@ -179,11 +174,13 @@ APIS = [FitApi(), TrainApi()]
 every_api = pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 
 
-@pytest.fixture
-def in_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `configure_train` needs to build messages."""
-    for name in ("_task_id", "_run_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, name, 1)
+@contextmanager
+def running_task() -> Iterator[None]:
+    """What Flower's strategies need to build messages."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_task_id", "_run_id", "_node_id"):
+            patch.setattr(TaskIdentity, name, 1)
+        yield
 
 
 def strategy_of(api: Any, case: Any, f: int, **kwargs: Any) -> Any:

@@ -1,0 +1,275 @@
+"""Whatever one client sends, in either API: the round survives it, and names the client it leaves out."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from cases import every_rule, gaussian
+from flower import Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from flwr_byzantine import rules
+from flwr_byzantine.payload import encode
+
+MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
+NAN, INF = float("nan"), float("inf")
+
+
+def split(row):
+    return {"w": row[:12].reshape(3, 4), "b": row[12:]}
+
+
+def npy(array):
+    """Bytes of any array, pickled ones too."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array))
+    return buffer.getvalue()
+
+
+def terabyte():
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (250000000000,), }\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64)
+
+
+GOOD = {"w": np.ones((3, 4), np.float32), "b": np.ones(2, np.float32)}
+
+DROPPED = {
+    "shape (1,)": {**GOOD, "b": np.ones(1, np.float32)},
+    "shape ()": {**GOOD, "b": np.ones((), np.float32)},
+    "transposed": {**GOOD, "w": np.ones((4, 3), np.float32)},
+    "flattened": {**GOOD, "w": np.ones(12, np.float32)},
+    "another axis": {**GOOD, "w": np.ones((1, 3, 4), np.float32)},
+    "empty tensor": {**GOOD, "w": np.ones((0, 4), np.float32)},
+    "extra tensor": {**GOOD, "c": np.ones(2, np.float32)},
+    "missing tensor": {"w": GOOD["w"]},
+    "no tensors": {},
+    "whole numbers": {**GOOD, "b": np.ones(2, np.int64)},
+    "complex numbers": {**GOOD, "b": npy(np.ones(2, complex))},
+    "long doubles": {**GOOD, "b": npy(np.ones(2, np.longdouble))},
+    "text": {**GOOD, "b": npy(np.array(["a", "b"]))},
+    "dates": {**GOOD, "b": npy(np.array(["2020-01-01"] * 2, "datetime64[D]"))},
+    "objects": {**GOOD, "b": npy(np.array([1.0, None], object))},
+    "records": {**GOOD, "b": npy(np.zeros(2, [("x", "f4")]))},
+    "no bytes": {**GOOD, "b": b""},
+    "noise": {**GOOD, "b": bytes(range(256))},
+    "zip archive": {**GOOD, "b": b"PK\x03\x04" + bytes(99)},
+    "pickle": {**GOOD, "b": b"\x80\x04N."},
+    "cut short": {**GOOD, "b": encode(GOOD["b"])[:-1]},
+    "header only": {**GOOD, "b": encode(GOOD["b"])[:128]},
+    "trailing bytes": {**GOOD, "b": encode(GOOD["b"]) + b"\x00"},
+    "terabyte": {**GOOD, "b": terabyte()},
+}  # fmt: skip
+
+ACCEPTED = {
+    "NaN": {"tensors": {"w": np.full((3, 4), NAN, np.float32), "b": GOOD["b"]}},
+    "inf": {"tensors": {"w": GOOD["w"], "b": np.array([INF, -INF], np.float32)}},
+    "1e15 examples": {"num_examples": 10**15},
+    "NaN examples": {"num_examples": NAN},
+    "infinitely many examples": {"num_examples": INF},
+    "negative examples": {"num_examples": -10},
+    "no examples": {"num_examples": 0},
+    "another metric": {"metrics": {"surprise": 1.0}},
+    "NaN metric": {"metrics": {"loss": NAN}},
+    "huge metric": {"metrics": {"loss": 1e300}},
+    "a metric of ours": {"metrics": {"num_dropped": 99, "skipped": 1}},
+    "float64 beyond float32": {"tensors": {"w": np.full((3, 4), 1e300), "b": GOOD["b"]}},
+}
+
+
+def offending(content=None, *, arrays=(GOOD,), metrics=({"num-examples": 10},), **kwargs):
+    """A reply of the Message API with the given records."""
+    records = {
+        f"a{i}": ArrayRecord({k: Array(t) for k, t in a.items()}) for i, a in enumerate(arrays)
+    }
+    records |= {f"m{i}": MetricRecord(m) for i, m in enumerate(metrics)}
+    return lambda node: message(node, RecordDict({**records, **kwargs}))
+
+
+def of_type(stype):
+    array = Array("float32", (2,), stype, encode(GOOD["b"]))
+    return ArrayRecord({"w": Array(GOOD["w"]), "b": array})
+
+
+MESSAGES = {
+    "no example count": (offending(metrics=[{"loss": 1.0}]), True),
+    "no metrics": (offending(metrics=[{}]), True),
+    "no metric record": (offending(metrics=[]), True),
+    "two metric records": (offending(metrics=[{"num-examples": 1}] * 2), True),
+    "no array record": (offending(arrays=[]), True),
+    "two array records": (offending(arrays=[GOOD] * 2), True),
+    "no tensors": (offending(arrays=[{}]), True),
+    "empty record": (offending(arrays=[], metrics=[]), True),
+    "other tensor names": (offending(arrays=[{"w": GOOD["w"], "bias": GOOD["b"]}]), True),
+    "serialised otherwise": (offending(arrays=[], a=of_type("torch.save")), True),
+    "more records": (offending(extra=ConfigRecord({"a": 1})), False),
+    "list of example counts": (offending(metrics=[{"num-examples": [1, 2]}]), False),
+    "list of numbers": (offending(metrics=[{"num-examples": 1, "loss": [1.0, 2.0]}]), False),
+    "other order of tensors": (offending(arrays=[{"b": GOOD["b"], "w": GOOD["w"]}]), False),
+}  # fmt: skip
+
+
+def run_round(api, reply, f=2, known=True, rule="TrimmedMean", x=None):
+    """A round of ten good clients and one other; the strategy, what it gave, and the good updates."""
+    x = gaussian(10, 14, dtype=np.float32) if x is None else x
+    strategy = getattr(api.ours, rule)(**{api.f_name: f})
+    if known:
+        api.hand_out(strategy, MODEL)
+    good = replies_of(api, x, split)
+    tensors, metrics = api.aggregate(strategy, [reply, *good])
+    return strategy, tensors, metrics, x
+
+
+def check_dropped(api, reply, known):
+    strategy, tensors, metrics, x = run_round(api, reply, known=known)
+    np.testing.assert_array_equal(
+        flat(tensors), rules.TrimmedMean(1)(x)
+    )  # the dropped one was one of f
+    assert list(strategy.aggregator.last.dropped) == ["7"]
+    assert strategy.aggregator.last.dropped["7"]
+    assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (11, 1, 0)
+
+
+def check_accepted(api, reply, update):
+    strategy, tensors, metrics, x = run_round(api, reply)
+    assert strategy.aggregator.last.dropped == {}
+    expected = rules.TrimmedMean(2)(np.concatenate([[update], x]))
+    np.testing.assert_array_equal(flat(tensors), expected)
+    assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (11, 0, 0)
+
+
+@every_api
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("fault", DROPPED)
+def test_malformed_tensors_drop_the_client(api, known, fault):
+    check_dropped(api, api.reply(Sent(7, DROPPED[fault])), known)
+
+
+@every_api
+@pytest.mark.parametrize("lie", ACCEPTED)
+def test_lies_neither_weigh_nor_raise(api, lie):
+    sent = {"tensors": GOOD, **ACCEPTED[lie]}
+    with np.errstate(over="ignore"):
+        update = flat(list(sent["tensors"].values())).astype(np.float32)
+    check_accepted(api, api.reply(Sent(7, **sent)), update)
+
+
+@pytest.mark.parametrize("fault", MESSAGES)
+def test_malformed_messages(fault):
+    reply, drop = MESSAGES[fault]
+    if drop:
+        check_dropped(TrainApi(), reply(7), known=True)
+    else:
+        check_accepted(TrainApi(), reply(7), np.ones(14, np.float32))
+
+
+@every_api
+def test_error_replies_are_no_updates(api):
+    strategy, tensors, metrics, x = run_round(api, api.error(7))
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f stays
+    assert strategy.aggregator.last.dropped == {}
+    assert metrics["num_received"] == 10
+
+
+@every_api
+@pytest.mark.parametrize("second", ["update", "malformed"])
+def test_a_node_counts_once(api, second):
+    """A second reply of a node is neither another vote nor a fault of the first."""
+    again = GOOD if second == "update" else {}
+    x = gaussian(10, 14, dtype=np.float32)
+    strategy = api.ours.TrimmedMean(**{api.f_name: 2})
+    tensors, metrics = api.aggregate(
+        strategy, [*replies_of(api, x, split), *[api.reply(Sent(104, again))] * 5]
+    )
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))
+    assert (metrics["num_received"], metrics["num_dropped"]) == (10, 0)
+
+
+@every_api
+@every_rule
+def test_every_rule_lowers_f_by_the_dropped(api, case):
+    x = gaussian(case.enough(3), 14, dtype=np.float32)
+    strategy = strategy_of(api, case, 3)
+    api.hand_out(strategy, MODEL)
+    bad = [api.reply(Sent(1, {})), api.reply(Sent(999, {**GOOD, "b": b"?"}))]
+    tensors, metrics = api.aggregate(strategy, [*bad, *replies_of(api, x, split)])
+    np.testing.assert_array_equal(flat(tensors), case.make(1)(x))
+    assert set(strategy.aggregator.last.dropped) == {"1", "999"}
+    assert metrics["num_dropped"] == 2
+
+
+@every_api
+@every_rule
+def test_too_few_updates_keep_the_model(api, case):
+    f, n = 2, case.least(2) - 1
+    strategy = strategy_of(api, case, f)
+    api.hand_out(strategy, MODEL)
+    before = strategy.aggregator.model
+    tensors, metrics = api.aggregate(
+        strategy, replies_of(api, gaussian(n, 14), split) or [api.reply(Sent(1, {}))]
+    )
+    assert tensors is None
+    assert metrics["skipped"] == 1
+    assert metrics["num_received"] == max(n, 1)
+    assert strategy.aggregator.model is before
+    assert "needs" in strategy.aggregator.last.reason
+
+
+@every_api
+def test_only_malformed_replies_keep_the_model(api):
+    for known in (True, False):
+        strategy = api.ours.Krum(**{api.f_name: 1})
+        if known:
+            api.hand_out(strategy, MODEL)
+        replies = [api.reply(Sent(i, {"w": b"noise", "b": b""})) for i in range(6)]
+        tensors, metrics = api.aggregate(strategy, replies)
+        assert tensors is None
+        assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (6, 6, 1)
+
+
+@every_api
+@pytest.mark.parametrize("first", [True, False])
+def test_without_a_model_the_majority_decides(api, first):
+    """Neither the first nor the last reply sets the structure, even with company."""
+    x = gaussian(8, 14, dtype=np.float32)
+    liars = [api.reply(Sent(i if first else 900 + i, {"w": np.zeros((2, 2))})) for i in range(3)]
+    good = replies_of(api, x, split)
+    strategy = api.ours.TrimmedMean(**{api.f_name: 3})
+    tensors, metrics = api.aggregate(strategy, [*liars, *good] if first else [*good, *liars])
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(0)(x))
+    assert metrics["num_dropped"] == 3
+
+
+@every_api
+def test_without_a_model_the_majority_sets_the_precision(api):
+    x = gaussian(8, 14, dtype=np.float32)
+    coarse = api.reply(Sent(1, split(np.ones(14, np.float16))))
+    tensors, _ = api.aggregate(api.ours.Median(), [coarse, *replies_of(api, x, split)])
+    assert {tensor.dtype for tensor in tensors} == {np.dtype(np.float32)}
+
+
+@every_api
+def test_names_of_nodes_are_never_the_clients_own(api):
+    sent = Sent(7, {}, metrics={"cid": 100, "partition-id": 100})
+    strategy, *_ = run_round(api, api.reply(sent))
+    assert list(strategy.aggregator.last.dropped) == ["7"]
+
+
+@every_api
+def test_evaluation_survives_lies(api):
+    replies = [api.evaluation(i, 0.5, accuracy=0.75) for i in range(5)]
+    replies += [
+        api.evaluation(7, NAN, 10**15, accuracy=INF),
+        api.evaluation(8, 1e300, -1, accuracy=NAN, surprise=1.0),
+        api.evaluation(9, 0.5),
+    ]
+    if api.name == "train":
+        replies += [message(10, RecordDict(), "evaluate"), api.error(11)]
+    assert api.evaluate(api.ours.Median(), replies) == {"loss": 0.5, "accuracy": 0.75}
+
+
+@every_api
+def test_dropped_clients_are_logged(api, caplog):
+    run_round(api, api.reply(Sent(7, DROPPED["transposed"])))
+    lines = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert any("7" in line and "(4, 3)" in line and "(3, 4)" in line for line in lines)
