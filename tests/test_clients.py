@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from flwr.client import NumPyClient
@@ -520,3 +524,11 @@ def test_attacks_in_the_wrong_wrapper_are_refused(attack, wrapper):
 def test_parameters_out_of_bounds_are_refused(name, build):
     with pytest.raises(ValueError, match=rf"Parameter `{name}` should be .*Found `{name} = "):
         build()
+
+
+def test_the_wrappers_and_the_maths_import_neither_torch_nor_ray():
+    code = (
+        "import sys, clients; assert not {'torch', 'ray'} & set(sys.modules), 'clients'\n"
+        "import flwr_byzantine.attacks; assert not {'torch', 'ray'} & set(sys.modules), 'attacks'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

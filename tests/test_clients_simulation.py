@@ -132,3 +132,23 @@ def test_the_recomputation_is_to_the_last_bit_what_the_honest_clients_send():
     assert np.ptp(expected, axis=0).max() > 0
     for attacker in ATTACKERS:
         assert sent[attacker][0].tobytes() == expected.tobytes()
+
+
+# The attacks of Xie, Koyejo, Gupta (2018), "Phocas", section 5.1, and the b given to Phocas there.
+SECTION_5 = {"gaussian": 6, "omniscient": 6, "bit_flip": 8, "gambler": 8}
+
+
+@pytest.mark.timeout(900)
+def test_averaging_fails_where_phocas_hardly_notices():
+    """20 clients, 6 attackers where there are any, the paper's network, on the digits."""
+    setting = {"clients": 20, "model": "mlp", "local_steps": 5, "rounds": 30, "eval_every": 30}
+    runs = {("none", "phocas", b): {"assumed_byzantine": b} for b in (6, 8)}
+    for attack, b in SECTION_5.items():
+        attacked = {"attack": attack, "byzantine": 6, "assumed_byzantine": b}
+        runs |= {(attack, rule, b): attacked for rule in ("mean", "phocas")}
+    configs = [RunConfig(**setting | {"rule": rule} | run) for (_, rule, _), run in runs.items()]
+    accuracy = dict(zip(runs, (r["final_accuracy"] for r in run_all(configs)), strict=True))
+    for attack, b in SECTION_5.items():
+        assert accuracy[attack, "mean", b] < 0.5
+        assert accuracy[attack, "phocas", b] > accuracy["none", "phocas", b] - 0.03
+    assert accuracy["none", "phocas", 8] > 0.9
