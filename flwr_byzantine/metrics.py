@@ -29,8 +29,8 @@ def median(values: Iterable[Any]) -> float | None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a reported value is a finite real number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """Whether a reported value is a finite real number; booleans are 0 and 1."""
+    if not isinstance(value, int | float):
         return False
     try:
         return math.isfinite(value)

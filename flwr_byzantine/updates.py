@@ -95,9 +95,9 @@ class Model:
 
     @property
     def signature(self) -> Signature:
-        """Name, shape and dtype, in whatever byte order, of every tensor."""
+        """Name, shape and kind of dtype of every tensor."""
         return tuple(
-            (name, array.shape, array.dtype.name)
+            (name, array.shape, array.dtype.kind)
             for name, array in zip(self.names, self.arrays, strict=True)
         )
 
@@ -209,12 +209,14 @@ def _decode(reply: Reply, limit: int | None) -> Model:
 
 
 def _majority(models: Iterable[Model]) -> Model | None:
-    by_signature: dict[Signature, Model] = {}
-    counts: Counter[Signature] = Counter()
+    """The first of the models that look alike, to the precision of every tensor, most often."""
+    first: dict[Any, Model] = {}
+    counts: Counter[Any] = Counter()
     for model in models:
-        counts[model.signature] += 1
-        by_signature.setdefault(model.signature, model)
-    return by_signature[counts.most_common(1)[0][0]] if counts else None
+        look = model.signature, tuple(array.dtype.name for array in model.arrays)
+        counts[look] += 1
+        first.setdefault(look, model)
+    return first[counts.most_common(1)[0][0]] if counts else None
 
 
 def _conform(sent: Model, structure: Model) -> tuple[Array, ...]:

@@ -127,12 +127,12 @@ class TrainApi:
             return list(messages)
 
     def aggregate(self, strategy: Any, replies: list[Any], server_round: int = 1) -> Any:
-        arrays, metrics = strategy.aggregate_train(server_round=server_round, replies=iter(replies))
+        arrays, metrics = strategy.aggregate_train(server_round=server_round, replies=replies)
         tensors = None if arrays is None else [array.numpy() for array in arrays.values()]
         return tensors, dict(metrics or {})
 
     def evaluate(self, strategy: Any, replies: list[Any]) -> dict[str, Any]:
-        return dict(strategy.aggregate_evaluate(server_round=1, replies=iter(replies)) or {})
+        return dict(strategy.aggregate_evaluate(server_round=1, replies=replies) or {})
 
     def error(self, node: int) -> Any:
         return message(node, None, error=Error(code=1, reason="the client raised"))
