@@ -15,6 +15,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _PREFIX = 12  # magic, version and header length of format 2.0, the longer one
+_MAX_AXES, _MAX_SIZE = 32, 1 << 63
 _MAX_HEADER = 4096  # bytes; numpy writes 128 for any tensor of a model
 
 
@@ -124,6 +125,6 @@ def _header(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
         raise MalformedTensorError(
             f"dtype {dtype}, expected floating-point, integer or boolean numbers"
         )
-    if any(size < 0 for size in shape) or len(shape) > 32:
-        raise MalformedTensorError(f"shape {shape[:8]}")
+    if len(shape) > _MAX_AXES or any(not 0 <= size < _MAX_SIZE for size in shape):
+        raise MalformedTensorError("more axes than 32, or a size that no tensor has")
     return dtype, bool(fortran_order), shape
