@@ -69,7 +69,8 @@ class ReputationAggregator(Aggregator):
     max_norm_ratio : float
         Rows of H longer than so many times the latest auxiliary gradient are scaled down to that.
     normalize : bool
-        Whether to take cosines in place of inner products.
+        Whether to scale every row of H to the length of the latest auxiliary gradient, and take
+        cosines in place of inner products.
     order_by, **kwargs
         As for :class:`flwr_byzantine.aggregation.Aggregator`.
 
@@ -177,13 +178,19 @@ class ReputationAggregator(Aggregator):
         return gradient
 
     def _factors(self, norms: Vector, length: float) -> Vector:
-        """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite."""
+        """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
+
+        With `normalize`, what brings it to the length of the auxiliary gradient.
+        """
         if not math.isfinite(length):
             return np.zeros(len(norms))
-        limit = self.max_norm_ratio * length if length else 0.0
+        ratio = 1.0 if self.normalize else self.max_norm_ratio
+        limit = ratio * length if length else 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
-            factors = np.where(norms > limit, limit / norms, 1.0)
-        return np.where(np.isfinite(norms), factors, 0.0)
+            factors = limit / norms
+            if not self.normalize:
+                factors = np.where(norms > limit, factors, 1.0)
+        return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
 
     def _products(
         self, rows: PseudoGradients, gradient: Gradient, norms: Vector, factors: Vector

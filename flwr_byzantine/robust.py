@@ -43,11 +43,19 @@ class Robust:
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.aggregator = Aggregator(
-            rule, payload, learning_rate, order_by, on_too_few=on_too_few, audit_log=audit_log
+        self.aggregator = self._make_aggregator(
+            rule,
+            payload=payload,
+            learning_rate=learning_rate,
+            order_by=order_by,
+            on_too_few=on_too_few,
+            audit_log=audit_log,
         )
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
         self._done = 0
+
+    def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
+        return Aggregator(rule, **settings)
 
     @property
     def audit(self) -> tuple[AuditRecord, ...]:

@@ -1,0 +1,113 @@
+"""ByGARS and ByGARS++ as strategies, without what differs between Flower's APIs."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from flwr_byzantine.aggregation import Aggregator
+from flwr_byzantine.auxiliary import AuxiliaryLoss
+from flwr_byzantine.bygars import (
+    ByGARSAggregator,
+    ByGARSPlusPlusAggregator,
+    ReputationAggregator,
+)
+from flwr_byzantine.pseudogradients import WeightedSum
+from flwr_byzantine.robust import Robust
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.schedules import PowerDecay, Schedule
+
+LEARNING_RATE = PowerDecay(0.2, power=1.0, offset=1000)
+META_LEARNING_RATE = PowerDecay(0.1, power=0.9, offset=20)
+
+
+class Reputed(Robust):
+    """A strategy that keeps a reputation score for every client; mixed into FedAvg.
+
+    Parameters
+    ----------
+    make : Callable
+        Builds the aggregator, given what :class:`flwr_byzantine.robust.Robust` gives one.
+    **kwargs
+        As for :class:`flwr_byzantine.strategy.RobustFedAvg`, without its rule.
+    """
+
+    aggregator: ReputationAggregator
+
+    def __init__(self, make: "partial[Any]", **kwargs: Any) -> None:
+        self._make = make
+        super().__init__(rule=WeightedSum(), **kwargs)
+
+    def __repr__(self) -> str:
+        """Name of the strategy, and its settings."""
+        settings = ", ".join(f"{name}={value}" for name, value in self._make.keywords.items())
+        return f"{type(self).__name__}({settings})"
+
+    def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
+        return self._make(**settings)
+
+    @property
+    def reputations(self) -> dict[str, float]:
+        """Client -> score q_i, by the server's own names; waits for an update that is going on."""
+        return self.aggregator.reputations
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scores, and what else later rounds depend on besides the model and the round."""
+        return self.aggregator.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on, bit for bit, from what :meth:`state_dict` gave."""
+        self.aggregator.load_state_dict(state)
+
+
+class ByGARS(Reputed):
+    """See :class:`flwr_byzantine.ByGARS`."""
+
+    def __init__(
+        self,
+        *,
+        auxiliary: AuxiliaryLoss,
+        learning_rate: Schedule = LEARNING_RATE,
+        meta_learning_rate: Schedule = META_LEARNING_RATE,
+        meta_steps: int = 3,
+        tolerance: float | None = None,
+        initial_reputation: float = 0.0,
+        max_norm_ratio: float = 10.0,
+        normalize: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        make = partial(
+            ByGARSAggregator,
+            auxiliary,
+            meta_learning_rate=meta_learning_rate,
+            meta_steps=meta_steps,
+            tolerance=tolerance,
+            initial_reputation=initial_reputation,
+            max_norm_ratio=max_norm_ratio,
+            normalize=normalize,
+        )
+        super().__init__(make, learning_rate=learning_rate, **kwargs)
+
+
+class ByGARSPlusPlus(Reputed):
+    """See :class:`flwr_byzantine.ByGARSPlusPlus`."""
+
+    def __init__(
+        self,
+        *,
+        auxiliary: AuxiliaryLoss,
+        learning_rate: Schedule = LEARNING_RATE,
+        meta_learning_rate: Schedule = META_LEARNING_RATE,
+        initial_reputation: float = 0.0,
+        max_norm_ratio: float = 10.0,
+        normalize: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        make = partial(
+            ByGARSPlusPlusAggregator,
+            auxiliary,
+            meta_learning_rate=meta_learning_rate,
+            initial_reputation=initial_reputation,
+            max_norm_ratio=max_norm_ratio,
+            normalize=normalize,
+        )
+        super().__init__(make, learning_rate=learning_rate, **kwargs)

@@ -1,0 +1,441 @@
+"""ByGARS and ByGARS++ against hand-worked steps, their theorems, and clients that come and go."""
+
+import json
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from flwr_byzantine.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
+from flwr_byzantine.payload import encode
+from flwr_byzantine.rules import Median
+from flwr_byzantine.schedules import PowerDecay
+from flwr_byzantine.updates import Model, Reply
+
+SETTINGS = {
+    "payload": "gradients",
+    "learning_rate": 0.1,
+    "meta_learning_rate": 0.5,
+    "initial_reputation": 0.0,
+    "max_norm_ratio": 10.0,
+    "normalize": False,
+    "order_by": None,
+}
+
+
+class Quadratic:
+    """L(w) = 1/2 sum of c_j (w_j - a_j)^2, of a model's first tensor; no other has a gradient."""
+
+    def __init__(self, minimiser, curvature=1.0, noise=0.0, seed=0):
+        self.minimiser, self.curvature = np.asarray(minimiser, np.float64), curvature
+        self.noise, self.rng = noise, np.random.default_rng(seed)
+        self.calls = []
+
+    def gradient(self, w):
+        return self.curvature * (w - self.minimiser)
+
+    def __call__(self, parameters, server_round):
+        self.calls.append(server_round)
+        noise = self.noise * self.rng.normal(size=self.minimiser.shape)
+        return [self.gradient(parameters[0]) + noise, *[None] * (len(parameters) - 1)]
+
+    def loss(self, parameters, server_round):
+        return float((self.curvature * (parameters[0] - self.minimiser) ** 2).sum() / 2)
+
+
+def plusplus(auxiliary, **settings):
+    return ByGARSPlusPlusAggregator(auxiliary, **{**SETTINGS, **settings})
+
+
+def bygars(auxiliary, **settings):
+    steps = {"meta_steps": 1, "tolerance": None}
+    return ByGARSAggregator(auxiliary, **{**SETTINGS, **steps, **settings})
+
+
+both = pytest.mark.parametrize("make", [bygars, plusplus])
+
+
+def play(aggregator, w, rows, server_round=1):
+    """One round: the model w and one row of values a client, a list or a mapping; gives the new w."""
+    rows = rows if isinstance(rows, dict) else dict(enumerate(rows))
+    if isinstance(w, Model):
+        aggregator.model = w
+    else:
+        aggregator.model = Model(("w",), (np.array(w, np.float64),))
+    replies = [
+        Reply(str(client), [("w", encode(np.array(row, np.float64)))])
+        for client, row in rows.items()
+    ]
+    return aggregator.aggregate(server_round, replies).model.arrays[0]
+
+
+def scores(aggregator):
+    return list(aggregator.reputations.values())
+
+
+def test_plusplus_by_hand():
+    """Equation 3 with gamma = 0.1, alpha = 0.5, L = |w|^2 / 2, so that grad L(w) = w."""
+    aggregator = plusplus(Quadratic([0, 0]))
+    h = [[1, 0], [0, -1]]
+    # q_1 = 0 moves nothing; H w = (1, -2); q_2 = 0.5 (1, -2)
+    np.testing.assert_array_equal(play(aggregator, [1, 2], h, 1), [1, 2])
+    assert scores(aggregator) == [0.5, -1]
+    # w - 0.1 (0.5 (1, 0) - 1 (0, -1)) = (0.95, 1.9); q_3 = 0.5 q_2 + 0.5 (1, -2)
+    np.testing.assert_allclose(play(aggregator, [1, 2], h, 2), [0.95, 1.9], rtol=1e-15)
+    assert scores(aggregator) == [0.75, -1.5]
+    # w - 0.1 (0.75, 1.5) = (0.875, 1.75); H (0.95, 1.9) = (0.95, -1.9)
+    np.testing.assert_allclose(play(aggregator, [0.95, 1.9], h, 3), [0.875, 1.75], rtol=1e-15)
+    np.testing.assert_allclose(scores(aggregator), [0.85, -1.7], rtol=1e-15)
+
+
+def test_bygars_by_hand():
+    """Equations 1 and 2 with gamma = 0.1, alpha = 5, two meta steps, grad L(w) = w."""
+    aggregator = bygars(Quadratic([0, 0]), meta_learning_rate=5, meta_steps=2)
+    # w_hat = w: q = 0.5 (H w) = (0.5, -1); w_hat = (1, 2) - 0.1 (0.5, 1) = (0.95, 1.9);
+    # q = (0.5, -1) + 0.5 (0.95, -1.9) = (0.975, -1.95); w = (1, 2) - 0.1 (0.975, 1.95)
+    moved = play(aggregator, [1, 2], [[1, 0], [0, -1]])
+    np.testing.assert_allclose(moved, [0.9025, 1.805], rtol=1e-15)
+    np.testing.assert_allclose(scores(aggregator), [0.975, -1.95], rtol=1e-15)
+
+
+@both
+def test_parameters_are_pseudo_gradients(make):
+    """h_i = w - w_i, taken in float64: exact where models differ by 1e-6."""
+    w, h = np.array([1.0, 2.0]), np.array([[1.0, 0], [0, -1], [2, 3]]) * 1e-6
+    by_gradient = make(Quadratic([0, 0]), meta_learning_rate=1e5)
+    by_model = make(Quadratic([0, 0]), meta_learning_rate=1e5, payload="parameters")
+    for t in (1, 2):
+        expected = play(by_gradient, w, h, t)
+        np.testing.assert_allclose(play(by_model, w, w - h, t), expected, rtol=1e-9)
+    np.testing.assert_allclose(scores(by_model), scores(by_gradient), rtol=1e-9)
+
+
+def test_learning_rate_of_one_moves_by_the_weighted_updates():
+    aggregator = plusplus(Quadratic([0]), payload="parameters", learning_rate=1, initial_reputation=0.5)
+    np.testing.assert_allclose(play(aggregator, [1], [[2], [4]]), [1 + 0.5 * 1 + 0.5 * 3])
+
+
+def test_tolerance_stops_before_the_loss_rises():
+    settings = {"meta_learning_rate": 150, "meta_steps": 9, "tolerance": 0}
+    auxiliary = Quadratic([0])
+    aggregator = bygars(auxiliary, **settings)
+    # w = 1, h = 1: q = 15, w_hat = -0.5; then q = 7.5, w_hat = 0.25: falling. And so on.
+    moved = play(aggregator, [1], [[1]])
+    assert len(auxiliary.calls) == 10
+    assert abs(moved[0]) == pytest.approx(0.5**9)
+    auxiliary = Quadratic([0])
+    wild = bygars(auxiliary, **{**settings, "meta_learning_rate": 250})  # w_hat = -1.5 is worse
+    assert play(wild, [1], [[1]]) == [1]
+    assert len(auxiliary.calls) == 2
+    assert scores(wild) == [0]
+
+
+@both
+@pytest.mark.parametrize("payload", ["gradients", "parameters"])
+def test_normalized_rows_have_the_gradient_s_length(make, payload):
+    """Only directions count: q is the cosine, and a row as long as the auxiliary gradient moves w."""
+    aggregator = make(Quadratic([0, 0]), normalize=True, payload=payload, learning_rate=1.0)
+    if make is bygars:
+        aggregator.meta_learning_rate = 1.0
+    w, h = np.array([3.0, 4.0]), np.array([[1e-9, 0], [0, -1e9], [0, 0]])
+    sent = h if payload == "gradients" else w - h
+    moved = play(aggregator, w, sent)
+    alpha = aggregator.meta_learning_rate
+    np.testing.assert_allclose(scores(aggregator), alpha * np.array([0.6, -0.8, 0]), rtol=1e-6)
+    if make is plusplus:
+        moved = play(aggregator, w, sent, 2)
+        q = np.array([0.3, -0.4])
+    else:
+        q = np.array([0.6, -0.8])
+    np.testing.assert_allclose(moved, w - 5 * q * [1, -1], rtol=1e-6, atol=1e-9)
+
+
+@both
+def test_scaled_adversaries_alone_train_the_model(make):
+    """Theorem 2, on a strongly convex loss with no honest client at all."""
+    rng = np.random.default_rng(0)
+    minimiser, curvature = rng.normal(size=5), np.array([0.5, 1, 1, 1.5, 2])
+    kappa = np.array([-0.5, -1, -1, -2, -3, -1, -2])
+    problem = Quadratic(minimiser, curvature)
+    gamma = PowerDecay(0.05, power=1.0, offset=50)
+    alpha = PowerDecay(0.2 if make is plusplus else 1.0, power=0.75, offset=50)
+    aggregator = make(
+        Quadratic(minimiser, curvature, noise=0.1), learning_rate=gamma, meta_learning_rate=alpha
+    )
+    w = majority = np.zeros(5)
+    start = np.linalg.norm(minimiser)
+    for t in range(1, 401):
+        noise = 0.1 * rng.normal(size=(len(kappa), 5))
+        w = play(aggregator, w, kappa[:, None] * (problem.gradient(w) + noise), t)
+        if t <= 40:
+            assert t < 5 or all(score < 0 for score in scores(aggregator))
+            rows = kappa[:, None] * (problem.gradient(majority) + noise)
+            majority = majority - 0.1 * Median()(rows)
+    assert np.linalg.norm(w - minimiser) < 0.05 * start
+    assert np.linalg.norm(majority - minimiser) > 10 * start
+
+
+def test_theorem_1():
+    """E <grad F(w_t), H^T q_t> >= 0, over benign, scaled and random clients."""
+    values = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        problem = Quadratic(rng.normal(size=4))
+        kappa = np.array([1, *rng.normal(0, 2, 3), 0, 0])
+        w, aggregator = 3 * rng.normal(size=4), plusplus(problem, learning_rate=1e-4)
+        for t in range(1, 7):
+            gradient = problem.gradient(w)
+            h = kappa[:, None] * (gradient + 0.5 * rng.normal(size=(6, 4)))
+            h[4:] = rng.normal(0, 3, (2, 4))
+            q = np.array(scores(aggregator) or np.zeros(6))
+            values.append(gradient @ (q @ h))
+            w = play(aggregator, w, h, t)
+    assert np.mean(values) > 3 * np.std(values) / math.sqrt(len(values))
+    assert np.mean(np.array(values) >= 0) > 0.9
+
+
+@both
+def test_clients_come_and_go(make):
+    aggregator = make(Quadratic([0, 0]), initial_reputation=0.25)
+    play(aggregator, [1, 2], {"a": [1, 0], "b": [0, 1]})
+    before = aggregator.reputations
+    play(aggregator, [1, 2], {"b": [0, 1], "c": [0, 0]}, 2)
+    after = aggregator.reputations
+    assert list(after) == ["a", "b", "c"]
+    assert after["a"] == before["a"]
+    assert after["b"] != before["b"]
+    decayed = 0.5 if make is plusplus else 1
+    assert after["c"] == 0.25 * decayed
+
+
+@both
+def test_names_come_from_the_server_alone(make):
+    aggregator = make(Quadratic([0.0]))
+    aggregator.model = Model(("w",), (np.ones(1),))
+    lie = Reply("7", [("w", encode(np.ones(1)))], {"client": "1", "partition-id": 1, "cid": "1"})
+    aggregator.aggregate(1, [lie])
+    assert list(aggregator.reputations) == ["7"]
+
+
+@both
+def test_restored_aggregators_continue_bit_for_bit(make):
+    rng = np.random.default_rng(0)
+    settings = {"learning_rate": PowerDecay(0.1, offset=5), "order_by": None}
+    rows = rng.normal(size=(6, 3, 4))
+
+    def rounds(aggregator, w, numbers):
+        for t in numbers:
+            w = play(aggregator, w, rows[t - 1], t)
+        return w
+
+    whole = make(Quadratic(np.ones(4)), **settings)
+    expected = rounds(whole, np.zeros(4), range(1, 7))
+    first = make(Quadratic(np.ones(4)), **settings)
+    w = rounds(first, np.zeros(4), range(1, 4))
+    second = make(Quadratic(np.ones(4)), **settings)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    np.testing.assert_array_equal(rounds(second, w, range(4, 7)), expected)
+    assert second.state_dict() == whole.state_dict()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"reputations": {"a": "x"}, "length": None, "trained": None}, None,
+     {"reputations": {}, "length": 1.0, "trained": None}, {"reputations": {}, "length": -1, "trained": [1]},
+     {"reputations": {1: 0.5}, "length": None, "trained": None}],
+)  # fmt: skip
+def test_refuses_foreign_states(state):
+    with pytest.raises(ValueError, match="Parameter `state`"):
+        plusplus(Quadratic([0])).load_state_dict(state)
+
+
+@both
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e200])
+def test_updates_that_are_not_finite_have_no_part(make, bad):
+    honest = {"a": [1, 0], "b": [0, -1]}
+    alone, attacked = make(Quadratic([0, 0])), make(Quadratic([0, 0]))
+    for t in (1, 2, 3):
+        expected = play(alone, [1, 2], honest, t)
+        np.testing.assert_array_equal(play(attacked, [1, 2], {**honest, "z": [bad, bad]}, t), expected)
+    assert attacked.reputations == {**alone.reputations, "z": 0}
+
+
+@both
+def test_one_bad_round_does_not_reset_a_score(make):
+    aggregator = make(Quadratic([0, 0]))
+    play(aggregator, [1, 2], [[1, 0]])
+    good = scores(aggregator)[0]
+    play(aggregator, [1, 2], [[math.nan, 0]], 2)
+    assert scores(aggregator)[0] == good * (0.5 if make is plusplus else 1)
+
+
+@both
+@pytest.mark.parametrize("factor", [1e3, 1e20, -1e20])
+def test_absurd_lengths_are_cut(make, factor):
+    """A row longer than 10 auxiliary gradients counts as one of that length, in model and scores."""
+    g, ratio = np.array([3.0, 4.0]), 10
+    cut, absurd = make(Quadratic([0, 0])), make(Quadratic([0, 0]))
+    for t in (1, 2):
+        expected = play(cut, g, [[1, 0], [0, ratio * 5 * np.sign(factor)]], t)
+        np.testing.assert_allclose(play(absurd, g, [[1, 0], [0, 5 * factor]], t), expected, rtol=1e-12)
+        if make is plusplus:
+            np.testing.assert_allclose(scores(absurd), scores(cut), rtol=1e-12)
+
+
+def test_no_limit():
+    aggregator = plusplus(Quadratic([0]), max_norm_ratio=math.inf)
+    play(aggregator, [1], [[1e6]])
+    assert scores(aggregator) == [5e5]
+
+
+@both
+def test_only_tensors_with_a_gradient_move(make):
+    names = ("w", "running_mean", "steps", "mask")
+    model = Model(names, (np.ones(2), np.full(2, 7.0), np.array(3), np.array([True])))
+    sent = {
+        "w": np.zeros(2), "running_mean": np.full(2, 1e9), "steps": np.array(99),
+        "mask": np.array([False]),
+    }  # fmt: skip
+    for payload in ("parameters", "gradients"):
+        aggregator = make(Quadratic([0, 0]), payload=payload, initial_reputation=0.5)
+        aggregator.model = model
+        reply = Reply("1", [(name, encode(array)) for name, array in sent.items()])
+        for t in (1, 2):
+            moved = aggregator.aggregate(t, [reply]).model
+            for new, old in zip(moved.arrays[1:], model.arrays[1:], strict=True):
+                assert new.dtype == old.dtype
+                np.testing.assert_array_equal(new, old)
+        # running_mean is no part of the row: its length is that of w alone
+        assert abs(scores(aggregator)[0]) < 10
+
+
+def test_half_precision():
+    aggregator = plusplus(Quadratic([0, 0]), initial_reputation=1.0, learning_rate=0.5)
+    aggregator.model = Model(("w",), (np.array([1, 2], np.float16),))
+    outcome = aggregator.aggregate(1, [Reply("1", [("w", encode(np.array([1, 0], np.float16)))])])
+    assert outcome.model.arrays[0].dtype == np.float16
+    np.testing.assert_array_equal(outcome.model.arrays[0], [0.5, 2])
+    assert scores(aggregator) == [0.5 + 0.5 * 1]
+
+
+class Slow(Quadratic):
+    """Waits until it may go on."""
+
+    def __init__(self, minimiser):
+        super().__init__(minimiser)
+        self.may_go_on = threading.Event()
+
+    def __call__(self, parameters, server_round):
+        assert self.may_go_on.wait(30)
+        return super().__call__(parameters, server_round)
+
+
+def test_plusplus_does_not_wait_for_the_auxiliary_gradient():
+    auxiliary = Slow([0])
+    aggregator = plusplus(auxiliary)
+    play(aggregator, [1], [[1]])  # returns, although the gradient cannot be had yet
+    assert not auxiliary.calls
+    readers = [threading.Thread(target=lambda: read.append(aggregator.reputations)) for _ in range(3)]
+    read = []
+    for reader in readers:
+        reader.start()
+    time.sleep(0.05)
+    assert not read
+    auxiliary.may_go_on.set()
+    for reader in readers:
+        reader.join(30)
+    assert read == [{"0": 0.5}] * 3
+    assert auxiliary.calls == [1]
+
+
+def test_errors_of_the_auxiliary_function_surface_in_the_next_call():
+    def broken(parameters, server_round):
+        raise ZeroDivisionError(f"round {server_round}")
+
+    aggregator = plusplus(broken)
+    play(aggregator, [1], [[1]])
+    with pytest.raises(ZeroDivisionError, match="round 1"):
+        play(aggregator, [1], [[1]], 2)
+    assert aggregator.reputations == {}  # as before the round, and usable again
+    play(aggregator, [1], [[1]], 3)
+    for read in (lambda: aggregator.reputations, aggregator.state_dict):
+        play_again = pytest.raises(ZeroDivisionError, match="round [34]")
+        with play_again:
+            read()
+        play(aggregator, [1], [[1]], 4)
+
+
+@both
+@pytest.mark.parametrize("gradient", [[np.zeros(3)], [], [np.zeros(2), None], [np.zeros((2, 1))]])
+def test_names_a_gradient_of_the_wrong_shape(make, gradient):
+    aggregator = make(lambda parameters, server_round: gradient, initial_reputation=1.0)
+    with pytest.raises(ValueError, match="Parameter `auxiliary` should give arrays"):
+        play(aggregator, [1, 2], [[1, 2]])
+
+
+@both
+def test_a_gradient_that_is_not_finite_teaches_nothing(make):
+    aggregator = make(Quadratic([0]))
+    play(aggregator, [1], [[1]])
+    before = aggregator.state_dict()
+    aggregator.auxiliary = lambda parameters, server_round: [np.array([math.nan])]
+    moved = play(aggregator, [1], [[1]], 2)
+    assert np.isfinite(moved).all()
+    after = aggregator.state_dict()
+    assert after["length"] == before["length"]
+    assert np.isfinite(after["reputations"]["0"])
+
+
+@both
+def test_reputations_are_in_the_metrics(make):
+    aggregator = make(Quadratic([0]), initial_reputation=0.5)
+    play(aggregator, [1], {"3": [1], "4": [0]})
+    metrics = aggregator.last.metrics
+    used = {"3": 0.55, "4": 0.5} if make is bygars else {"3": 0.5, "4": 0.5}
+    expected = {f"reputation/{k}": v for k, v in used.items()}
+    found = {k: v for k, v in metrics.items() if k.startswith("rep")}
+    assert found == pytest.approx(expected, abs=0.01)
+
+
+@both
+def test_malformed_replies_keep_their_score(make):
+    aggregator = make(Quadratic([0]))
+    play(aggregator, [1], [[1], [1]])
+    before = aggregator.reputations["1"]
+    outcome_model = play(aggregator, [1], {0: [1], 1: [1, 2]}, 2)
+    assert aggregator.last.dropped.keys() == {"1"}
+    assert aggregator.reputations["1"] == before
+    assert outcome_model.shape == (1,)
+
+
+@both
+def test_needs_the_model(make):
+    with pytest.raises(ValueError, match="need the global model"):
+        make(Quadratic([0]), payload="parameters").aggregate(1, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("learning_rate", 0), ("learning_rate", "fast"), ("meta_learning_rate", -1),
+     ("meta_learning_rate", math.nan), ("initial_reputation", math.inf), ("initial_reputation", "1"),
+     ("max_norm_ratio", 0), ("max_norm_ratio", math.nan), ("payload", "weights"), ("meta_steps", 0),
+     ("meta_steps", 1.5), ("tolerance", -1), ("auxiliary", None)],
+)  # fmt: skip
+def test_parameters_out_of_range(name, value):
+    settings = {"auxiliary": Quadratic([0]), name: value}
+    with pytest.raises(ValueError, match=f"Parameter `{name}` should be .*Found `{name} = "):
+        bygars(settings.pop("auxiliary"), **settings)
+
+
+def test_tolerance_needs_a_loss():
+    with pytest.raises(ValueError, match="Parameter `auxiliary` should have a method `loss"):
+        bygars(lambda parameters, server_round: [], tolerance=0.0)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "meta_learning_rate"])
+def test_schedules_that_give_no_step_size(name):
+    aggregator = plusplus(Quadratic([0]), **{name: lambda server_round: math.nan})
+    with pytest.raises(ValueError, match=f"Parameter `{name}` should give finite step sizes"):
+        play(aggregator, [1], [[1]])
