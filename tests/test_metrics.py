@@ -72,7 +72,8 @@ def test_what_a_number_is(value, number):
     ("counts", "expected"),
     [
         ([10, 20, 30], [10, 20, 20]), ([10, 10, 10**15], [10, 10, 10]),
-        ([5, -5, 0, NAN, INF], [5, 0, 0, 0, 0]), ([], []), ([None, "9", [3]], [0, 0, 0]), ([-1, -1], [0, 0]), ([7.9], [7]),
+        ([5, -5, 0, NAN, INF], [5, 0, 0, 0, 0]), ([], []),
+        ([None, "9", [3]], [0, 0, 0]), ([-1, -1], [0, 0]), ([7.9], [7]),
     ],
 )  # fmt: skip
 def test_example_counts_are_made_harmless(counts, expected):
