@@ -69,8 +69,8 @@ class ReputationAggregator(Aggregator):
     max_norm_ratio : float
         Rows of H longer than so many times the latest auxiliary gradient are scaled down to that.
     normalize : bool
-        Whether to scale every row of H to the length of the latest auxiliary gradient, and take
-        cosines in place of inner products.
+        Whether to take cosines in place of inner products, rows of H as long as the latest auxiliary
+        gradient, and q / sum of ``|q_i|`` in place of q in the model's step.
     order_by, **kwargs
         As for :class:`flwr_byzantine.aggregation.Aggregator`.
 
@@ -192,6 +192,11 @@ class ReputationAggregator(Aggregator):
                 factors = np.where(norms > limit, factors, 1.0)
         return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
 
+    def _shares(self, q: Vector, factors: Vector) -> Vector:
+        """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
+        total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
+        return q / total if total > 0 else np.zeros(len(q))
+
     def _products(
         self, rows: PseudoGradients, gradient: Gradient, norms: Vector, factors: Vector
     ) -> Vector:
@@ -239,7 +244,7 @@ class ByGARSAggregator(ReputationAggregator):
         factors = self._factors(norms, yardstick.length)
 
         def pseudo_update(q: Vector) -> Step:
-            weights = turn.gamma * factors * q
+            weights = turn.gamma * factors * self._shares(q, factors)
             model, replaced = rows.descend(weights, yardstick.trained)
             return Step(model, q, weights, replaced)
 
@@ -290,7 +295,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         step = Step(rows.model, turn.q, np.zeros(len(turn.q)), 0)
         if yardstick is not None:
             factors = self._factors(rows.norms(yardstick.trained), yardstick.length)
-            weights = turn.gamma * factors * turn.q
+            weights = turn.gamma * factors * self._shares(turn.q, factors)
             model, replaced = rows.descend(weights, yardstick.trained)
             step = Step(model, turn.q, weights, replaced)
         self._pending = _in_background(lambda: self._learn(turn, memory, gradient))

@@ -43,7 +43,8 @@ class Reputed(Robust):
         return f"{type(self).__name__}({settings})"
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
-        return self._make(**settings)
+        aggregator: ReputationAggregator = self._make(**settings)
+        return aggregator
 
     @property
     def reputations(self) -> dict[str, float]:

@@ -113,7 +113,9 @@ def test_parameters_are_pseudo_gradients(make):
 
 
 def test_learning_rate_of_one_moves_by_the_weighted_updates():
-    aggregator = plusplus(Quadratic([0]), payload="parameters", learning_rate=1, initial_reputation=0.5)
+    aggregator = plusplus(
+        Quadratic([0]), payload="parameters", learning_rate=1, initial_reputation=0.5
+    )
     np.testing.assert_allclose(play(aggregator, [1], [[2], [4]]), [1 + 0.5 * 1 + 0.5 * 3])
 
 
@@ -136,20 +138,22 @@ def test_tolerance_stops_before_the_loss_rises():
 @pytest.mark.parametrize("payload", ["gradients", "parameters"])
 def test_normalized_rows_have_the_gradient_s_length(make, payload):
     """Only directions count: q is the cosine, and a row as long as the auxiliary gradient moves w."""
-    aggregator = make(Quadratic([0, 0]), normalize=True, payload=payload, learning_rate=1.0)
-    if make is bygars:
-        aggregator.meta_learning_rate = 1.0
-    w, h = np.array([3.0, 4.0]), np.array([[1e-9, 0], [0, -1e9], [0, 0]])
+    settings = {
+        "normalize": True,
+        "payload": payload,
+        "learning_rate": 1.0,
+        "meta_learning_rate": 1.0,
+    }
+    aggregator = make(Quadratic([0, 0]), **settings)
+    w, h = np.array([3.0, 4.0]), np.array([[1e-9, 0], [0, -1e9], [0, 0], [np.nan, 0]])
     sent = h if payload == "gradients" else w - h
     moved = play(aggregator, w, sent)
-    alpha = aggregator.meta_learning_rate
-    np.testing.assert_allclose(scores(aggregator), alpha * np.array([0.6, -0.8, 0]), rtol=1e-6)
+    np.testing.assert_allclose(scores(aggregator), [0.6, -0.8, 0, 0], rtol=1e-6)
     if make is plusplus:
+        np.testing.assert_array_equal(moved, w)
         moved = play(aggregator, w, sent, 2)
-        q = np.array([0.3, -0.4])
-    else:
-        q = np.array([0.6, -0.8])
-    np.testing.assert_allclose(moved, w - 5 * q * [1, -1], rtol=1e-6, atol=1e-9)
+    # |w| = 5; the shares of the scores are 0.6 / 1.4 and -0.8 / 1.4
+    np.testing.assert_allclose(moved, [3 - 5 * 0.6 / 1.4, 4 - 5 * 0.8 / 1.4], rtol=1e-6)
 
 
 @both
@@ -170,7 +174,7 @@ def test_scaled_adversaries_alone_train_the_model(make):
         noise = 0.1 * rng.normal(size=(len(kappa), 5))
         w = play(aggregator, w, kappa[:, None] * (problem.gradient(w) + noise), t)
         if t <= 40:
-            assert t < 5 or all(score < 0 for score in scores(aggregator))
+            assert not 5 < t < 20 or all(score < 0 for score in scores(aggregator))
             rows = kappa[:, None] * (problem.gradient(majority) + noise)
             majority = majority - 0.1 * Median()(rows)
     assert np.linalg.norm(w - minimiser) < 0.05 * start
@@ -258,7 +262,9 @@ def test_updates_that_are_not_finite_have_no_part(make, bad):
     alone, attacked = make(Quadratic([0, 0])), make(Quadratic([0, 0]))
     for t in (1, 2, 3):
         expected = play(alone, [1, 2], honest, t)
-        np.testing.assert_array_equal(play(attacked, [1, 2], {**honest, "z": [bad, bad]}, t), expected)
+        np.testing.assert_array_equal(
+            play(attacked, [1, 2], {**honest, "z": [bad, bad]}, t), expected
+        )
     assert attacked.reputations == {**alone.reputations, "z": 0}
 
 
@@ -279,7 +285,9 @@ def test_absurd_lengths_are_cut(make, factor):
     cut, absurd = make(Quadratic([0, 0])), make(Quadratic([0, 0]))
     for t in (1, 2):
         expected = play(cut, g, [[1, 0], [0, ratio * 5 * np.sign(factor)]], t)
-        np.testing.assert_allclose(play(absurd, g, [[1, 0], [0, 5 * factor]], t), expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            play(absurd, g, [[1, 0], [0, 5 * factor]], t), expected, rtol=1e-12
+        )
         if make is plusplus:
             np.testing.assert_allclose(scores(absurd), scores(cut), rtol=1e-12)
 
@@ -337,7 +345,9 @@ def test_plusplus_does_not_wait_for_the_auxiliary_gradient():
     aggregator = plusplus(auxiliary)
     play(aggregator, [1], [[1]])  # returns, although the gradient cannot be had yet
     assert not auxiliary.calls
-    readers = [threading.Thread(target=lambda: read.append(aggregator.reputations)) for _ in range(3)]
+    readers = [
+        threading.Thread(target=lambda: read.append(aggregator.reputations)) for _ in range(3)
+    ]
     read = []
     for reader in readers:
         reader.start()
@@ -361,8 +371,7 @@ def test_errors_of_the_auxiliary_function_surface_in_the_next_call():
     assert aggregator.reputations == {}  # as before the round, and usable again
     play(aggregator, [1], [[1]], 3)
     for read in (lambda: aggregator.reputations, aggregator.state_dict):
-        play_again = pytest.raises(ZeroDivisionError, match="round [34]")
-        with play_again:
+        with pytest.raises(ZeroDivisionError, match=r"round [34]"):
             read()
         play(aggregator, [1], [[1]], 4)
 
