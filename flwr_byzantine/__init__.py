@@ -7,6 +7,8 @@ alone are in :mod:`flwr_byzantine.rules`.
 from flwr_byzantine.outcome import TooFewUpdatesError
 from flwr_byzantine.strategy import (
     Bulyan,
+    ByGARS,
+    ByGARSPlusPlus,
     ByzantineRobust,
     Krum,
     Mean,
@@ -19,6 +21,8 @@ from flwr_byzantine.strategy import (
 
 __all__ = [
     "Bulyan",
+    "ByGARS",
+    "ByGARSPlusPlus",
     "ByzantineRobust",
     "Krum",
     "Mean",

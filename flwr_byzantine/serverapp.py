@@ -7,7 +7,7 @@ from typing import Any
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg, Strategy
 
-from flwr_byzantine import rules
+from flwr_byzantine import reputed, rules
 from flwr_byzantine.message_api import (
     Delegating,
     Guarded,
@@ -24,6 +24,8 @@ MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 
 __all__ = [
     "Bulyan",
+    "ByGARS",
+    "ByGARSPlusPlus",
     "ByzantineRobust",
     "Krum",
     "Mean",
@@ -249,6 +251,14 @@ class MultiBulyan(RobustFedAvg):
         **kwargs: Any,
     ) -> None:
         super().__init__(rule=rules.MultiBulyan(num_malicious_nodes, num_nodes_to_select), **kwargs)
+
+
+class ByGARS(reputed.ByGARS, RobustFedAvg):
+    """Reputation scores from a small data set on the server: :class:`flwr_byzantine.ByGARS`."""
+
+
+class ByGARSPlusPlus(reputed.ByGARSPlusPlus, RobustFedAvg):
+    """ByGARS with one auxiliary gradient a round: :class:`flwr_byzantine.ByGARSPlusPlus`."""
 
 
 class ByzantineRobust(Guarded, Delegating):
