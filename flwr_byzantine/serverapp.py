@@ -302,6 +302,8 @@ class ByzantineRobust(Guarded, Delegating):
         arrays, metrics = self.strategy.aggregate_train(server_round, [clean])
         metrics = MetricRecord() if metrics is None else metrics
         metrics.update(outcome.metrics)
+        if arrays is not None:
+            arrays = write_record(read_record(arrays).in_form_of(outcome.model))
         return arrays, metrics
 
     def aggregate_evaluate(

@@ -392,6 +392,8 @@ class ByzantineRobust(Guarded, Delegating):
         clean = FitRes(Status(Code.OK, ""), model, max(1, sum(counts)), reported)
         proxy = outcome.accepted[0].source[0]
         parameters, metrics = self.strategy.aggregate_fit(server_round, [(proxy, clean)], [])
+        if parameters is not None:
+            parameters = write_parameters(read_parameters(parameters).in_form_of(outcome.model))
         return parameters, {**metrics, **outcome.metrics}
 
     def aggregate_evaluate(

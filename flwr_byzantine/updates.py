@@ -103,9 +103,32 @@ class Model:
             for name, array in zip(self.names, self.arrays, strict=True)
         )
 
+    def in_form_of(self, other: "Model") -> "Model":
+        """Give the model in the dtypes of another, with its values where these are not finite.
+
+        Flower's server optimisers make every tensor float64, counters too, and may divide by zero.
+        Whole numbers and booleans are the other model's. A model of other tensors is left as it is.
+        """
+        if self.names != other.names or any(
+            mine.shape != theirs.shape
+            for mine, theirs in zip(self.arrays, other.arrays, strict=True)
+        ):
+            return self
+        with np.errstate(over="ignore", invalid="ignore"):
+            arrays = [
+                _finite(mine.astype(theirs.dtype), theirs) if theirs.dtype.kind == "f" else theirs
+                for mine, theirs in zip(self.arrays, other.arrays, strict=True)
+            ]
+        return Model(self.names, tuple(arrays))
+
     def is_finite(self) -> bool:
         """Whether every value is finite."""
         return all(bool(np.isfinite(array).all()) for array in self.arrays)
+
+
+def _finite(array: Array, otherwise: Array) -> Array:
+    finite = np.isfinite(array)
+    return array if finite.all() else np.where(finite, array, otherwise)
 
 
 @dataclass(frozen=True)
