@@ -1,0 +1,1 @@
+"""Federations on real machines: scripts, units for systemd and Compose, and a drill."""

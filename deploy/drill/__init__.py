@@ -1,0 +1,1 @@
+"""A real federation on this machine, with offenders in it and nodes that die: ``python -m deploy.drill``."""

@@ -1,0 +1,183 @@
+"""The course of a drill: train, meanwhile let nodes die and freeze and come back, then judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.drill.data import write_app, write_shares
+from deploy.drill.federation import CONNECTION, Federation
+from deploy.drill.processes import DrillError, wait_until
+from deploy.drill.scenario import Scenario
+from deploy.drill.verdict import Evidence, judge
+from flwr_byzantine.audit import AuditRecord, read_audit
+
+ROUND_TIMEOUT = 75.0  # seconds; a dead node is missed after 57
+COMEBACK = 180.0  # seconds; a key is refused for up to a minute after a SIGKILL
+PAUSE = 5.0  # seconds between two tries to come back
+
+
+class Drill:
+    """One drill.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Who takes part and what happens.
+    api : str
+        ``"message"`` or ``"legacy"``.
+    folder : Path
+        An empty folder for all files.
+    say : callable
+        Told what happens, line by line.
+    limit : float
+        Seconds until the drill fails for being late.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        api: str,
+        folder: Path,
+        say: Callable[[str], None] = print,
+        limit: float = 900.0,
+    ) -> None:
+        self.scenario, self.api, self.folder = scenario, api, folder
+        self.start = time.monotonic()
+        self.end = self.start + limit
+        self._say = say
+        self._told = 0
+
+    def run(self) -> list[str]:
+        """Go through it; the findings, one line each. DrillError where something is not as it has to be."""
+        shares = write_shares(self.folder, len(self.scenario.nodes))
+        configs = {
+            name: f'partition-id={i} role="{role}" data="{shares[i]}"'
+            for i, (name, role) in enumerate(self.scenario.nodes.items())
+        }
+        app = write_app(self.folder)
+        with Federation(self.folder, configs) as federation:
+            self.federation = federation
+            self.say(f"SuperLink at {federation.address}, {len(configs)} keys registered")
+            for name in configs:
+                federation.start(name)
+            self._wait(lambda: all(map(federation.sessions, configs)), "all nodes were let in")
+            self.say("all nodes are connected")
+            run_id = self._submit(app)
+            self._terminate()
+            self._kill_and_freeze()
+            self._wait(lambda: self._rounds() >= self.scenario.rounds, "the last round was done")
+            self._wait(lambda: self._status(run_id).startswith("finished"), "the run ended")
+            return judge(self.scenario, self._evidence(run_id))
+
+    def say(self, what: str) -> None:
+        """Tell what happens, and when."""
+        self._say(f"[{time.monotonic() - self.start:5.0f} s] {what}")
+
+    def _submit(self, app: Path) -> str:
+        settings = (
+            f'api="{self.api}" rounds={self.scenario.rounds} nodes={len(self.scenario.nodes)} '
+            f"assumed-byzantine={self.scenario.assumed} round-timeout={ROUND_TIMEOUT} "
+            f'folder="{self.folder}"'
+        )
+        answer = self.federation.flwr("run", str(app), CONNECTION, "-c", settings)
+        self.say(f"run {answer['run-id']} submitted, {self.api} API")
+        return str(answer["run-id"])
+
+    def _terminate(self) -> None:
+        """SIGTERM a node, and start it again after a round without it."""
+        name = self.scenario.terminated
+        if name is None:
+            return
+        self._after_round(2)
+        self.federation.nodes[name].stop()
+        self.say(f"{name} ended by SIGTERM")
+        self._after_round(self._rounds() + 2)
+        self._start_again(name)
+
+    def _kill_and_freeze(self) -> None:
+        """SIGKILL a node and SIGSTOP another at the same time; bring both back."""
+        killed, frozen = self.scenario.killed, self.scenario.frozen
+        if killed is None or frozen is None:
+            return
+        done = self._rounds()
+        self._after_round(done + 1)
+        self.federation.nodes[killed].kill()
+        self.federation.nodes[frozen].freeze()
+        self.say(f"{killed} ended by SIGKILL, {frozen} frozen by SIGSTOP")
+        self._start_again(killed)
+        self._after_round(done + 3)
+        self.federation.nodes[frozen].thaw()
+        self.say(f"{frozen} goes on by SIGCONT")
+
+    def _start_again(self, name: str) -> None:
+        """Start a node that ended, until it is let in."""
+        before = len(self.federation.sessions(name))
+        self.say(f"{name} starts again")
+        self.federation.start(name)
+        refused = 0
+
+        def let_in() -> bool:
+            nonlocal refused
+            if not self.federation.nodes[name].running:
+                refused += 1
+                self.federation.nodes[name].stop()
+                time.sleep(PAUSE)
+                self.federation.start(name)
+            return len(self.federation.sessions(name)) > before
+
+        self._wait(let_in, f"{name} was let in again", COMEBACK)
+        times = f" after {refused} refusals" if refused else ""
+        self.say(f"{name} is back{times}, as {self.federation.sessions(name)[-1]}")
+
+    def _after_round(self, server_round: int) -> None:
+        self._wait(lambda: self._rounds() >= server_round, f"round {server_round} was done")
+
+    def _wait(self, condition: Callable[[], object], what: str, patience: float = 900.0) -> None:
+        """Wait, tell of each round that ends meanwhile, and give up with the server or the time."""
+
+        def check() -> object:
+            self._tell_rounds()
+            if not self.federation.superlink.running:
+                raise DrillError(f"the SuperLink ended:\n{self.federation.superlink.tail()}")
+            return condition()
+
+        wait_until(check, what, min(patience, self.end - time.monotonic()))
+
+    def _records(self) -> list[AuditRecord]:
+        path = self.folder / "audit.jsonl"
+        return read_audit(path)[0] if path.exists() else []
+
+    def _rounds(self) -> int:
+        return max((record.round for record in self._records()), default=0)
+
+    def _tell_rounds(self) -> None:
+        """Tell of the rounds that ended since the last call."""
+        names = {node_id: name for name, node_id in self.federation.ids.items()}
+        records = self._records()
+        for server_round in range(self._told + 1, self._rounds() + 1):
+            verdicts = {
+                names.get(r.client, r.client): r.verdict for r in records if r.round == server_round
+            }
+            rest = [f"{n} {v}" for n, v in sorted(verdicts.items()) if v != "kept"]
+            missing = sorted(set(self.federation.ids) - set(verdicts))
+            rest += [f"{name} absent" for name in missing]
+            self.say(f"round {server_round}: {', '.join(rest)}")
+            self._told = server_round
+
+    def _status(self, run_id: str) -> str:
+        time.sleep(1)
+        answer = self.federation.flwr("list", CONNECTION, "--run-id", run_id)
+        return str(answer["runs"][0]["status"])
+
+    def _evidence(self, run_id: str) -> Evidence:
+        federation = self.federation
+        return Evidence(
+            status=self._status(run_id),
+            healthy=federation.is_healthy(),
+            records=self._records(),
+            accuracy=(self.folder / "accuracy.json").read_text(),
+            ids=federation.ids,
+            sessions={name: federation.sessions(name) for name in federation.ids},
+        )

@@ -1,0 +1,96 @@
+"""Processes of our own: each leads a group, so that all it starts can be ended with it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+GRACE = 15.0  # seconds from SIGTERM to SIGKILL
+
+
+class DrillError(RuntimeError):
+    """The drill did not go as it has to."""
+
+
+class Process:
+    """A program that runs until it is stopped; what it prints goes to a file.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program and its arguments.
+    env : mapping
+        Its whole environment.
+    log : Path
+        A file to append to.
+    """
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as file:
+            self._popen = subprocess.Popen(
+                command,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended; the system keeps its number for it until it is stopped."""
+        if self._popen.returncode is not None:
+            return False
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._popen.pid, flags) is None
+
+    def terminate(self) -> None:
+        """Ask the program to end, as an operator does; what it started has to notice by itself."""
+        self._signal_group(signal.SIGCONT)
+        if self.running:
+            os.kill(self._popen.pid, signal.SIGTERM)
+
+    def stop(self) -> None:
+        """End it and all that it started, by force after a while."""
+        self.terminate()
+        end = time.monotonic() + GRACE
+        while self.running and time.monotonic() < end:
+            time.sleep(0.1)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and all that it started without a warning, as a power failure does."""
+        self._signal_group(signal.SIGKILL)
+        self._popen.wait()
+
+    def freeze(self) -> None:
+        """Stop it and all that it started in their tracks, connections open."""
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: int) -> None:
+        if self._popen.returncode is None:  # its number is its own until it has been waited for
+            os.killpg(self._popen.pid, number)
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines it printed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def wait_until(
+    condition: Callable[[], object], what: str, patience: float, pause: float = 0.3
+) -> None:
+    """Wait for a condition; DrillError after so many seconds."""
+    end = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > end:
+            raise DrillError(f"waited {patience:.0f} s in vain until {what}")
+        time.sleep(pause)

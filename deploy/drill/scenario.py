@@ -1,0 +1,67 @@
+"""Who takes part in a drill, and what happens to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OFFENDERS = ("sign-flip", "gaussian", "malformed")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A drill.
+
+    Parameters
+    ----------
+    roles : tuple of str
+        What each node is: ``"honest"``, or one of ``OFFENDERS``.
+    assumed : int
+        f, what the trimmed mean is told. With m malformed replies dropped it needs 2 (f - m) + 1 others,
+        so that many nodes have to be left whenever some are down.
+    rounds : int
+        Rounds of training.
+    terminated, killed, frozen : str or None
+        The nodes that get SIGTERM, SIGKILL and SIGSTOP.
+    accuracy : float
+        What the model has to reach.
+    """
+
+    roles: tuple[str, ...]
+    assumed: int
+    rounds: int
+    terminated: str | None
+    killed: str | None
+    frozen: str | None
+    accuracy: float
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """Name of each node -> its role."""
+        return {f"node-{i}": role for i, role in enumerate(self.roles)}
+
+    def named(self, *roles: str) -> set[str]:
+        """Names of the nodes with these roles."""
+        return {name for name, role in self.nodes.items() if role in roles}
+
+
+# While node-4 and node-5 are down, five usable replies are left of which two are malicious: just enough.
+FULL = Scenario(
+    roles=(*OFFENDERS, *["honest"] * 5),
+    assumed=3,
+    rounds=14,
+    terminated="node-3",
+    killed="node-4",
+    frozen="node-5",
+    accuracy=0.9,
+)
+# While node-2 is down, three usable replies are left of which one is malicious: just enough.
+SHORT = Scenario(
+    roles=("sign-flip", "malformed", *["honest"] * 3),
+    assumed=2,
+    rounds=6,
+    terminated="node-2",
+    killed=None,
+    frozen=None,
+    accuracy=0.85,
+)
+SCENARIOS = {"full": FULL, "short": SHORT}

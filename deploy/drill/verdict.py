@@ -1,0 +1,114 @@
+"""What has to be true when a drill is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deploy.drill.processes import DrillError
+from deploy.drill.scenario import OFFENDERS, Scenario
+from flwr_byzantine.audit import REJECTED, AuditRecord
+
+NAMED = 0.8  # share of its replies that is rejected, above which the audit names a node
+CLEARED = 0.2  # and below which it does not
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a drill leaves behind.
+
+    Parameters
+    ----------
+    status : str
+        What the SuperLink says of the run.
+    healthy : bool
+        Whether the SuperLink still answers.
+    records : sequence of AuditRecord
+        The audit.
+    accuracy : str
+        Accuracy after each round, in JSON.
+    ids : mapping
+        Name of each node -> the id that its key was registered with.
+    sessions : mapping
+        Name of each node -> the ids it was let in with, one for each start.
+    """
+
+    status: str
+    healthy: bool
+    records: Sequence[AuditRecord]
+    accuracy: str
+    ids: Mapping[str, str]
+    sessions: Mapping[str, Sequence[str]]
+
+
+def judge(scenario: Scenario, evidence: Evidence) -> list[str]:
+    """Check everything; the findings, one line each.
+
+    Raises
+    ------
+    DrillError
+        If one of them is not as it has to be; its text says which.
+    """
+    findings = [
+        _server(scenario, evidence),
+        _model(scenario, evidence),
+        *_offenders(scenario, evidence),
+        *_identity(scenario, evidence),
+    ]
+    wrong = [line for good, line in findings if not good]
+    if wrong:
+        raise DrillError("; ".join(wrong))
+    return [line for _, line in findings]
+
+
+def _server(scenario: Scenario, evidence: Evidence) -> tuple[bool, str]:
+    rounds = {record.round for record in evidence.records if record.verdict != "skipped"}
+    good = evidence.healthy and evidence.status == "finished:completed"
+    good = good and rounds == set(range(1, scenario.rounds + 1))
+    health = "answers" if evidence.healthy else "does not answer"
+    return good, (
+        f"the server {health}, the run is {evidence.status}, {len(rounds)} of {scenario.rounds} rounds "
+        "had a result"
+    )
+
+
+def _model(scenario: Scenario, evidence: Evidence) -> tuple[bool, str]:
+    values = json.loads(evidence.accuracy)
+    last = values.get(str(scenario.rounds), 0.0)
+    text = f"accuracy {values.get('0', 0.0):.3f} before, {last:.3f} after training"
+    return last >= scenario.accuracy, f"{text}, at least {scenario.accuracy} wanted"
+
+
+def _offenders(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]:
+    findings = []
+    for name, role in scenario.nodes.items():
+        own = [r for r in evidence.records if r.client == evidence.ids[name]]
+        own = [r for r in own if r.verdict != "skipped"]
+        rejected = sum(r.verdict in REJECTED for r in own)
+        rate = rejected / len(own) if own else 0.0
+        good = bool(own) and (rate > NAMED if role in OFFENDERS else rate < CLEARED)
+        if role == "malformed":
+            good = good and all(r.verdict == "dropped" and r.reason for r in own)
+        findings.append((good, f"{name} ({role}): {rejected} of {len(own)} replies rejected"))
+    return findings
+
+
+def _identity(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]:
+    """Nodes that were away were let in as themselves, and the audit follows them."""
+    strangers = {record.client for record in evidence.records} - set(evidence.ids.values())
+    findings = [(not strangers, f"{len(strangers)} replies of nodes that nobody registered")]
+    for name in filter(None, (scenario.terminated, scenario.killed, scenario.frozen)):
+        own = evidence.ids[name]
+        rounds = sorted(record.round for record in evidence.records if record.client == own)
+        gone = [r for r in range(1, scenario.rounds + 1) if r not in rounds]
+        back = bool(gone) and rounds[:1] < gone[:1] and gone[-1] < rounds[-1]
+        same = set(evidence.sessions[name]) == {own}
+        starts = len(evidence.sessions[name])
+        findings.append(
+            (
+                back and same,
+                f"{name} was let in {starts} times, always as {own}; absent in rounds {gone}",
+            )
+        )
+    return findings
