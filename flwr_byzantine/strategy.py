@@ -379,13 +379,12 @@ class ByzantineRobust(Guarded, Delegating):
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
         if failures and not getattr(self.strategy, "accept_failures", True):
+            self._start_momentum()
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
-        if not results:
-            return None, {}
         if outcome.model is None:
             self._start_momentum()
-            return None, dict(outcome.metrics)
+            return None, dict(outcome.metrics) if results else {}
         counts = capped([reply.num_examples for reply in outcome.accepted])
         reported: Any = median_metrics([reply.metrics for reply in outcome.accepted])
         model = write_parameters(outcome.model)
