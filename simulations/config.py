@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from simulations.attacks import ATTACK_NAMES, check_attack
 from simulations.models import MODELS
-from simulations.strategies import RULES, check_rule
+from simulations.strategies import AUXILIARY_SIZE, RULES, check_rule, check_special
 from simulations.tasks import DATASETS
 
 CHOICES = {"rule": RULES, "attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
@@ -67,7 +67,9 @@ class RunConfig(BaseModel):
     learning_rate: float = Field(
         0.1, gt=0, description="Step size, of clients or (gradients) server."
     )
-    local_steps: int = Field(1, ge=1, description="Minibatches per client and round.")
+    local_steps: int = Field(
+        1, ge=1, description="Minibatches per client and round. [default: 5; gradients: 1]"
+    )
     local_epochs: int | None = Field(
         None, ge=1, description="Passes over a client's data per round, instead of local steps."
     )
@@ -79,6 +81,12 @@ class RunConfig(BaseModel):
         description="The server's API: message (aggregate_train) or legacy (aggregate_fit).",
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same model, bit for bit.")
+    auxiliary: int = Field(
+        0,
+        ge=0,
+        description="Training samples that the server has instead of the clients. "
+        "[default: 250 for bygars and bygars++]",
+    )
     partition: Literal["iid", "dirichlet", "shared"] = Field(
         "iid", description="Each client's data: an iid or dirichlet share, or shared (all of it)."
     )
@@ -112,8 +120,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _fill_in(cls, data: dict[str, Any]) -> dict[str, Any]:
         dataset = DATASETS.get(data.get("dataset", "digits"))
+        single = data.get("payload") == "gradients" or data.get("local_epochs")
         defaults = {
+            "local_steps": 1 if single else 5,
             "assumed_byzantine": data.get("byzantine", 0),
+            "auxiliary": AUXILIARY_SIZE if str(data.get("rule", "")).startswith("bygars") else 0,
             "model": dataset.default_model if dataset else "",
         }
         return defaults | data
@@ -139,4 +150,5 @@ class RunConfig(BaseModel):
             )
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
         check_attack(self)
+        check_special(self)
         return self

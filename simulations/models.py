@@ -47,7 +47,7 @@ def lenet(shape: Shape, classes: int) -> nn.Module:
 
 
 MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
-    "mlp-small": partial(mlp, hidden=(64,)),
+    "mlp-small": partial(mlp, hidden=(64, 64)),
     "mlp": partial(mlp, hidden=(128, 128)),  # Phocas (Xie et al. 2018), table 2
     "lenet": lenet,
 }

@@ -39,10 +39,12 @@ def plot_accuracy(
     )
     styles = ["-", "--", "-.", ":"]
     for number, (name, result) in enumerate(zip(names, results, strict=True)):
-        points = [(r["round"], 100 * r["accuracy"]) for r in result["rounds"] if r["accuracy"]]
+        points = [
+            (r["round"], 100 * r["accuracy"]) for r in result["rounds"] if r["accuracy"] is not None
+        ]
         axes.plot(*zip(*points, strict=True), styles[number % len(styles)], label=name)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return path

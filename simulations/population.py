@@ -30,6 +30,7 @@ def honest_client(
         config.alpha,
         config.clients,
         config.seed,
+        config.auxiliary,
     )
     return TorchClient(
         model_factory(config.model, dataset.shape, dataset.classes),

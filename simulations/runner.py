@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from flwr.app import Context
@@ -102,11 +104,13 @@ def run_all(
             if on_cell is not None:
                 on_cell(cell, results[-1])
 
-    with _engine(verbose, configs[0].clients) as backend_config:
+    with _engine(verbose, configs[0].clients) as backend_config, _interruptible(stopped):
         try:
             run_simulation(
                 server_app, _client_app(configs), configs[0].clients, backend_config=backend_config
             )
+        except InterruptedError:
+            raise KeyboardInterrupt from None
         finally:
             stopped.set()
     return results
@@ -138,6 +142,29 @@ def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
 
 
 @contextmanager
+def _interruptible(stopped: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C stop the server, and with it the engine, in good order.
+
+    Interrupted anywhere else, the engine's threads would wait for each other for good. A second
+    Ctrl-C is the usual one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+@contextmanager
 def _engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
     """Yield the engine's settings: one CPU per client, and a Ray of its own.
 
@@ -146,7 +173,7 @@ def _engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
     logger = logging.getLogger("flwr")
     level = logger.level
     if not verbose:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     # A short path: Ray puts unix sockets below it, whose names are limited to about 100 bytes.
     scratch = tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None)
     init_args: dict[str, Any] = {"log_to_driver": verbose}

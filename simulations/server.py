@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from simulations.config import RunConfig
 from simulations.population import CELL
 from simulations.recording import Recorder, initial_state
+from simulations.reputation import by_partition
 from simulations.strategies import build_strategy
 
 PATIENCE = 120.0  # seconds until the SuperNodes of a run have to be connected
@@ -64,10 +66,17 @@ def wait_for_clients(grid: Grid, clients: int, patience: float = PATIENCE) -> No
         time.sleep(0.05)
 
 
+def innermost(failure: object) -> str:
+    """Return the exception that a client's failure began with, out of its tracebacks."""
+    text = str(failure)
+    found = re.search(r"^(?:\w+\.)*\w*(?:Error|Exception)\b.*$", text, re.MULTILINE)
+    return found[0] if found else text
+
+
 def _require_success(server_round: int, succeeded: int, failures: Sequence[object]) -> None:
     """Raise if no client succeeded: Flower itself would go on with the old model."""
     if not succeeded:
-        reason = f"The first says: {failures[0]}" if failures else "None of them answered."
+        reason = f"The first says: {innermost(failures[0])}" if failures else "None answered."
         raise RuntimeError(f"All clients failed in round {server_round}. {reason}")
 
 
@@ -85,7 +94,8 @@ def _serve_message(
         _require_success(server_round, len(replies) - len(failures), failures)
         start = time.perf_counter()
         arrays, metrics = aggregate(server_round, replies)
-        recorder.aggregated(metrics, time.perf_counter() - start, len(failures))
+        seconds = time.perf_counter() - start
+        recorder.aggregated(by_partition(strategy, metrics), seconds, len(failures))
         return arrays, metrics
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
@@ -130,7 +140,8 @@ def _serve_legacy(
         _require_success(server_round, len(results), failures)
         start = time.perf_counter()
         parameters, metrics = aggregate(server_round, results, failures)
-        recorder.aggregated(metrics, time.perf_counter() - start, len(failures))
+        seconds = time.perf_counter() - start
+        recorder.aggregated(by_partition(strategy, metrics), seconds, len(failures))
         return parameters, metrics
 
     strategy.aggregate_fit = aggregate_fit

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class RuleSpec(NamedTuple):
-    """A rule's class, under the same name among rules and strategies, and its parameter f or b."""
+    """A rule's class, under the same name among rules and strategies, and its parameter f or b.
+
+    A special one is no rule of its updates alone: the module named has what its strategy is told,
+    ``arguments(config)``, and ``check(config)``.
+    """
 
     name: str
     tolerance: str | None
+    special: str | None = None
 
 
 RULES: dict[str, RuleSpec | None] = {
@@ -31,9 +36,13 @@ RULES: dict[str, RuleSpec | None] = {
     "multi_krum": RuleSpec("MultiKrum", "num_byzantine"),
     "bulyan": RuleSpec("Bulyan", "num_byzantine"),
     "multi_bulyan": RuleSpec("MultiBulyan", "num_byzantine"),
+    "bygars": RuleSpec("ByGARS", None, "simulations.reputation"),
+    "bygars++": RuleSpec("ByGARSPlusPlus", None, "simulations.reputation"),
+    "baseline": RuleSpec("RobustFedAvg", None, "simulations.baseline"),  # benign clients only
 }
+AUXILIARY_SIZE = 250  # samples, as in the paper of ByGARS
 
-STRATEGIES = {"legacy": "flwr_byzantine", "message": "flwr_byzantine.serverapp"}
+STRATEGIES = {"legacy": "flwr_byzantine.strategy", "message": "flwr_byzantine.serverapp"}
 FEDAVG = {"legacy": "OrderedLegacyFedAvg", "message": "OrderedFedAvg"}
 
 # The rules' parameters in the words of each API.
@@ -64,6 +73,8 @@ def check_rule(
                 f" and `rule_args = {dict(rule_args)}`."
             )
         return
+    if spec.special:
+        return
     told = {spec.tolerance: assumed} if spec.tolerance else {}
     try:
         rule = getattr(import_module("flwr_byzantine.rules"), spec.name)(**told, **rule_args)
@@ -78,6 +89,13 @@ def check_rule(
             f"`assumed_byzantine = {assumed}`. Found `clients = {clients}`: take more clients, "
             "or assume fewer of them Byzantine."
         )
+
+
+def check_special(config: RunConfig) -> None:
+    """Raise ValueError where a run's strategy, of more than its updates, cannot be built."""
+    spec = RULES[config.rule]
+    if spec is not None and spec.special:
+        import_module(spec.special).check(config)
 
 
 def build_strategy(config: RunConfig, **arguments: Any) -> Any:
@@ -105,11 +123,13 @@ def build_strategy(config: RunConfig, **arguments: Any) -> Any:
     if spec is None:
         return getattr(import_module("simulations.fedavg"), FEDAVG[config.api])(**arguments)
     told = dict(config.rule_args)
+    if spec.special:
+        told = import_module(spec.special).arguments(config)
     if spec.tolerance:
         told[spec.tolerance] = config.assumed_byzantine
     words = WORDS[config.api]
     arguments |= {words.get(name, name): value for name, value in told.items()}
     arguments |= {"payload": config.payload, "order_by": "partition-id"}
     if config.payload == "gradients":
-        arguments["learning_rate"] = config.learning_rate
+        arguments.setdefault("learning_rate", config.learning_rate)
     return getattr(import_module(STRATEGIES[config.api]), spec.name)(**arguments)

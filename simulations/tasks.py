@@ -15,7 +15,7 @@ from simulations.models import Shape
 if TYPE_CHECKING:
     from torchvision.datasets import MNIST
 
-STREAM = 2  # apart from the clients' random streams
+STREAM, HELD_OUT_STREAM = 2, 3  # apart from the clients' random streams
 
 
 class Split(NamedTuple):
@@ -148,14 +148,29 @@ def dirichlet_partition(
     return [np.sort(np.array(share, dtype=np.int64)) for share in shares]
 
 
+def held_out(samples: int, size: int, seed: int) -> np.ndarray:
+    """Return the positions of the training samples that the server has and no client."""
+    order = np.random.default_rng([HELD_OUT_STREAM, seed]).permutation(samples)
+    return np.sort(order[:size])
+
+
 @lru_cache(maxsize=8)
 def partition(
-    dataset: str, data_dir: str, kind: str, alpha: float, clients: int, seed: int
+    dataset: str,
+    data_dir: str,
+    kind: str,
+    alpha: float,
+    clients: int,
+    seed: int,
+    auxiliary: int = 0,
 ) -> list[np.ndarray]:
-    """Return the positions of every client's training samples."""
+    """Return the positions of every client's training samples, without those of the server."""
     labels = load(dataset, data_dir)[0].y.numpy()
+    rest = np.setdiff1d(np.arange(len(labels)), held_out(len(labels), auxiliary, seed))
     if kind == "shared":
-        return [np.arange(len(labels))] * clients
+        return [rest] * clients
     if kind == "dirichlet":
-        return dirichlet_partition(labels, clients, seed, alpha)
-    return iid_partition(labels, clients, seed)
+        shares = dirichlet_partition(labels[rest], clients, seed, alpha)
+    else:
+        shares = iid_partition(labels[rest], clients, seed)
+    return [rest[share] for share in shares]
