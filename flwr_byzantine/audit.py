@@ -149,7 +149,7 @@ def read_audit(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
         for line in file:
             try:
                 record = AuditRecord.from_json(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 unreadable += 1
                 continue
             records[record.round, record.client] = record
@@ -208,13 +208,13 @@ def table(records: Iterable[AuditRecord]) -> Iterator[str]:
     rows = []
     for client, counts in verdicts.items():
         rejected = sum(counts[verdict] for verdict in REJECTED)
-        rows.append((-rejected / counts.total(), client, rejected, counts))
+        rows.append((rejected / counts.total(), client, rejected, counts))
     width = max([len("client"), *map(len, verdicts)])
     yield (
         f"{'client':{width}}  rounds  rejected         " + "  ".join(VERDICTS) + "  mostly because"
     )
-    for rate, client, rejected, counts in sorted(rows, key=lambda row: row[:2]):
+    for rate, client, rejected, counts in sorted(rows, key=lambda row: (-row[0], row[1])):
         numbers = "  ".join(f"{counts[verdict]:{len(verdict)}}" for verdict in VERDICTS)
         why = reasons[client].most_common(1)[0][0] if reasons[client] else ""
-        start = f"{client:{width}}  {counts.total():6}  {rejected:8} {-rate:6.1%}"
+        start = f"{client:{width}}  {counts.total():6}  {rejected:8} {rate:6.1%}"
         yield f"{start}  {numbers}  {why}".rstrip()
