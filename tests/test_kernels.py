@@ -159,15 +159,16 @@ def test_ranges_cover_every_column_once():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("add_base", "scale"), [(False, 1.0), (True, 1.0), (True, -0.5)])
-@pytest.mark.parametrize("kind", ["reduce", "weigh", "mix"])
+@pytest.mark.parametrize("kind", ["reduce", "weigh", "mix", "mix, nearest"])
 def test_result_is_applied_to_the_base(dtype, add_base, scale, kind):
     """Gradients are added to the base; a mix that does not sum to one is a mix around it."""
-    x, base = values(5, 40, dtype), values(1, 40, dtype, whole=True)[0]
+    x, base = values(5, 40, dtype, whole=True), np.arange(-20, 20).astype(dtype)
     q = np.array([0.5, 0, -0.25, 2, 0])
     weights, reduction = {
         "reduce": (None, Reduction(1)),
         "weigh": (q[None], None),
         "mix": (np.stack([q, -q, q / 2]), Reduction(1)),
+        "mix, nearest": (np.eye(5) / 2, Reduction(1, keep=3)),  # full of ties
     }[kind]
     around = 0 if add_base or weights is None else np.outer(1 - weights.sum(axis=1), base)
     rows = x if weights is None else weights @ x.astype(np.float64) + around

@@ -143,7 +143,6 @@ def test_differential_privacy_in_front_of_a_robust_strategy(api):
     np.testing.assert_allclose(flat(tensors), rules.Krum(2)(x), rtol=1e-6)
 
 
-@pytest.mark.xfail(reason="Flower's strategies turn whole numbers into floats; not undone yet")
 @every_api
 @every_wrapped
 def test_dtypes_survive_round_after_round(api, name):
