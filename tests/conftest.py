@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 # A short path: Ray puts unix sockets below it, and their names are limited to about 100 bytes.
-_SCRATCH = Path(tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None))
+_SCRATCH = Path(tempfile.mkdtemp(prefix="fbt-", dir="/tmp" if Path("/tmp").is_dir() else None))
 
 os.environ.update(
     FLWR_HOME=str(_SCRATCH / "flwr"),
