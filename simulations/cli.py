@@ -16,6 +16,7 @@ from simulations.config import RunConfig
 from simulations.demo import demo as run_demo
 from simulations.display import label, progress, table
 from simulations.recording import save
+from simulations.reputation_plot import plot_reputations
 from simulations.runner import run_all
 
 app = typer.Typer(
@@ -79,7 +80,11 @@ def run(out: Out = Path("runs/run"), verbose: Verbose = False, **options: Any) -
             raise result
         raise fail(f"{type(result).__name__}: {result}")
     console.print(table([result], [label(config)]))
+    if failed := sum(record["num_failed"] for record in result["rounds"]):
+        console.print(f"[yellow]Clients failed {failed} times: --verbose shows why.[/yellow]")
     console.print(f"Result: {save(result, out)}")
+    if "reputations" in result["rounds"][-1]:
+        console.print(f"Figure: {plot_reputations(result, out / 'reputations.png')}")
 
 
 def _with_options(function: Any) -> Any:

@@ -1,0 +1,111 @@
+"""ByGARS in simulations: its server's own data, its step sizes, and scores by client number.
+
+For `bygars` and `bygars++`, ``rule_args`` may hold the strategies' own arguments (``meta_steps``,
+``tolerance``, ``initial_reputation``, ``max_norm_ratio``, ``normalize``) and
+
+- ``gamma``, ``gamma_power``, ``gamma_offset``: the model's step sizes, a
+  :class:`flwr_byzantine.schedules.PowerDecay`; ``gamma`` is the learning rate where clients send
+  gradients, and 0.2 where they send models;
+- ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores; ``alpha`` is 0.1 by default;
+- ``auxiliary_batch``: samples per auxiliary gradient, all of them by default.
+
+Powers of 0 stand for constant step sizes. Unlike in the library, ``normalize`` is true by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch.nn import functional
+from torch.utils.data import TensorDataset
+
+from flwr_byzantine import reputed
+from flwr_byzantine.auxiliary import TorchAuxiliaryLoss
+from flwr_byzantine.schedules import PowerDecay
+from simulations import tasks
+from simulations.models import initial_model
+
+if TYPE_CHECKING:
+    from simulations.config import RunConfig
+
+NAMES = {"bygars": "ByGARS", "bygars++": "ByGARSPlusPlus"}
+PREFIX = "reputation/"
+
+DEFAULTS = {
+    "gamma": 0.2, "gamma_power": 1.0, "gamma_offset": 1000.0,
+    "alpha": 0.1, "alpha_power": 0.9, "alpha_offset": 20.0,
+    "auxiliary_batch": None, "initial_reputation": 0.0, "max_norm_ratio": 10.0, "normalize": True,
+}  # fmt: skip
+META = {"meta_steps": 3, "tolerance": None}
+
+
+def arguments(config: RunConfig) -> dict[str, Any]:
+    """Return what the strategy of a run is built with, besides what every strategy is."""
+    settings = _settings(config)
+    return settings | {"auxiliary": auxiliary_loss(config, settings.pop("auxiliary_batch"))}
+
+
+def check(config: RunConfig) -> None:
+    """Raise ValueError where the strategy of a run cannot be built; loads no data."""
+    settings = _settings(config)
+    batch = settings.pop("auxiliary_batch")
+    getattr(reputed, NAMES[config.rule])(
+        auxiliary=TorchAuxiliaryLoss, payload=config.payload, **settings
+    )
+    if config.auxiliary < max(1, batch or 0):
+        raise ValueError(
+            f"Parameter `auxiliary` should be at least {max(1, batch or 0)} for the rule "
+            f"`{config.rule}`. Found `auxiliary = {config.auxiliary}`. Leave it out for the paper's 250."
+        )
+
+
+def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryLoss:
+    """Return the cross-entropy on the training samples that no client has."""
+    dataset = tasks.DATASETS[config.dataset]
+    train, _ = tasks.load(config.dataset, config.data_dir)
+    held = tasks.held_out(len(train.y), config.auxiliary, config.seed)
+    return TorchAuxiliaryLoss(
+        initial_model(config.model, dataset.shape, dataset.classes, config.seed),
+        functional.cross_entropy,
+        TensorDataset(train.x[held], train.y[held]),
+        batch_size=batch_size,
+        seed=config.seed,
+    )
+
+
+def by_partition(strategy: Any, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Put the scores in the order of the clients' numbers, as one list.
+
+    Node ids are random, and of no interest after the run.
+    """
+    told = {k: v for k, v in (metrics or {}).items() if not k.startswith(PREFIX)}
+    if metrics is not None and len(told) < len(metrics):
+        accepted = sorted(
+            strategy.aggregator.last.accepted, key=lambda r: r.metrics["partition-id"]
+        )
+        told["reputations"] = [metrics[PREFIX + reply.client] for reply in accepted]
+    return told
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """The arguments of the strategy, with defaults and step sizes filled in."""
+    known = DEFAULTS | (META if config.rule == "bygars" else {})
+    if unknown := sorted(set(config.rule_args) - set(known)):
+        raise ValueError(
+            f"Parameter `rule_args` should be made of {', '.join(known)}. Found {unknown}. "
+            f"The rule `{config.rule}` has no other arguments."
+        )
+    gamma = {"gamma": config.learning_rate} if config.payload == "gradients" else {}
+    settings: dict[str, Any] = {**known, **gamma, **config.rule_args}
+    schedules = {
+        "learning_rate": _schedule(settings, "gamma"),
+        "meta_learning_rate": _schedule(settings, "alpha"),
+    }
+    return settings | schedules
+
+
+def _schedule(given: dict[str, Any], name: str) -> float | PowerDecay:
+    """Take a schedule's three numbers out of the arguments."""
+    initial, power, offset = (given.pop(name + suffix) for suffix in ("", "_power", "_offset"))
+    return PowerDecay(initial, power, offset) if power else float(initial)
