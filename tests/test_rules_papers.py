@@ -70,3 +70,16 @@ def test_slowdowns_of_multi_bulyan():
     assert rules.Krum(3).slowdown(16) == 0.25
     assert rules.MultiBulyan(3).slowdown(20) == pytest.approx(math.sqrt(12 / 20))
     assert rules.MultiBulyan(3, num_selected=5).slowdown(20) == 0.5
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: rules.Krum(2).variance_bound(6),
+        lambda: rules.TrimmedMean(1).variance_bound(10, 2),
+        lambda: rules.Phocas(5).variance_bound(10, 1),
+    ],
+)
+def test_no_bound_where_the_theorems_say_nothing(ask):
+    with pytest.raises(ValueError, match="should be asked for where"):
+        ask()

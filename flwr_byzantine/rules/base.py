@@ -131,3 +131,10 @@ def check_count(rule: Rule, name: str, value: Any, least: int = 0) -> None:
             else f"Parameter `{name}` of {type(rule).__name__} should be None or a whole number of at "
             f"least {least}. Found `{name} = {value!r}`. Leave it out for the paper's choice."
         )
+
+
+def check_bound(holds: bool, bound: str, **found: int) -> None:
+    """Raise ValueError where a theorem says nothing, naming what it asks for."""
+    if not holds:
+        values = ", ".join(f"{name} = {value}" for name, value in found.items())
+        raise ValueError(f"The variance bound should be asked for where {bound}. Found `{values}`.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from flwr_byzantine.kernels import Reduction
-from flwr_byzantine.rules.base import Rule, check_count
+from flwr_byzantine.rules.base import Rule, check_bound, check_count
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,11 @@ class TrimmedMean(Rule):
         Parameters
         ----------
         n, num_byzantine : int
-            Number of updates, and q, the Byzantine values in each coordinate, 2q < n.
+            Number of updates, and q, the Byzantine values in each coordinate: q <= b, which the proof
+            uses without saying so, and 2b < n. Raises ValueError otherwise.
         """
         b, q = self.trim, num_byzantine
+        check_bound(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
         return 2 * (b + 1) * (n - q) / (n - b - q) ** 2
 
 
@@ -132,6 +134,7 @@ class Phocas(TrimmedMean):
         Parameters
         ----------
         n, num_byzantine : int
-            Number of updates, and q, the Byzantine values in each coordinate, 2q < n.
+            Number of updates, and q, the Byzantine values in each coordinate: q <= b, which the proof
+            uses without saying so, and 2b < n. Raises ValueError otherwise.
         """
         return 4 + 6 * super().variance_bound(n, num_byzantine)
