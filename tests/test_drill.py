@@ -115,18 +115,26 @@ def test_ending_a_process_ends_what_it_started_and_nothing_else(tmp_path):
 
 
 def test_certificates_are_valid_for_the_names_given(tmp_path):
-    command = [SCRIPTS / "make-certificates.sh", tmp_path, "superlink.example", "127.0.0.1", "::1"]
+    ca, server = tmp_path / "ca", tmp_path / "server"
+    command = [
+        SCRIPTS / "make-certificates.sh",
+        ca,
+        server,
+        "superlink.example",
+        "127.0.0.1",
+        "::1",
+    ]
     subprocess.run(command, check=True, capture_output=True)
-    authority = (tmp_path / "ca.crt").read_bytes()
+    authority = (ca / "ca.crt").read_bytes()
     subprocess.run(command, check=True, capture_output=True)
-    assert (tmp_path / "ca.crt").read_bytes() == authority
-    for check in (["-verify_hostname", "superlink.example"], ["-verify_ip", "127.0.0.1"]):
-        verify = ["openssl", "verify", *check, "-CAfile", "ca.crt", "server.pem"]
-        subprocess.run(verify, cwd=tmp_path, check=True, capture_output=True)
-    for secret in ("ca.key", "server.key"):
-        assert (tmp_path / secret).stat().st_mode & 0o077 == 0
-    wrong = ["openssl", "verify", "-verify_hostname", "other.example", "-CAfile", "ca.crt"]
-    assert subprocess.run([*wrong, "server.pem"], cwd=tmp_path, capture_output=True).returncode
+    assert (ca / "ca.crt").read_bytes() == authority == (server / "ca.crt").read_bytes()
+    verify = ["openssl", "verify", "-CAfile", ca / "ca.crt"]
+    for host in (["-verify_hostname", "superlink.example"], ["-verify_ip", "127.0.0.1"]):
+        subprocess.run([*verify, *host, server / "server.pem"], check=True, capture_output=True)
+    other = [*verify, "-verify_hostname", "other.example", server / "server.pem"]
+    assert subprocess.run(other, capture_output=True).returncode
+    for secret in (ca / "ca.key", server / "server.key"):
+        assert secret.stat().st_mode & 0o077 == 0
 
 
 def test_node_keys_are_never_replaced(tmp_path):

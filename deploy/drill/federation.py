@@ -76,7 +76,7 @@ class Federation:
 
     def _set_up(self) -> None:
         link, keys = self.folder / "superlink", self.folder / "nodes"
-        self._script("make-certificates.sh", link, "localhost", "127.0.0.1")
+        self._script("make-certificates.sh", self.folder / "ca", link, "localhost", "127.0.0.1")
         self._script("make-node-keys.sh", keys, *self.configs)
         shutil.copy(link / "ca.crt", keys)
         env = self.env | {"FLWR_HOME": str(link / "home")}
