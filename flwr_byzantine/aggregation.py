@@ -108,7 +108,7 @@ class Aggregator:
             outcome = self._aggregate(server_round, in_order(first.values(), self.order_by))
             outcome.log(server_round)
             self.audit.add(outcome.audit(server_round))
-            self.last = outcome
+            self.last = outcome.without_payload()
         if outcome.model is None and self.on_too_few == "raise":
             raise TooFewUpdatesError(
                 f"Round {server_round} has no robust result: {outcome.reason}. Sample more clients, "

@@ -1,8 +1,9 @@
 """What a round of robust aggregation came to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import INFO, WARNING
+from typing import Self
 
 from flwr.common.logger import log
 
@@ -55,11 +56,16 @@ class Outcome:
             "num_received": len(self.accepted) + len(self.dropped),
             "num_dropped": len(self.dropped),
             "num_replaced": self.replaced,
-            "skipped": int(self.model is None),
+            "skipped": int(self.reason is not None),
         }
         if self.weights is not None:
             counts["num_selected"] = sum(weight != 0 for weight in self.weights.values())
         return counts
+
+    def without_payload(self) -> Self:
+        """The same without any model, to be kept between rounds: replies are as large as n models."""
+        accepted = tuple(replace(reply, tensors=(), source=None) for reply in self.accepted)
+        return replace(self, model=None, accepted=accepted)
 
     def log(self, server_round: int) -> None:
         """Name every client that was dropped, and why a round left the model as it was."""

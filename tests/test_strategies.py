@@ -381,3 +381,12 @@ def test_public_names(api):
         assert issubclass(strategy, api.theirs.FedAvg)
         hook = "aggregate_fit" if api.name == "fit" else "aggregate_train"
         assert getattr(strategy, hook) is not getattr(api.theirs.FedAvg, hook)
+
+
+@every_api
+def test_replies_are_not_kept_between_rounds(api):
+    strategy = api.ours.Median()
+    api.aggregate(strategy, replies_of(api, gaussian(3, 3)))
+    last = strategy.aggregator.last
+    assert last.model is None
+    assert [(reply.tensors, reply.source) for reply in last.accepted] == [((), None)] * 3
