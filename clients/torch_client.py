@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -12,48 +11,11 @@ from flwr.common import NDArrays, Scalar
 from torch import nn
 from torch.nn import functional
 
-ModelFactory = Callable[[], nn.Module]
+from clients.torch_model import ModelFactory, dump_arrays, evaluate, load_arrays, shared_model
+
 LabelMap = Callable[[np.ndarray], np.ndarray]
 
 STREAM = 1  # apart from the random streams of everything else that is drawn from the same seed
-
-
-@lru_cache(maxsize=8)
-def shared_model(factory: ModelFactory) -> nn.Module:
-    """Build the model of a factory once per process; every client loads its parameters into it."""
-    torch.set_num_threads(1)  # simulated clients run one per core
-    return factory()
-
-
-def load_arrays(model: nn.Module, arrays: NDArrays) -> None:
-    """Copy arrays, in the order of the ``state_dict``, into a model.
-
-    Parameters
-    ----------
-    model : nn.Module
-        The model to overwrite.
-    arrays : list of np.ndarray
-        One array per entry of the ``state_dict``, of exactly its shape.
-
-    Raises
-    ------
-    ValueError
-        If the number of arrays or a shape differs from the model's.
-    """
-    state = model.state_dict()
-    shapes = [tuple(tensor.shape) for tensor in state.values()]
-    if shapes != [array.shape for array in arrays]:
-        raise ValueError(
-            f"Parameter `arrays` should have the shapes {shapes}. "
-            f"Found {[array.shape for array in arrays]}: the server trains another model."
-        )
-    for tensor, array in zip(state.values(), arrays, strict=True):
-        np.copyto(tensor.numpy(), array, casting="same_kind")
-
-
-def dump_arrays(model: nn.Module) -> NDArrays:
-    """Copy a model's ``state_dict`` out, keeping order, shapes and dtypes."""
-    return [tensor.numpy().copy() for tensor in model.state_dict().values()]
 
 
 class TorchClient(NumPyClient):
@@ -188,18 +150,3 @@ class TorchClient(NumPyClient):
         gradients = torch.autograd.grad(loss, list(trained.values()))
         moved = {name: g.numpy() for name, g in zip(trained, gradients, strict=True)}
         return [(moved | untouched)[name] for name in model.state_dict()], loss.item()
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 2048
-) -> tuple[float, float]:
-    """Return the mean cross-entropy and the share of samples classified correctly."""
-    model.eval()
-    loss, correct = 0.0, 0
-    for start in range(0, len(y), batch_size):
-        logits = model(x[start : start + batch_size])
-        labels = y[start : start + batch_size]
-        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-        correct += int((logits.argmax(1) == labels).sum())
-    return loss / len(y), correct / len(y)

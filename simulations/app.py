@@ -16,7 +16,8 @@ from clients.records import serve_both_apis
 from simulations import tasks
 from simulations.config import RunConfig
 from simulations.population import client
-from simulations.recording import Recorder, save
+from simulations.recording import Recorder
+from simulations.results import save
 from simulations.server import serve
 
 

@@ -15,8 +15,8 @@ from rich.markup import escape
 from simulations.config import RunConfig
 from simulations.demo import demo as run_demo
 from simulations.display import label, progress, table
-from simulations.recording import save
 from simulations.reputation_plot import plot_reputations
+from simulations.results import save
 from simulations.runner import run_all
 
 app = typer.Typer(

@@ -10,7 +10,7 @@ from rich.console import Console
 from simulations.config import RunConfig
 from simulations.display import progress, table
 from simulations.plots import plot_accuracy
-from simulations.recording import Record, save
+from simulations.results import Record, save
 from simulations.runner import run_all
 
 ROBUST = ("median", "trimmed_mean", "phocas", "krum", "multi_krum", "bulyan", "multi_bulyan")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from simulations.config import RunConfig
-from simulations.recording import Record
+from simulations.results import Record
 from simulations.runner import OnCellRound
 
 

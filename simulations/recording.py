@@ -1,40 +1,26 @@
-"""What a run leaves behind: one record a round, and a result that is valid JSON."""
+"""What is kept of a run while it goes on: one record a round."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from flwr.common import NDArrays
 
-from clients.torch_client import dump_arrays, evaluate, load_arrays
+from clients.torch_model import dump_arrays, evaluate, load_arrays
 from simulations import tasks
 from simulations.config import RunConfig
 from simulations.models import initial_model
+from simulations.results import Record, hash_arrays
 
-Record = dict[str, Any]
 OnRound = Callable[[Record], None]
 
 PACKAGES = ("flwr-byzantine", "flwr", "ray", "torch", "numpy", "numba")
-
-
-def hash_arrays(arrays: NDArrays) -> str:
-    """Return the SHA-256 of arrays: their dtypes, shapes and bytes."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 class Recorder:
@@ -93,27 +79,6 @@ class Recorder:
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),
             "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in PACKAGES},
         }
-
-
-def finite(value: Any) -> Any:
-    """Return a copy in which NaN and infinities are None, as JSON knows neither."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
-
-
-def save(result: Record, folder: Path) -> Path:
-    """Write ``result.json`` into a folder, all of it or nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "result.json"
-    partial = folder / f".result.json.{os.getpid()}"
-    partial.write_text(json.dumps(finite(result), indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
-    return path
 
 
 def initial_state(config: RunConfig) -> dict[str, torch.Tensor]:

@@ -25,6 +25,7 @@ from flwr_byzantine.auxiliary import TorchAuxiliaryLoss
 from flwr_byzantine.schedules import PowerDecay
 from simulations import tasks
 from simulations.models import initial_model
+from simulations.partitions import held_out
 
 if TYPE_CHECKING:
     from simulations.config import RunConfig
@@ -64,7 +65,7 @@ def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryL
     """Return the cross-entropy on the training samples that no client has."""
     dataset = tasks.DATASETS[config.dataset]
     train, _ = tasks.load(config.dataset, config.data_dir)
-    held = tasks.held_out(len(train.y), config.auxiliary, config.seed)
+    held = held_out(len(train.y), config.auxiliary, config.seed)
     return TorchAuxiliaryLoss(
         initial_model(config.model, dataset.shape, dataset.classes, config.seed),
         functional.cross_entropy,

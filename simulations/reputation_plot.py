@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from simulations.attack_plans import MIXED, Mixed, plan_attack
 from simulations.attacks import byzantine_clients
 from simulations.config import RunConfig
-from simulations.recording import Record
+from simulations.results import Record
 
 
 def kinds(config: RunConfig) -> list[str]:

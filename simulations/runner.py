@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import signal
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from flwr.app import Context
 from flwr.client import Client
@@ -23,9 +14,11 @@ from flwr.simulation import run_simulation
 from clients.records import serve_both_apis
 from simulations import tasks
 from simulations.config import RunConfig
+from simulations.engine import engine, interruptible
 from simulations.grid import PromptGrid
 from simulations.population import CellClient
-from simulations.recording import OnRound, Record, Recorder
+from simulations.recording import OnRound, Recorder
+from simulations.results import Record
 from simulations.server import serve
 
 OnCellRound = Callable[[int, Record], None]
@@ -104,7 +97,7 @@ def run_all(
             if on_cell is not None:
                 on_cell(cell, results[-1])
 
-    with _engine(verbose, configs[0].clients) as backend_config, _interruptible(stopped):
+    with engine(verbose, configs[0].clients) as backend_config, interruptible(stopped):
         try:
             run_simulation(
                 server_app, _client_app(configs), configs[0].clients, backend_config=backend_config
@@ -139,50 +132,3 @@ def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
         return CellClient(cells, int(context.node_config["partition-id"])).to_client()
 
     return ClientApp(client_fn=client_fn, mods=[serve_both_apis])
-
-
-@contextmanager
-def _interruptible(stopped: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C stop the server, and with it the engine, in good order.
-
-    Interrupted anywhere else, the engine's threads would wait for each other for good. A second
-    Ctrl-C is the usual one.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = signal.getsignal(signal.SIGINT)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, usual)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-
-
-@contextmanager
-def _engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
-    """Yield the engine's settings: one CPU per client, and a Ray of its own.
-
-    With ``RAY_ADDRESS`` set, the runs go to that cluster instead.
-    """
-    logger = logging.getLogger("flwr")
-    level = logger.level
-    if not verbose:
-        logger.setLevel(logging.CRITICAL)
-    # A short path: Ray puts unix sockets below it, whose names are limited to about 100 bytes.
-    scratch = tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None)
-    init_args: dict[str, Any] = {"log_to_driver": verbose}
-    if not os.environ.get("RAY_ADDRESS"):
-        init_args["address"] = "local"
-        init_args["num_cpus"] = min(len(os.sched_getaffinity(0)), clients)
-        init_args["_temp_dir"] = os.environ.get("RAY_TMPDIR", scratch)
-    try:
-        yield {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": init_args}
-    finally:
-        logger.setLevel(level)
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 
 from simulations.models import Shape
+from simulations.partitions import dirichlet_partition, held_out, iid_partition
 
 if TYPE_CHECKING:
     from torchvision.datasets import MNIST
-
-STREAM, HELD_OUT_STREAM = 2, 3  # apart from the clients' random streams
 
 
 class Split(NamedTuple):
@@ -98,60 +97,6 @@ def prepare(name: str, data_dir: str, download: bool) -> None:
 def load(name: str, data_dir: str) -> tuple[Split, Split]:
     """Return the training and the test split, read once per process."""
     return DATASETS[name].load(data_dir)
-
-
-def iid_partition(labels: np.ndarray, clients: int, seed: int) -> list[np.ndarray]:
-    """Deal the samples out at random, in shares that differ by at most one sample."""
-    order = np.random.default_rng([STREAM, seed]).permutation(len(labels))
-    return [np.sort(share) for share in np.array_split(order, clients)]
-
-
-def dirichlet_partition(
-    labels: np.ndarray, clients: int, seed: int, alpha: float
-) -> list[np.ndarray]:
-    """Split each class by proportions drawn from a symmetric Dirichlet distribution.
-
-    A client that would get nothing takes one sample of the largest share.
-
-    Parameters
-    ----------
-    labels : np.ndarray
-        Labels of shape (samples,).
-    clients : int
-        Number of shares.
-    seed : int
-        Seed of the run.
-    alpha : float
-        Concentration: the smaller, the more the clients differ.
-
-    Returns
-    -------
-    list of np.ndarray
-        The positions of each client's samples, disjoint, covering all.
-
-    References
-    ----------
-    Hsu, Qi and Brown (2019), "Measuring the effects of non-identical data distribution for
-    federated visual classification".
-    """
-    rng = np.random.default_rng([STREAM, seed])
-    shares: list[list[int]] = [[] for _ in range(clients)]
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        proportions = rng.dirichlet(np.full(clients, alpha))
-        cuts = (np.cumsum(proportions)[:-1] * len(members)).round().astype(int)
-        for share, part in zip(shares, np.split(members, cuts), strict=True):
-            share.extend(part.tolist())
-    for share in shares:
-        if not share:
-            share.append(max(shares, key=len).pop())
-    return [np.sort(np.array(share, dtype=np.int64)) for share in shares]
-
-
-def held_out(samples: int, size: int, seed: int) -> np.ndarray:
-    """Return the positions of the training samples that the server has and no client."""
-    order = np.random.default_rng([HELD_OUT_STREAM, seed]).permutation(samples)
-    return np.sort(order[:size])
 
 
 @lru_cache(maxsize=8)

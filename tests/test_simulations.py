@@ -10,14 +10,17 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from clients.torch_client import TorchClient, dump_arrays, load_arrays
+from clients.torch_client import TorchClient
+from clients.torch_model import dump_arrays, load_arrays
 from simulations import tasks
 from simulations.config import RunConfig, parse_arguments
 from simulations.demo import demo_runs, judge
 from simulations.models import MODELS, initial_model
+from simulations.partitions import dirichlet_partition, held_out, iid_partition
 from simulations.plots import plot_accuracy
 from simulations.population import honest_client
-from simulations.recording import Recorder, hash_arrays, initial_state, save
+from simulations.recording import Recorder, initial_state
+from simulations.results import hash_arrays, save
 from simulations.server import innermost, wait_for_clients
 
 PROJECT = Path(__file__).parent.parent
@@ -101,16 +104,16 @@ def test_partitions_cover_the_data_once_and_depend_on_the_seed_alone(kind):
 
 def test_iid_shares_are_even_and_dirichlet_shares_are_not():
     labels = tasks.load("digits", "")[0].y.numpy()
-    even = tasks.iid_partition(labels, 20, 0)
+    even = iid_partition(labels, 20, 0)
     assert {len(share) for share in even} == {71, 72}
-    skewed = tasks.dirichlet_partition(labels, 20, 0, 0.1)
+    skewed = dirichlet_partition(labels, 20, 0, 0.1)
     top = [np.bincount(labels[share]).max() / len(share) for share in skewed]
     assert np.mean(top) > 0.5
 
 
 def test_held_out_samples_belong_to_no_client():
     shares = tasks.partition("digits", "", "iid", 1.0, 5, 3, 250)
-    reserved = tasks.held_out(1437, 250, 3)
+    reserved = held_out(1437, 250, 3)
     assert len(reserved) == 250
     assert not np.isin(np.concatenate(shares), reserved).any()
 

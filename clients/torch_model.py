@@ -1,0 +1,67 @@
+"""A torch model as what Flower exchanges: a list of arrays in the order of its ``state_dict``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from flwr.common import NDArrays
+from torch import nn
+from torch.nn import functional
+
+ModelFactory = Callable[[], nn.Module]
+
+
+@lru_cache(maxsize=8)
+def shared_model(factory: ModelFactory) -> nn.Module:
+    """Build the model of a factory once per process; every client loads its parameters into it."""
+    torch.set_num_threads(1)  # simulated clients run one per core
+    return factory()
+
+
+def load_arrays(model: nn.Module, arrays: NDArrays) -> None:
+    """Copy arrays, in the order of the ``state_dict``, into a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model to overwrite.
+    arrays : list of np.ndarray
+        One array per entry of the ``state_dict``, of exactly its shape.
+
+    Raises
+    ------
+    ValueError
+        If the number of arrays or a shape differs from the model's.
+    """
+    state = model.state_dict()
+    shapes = [tuple(tensor.shape) for tensor in state.values()]
+    if shapes != [array.shape for array in arrays]:
+        raise ValueError(
+            f"Parameter `arrays` should have the shapes {shapes}. "
+            f"Found {[array.shape for array in arrays]}: the server trains another model."
+        )
+    for tensor, array in zip(state.values(), arrays, strict=True):
+        np.copyto(tensor.numpy(), array, casting="same_kind")
+
+
+def dump_arrays(model: nn.Module) -> NDArrays:
+    """Copy a model's ``state_dict`` out, keeping order, shapes and dtypes."""
+    return [tensor.numpy().copy() for tensor in model.state_dict().values()]
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 2048
+) -> tuple[float, float]:
+    """Return the mean cross-entropy and the share of samples classified correctly."""
+    model.eval()
+    loss, correct = 0.0, 0
+    for start in range(0, len(y), batch_size):
+        logits = model(x[start : start + batch_size])
+        labels = y[start : start + batch_size]
+        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+        correct += int((logits.argmax(1) == labels).sum())
+    return loss / len(y), correct / len(y)
