@@ -62,6 +62,6 @@ SHORT = Scenario(
     terminated="node-2",
     killed=None,
     frozen=None,
-    accuracy=0.85,
+    accuracy=0.88,
 )
 SCENARIOS = {"full": FULL, "short": SHORT}

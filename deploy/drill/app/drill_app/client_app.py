@@ -34,7 +34,7 @@ def client_fn(context: Context) -> Client:
         from clients import MaliciousClient
         from flwr_byzantine.attacks import Gaussian, SignFlip
 
-        attack = SignFlip(scale=4) if role == "sign-flip" else Gaussian(std=10)
+        attack = SignFlip(scale=10) if role == "sign-flip" else Gaussian(std=10)
         client = MaliciousClient(client, attack, client_id=node)
     return client.to_client()
 

@@ -34,8 +34,8 @@ def train(
     x: Array,
     y: NDArray[np.int64],
     rng: np.random.Generator,
-    epochs: int = 2,
-    learning_rate: float = 0.1,
+    epochs: int = 4,
+    learning_rate: float = 0.3,
 ) -> list[Array]:
     """Give the model after stochastic gradient descent over the samples."""
     weights, biases = (np.array(tensor) for tensor in model)
