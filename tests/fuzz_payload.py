@@ -83,7 +83,12 @@ def mutated(rng):
 
 if __name__ == "__main__":
     import atheris
+    from numpy.lib import _format_impl
 
-    atheris.instrument_func(decode)
+    from flwr_byzantine import payload
+
+    parts = payload._header_length, payload._header.__wrapped__, _format_impl._read_array_header
+    for function in (decode, *parts, _format_impl.descr_to_dtype):
+        atheris.instrument_func(function)
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()
