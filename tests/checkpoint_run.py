@@ -86,6 +86,16 @@ class Grid:
         return message(node, RecordDict({"arrays": record, "metrics": metrics}))
 
 
+class Auxiliary:
+    """A loss on the server: half the squared norm of the model."""
+
+    def __call__(self, parameters, server_round):
+        return [array if array.dtype.kind == "f" else None for array in parameters]
+
+    def loss(self, parameters, server_round):
+        return sum(float((array.astype(float) ** 2).sum()) for array in parameters) / 2
+
+
 def make(api, kind, size, **options):
     """A strategy: a rule's name, or an optimiser's that is put behind Phocas."""
     legacy = api.name == "fit"
@@ -96,7 +106,8 @@ def make(api, kind, size, **options):
     if kind in OPTIMISERS:
         wrapped = getattr(api.theirs, kind)(**arguments, **OPTIMISERS[kind])
         return api.ours.ByzantineRobust(wrapped, rules.Phocas(2), **options)
-    return getattr(api.ours, kind)(**{api.f_name: 1}, **arguments, **options)
+    own = {"auxiliary": Auxiliary()} if kind.startswith("ByGARS") else {api.f_name: 1}
+    return getattr(api.ours, kind)(**own, **arguments, **options)
 
 
 def run(api, strategy, rounds, size=40, on_train=lambda server_round: None, evaluate=None):

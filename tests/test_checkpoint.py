@@ -30,7 +30,7 @@ STATE = {
     "text": "ü\ud800 {}",
     "empty": {},
 }
-KINDS = [*OPTIMISERS, "Phocas", "MultiKrum"]
+KINDS = [*OPTIMISERS, "Phocas", "MultiKrum", "ByGARS", "ByGARSPlusPlus"]
 
 
 def checkpoint(server_round=3, state=STATE):
@@ -297,7 +297,7 @@ def test_a_strategy_may_say_what_its_state_is():
 @every_api
 def test_killed_at_random_moments_and_resumed(api, tmp_path):
     """SIGKILL: no round is lost but the one under way, no checkpoint is unreadable."""
-    kind = {"fit": "FedAdam", "train": "Phocas"}[api.name]
+    kind = {"fit": "FedAdam", "train": "ByGARSPlusPlus"}[api.name]
     program = Path(__file__).with_name("checkpoint_run.py")
     done = subprocess.run(
         [sys.executable, program, api.name, kind, tmp_path, "40", "100", "1"],
