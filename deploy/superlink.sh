@@ -4,17 +4,18 @@
 #   FOLDER  holds ca.crt, server.pem and server.key, and gets state.db: the registered nodes and the runs,
 #           which have to outlive the process
 #   FLAG    passed on to flower-superlink
-# SUPERLINK_HOST=127.0.0.1 and SUPERLINK_PORT=9000 are where it listens (0.0.0.0: on all interfaces).
+# SUPERLINK_HOST=127.0.0.1 and SUPERLINK_PORT=9000 are where it listens (0.0.0.0: on all interfaces),
+# SUPERLINK_HOME=FOLDER/home is where it unpacks apps.
 set -euo pipefail
 umask 077
 
 if (($# < 1)); then
-    sed -n '2,7s/^# //p' "$0" >&2
+    sed -n '2,8s/^# //p' "$0" >&2
     exit 2
 fi
-folder=$1
+folder=$(realpath "$1")
 shift
-export FLWR_HOME=${FLWR_HOME:-$folder/home}
+export FLWR_HOME=${SUPERLINK_HOME:-$folder/home}
 export FLWR_TELEMETRY_ENABLED=${FLWR_TELEMETRY_ENABLED:-0}
 export FLWR_DISABLE_UPDATE_CHECK=${FLWR_DISABLE_UPDATE_CHECK:-1}
 # Dependencies are installed by the operator, not by whoever submits a run.

@@ -4,18 +4,20 @@
 #   FOLDER     holds ca.crt and the node's private key, NAME
 #   SUPERLINK  its host:port, by a name that its certificate holds
 #   FLAG       passed on to flower-supernode, such as --node-config 'partition-id=0'
-# SUPERNODE_PORT=9094 is what its own processes use on 127.0.0.1: one for each node of a machine.
+# SUPERNODE_PORT=9094 is what its own processes use on 127.0.0.1: one for each node of a machine;
+# SUPERNODE_HOME=FOLDER/NAME.home is where it unpacks apps.
 # Exits with an error while the key is refused: run it under systemd, Compose or keep-running.sh.
 set -euo pipefail
 umask 077
 
 if (($# < 3)); then
-    sed -n '2,8s/^# //p' "$0" >&2
+    sed -n '2,9s/^# //p' "$0" >&2
     exit 2
 fi
-folder=$1 name=$2 superlink=$3
+folder=$(realpath "$1")
+name=$2 superlink=$3
 shift 3
-export FLWR_HOME=${FLWR_HOME:-$folder/$name.home}
+export FLWR_HOME=${SUPERNODE_HOME:-$folder/$name.home}
 export FLWR_TELEMETRY_ENABLED=${FLWR_TELEMETRY_ENABLED:-0}
 export FLWR_DISABLE_UPDATE_CHECK=${FLWR_DISABLE_UPDATE_CHECK:-1}
 exec flower-supernode \

@@ -79,10 +79,8 @@ class Federation:
         self._script("make-certificates.sh", self.folder / "ca", link, "localhost", "127.0.0.1")
         self._script("make-node-keys.sh", keys, *self.configs)
         shutil.copy(link / "ca.crt", keys)
-        env = self.env | {"FLWR_HOME": str(link / "home")}
-        self.superlink = Process(
-            [str(SCRIPTS / "superlink.sh"), str(link)], env, self.folder / "superlink.log"
-        )
+        command = [str(SCRIPTS / "superlink.sh"), str(link)]
+        self.superlink = Process(command, self.env, self.folder / "superlink.log")
         self.processes.append(self.superlink)
         self._script("add-connection.sh", CONNECTION, self.address, keys / "ca.crt")
         wait_until(self.is_healthy, "the SuperLink answered", 60)
@@ -105,10 +103,7 @@ class Federation:
     def start(self, name: str) -> None:
         """Start a node, or start it again."""
         keys = self.folder / "nodes"
-        env = self.env | {
-            "SUPERNODE_PORT": str(self.ports[name]),
-            "FLWR_HOME": str(keys / f"{name}.home"),
-        }
+        env = self.env | {"SUPERNODE_PORT": str(self.ports[name])}
         command = [str(SCRIPTS / "supernode.sh"), str(keys), name, self.address]
         command += ["--node-config", self.configs[name]]
         self.nodes[name] = Process(command, env, self.folder / f"{name}.log")
