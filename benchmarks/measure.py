@@ -30,13 +30,17 @@ class Timing:
         return tuple(a / b for a, b in zip(self.seconds, reference.seconds, strict=True))
 
 
-def time_in_turn(calls: Mapping[str, Call], repeat: int) -> dict[str, Timing]:
+def time_in_turn(
+    calls: Mapping[str, Call], settle: Mapping[str, Call], repeat: int
+) -> dict[str, Timing]:
     """Time several calls, one after the other in every repetition, so that noise hits all alike.
 
     Parameters
     ----------
     calls : Mapping[str, Callable]
         What to time. Each is called once beforehand, to compile and to warm up.
+    settle : Mapping[str, Callable]
+        What ends the work a call leaves to the background, by the call's name; not timed.
     repeat : int
         Number of repetitions.
 
@@ -45,16 +49,17 @@ def time_in_turn(calls: Mapping[str, Call], repeat: int) -> dict[str, Timing]:
     dict[str, Timing]
         Name -> seconds of each repetition.
     """
-    for call in calls.values():
+    for name, call in calls.items():
         call()
+        settle.get(name, gc.collect)()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeat):
         for name, call in calls.items():
-            gc.collect()
             start = time.perf_counter()
             result = call()
             seconds[name].append(time.perf_counter() - start)
             del result
+            settle.get(name, gc.collect)()
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 

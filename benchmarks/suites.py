@@ -18,6 +18,7 @@ from benchmarks.peers import peer_calls
 from benchmarks.replies import Results, client_replies
 from flwr_byzantine import rules
 from flwr_byzantine.strategy import RobustFedAvg, read_parameters
+from flwr_byzantine.updates import Model
 
 Row = dict[str, Any]
 
@@ -29,12 +30,17 @@ LIMITS = {  # time / FedAvg, extra peak memory / payload
     "MultiKrum": (0.5, 0.15),
     "Bulyan": (0.6, 0.2),
     "MultiBulyan": (0.9, 0.2),
+    "ByGARSPlusPlus": (0.5, 0.2),
 }
 
 
-def robust_strategies(f: int) -> dict[str, RobustFedAvg]:
-    """Every strategy, told to survive f of n >= 4f + 3 clients."""
-    malicious: Mapping[str, Any] = {"num_malicious_clients": f}
+def robust_strategies(n: int, model: Model) -> dict[str, RobustFedAvg]:
+    """Every strategy, told to survive f of n >= 4f + 3 clients.
+
+    The auxiliary gradient of ByGARS++ is the model itself, at hand already: what is measured is the
+    aggregation, not the user's gradient.
+    """
+    malicious: Mapping[str, Any] = {"num_malicious_clients": (n - 3) // 4}
     return {
         "Mean": fb.Mean(),
         "Median": fb.Median(),
@@ -44,6 +50,9 @@ def robust_strategies(f: int) -> dict[str, RobustFedAvg]:
         "MultiKrum": fb.MultiKrum(**malicious),
         "Bulyan": fb.Bulyan(**malicious),
         "MultiBulyan": fb.MultiBulyan(**malicious),
+        "ByGARSPlusPlus": fb.ByGARSPlusPlus(
+            auxiliary=lambda parameters, server_round: list(model.arrays), initial_reputation=1 / n
+        ),
     }
 
 
@@ -51,26 +60,32 @@ def _aggregate(strategy: FedAvg, results: Results) -> Call:
     return lambda: strategy.aggregate_fit(2, results, [])
 
 
-def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call]]:
-    """Replies, and a call of every strategy's ``aggregate_fit`` on them, the model being known."""
+def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]]:
+    """Replies, a call of every strategy's ``aggregate_fit`` on them, and what ends its background work.
+
+    The model is known; it is the first client's.
+    """
     results = client_replies(n, d)
     model = read_parameters(Parameters(list(results[0][1].parameters.tensors), "numpy.ndarray"))
     calls = {"FedAvg": _aggregate(FedAvg(), results)}
-    for name, strategy in robust_strategies((n - 3) // 4).items():
+    robust = robust_strategies(n, model)
+    for name, strategy in robust.items():
         strategy.aggregator.model = model
         calls[name] = _aggregate(strategy, results)
-    return results, calls
+    learning = robust["ByGARSPlusPlus"]
+    return results, calls, {"ByGARSPlusPlus": lambda: learning.reputations}  # type: ignore[attr-defined]
 
 
 def strategies(n: int, d: int, repeat: int) -> list[Row]:
     """Time and peak memory of ``aggregate_fit``, against Flower's FedAvg on the same replies."""
-    results, calls = _prepared(n, d)
+    results, calls, settle = _prepared(n, d)
     payload = sum(len(tensor) for _, fit in results for tensor in fit.parameters.tensors)
-    timings = time_in_turn(calls, repeat)
+    timings = time_in_turn(calls, settle, repeat)
     rows = []
     for name, call in calls.items():
         row = _ratio_row(name, timings[name], timings["FedAvg"]) | {"n": n, "d": d}
         peak = peak_bytes(call)
+        settle.get(name, lambda: None)()
         row["memory"] = None if peak is None else peak / payload
         row["limit_time"], row["limit_memory"] = LIMITS.get(name, (None, None))
         rows.append(row)
@@ -90,8 +105,7 @@ def _ratio_row(name: str, timing: Timing, reference: Timing) -> Row:
 
 def scaling(n: int, d: int, repeat: int) -> list[Row]:
     """Time at 10 d over time at d."""
-    small = time_in_turn(_prepared(n, d)[1], repeat)
-    large = time_in_turn(_prepared(n, 10 * d)[1], repeat)
+    small, large = (time_in_turn(*_prepared(n, size)[1:], repeat) for size in (d, 10 * d))
     return [
         {
             "name": name,
@@ -136,7 +150,7 @@ def bare_rules(n: int, d: int, repeat: int) -> list[Row]:
             for library, peers in peer_calls(updates, f).items()
             if name in peers
         }
-        timings = time_in_turn(calls, repeat)
+        timings = time_in_turn(calls, {}, repeat)
         for other in [key for key in calls if key != "ours"]:
             ratios = timings[other].ratios(timings["ours"])
             rows.append(
