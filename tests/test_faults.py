@@ -82,8 +82,9 @@ def test_what_one_client_sends(api, fault):
 @every_api
 @pytest.mark.parametrize("kind", FINE)
 def test_other_encodings_of_a_good_model_count_like_it(api, kind):
-    around = {k: a + 2 for k, a in MODEL.items()}
-    strategy = survive(api, [sent(api, FINE[kind](around), 4)])
+    reply = sent(api, FINE[kind]({k: a + 2 for k, a in MODEL.items()}), 4)
+    assert verdict(api, [*honest(api), reply]) not in (ENDS, POISONED, WINS)
+    strategy = survive(api, [reply])
     assert len(strategy.audit) == 4
 
 
@@ -124,6 +125,7 @@ def test_an_error_that_also_has_content_is_an_error(caplog):
 def test_a_message_with_neither_error_nor_content_is_dropped():
     empty = message(4, RecordDict({}))
     vars(empty)["_content"] = None
+    assert verdict(TrainApi(), [*honest(TrainApi()), empty]) == ENDS
     survive(TrainApi(), [empty], dropped="4")
 
 
@@ -142,6 +144,8 @@ def test_fields_that_are_none():
     for name in ("parameters", "num_examples", "metrics", "status"):
         broken = type(result)(**{**vars(result), name: None})
         bad = name == "parameters"
+        ends = name in ("parameters", "num_examples")
+        assert (verdict(api, [*honest(api), (proxy, broken)]) == ENDS) == ends
         usual = api.aggregate(api.ours.Median(), [*honest(api), (proxy, broken)])
         assert usual[1]["num_dropped"] == bad
     survive(api, [(proxy, None)], dropped="4")
@@ -163,12 +167,15 @@ def test_one_evaluation_does_not_change_what_is_read(api, value):
 @every_api
 def test_a_majority_that_reports_nan_is_not_hidden(api):
     replies = [api.evaluation(i, NAN) for i in range(5)] + [api.evaluation(9, 0.01)]
+    assert np.isnan(api.evaluate(api.theirs.FedAvg(), replies)["loss"])
     assert "loss" not in api.evaluate(api.ours.Median(), replies)
 
 
 def test_evaluations_of_other_types():
     api = FitApi()
     replies = [api.evaluation(i, 0.5, accuracy=0.9) for i in range(5)]
+    with pytest.raises(TypeError):
+        api.evaluate(api.theirs.FedAvg(), [*replies, api.evaluation(9, None)])
     for loss in (None, "0.1", [0.1], True, 10**400):
         for metrics in (None, 3, [1], {"accuracy": [0.9]}, {"accuracy": None}, {1: 2}):
             proxy, result = api.evaluation(9, loss, None)
@@ -193,6 +200,7 @@ def test_a_hundred_thousand_tiny_tensors_take_no_time(api):
 def test_too_few_good_replies_keep_the_model(api):
     strategy = api.ours.Krum(**{api.f_name: 1})
     api.hand_out(strategy, MODEL)
+    assert verdict(api, honest(api, (1, 2, 2, 3))) == GOES_ON
     tensors, metrics = api.aggregate(strategy, honest(api, (1, 2, 3, 4)))
     assert tensors is None
     assert metrics["skipped"] == 1
