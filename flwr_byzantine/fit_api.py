@@ -11,7 +11,7 @@ from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Strategy
 
 from flwr_byzantine.metrics import capped
-from flwr_byzantine.payload import encode
+from flwr_byzantine.payload import MalformedTensorError, encode
 from flwr_byzantine.robust import Robust, check_same_model
 from flwr_byzantine.updates import Model, Reply, gate_reports
 
@@ -100,7 +100,13 @@ class Guarded(Robust, Strategy):
         """Ask the strategy, and remember the model clients are given."""
         if server_round <= self._done:
             return []
-        self.aggregator.model = read_parameters(parameters)
+        try:
+            self.aggregator.model = read_parameters(parameters)
+        except MalformedTensorError as error:  # only Flower's first model can be a client's
+            raise ValueError(
+                "Parameter `initial_parameters` should be the model to start from. Found none, and what "
+                f"a client gave in its place cannot be read: {error}. Pass `initial_parameters`."
+            ) from error
         self._given = parameters
         return super().configure_fit(  # type: ignore[safe-super]
             server_round, parameters, client_manager

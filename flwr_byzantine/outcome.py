@@ -86,7 +86,7 @@ class Outcome:
         records = []
         for client in (reply.client for reply in self.accepted):
             verdict, share = "kept", shares.get(client)
-            if self.model is None:
+            if self.reason is not None:
                 verdict = "skipped"
             elif self.weights is not None and share == 0:
                 verdict = "not selected"

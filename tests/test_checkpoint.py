@@ -1,5 +1,6 @@
 """Checkpoints: what is written is read, what is damaged is refused, and a resumed run is the same run."""
 
+import inspect
 import io
 import json
 import logging
@@ -239,6 +240,14 @@ def test_the_server_evaluates_each_round_once_and_the_last_one_again(tmp_path):
     run(api, make(api, "Phocas", 40, checkpoint=tmp_path / "run"), 2, evaluate=evaluate)
     run(api, make(api, "Phocas", 40, checkpoint=tmp_path / "run"), 4, evaluate=evaluate)
     assert seen == [0, 1, 2, 2, 3, 4]
+
+
+def test_the_loop_takes_what_flowers_takes():
+    theirs = inspect.signature(APIS[1].theirs.FedAvg.start).parameters
+    ours = inspect.signature(APIS[1].ours.Median.start).parameters
+    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+        (p.name, p.kind, p.default) for p in theirs.values()
+    ]
 
 
 def test_momentum_survives_a_first_round_that_was_skipped():

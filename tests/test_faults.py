@@ -218,6 +218,16 @@ def test_the_first_model_is_nobodys_unless_it_is_asked_for(caplog):
     assert FedAvg().initialize_parameters(SimpleClientManager()) is None
 
 
+def test_a_first_model_that_cannot_be_read_is_refused():
+    manager = SimpleClientManager()
+    for node in range(2):
+        manager.register(Proxy(str(node)))
+    model = Parameters([b"noise"], "numpy.ndarray")
+    assert len(FedAvg().configure_fit(1, model, manager)) == 2
+    with pytest.raises(ValueError, match=r"cannot be read: .* Pass `initial_parameters`"):
+        FitApi.ours.Median().configure_fit(1, model, manager)
+
+
 def test_every_line_of_the_documentation_names_its_tests():
     text = DOCS.read_text()
     named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
