@@ -1,11 +1,14 @@
 """One party of a federation over ``start_server`` and ``start_client``.
 
 ``python legacy_run.py server ADDRESS RULE CLIENTS ROUNDS`` prints the final model's distance from what honest
-clients want, as JSON; ``python legacy_run.py client ADDRESS ROLE`` takes part until the server is done.
+clients want, as JSON; ``python legacy_run.py clients ADDRESS ROLE...`` takes part, each client in a thread,
+until the server is done.
 """
 
 import json
 import sys
+from functools import partial
+from threading import Thread
 
 import numpy as np
 from flwr.client import NumPyClient, start_client
@@ -73,4 +76,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "server":
         serve(sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
     else:
-        start_client(server_address=sys.argv[2], client=Client(sys.argv[3]).to_client())
+        for role in sys.argv[3:]:
+            take_part = partial(start_client, server_address=sys.argv[2])
+            Thread(target=take_part, kwargs={"client": Client(role).to_client()}).start()

@@ -74,15 +74,14 @@ def test_start_server_and_start_client(rule, tmp_path):
         server = subprocess.Popen(
             [sys.executable, script, *arguments], stdout=subprocess.PIPE, stderr=log, text=True
         )
-        clients = []
+        processes = [server]
         try:
             wait_for(port, server)  # a client that finds no server dies
-            for role in ROLES:
-                client = [sys.executable, script, "client", address, role]
-                clients.append(subprocess.Popen(client, stdout=log, stderr=log))
+            clients = [sys.executable, script, "clients", address, *ROLES]
+            processes.append(subprocess.Popen(clients, stdout=log, stderr=log))
             answer, _ = server.communicate(timeout=60)
         finally:
-            for process in (server, *clients):
+            for process in processes:
                 process.kill()
                 process.wait()
     assert server.returncode == 0, (tmp_path / "log").read_text()[-3000:]
