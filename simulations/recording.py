@@ -15,6 +15,7 @@ from flwr.common import NDArrays
 from clients.torch_model import dump_arrays, evaluate, load_arrays
 from simulations import tasks
 from simulations.config import RunConfig
+from simulations.detection import detection
 from simulations.models import initial_model
 from simulations.results import Record, hash_arrays
 
@@ -75,6 +76,7 @@ class Recorder:
             "rounds": self.rounds,
             "final_accuracy": self.rounds[-1]["accuracy"],
             "final_loss": self.rounds[-1]["loss"],
+            "detection": detection(self.config, self.rounds),
             "seconds_per_round": statistics.median(usual),
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),
             "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in PACKAGES},

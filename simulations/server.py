@@ -14,6 +14,7 @@ from flwr.server.client_proxy import ClientProxy
 from flwr.serverapp import Grid, ServerApp
 
 from simulations.config import RunConfig
+from simulations.detection import verdicts
 from simulations.population import CELL
 from simulations.recording import Recorder, initial_state
 from simulations.reputation import by_partition
@@ -80,6 +81,16 @@ def _require_success(server_round: int, succeeded: int, failures: Sequence[objec
         raise RuntimeError(f"All clients failed in round {server_round}. {reason}")
 
 
+def partitions_of_messages(replies: Iterable[Message]) -> dict[str, int]:
+    """Return the nodes' ids, and the numbers that their clients report."""
+    return {
+        str(reply.metadata.src_node_id): int(str(metrics["partition-id"]))
+        for reply in replies
+        if reply.has_content()
+        for metrics in reply.content.metric_records.values()
+    }
+
+
 def _serve_message(
     grid: Grid, context: Context, config: RunConfig, recorder: Recorder, cell: int
 ) -> None:
@@ -95,7 +106,9 @@ def _serve_message(
         start = time.perf_counter()
         arrays, metrics = aggregate(server_round, replies)
         seconds = time.perf_counter() - start
-        recorder.aggregated(by_partition(strategy, metrics), seconds, len(failures))
+        told = by_partition(strategy, metrics)
+        told |= verdicts(strategy, config, server_round, partitions_of_messages(replies))
+        recorder.aggregated(told, seconds, len(failures))
         return arrays, metrics
 
     def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
@@ -141,7 +154,10 @@ def _serve_legacy(
         start = time.perf_counter()
         parameters, metrics = aggregate(server_round, results, failures)
         seconds = time.perf_counter() - start
-        recorder.aggregated(by_partition(strategy, metrics), seconds, len(failures))
+        partitions = {str(proxy.cid): int(r.metrics["partition-id"]) for proxy, r in results}
+        told = by_partition(strategy, metrics)
+        told |= verdicts(strategy, config, server_round, partitions)
+        recorder.aggregated(told, seconds, len(failures))
         return parameters, metrics
 
     strategy.aggregate_fit = aggregate_fit
