@@ -125,7 +125,9 @@ def test_no_global_random_number_is_drawn():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 13, True])
 def test_refuses_batch_sizes(batch_size):
-    with pytest.raises(ValueError, match=r"Parameter `batch_size` should be .*Found `batch_size = "):
+    with pytest.raises(
+        ValueError, match=r"Parameter `batch_size` should be .*Found `batch_size = "
+    ):
         make(batch_size=batch_size)
 
 
