@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.drill.federation import SCRIPTS
 from deploy.drill.processes import DrillError, Process
@@ -180,6 +182,23 @@ def test_scripts_tell_how_they_are_used():
         assert f"Usage: {script.name}" in done.stderr
 
 
+def test_units_and_containers_run_the_scripts_and_start_again_what_dies():
+    containers = yaml.safe_load((SCRIPTS / "compose.yaml").read_text())["services"]
+    for service in containers.values():
+        assert (SCRIPTS / service["command"][0]).exists()
+        assert service["restart"] == "always"
+        assert all("ca.key" not in volume for volume in service["volumes"])
+    units = list((SCRIPTS / "systemd").glob("*.service"))
+    assert len(units) == 2
+    for unit in units:
+        (start,) = re.findall(
+            r"^ExecStart=/opt/flower/deploy/(\S+)", unit.read_text(), re.MULTILINE
+        )
+        assert (SCRIPTS / start).exists()
+        assert "Restart=always" in unit.read_text()
+        assert "StartLimitIntervalSec=0" in unit.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("api", ["message", "legacy"])
@@ -191,3 +210,32 @@ def test_the_short_drill(api, tmp_path):
             print(line, end="", flush=True)
             lines.append(line)
     assert drill.returncode == 0, "".join(lines)
+
+
+def belonging_to(folder):
+    """Process ids of all programs whose environment names a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_an_interrupted_drill_leaves_nothing_running(tmp_path):
+    folder = tmp_path / "kept"
+    command = [sys.executable, "-m", "deploy.drill", "--short", "--keep", folder]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as drill:
+        for line in drill.stdout:
+            if "all nodes are connected" in line:
+                assert len(belonging_to(folder)) > len(SHORT.nodes)
+                drill.send_signal(signal.SIGTERM)
+    assert drill.returncode == 1
+    end = time.monotonic() + 60
+    while belonging_to(folder) and time.monotonic() < end:
+        time.sleep(1)
+    assert belonging_to(folder) == []
