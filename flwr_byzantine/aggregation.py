@@ -72,6 +72,10 @@ class Aggregator:
         self.model: Model | None = None
         self.last: Outcome | None = None
 
+    def begin(self, server_round: int, model: Model) -> None:
+        """Remember the model that clients are given in a round."""
+        self.model = model
+
     def aggregate(self, server_round: int, replies: Iterable[Reply]) -> Outcome:
         """Order and gate the replies, apply the rule, and give the new model.
 

@@ -7,9 +7,9 @@ has a small data set of its own, with loss L_t, and keeps a score q_i for every 
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from flwr_byzantine.reputation import Memory, ReputationOutcome
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.schedules import Schedule, check_schedule, step_size
 from flwr_byzantine.updates import Gated, Model, Reply
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,14 @@ class Step:
     replaced: int
 
 
+class Ahead(NamedTuple):
+    """An auxiliary gradient that is computed before it is needed."""
+
+    model: Model
+    server_round: int
+    gradient: Future[Gradient]
+
+
 class ReputationAggregator(Aggregator):
     """Weighs clients by reputation scores, kept under the server's own names of the clients.
 
@@ -69,8 +79,8 @@ class ReputationAggregator(Aggregator):
     max_norm_ratio : float
         Rows of H longer than so many times the latest auxiliary gradient are scaled down to that.
     normalize : bool
-        Whether to take cosines in place of inner products, rows of H as long as the latest auxiliary
-        gradient, and q / sum of ``|q_i|`` in place of q in the model's step.
+        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, and take cosines
+        in place of inner products.
     order_by, **kwargs
         As for :class:`flwr_byzantine.aggregation.Aggregator`.
 
@@ -103,6 +113,7 @@ class ReputationAggregator(Aggregator):
         self.normalize = normalize
         self._memory = Memory()
         self._pending: Future[Memory] | None = None
+        self._ahead: Ahead | None = None
 
     @property
     def reputations(self) -> dict[str, float]:
@@ -124,6 +135,19 @@ class ReputationAggregator(Aggregator):
         memory = Memory.read(state)
         with self.lock:
             self._pending, self._memory = None, memory
+
+    def begin(self, server_round: int, model: Model) -> None:
+        """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
+        super().begin(server_round, model)
+        if self.normalize:
+            before = self._ahead
+
+            def gradient() -> Gradient:
+                if before is not None:  # of a round that had too few replies to need it
+                    wait([before.gradient])
+                return self._gradient(model, server_round)
+
+            self._ahead = Ahead(model, server_round, _in_background(gradient))
 
     @property
     def _needs_model(self) -> bool:
@@ -163,6 +187,13 @@ class ReputationAggregator(Aggregator):
                 self._memory = pending.result()
             return self._memory
 
+    def _gradient_here(self, turn: Turn) -> Gradient:
+        """The auxiliary gradient at w_t: the one :meth:`begin` asked for, or a new one."""
+        model, ahead = turn.rows.model, self._ahead
+        if ahead and ahead.model is model and ahead.server_round == turn.server_round:
+            return ahead.gradient.result()
+        return self._gradient(model, turn.server_round)
+
     def _gradient(self, model: Model, server_round: int) -> Gradient:
         """The auxiliary gradient, checked."""
         gradient = self.auxiliary(list(model.arrays), server_round)
@@ -191,11 +222,6 @@ class ReputationAggregator(Aggregator):
             if not self.normalize:
                 factors = np.where(norms > limit, factors, 1.0)
         return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
-
-    def _shares(self, q: Vector, factors: Vector) -> Vector:
-        """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
-        total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
-        return q / total if total > 0 else np.zeros(len(q))
 
     def _products(
         self, rows: PseudoGradients, gradient: Gradient, norms: Vector, factors: Vector
@@ -239,13 +265,14 @@ class ByGARSAggregator(ReputationAggregator):
 
     def _turn(self, turn: Turn, memory: Memory) -> Step:
         rows, server_round = turn.rows, turn.server_round
-        yardstick = turn.yardstick or Yardstick.of(self._gradient(rows.model, server_round))
-        norms = rows.norms(yardstick.trained)
-        factors = self._factors(norms, yardstick.length)
+        known = None if self.normalize else turn.yardstick
+        reference = known or Yardstick.of(self._gradient_here(turn))
+        yardstick, norms = reference, rows.norms(reference.trained)
+        factors = self._factors(norms, reference.length)
 
         def pseudo_update(q: Vector) -> Step:
-            weights = turn.gamma * factors * self._shares(q, factors)
-            model, replaced = rows.descend(weights, yardstick.trained)
+            weights = turn.gamma * factors * q
+            model, replaced = rows.descend(weights, reference.trained)
             return Step(model, q, weights, replaced)
 
         step = pseudo_update(turn.q)  # equation 1
@@ -289,8 +316,8 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
 
     def _turn(self, turn: Turn, memory: Memory) -> Step:
         rows, yardstick, gradient = turn.rows, turn.yardstick, None
-        if yardstick is None and turn.q.any():
-            gradient = self._gradient(rows.model, turn.server_round)
+        if self.normalize or (yardstick is None and turn.q.any()):
+            gradient = self._gradient_here(turn)
             yardstick = Yardstick.of(gradient)
         step = Step(rows.model, turn.q, np.zeros(len(turn.q)), 0)
         if yardstick is not None:
@@ -301,19 +328,25 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         self._pending = _in_background(lambda: self._learn(turn, memory, gradient))
         return step
 
+    def _shares(self, q: Vector, factors: Vector) -> Vector:
+        """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
+        total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
+        return q / total if total > 0 else np.zeros(len(q))
+
     def _learn(self, turn: Turn, memory: Memory, gradient: Gradient | None) -> Memory:
         """The second half of equation 3."""
         if gradient is None:
             gradient = self._gradient(turn.rows.model, turn.server_round)
         yardstick = Yardstick.of(gradient)
         norms = turn.rows.norms(yardstick.trained)
-        factors = self._factors(norms, (turn.yardstick or yardstick).length)
+        reference = turn.yardstick if turn.yardstick and not self.normalize else yardstick
+        factors = self._factors(norms, reference.length)
         products = self._products(turn.rows, gradient, norms, factors)
         q = (1 - turn.alpha) * turn.q + turn.alpha * products
         return memory.updated(turn.clients, q, yardstick)
 
 
-def _in_background(function: Callable[[], Memory]) -> Future[Memory]:
+def _in_background(function: Callable[[], T]) -> Future[T]:
     """Call a function in a thread of its own, which ends with it."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="reputations")
     try:

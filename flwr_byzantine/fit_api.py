@@ -101,7 +101,7 @@ class Guarded(Robust, Strategy):
         if server_round <= self._done:
             return []
         try:
-            self.aggregator.model = read_parameters(parameters)
+            self.aggregator.begin(server_round, read_parameters(parameters))
         except MalformedTensorError as error:  # only Flower's first model can be a client's
             raise ValueError(
                 "Parameter `initial_parameters` should be the model to start from. Found none, and what "

@@ -148,7 +148,7 @@ class Guarded(Robust, Strategy):
         """Ask the strategy, and remember the model nodes are given."""
         if server_round <= self._done:
             return []
-        self.aggregator.model = read_record(arrays)
+        self.aggregator.begin(server_round, read_record(arrays))
         self._given = arrays
         return super().configure_train(  # type: ignore[safe-super]
             server_round, arrays, config, grid

@@ -44,6 +44,11 @@ class WeightedSum(Rule):
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row, the weights."""
+        if n != len(self.q):
+            raise ValueError(
+                f"Parameter `updates` should hold one update for each of the {len(self.q)} weights. "
+                f"Found `n = {n}`. Give a weight for every update."
+            )
         return np.array([self.q], dtype=np.float64)
 
 

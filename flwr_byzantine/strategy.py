@@ -288,9 +288,10 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
         of the round, and its inner products are 0. All other rows are as the client sent them.
     normalize : bool
         A deviation for losses whose gradients change by orders of magnitude in training, which the
-        inner products square: all rows become as long as the latest auxiliary gradient, cosines take
-        the place of inner products, and the model moves by :math:`q / \sum_i |q_i|`, so that
-        :math:`\gamma_t` is the step size of plain averaging.
+        inner products square: all rows become as long as the auxiliary gradient at :math:`w_t`, which
+        is computed while the clients compute theirs, and cosines take the place of inner products. In
+        ByGARS++ the model moves by :math:`q / \sum_i |q_i|` besides, so that :math:`\gamma_t` is the
+        step size of plain averaging.
     **kwargs
         As for :class:`RobustFedAvg`, without its rule.
 

@@ -152,8 +152,29 @@ def test_normalized_rows_have_the_gradient_s_length(make, payload):
     if make is plusplus:
         np.testing.assert_array_equal(moved, w)
         moved = play(aggregator, w, sent, 2)
-    # |w| = 5; the shares of the scores are 0.6 / 1.4 and -0.8 / 1.4
-    np.testing.assert_allclose(moved, [3 - 5 * 0.6 / 1.4, 4 - 5 * 0.8 / 1.4], rtol=1e-6)
+    # |w| = 5; ByGARS++ moves by the scores' shares, 0.6 / 1.4 and -0.8 / 1.4
+    total = 1.4 if make is plusplus else 1
+    expected = [3 - 5 * 0.6 / total, 4 - 5 * 0.8 / total]
+    np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
+
+
+@both
+def test_normalized_rounds_take_their_gradient_while_clients_compute(make):
+    auxiliary = Slow([0, 0])
+    aggregator = make(auxiliary, normalize=True, initial_reputation=1.0)
+    models = [Model(("w",), (np.array(w),)) for w in ([1.0, 1.0], [3.0, 4.0])]
+    for t, model in enumerate(models, start=1):  # the first round has no replies
+        aggregator.begin(t, model)
+    assert not auxiliary.calls
+    auxiliary.may_go_on.set()
+    play(aggregator, models[1], [[1, 0]], 2)
+    assert aggregator.reputations.keys() == {"0"}
+    expected = [1, 2] if make is plusplus else [1, 2, 2]  # ByGARS asks at w_hat too
+    assert auxiliary.calls == expected
+    play(aggregator, [0, 1], [[1, 0]], 3)  # never begun: taken now, at this model
+    assert aggregator.reputations["0"] == pytest.approx(
+        0.5 * 0.8 if make is plusplus else 0.8, rel=1
+    )
 
 
 @both
