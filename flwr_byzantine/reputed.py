@@ -16,8 +16,9 @@ from flwr_byzantine.robust import Robust
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.schedules import PowerDecay, Schedule
 
-LEARNING_RATE = PowerDecay(0.2, power=1.0, offset=1000)
-META_LEARNING_RATE = PowerDecay(0.1, power=0.9, offset=20)
+GAMMA = PowerDecay(0.1, power=1.0, offset=1000)
+ALPHA = PowerDecay(0.05, power=0.6, offset=100)  # of ByGARS
+ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
 
 
 class Reputed(Robust):
@@ -67,8 +68,8 @@ class ByGARS(Reputed):
         self,
         *,
         auxiliary: AuxiliaryLoss,
-        learning_rate: Schedule = LEARNING_RATE,
-        meta_learning_rate: Schedule = META_LEARNING_RATE,
+        learning_rate: Schedule = GAMMA,
+        meta_learning_rate: Schedule = ALPHA,
         meta_steps: int = 3,
         tolerance: float | None = None,
         initial_reputation: float = 0.0,
@@ -96,8 +97,8 @@ class ByGARSPlusPlus(Reputed):
         self,
         *,
         auxiliary: AuxiliaryLoss,
-        learning_rate: Schedule = LEARNING_RATE,
-        meta_learning_rate: Schedule = META_LEARNING_RATE,
+        learning_rate: Schedule = GAMMA,
+        meta_learning_rate: Schedule = ALPHA_PLUS_PLUS,
         initial_reputation: float = 0.0,
         max_norm_ratio: float = 10.0,
         normalize: bool = False,

@@ -27,7 +27,7 @@ ATTACKS = {
     "none": 0, "sign_flip": 8, "mixed": 7, "constant": 6, "label_flip": 6, "lie": 3,
 }  # fmt: skip
 RULES: dict[str, dict[str, Any]] = {
-    "mean": {}, "bygars++": {"gamma": 0.15}, "bygars": {"gamma": 0.1}, "median": {}, "baseline": {},
+    "mean": {}, "median": {}, "baseline": {}, "bygars": {}, "bygars++": {},
 }  # fmt: skip
 
 

@@ -4,9 +4,8 @@ For `bygars` and `bygars++`, ``rule_args`` may hold the strategies' own argument
 ``tolerance``, ``initial_reputation``, ``max_norm_ratio``, ``normalize``) and
 
 - ``gamma``, ``gamma_power``, ``gamma_offset``: the model's step sizes, a
-  :class:`flwr_byzantine.schedules.PowerDecay`; ``gamma`` is the learning rate where clients send
-  gradients, and 0.2 where they send models;
-- ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores; ``alpha`` is 0.1 by default;
+  :class:`flwr_byzantine.schedules.PowerDecay`; ``gamma`` is the learning rate by default;
+- ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores;
 - ``auxiliary_batch``: samples per auxiliary gradient, all of them by default.
 
 Powers of 0 stand for constant step sizes. Unlike in the library, ``normalize`` is true by default.
@@ -22,6 +21,7 @@ from torch.utils.data import TensorDataset
 
 from flwr_byzantine import reputed
 from flwr_byzantine.auxiliary import TorchAuxiliaryLoss
+from flwr_byzantine.reputed import ALPHA, ALPHA_PLUS_PLUS, GAMMA
 from flwr_byzantine.schedules import PowerDecay
 from simulations import tasks
 from simulations.models import initial_model
@@ -33,12 +33,20 @@ if TYPE_CHECKING:
 NAMES = {"bygars": "ByGARS", "bygars++": "ByGARSPlusPlus"}
 PREFIX = "reputation/"
 
-DEFAULTS = {
-    "gamma": 0.2, "gamma_power": 1.0, "gamma_offset": 1000.0,
-    "alpha": 0.1, "alpha_power": 0.9, "alpha_offset": 20.0,
-    "auxiliary_batch": None, "initial_reputation": 0.0, "max_norm_ratio": 10.0, "normalize": True,
+DEFAULTS: dict[str, Any] = {
+    "gamma_power": GAMMA.power, "gamma_offset": GAMMA.offset, "auxiliary_batch": None,
+    "initial_reputation": 0.0, "max_norm_ratio": 10.0, "normalize": True,
 }  # fmt: skip
-META = {"meta_steps": 3, "tolerance": None}
+OWN: dict[str, dict[str, Any]] = {
+    "bygars": {
+        "alpha": ALPHA.initial, "alpha_power": ALPHA.power, "alpha_offset": ALPHA.offset,
+        "meta_steps": 3, "tolerance": None,
+    },
+    "bygars++": {
+        "alpha": ALPHA_PLUS_PLUS.initial, "alpha_power": ALPHA_PLUS_PLUS.power,
+        "alpha_offset": ALPHA_PLUS_PLUS.offset,
+    },
+}  # fmt: skip
 
 
 def arguments(config: RunConfig) -> dict[str, Any]:
@@ -91,14 +99,13 @@ def by_partition(strategy: Any, metrics: Mapping[str, Any] | None) -> dict[str, 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
     """The arguments of the strategy, with defaults and step sizes filled in."""
-    known = DEFAULTS | (META if config.rule == "bygars" else {})
+    known = {"gamma": config.learning_rate, **DEFAULTS, **OWN[config.rule]}
     if unknown := sorted(set(config.rule_args) - set(known)):
         raise ValueError(
             f"Parameter `rule_args` should be made of {', '.join(known)}. Found {unknown}. "
             f"The rule `{config.rule}` has no other arguments."
         )
-    gamma = {"gamma": config.learning_rate} if config.payload == "gradients" else {}
-    settings: dict[str, Any] = {**known, **gamma, **config.rule_args}
+    settings: dict[str, Any] = {**known, **config.rule_args}
     schedules = {
         "learning_rate": _schedule(settings, "gamma"),
         "meta_learning_rate": _schedule(settings, "alpha"),
