@@ -10,7 +10,7 @@ from deploy.drill.processes import DrillError
 from deploy.drill.scenario import OFFENDERS, Scenario
 from flwr_byzantine.audit import REJECTED, AuditRecord
 
-NAMED = 0.8  # share of its replies that is rejected, above which the audit names a node
+NAMED = 0.6  # share of its replies that is rejected, above which the audit names a node
 CLEARED = 0.2  # and below which it does not
 ANSWERED = (
     0.75  # share of rounds with a result: on a busy machine too many replies can be late for one
