@@ -18,11 +18,15 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+_HELPER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     """Compile on first call, and keep the machine code on disk where there is a place for it."""
     try:
-        return njit(nogil=True, error_model="numpy", cache=True, **options)(function)
+        return njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True, **options)(
+            function
+        )
     except RuntimeError:  # no writable cache folder
         return njit(nogil=True, error_model="numpy", **options)(function)
 
@@ -367,19 +371,19 @@ def _mix_and_reduce(
 
 _values = njit(error_model="numpy", inline="always")(_values)
 _clear = njit(error_model="numpy", inline="always")(_clear)
-_load = njit(error_model="numpy")(_load)
-_mix = njit(error_model="numpy")(_mix)
-_sort = njit(error_model="numpy")(_sort)
-_count_infinite = njit(error_model="numpy")(_count_infinite)
-_trimmed_mean = njit(error_model="numpy")(_trimmed_mean)
-_window = njit(error_model="numpy")(_window)
-_nearest = njit(error_model="numpy")(_nearest)
-_reduce_block = njit(error_model="numpy")(_reduce_block)
-_store = njit(error_model="numpy")(_store)
+_load = njit(**_HELPER)(_load)
+_mix = njit(**_HELPER)(_mix)
+_sort = njit(**_HELPER)(_sort)
+_count_infinite = njit(**_HELPER)(_count_infinite)
+_trimmed_mean = njit(**_HELPER)(_trimmed_mean)
+_window = njit(**_HELPER)(_window)
+_nearest = njit(**_HELPER)(_nearest)
+_reduce_block = njit(**_HELPER)(_reduce_block)
+_store = njit(**_HELPER)(_store)
 _segment = njit(error_model="numpy", inline="always")(_segment)
-_squared_distance = njit(fastmath={"reassoc", "contract"})(_squared_distance)
+_squared_distance = njit(**_HELPER, fastmath={"reassoc", "contract"})(_squared_distance)
 _copy = njit(error_model="numpy", inline="always")(_copy)
-_inner_product = njit(fastmath={"reassoc", "contract"})(_inner_product)
+_inner_product = njit(**_HELPER, fastmath={"reassoc", "contract"})(_inner_product)
 pairwise_distances = _compile(_pairwise_distances)
 inner_products = _compile(_inner_products)
 combine = _compile(_combine)
