@@ -5,233 +5,16 @@ has a small data set of its own, with loss L_t, and keeps a score q_i for every 
 """
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.aggregation import Aggregator
 from flwr_byzantine.auxiliary import AuxiliaryLoss
+from flwr_byzantine.memory import Memory
 from flwr_byzantine.metrics import is_number
-from flwr_byzantine.outcome import Outcome
-from flwr_byzantine.pseudogradients import (
-    Gradient,
-    PseudoGradients,
-    Vector,
-    WeightedSum,
-    Yardstick,
-)
-from flwr_byzantine.reputation import Memory, ReputationOutcome
-from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.schedules import Schedule, check_schedule, step_size
-from flwr_byzantine.updates import Gated, Model, Reply
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Turn:
-    """One round: H, the scores q of its clients, the step sizes, and the last round's yardstick."""
-
-    server_round: int
-    rows: PseudoGradients
-    clients: tuple[str, ...]
-    q: Vector
-    gamma: float
-    alpha: float
-    yardstick: Yardstick | None
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The model's move: the new model, the scores and weights that gave it, and what overflowed."""
-
-    model: Model
-    q: Vector
-    weights: Vector
-    replaced: int
-
-
-class Ahead(NamedTuple):
-    """An auxiliary gradient that is computed before it is needed."""
-
-    model: Model
-    server_round: int
-    gradient: Future[Gradient]
-
-
-class ReputationAggregator(Aggregator):
-    """Weighs clients by reputation scores, kept under the server's own names of the clients.
-
-    Parameters
-    ----------
-    auxiliary : AuxiliaryLoss
-        Loss and gradient on the server's own data.
-    payload : str
-        ``"parameters"``: clients send models, h_i = w_t - w_i. ``"gradients"``: they send h_i.
-    learning_rate, meta_learning_rate : float or Callable[[int], float]
-        gamma_t and alpha_t.
-    initial_reputation : float
-        Score of a client that is seen for the first time.
-    max_norm_ratio : float
-        Rows of H longer than so many times the latest auxiliary gradient are scaled down to that.
-    normalize : bool
-        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, and take cosines
-        in place of inner products.
-    order_by, **kwargs
-        As for :class:`flwr_byzantine.aggregation.Aggregator`.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-    """
-
-    def __init__(
-        self,
-        auxiliary: AuxiliaryLoss,
-        *,
-        payload: str,
-        learning_rate: Schedule,
-        meta_learning_rate: Schedule,
-        initial_reputation: float,
-        max_norm_ratio: float,
-        normalize: bool,
-        order_by: str | None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(WeightedSum(), payload, learning_rate, order_by, **kwargs)
-        check_schedule("meta_learning_rate", meta_learning_rate)
-        _check(auxiliary, initial_reputation, max_norm_ratio)
-        self.auxiliary = auxiliary
-        self.meta_learning_rate = meta_learning_rate
-        self.initial_reputation = float(initial_reputation)
-        self.max_norm_ratio = float(max_norm_ratio)
-        self.normalize = normalize
-        self._memory = Memory()
-        self._pending: Future[Memory] | None = None
-        self._ahead: Ahead | None = None
-
-    @property
-    def reputations(self) -> dict[str, float]:
-        """Client -> score. Waits for an update that is going on, and raises what ended it."""
-        return dict(self._recall().reputations)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the next rounds depend on besides the model and the round, in types that JSON has."""
-        return self._recall().state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue, bit for bit, where :meth:`state_dict` was called.
-
-        Raises
-        ------
-        ValueError
-            If the state is nothing that :meth:`state_dict` gives.
-        """
-        memory = Memory.read(state)
-        with self.lock:
-            self._pending, self._memory = None, memory
-
-    def begin(self, server_round: int, model: Model) -> None:
-        """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
-        super().begin(server_round, model)
-        if self.normalize:
-            before = self._ahead
-
-            def gradient() -> Gradient:
-                if before is not None:  # of a round that had too few replies to need it
-                    wait([before.gradient])
-                return self._gradient(model, server_round)
-
-            self._ahead = Ahead(model, server_round, _in_background(gradient))
-
-    @property
-    def _needs_model(self) -> bool:
-        return True
-
-    def _apply(
-        self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
-    ) -> Outcome:
-        assert self.model is not None
-        memory = self._recall()
-        clients, known = tuple(gated.accepted), memory.reputations
-        turn = Turn(
-            server_round,
-            PseudoGradients(gated, self.model, self.payload),
-            clients,
-            np.array([known.get(client, self.initial_reputation) for client in clients]),
-            step_size("learning_rate", self.learning_rate, server_round),
-            step_size("meta_learning_rate", self.meta_learning_rate, server_round),
-            memory.yardstick,
-        )
-        step = self._turn(turn, memory)
-        scores = memory.updated(clients, step.q, None).reputations
-        weights = dict(zip(clients, step.weights.tolist(), strict=True))
-        return ReputationOutcome(
-            step.model, None, accepted, gated.dropped, weights, step.replaced, scores
-        )
-
-    @abstractmethod
-    def _turn(self, turn: Turn, memory: Memory) -> Step:
-        """Move the model, and see to it that the next :meth:`_recall` gives the new scores."""
-
-    def _recall(self) -> Memory:
-        """The latest memory, after the update that is going on."""
-        with self.lock:
-            pending, self._pending = self._pending, None
-            if pending is not None:
-                self._memory = pending.result()
-            return self._memory
-
-    def _gradient_here(self, turn: Turn) -> Gradient:
-        """The auxiliary gradient at w_t: the one :meth:`begin` asked for, or a new one."""
-        model, ahead = turn.rows.model, self._ahead
-        if ahead and ahead.model is model and ahead.server_round == turn.server_round:
-            return ahead.gradient.result()
-        return self._gradient(model, turn.server_round)
-
-    def _gradient(self, model: Model, server_round: int) -> Gradient:
-        """The auxiliary gradient, checked."""
-        gradient = self.auxiliary(list(model.arrays), server_round)
-        found = [None if array is None else np.shape(array) for array in gradient]
-        expected = [array.shape for array in model.arrays]
-        if len(found) != len(expected) or any(
-            shape not in (None, wanted) for shape, wanted in zip(found, expected, strict=True)
-        ):
-            raise ValueError(
-                f"Parameter `auxiliary` should give arrays of the model's shapes {expected}, or None "
-                f"for tensors without a gradient. Found {found}. Give one entry for each tensor."
-            )
-        return gradient
-
-    def _factors(self, norms: Vector, length: float) -> Vector:
-        """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
-
-        With `normalize`, what brings it to the length of the auxiliary gradient.
-        """
-        if not math.isfinite(length):
-            return np.zeros(len(norms))
-        ratio = 1.0 if self.normalize else self.max_norm_ratio
-        limit = ratio * length if length else 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factors = limit / norms
-            if not self.normalize:
-                factors = np.where(norms > limit, factors, 1.0)
-        return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
-
-    def _products(
-        self, rows: PseudoGradients, gradient: Gradient, norms: Vector, factors: Vector
-    ) -> Vector:
-        """H times an auxiliary gradient, or the cosines; 0 for rows that are left out."""
-        products = rows.inner_products(gradient)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            length = Yardstick.of(gradient).length
-            values = products / (norms * length) if self.normalize else products * factors
-        return np.where((factors > 0) & np.isfinite(values), values, 0.0)
+from flwr_byzantine.pseudogradients import Gradient, Vector, Yardstick
+from flwr_byzantine.reputation import ReputationAggregator, Step, Turn, in_background
+from flwr_byzantine.updates import Model
 
 
 class ByGARSAggregator(ReputationAggregator):
@@ -325,7 +108,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
             weights = turn.gamma * factors * self._shares(turn.q, factors)
             model, replaced = rows.descend(weights, yardstick.trained)
             step = Step(model, turn.q, weights, replaced)
-        self._pending = _in_background(lambda: self._learn(turn, memory, gradient))
+        self._pending = in_background(lambda: self._learn(turn, memory, gradient))
         return step
 
     def _shares(self, q: Vector, factors: Vector) -> Vector:
@@ -344,33 +127,6 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         products = self._products(turn.rows, gradient, norms, factors)
         q = (1 - turn.alpha) * turn.q + turn.alpha * products
         return memory.updated(turn.clients, q, yardstick)
-
-
-def _in_background(function: Callable[[], T]) -> Future[T]:
-    """Call a function in a thread of its own, which ends with it."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="reputations")
-    try:
-        return pool.submit(function)
-    finally:
-        pool.shutdown(wait=False)
-
-
-def _check(auxiliary: object, initial_reputation: float, max_norm_ratio: float) -> None:
-    if not callable(auxiliary):
-        raise ValueError(
-            "Parameter `auxiliary` should be a function `auxiliary(parameters, server_round)` that gives "
-            f"a gradient. Found `auxiliary = {auxiliary!r}`. Try `TorchAuxiliaryLoss`."
-        )
-    if not is_number(initial_reputation):
-        raise ValueError(
-            "Parameter `initial_reputation` should be a finite number. Found `initial_reputation = "
-            f"{initial_reputation!r}`. Leave it out for the paper's 0, or try 1 / (number of clients)."
-        )
-    if isinstance(max_norm_ratio, bool) or not max_norm_ratio > 0:
-        raise ValueError(
-            "Parameter `max_norm_ratio` should be a positive number. "
-            f"Found `max_norm_ratio = {max_norm_ratio!r}`. Pass `math.inf` to set no limit."
-        )
 
 
 def _check_meta(auxiliary: object, meta_steps: int, tolerance: float | None) -> None:

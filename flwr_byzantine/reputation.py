@@ -1,90 +1,258 @@
-"""What is kept of clients from round to round, and what a round says about them."""
+"""What ByGARS and ByGARS++ share: scores that persist, and the rows of a round made fit for them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
+from flwr_byzantine.aggregation import Aggregator
+from flwr_byzantine.auxiliary import AuxiliaryLoss
+from flwr_byzantine.memory import Memory, ReputationOutcome
 from flwr_byzantine.metrics import is_number
 from flwr_byzantine.outcome import Outcome
-from flwr_byzantine.pseudogradients import Vector, Yardstick
+from flwr_byzantine.pseudogradients import (
+    Gradient,
+    PseudoGradients,
+    Vector,
+    WeightedSum,
+    Yardstick,
+)
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.schedules import Schedule, check_schedule, step_size
+from flwr_byzantine.updates import Gated, Model, Reply
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class ReputationOutcome(Outcome):
-    """What a round came to, and the reputations that weighed it.
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """One round: H, the scores q of its clients, its step sizes, and the yardstick it begins with."""
+
+    server_round: int
+    rows: PseudoGradients
+    clients: tuple[str, ...]
+    q: Vector
+    gamma: float
+    alpha: float
+    yardstick: Yardstick | None
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The model's move: the new model, the scores and weights that gave it, and what overflowed."""
+
+    model: Model
+    q: Vector
+    weights: Vector
+    replaced: int
+
+
+class Ahead(NamedTuple):
+    """An auxiliary gradient that is computed before it is needed."""
+
+    model: Model
+    server_round: int
+    gradient: Future[Gradient]
+
+
+class ReputationAggregator(Aggregator):
+    """Weighs clients by reputation scores, kept under the server's own names of the clients.
 
     Parameters
     ----------
-    reputations : Mapping[str, float]
-        Client -> score, of every client known so far.
+    auxiliary : AuxiliaryLoss
+        Loss and gradient on the server's own data.
+    payload : str
+        ``"parameters"``: clients send models, h_i = w_t - w_i. ``"gradients"``: they send h_i.
+    learning_rate, meta_learning_rate : float or Callable[[int], float]
+        gamma_t and alpha_t.
+    initial_reputation : float
+        Score of a client that is seen for the first time.
+    max_norm_ratio : float
+        Rows of H longer than so many times the longest auxiliary gradient so far are scaled down to
+        that length.
+    normalize : bool
+        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, and take cosines
+        in place of inner products.
+    order_by, **kwargs
+        As for :class:`flwr_byzantine.aggregation.Aggregator`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
     """
 
-    reputations: Mapping[str, float] = field(default_factory=dict)
+    def __init__(
+        self,
+        auxiliary: AuxiliaryLoss,
+        *,
+        payload: str,
+        learning_rate: Schedule,
+        meta_learning_rate: Schedule,
+        initial_reputation: float,
+        max_norm_ratio: float,
+        normalize: bool,
+        order_by: str | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(WeightedSum(), payload, learning_rate, order_by, **kwargs)
+        check_schedule("meta_learning_rate", meta_learning_rate)
+        _check(auxiliary, initial_reputation, max_norm_ratio)
+        self.auxiliary = auxiliary
+        self.meta_learning_rate = meta_learning_rate
+        self.initial_reputation = float(initial_reputation)
+        self.max_norm_ratio = float(max_norm_ratio)
+        self.normalize = normalize
+        self._memory = Memory()
+        self._pending: Future[Memory] | None = None
+        self._ahead: Ahead | None = None
 
     @property
-    def metrics(self) -> dict[str, int | float]:
-        """Counts, and ``reputation/<client>`` for every client."""
-        scores = {f"reputation/{client}": score for client, score in self.reputations.items()}
-        return {**super().metrics, **scores}
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a round leaves to the next.
-
-    Parameters
-    ----------
-    reputations : Mapping[str, float]
-        Client -> score q_i.
-    yardstick : Yardstick or None
-        What the latest auxiliary gradient was like; None before the first one.
-    """
-
-    reputations: Mapping[str, float] = field(default_factory=dict)
-    yardstick: Yardstick | None = None
-
-    def updated(self, clients: Sequence[str], q: Vector, yardstick: Yardstick | None) -> Self:
-        """With new scores of some clients, and what the latest auxiliary gradient was like.
-
-        A yardstick that is not finite, from a model that the auxiliary loss overflows on, is no use
-        to the next round, which goes on with the one before.
-        """
-        if yardstick is None or not math.isfinite(yardstick.length):
-            yardstick = self.yardstick
-        scores = dict(zip(clients, q.tolist(), strict=True))
-        return type(self)({**self.reputations, **scores}, yardstick)
+    def reputations(self) -> dict[str, float]:
+        """Client -> score. Waits for an update that is going on, and raises what ended it."""
+        return dict(self._recall().reputations)
 
     def state_dict(self) -> dict[str, Any]:
-        """Write as numbers, strings, lists and None, which JSON keeps bit for bit."""
-        yardstick = self.yardstick
-        return {
-            "reputations": dict(self.reputations),
-            "length": None if yardstick is None else yardstick.length,
-            "trained": None if yardstick is None else list(yardstick.trained),
-        }
+        """What the next rounds depend on besides the model and the round, in types that JSON has."""
+        return self._recall().state_dict()
 
-    @classmethod
-    def read(cls, state: Mapping[str, Any]) -> Self:
-        """Read what :meth:`state_dict` wrote.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue, bit for bit, where :meth:`state_dict` was called.
 
         Raises
         ------
         ValueError
-            If the state is anything else.
+            If the state is nothing that :meth:`state_dict` gives.
         """
-        try:
-            scores, length, trained = state["reputations"], state["length"], state["trained"]
-            ok = all(isinstance(client, str) and is_number(q) for client, q in scores.items())
-            yardstick = None
-            if length is not None or trained is not None:
-                yardstick = Yardstick(float(length), tuple(trained))
-                ok &= is_number(length) and all(isinstance(moves, bool) for moves in trained)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            ok = False
-        if not ok:
+        memory = Memory.read(state)
+        with self.lock:
+            self._pending, self._memory = None, memory
+
+    def begin(self, server_round: int, model: Model) -> None:
+        """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
+        super().begin(server_round, model)
+        if self.normalize:
+            before = self._ahead
+
+            def gradient() -> Gradient:
+                if before is not None:  # of a round that had too few replies to need it
+                    wait([before.gradient])
+                return self._gradient(model, server_round)
+
+            self._ahead = Ahead(model, server_round, in_background(gradient))
+
+    @property
+    def _needs_model(self) -> bool:
+        return True
+
+    def _apply(
+        self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
+    ) -> Outcome:
+        assert self.model is not None
+        memory = self._recall()
+        clients, known = tuple(gated.accepted), memory.reputations
+        turn = Turn(
+            server_round,
+            PseudoGradients(gated, self.model, self.payload),
+            clients,
+            np.array([known.get(client, self.initial_reputation) for client in clients]),
+            step_size("learning_rate", self.learning_rate, server_round),
+            step_size("meta_learning_rate", self.meta_learning_rate, server_round),
+            memory.yardstick,
+        )
+        step = self._turn(turn, memory)
+        scores = memory.updated(clients, step.q, None).reputations
+        weights = dict(zip(clients, step.weights.tolist(), strict=True))
+        return ReputationOutcome(
+            step.model, None, accepted, gated.dropped, weights, step.replaced, scores
+        )
+
+    @abstractmethod
+    def _turn(self, turn: Turn, memory: Memory) -> Step:
+        """Move the model, and see to it that the next :meth:`_recall` gives the new scores."""
+
+    def _recall(self) -> Memory:
+        """The latest memory, after the update that is going on."""
+        with self.lock:
+            pending, self._pending = self._pending, None
+            if pending is not None:
+                self._memory = pending.result()
+            return self._memory
+
+    def _gradient_here(self, turn: Turn) -> Gradient:
+        """The auxiliary gradient at w_t: the one :meth:`begin` asked for, or a new one."""
+        model, ahead = turn.rows.model, self._ahead
+        if ahead and ahead.model is model and ahead.server_round == turn.server_round:
+            return ahead.gradient.result()
+        return self._gradient(model, turn.server_round)
+
+    def _gradient(self, model: Model, server_round: int) -> Gradient:
+        """The auxiliary gradient, checked."""
+        gradient = self.auxiliary(list(model.arrays), server_round)
+        found = [None if array is None else np.shape(array) for array in gradient]
+        expected = [array.shape for array in model.arrays]
+        if len(found) != len(expected) or any(
+            shape not in (None, wanted) for shape, wanted in zip(found, expected, strict=True)
+        ):
             raise ValueError(
-                "Parameter `state` should be what `state_dict` gave. "
-                f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy."
+                f"Parameter `auxiliary` should give arrays of the model's shapes {expected}, or None "
+                f"for tensors without a gradient. Found {found}. Give one entry for each tensor."
             )
-        return cls({client: float(score) for client, score in scores.items()}, yardstick)
+        return gradient
+
+    def _factors(self, norms: Vector, length: float) -> Vector:
+        """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
+
+        With `normalize`, what brings it to the length of the auxiliary gradient.
+        """
+        if not math.isfinite(length):
+            return np.zeros(len(norms))
+        ratio = 1.0 if self.normalize else self.max_norm_ratio
+        limit = ratio * length if length else 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factors = limit / norms
+            if not self.normalize:
+                factors = np.where(norms > limit, factors, 1.0)
+        return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
+
+    def _products(
+        self, rows: PseudoGradients, gradient: Gradient, norms: Vector, factors: Vector
+    ) -> Vector:
+        """H times an auxiliary gradient, or the cosines; 0 for rows that are left out."""
+        products = rows.inner_products(gradient)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            length = Yardstick.of(gradient).length
+            values = products / (norms * length) if self.normalize else products * factors
+        return np.where((factors > 0) & np.isfinite(values), values, 0.0)
+
+
+def in_background(function: Callable[[], T]) -> Future[T]:
+    """Call a function in a thread of its own, which ends with it."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="reputations")
+    try:
+        return pool.submit(function)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _check(auxiliary: object, initial_reputation: float, max_norm_ratio: float) -> None:
+    if not callable(auxiliary):
+        raise ValueError(
+            "Parameter `auxiliary` should be a function `auxiliary(parameters, server_round)` that gives "
+            f"a gradient. Found `auxiliary = {auxiliary!r}`. Try `TorchAuxiliaryLoss`."
+        )
+    if not is_number(initial_reputation):
+        raise ValueError(
+            "Parameter `initial_reputation` should be a finite number. Found `initial_reputation = "
+            f"{initial_reputation!r}`. Leave it out for the paper's 0, or try 1 / (number of clients)."
+        )
+    if isinstance(max_norm_ratio, bool) or not max_norm_ratio > 0:
+        raise ValueError(
+            "Parameter `max_norm_ratio` should be a positive number. "
+            f"Found `max_norm_ratio = {max_norm_ratio!r}`. Pass `math.inf` to set no limit."
+        )

@@ -6,12 +6,9 @@ from typing import Any
 
 from flwr_byzantine.aggregation import Aggregator
 from flwr_byzantine.auxiliary import AuxiliaryLoss
-from flwr_byzantine.bygars import (
-    ByGARSAggregator,
-    ByGARSPlusPlusAggregator,
-    ReputationAggregator,
-)
+from flwr_byzantine.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
 from flwr_byzantine.pseudogradients import WeightedSum
+from flwr_byzantine.reputation import ReputationAggregator
 from flwr_byzantine.robust import Robust
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.schedules import PowerDecay, Schedule

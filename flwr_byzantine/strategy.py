@@ -283,9 +283,9 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
     initial_reputation : float
         Score of a client seen for the first time. 0 is the paper's; 1 / n starts as averaging does.
     max_norm_ratio : float
-        A row of :math:`H_t` longer than so many times the latest auxiliary gradient is scaled down to
-        that length, which bounds :math:`\kappa` of assumption 2. A row that is not finite is left out
-        of the round, and its inner products are 0. All other rows are as the client sent them.
+        A row of :math:`H_t` longer than so many times the longest auxiliary gradient so far is scaled
+        down to that length, which bounds :math:`\kappa` of assumption 2. A row that is not finite is
+        left out of the round, and its inner products are 0. All other rows are as the client sent them.
     normalize : bool
         A deviation for losses whose gradients change by orders of magnitude in training, which the
         inner products square: all rows become as long as the auxiliary gradient at :math:`w_t`, which
