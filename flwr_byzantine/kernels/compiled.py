@@ -18,17 +18,16 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+_DRIVER = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _HELPER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def _compile(function: Callable[..., Any], **options: Any) -> Any:
+def _compile(function: Callable[..., Any]) -> Any:
     """Compile on first call, and keep the machine code on disk where there is a place for it."""
     try:
-        return njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True, **options)(
-            function
-        )
+        return njit(cache=True, **_DRIVER)(function)
     except RuntimeError:  # no writable cache folder
-        return njit(nogil=True, error_model="numpy", **options)(function)
+        return njit(**_DRIVER)(function)
 
 
 @intrinsic
