@@ -11,7 +11,7 @@ from deploy.drill.federation import CONNECTION, Federation
 from deploy.drill.processes import DrillError, wait_until
 from deploy.drill.scenario import Scenario
 from deploy.drill.verdict import Evidence, judge
-from flwr_byzantine.audit import AuditRecord, read_audit
+from deploy.drill.watch import Watch
 
 ROUND_TIMEOUT = 75.0  # seconds; a dead node is missed after 57
 COMEBACK = 180.0  # seconds; a key is refused for up to a minute after a SIGKILL
@@ -47,7 +47,6 @@ class Drill:
         self.start = time.monotonic()
         self.end = self.start + limit
         self._say = say
-        self._told = 0
 
     def run(self) -> list[str]:
         """Go through it; the findings, one line each. DrillError where something is not as it has to be."""
@@ -59,6 +58,7 @@ class Drill:
         app = write_app(self.folder)
         with Federation(self.folder, configs) as federation:
             self.federation = federation
+            self.watch = Watch(self.folder / "audit.jsonl", federation.ids, self.say)
             self.say(f"SuperLink at {federation.address}, {len(configs)} keys registered")
             for name in configs:
                 federation.start(name)
@@ -67,7 +67,9 @@ class Drill:
             run_id = self._submit(app)
             self._terminate()
             self._kill_and_freeze()
-            self._wait(lambda: self._rounds() >= self.scenario.rounds, "the last round was done")
+            self._wait(
+                lambda: self.watch.rounds() >= self.scenario.rounds, "the last round was done"
+            )
             self._wait(lambda: self._status(run_id).startswith("finished"), "the run ended")
             return judge(self.scenario, self._evidence(run_id))
 
@@ -93,7 +95,7 @@ class Drill:
         self._after_round(2)
         self.federation.nodes[name].stop()
         self.say(f"{name} ended by SIGTERM")
-        self._after_round(self._rounds() + 2)
+        self._after_round(self.watch.rounds() + 1)
         self._start_again(name)
 
     def _kill_and_freeze(self) -> None:
@@ -101,7 +103,7 @@ class Drill:
         killed, frozen = self.scenario.killed, self.scenario.frozen
         if killed is None or frozen is None:
             return
-        done = self._rounds()
+        done = self.watch.rounds()
         self._after_round(done + 1)
         self.federation.nodes[killed].kill()
         self.federation.nodes[frozen].freeze()
@@ -132,39 +134,18 @@ class Drill:
         self.say(f"{name} is back{times}, as {self.federation.sessions(name)[-1]}")
 
     def _after_round(self, server_round: int) -> None:
-        self._wait(lambda: self._rounds() >= server_round, f"round {server_round} was done")
+        self._wait(lambda: self.watch.rounds() >= server_round, f"round {server_round} was done")
 
     def _wait(self, condition: Callable[[], object], what: str, patience: float = 900.0) -> None:
         """Wait, tell of each round that ends meanwhile, and give up with the server or the time."""
 
         def check() -> object:
-            self._tell_rounds()
+            self.watch.tell()
             if not self.federation.superlink.running:
                 raise DrillError(f"the SuperLink ended:\n{self.federation.superlink.tail()}")
             return condition()
 
         wait_until(check, what, min(patience, self.end - time.monotonic()))
-
-    def _records(self) -> list[AuditRecord]:
-        path = self.folder / "audit.jsonl"
-        return read_audit(path)[0] if path.exists() else []
-
-    def _rounds(self) -> int:
-        return max((record.round for record in self._records()), default=0)
-
-    def _tell_rounds(self) -> None:
-        """Tell of the rounds that ended since the last call."""
-        names = {node_id: name for name, node_id in self.federation.ids.items()}
-        records = self._records()
-        for server_round in range(self._told + 1, self._rounds() + 1):
-            verdicts = {
-                names.get(r.client, r.client): r.verdict for r in records if r.round == server_round
-            }
-            rest = [f"{n} {v}" for n, v in sorted(verdicts.items()) if v != "kept"]
-            missing = sorted(set(self.federation.ids) - set(verdicts))
-            rest += [f"{name} absent" for name in missing]
-            self.say(f"round {server_round}: {', '.join(rest)}")
-            self._told = server_round
 
     def _status(self, run_id: str) -> str:
         time.sleep(1)
@@ -176,7 +157,7 @@ class Drill:
         return Evidence(
             status=self._status(run_id),
             healthy=federation.is_healthy(),
-            records=self._records(),
+            records=self.watch.records(),
             accuracy=(self.folder / "accuracy.json").read_text(),
             ids=federation.ids,
             sessions={name: federation.sessions(name) for name in federation.ids},
