@@ -5,14 +5,14 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast lint format bench
+.PHONY: demo test test-fast lint format docs bench
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
 		"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
 	test -x $(PYTHON) || "$(HOST_PYTHON)" -m venv .venv
-	$(PYTHON) -m pip install -q -c constraints.txt -e '.[simulation,dev]'
+	$(PYTHON) -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(READY)
@@ -32,6 +32,9 @@ lint: $(READY)
 format: $(READY)
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 # Peers to compare with, without their requirements, which would replace this project's torch and numpy.
 PEERS := .venv/peers

@@ -1,0 +1,43 @@
+"""What MkDocs does not do by itself: formulas as MathML, and links out of this folder."""
+
+import html
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+
+FORMULA = re.compile(
+    r'<(?:span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</(?:span|div)>', re.DOTALL
+)
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Replace LaTeX by MathML, which browsers draw without any script."""
+    return FORMULA.sub(_mathml, content)
+
+
+def _mathml(match: re.Match[str]) -> str:
+    display = "block" if match[1] == "[" else "inline"
+    return convert(html.unescape(match[2]).strip(), display=display)
+
+
+def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
+    """Name files of the repository that are no pages instead of linking to them."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def link(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, match[2]))
+        if files.get_file_from_path(target) is not None:
+            return match[0]
+        if target.startswith("results/"):  # written by experiments, which may not have run yet
+            return match[1]
+        if target.startswith("../") and (REPOSITORY / "docs" / target).exists():
+            return f"{match[1]} (`{posixpath.normpath(posixpath.join('docs', target))}`)"
+        return match[0]
+
+    return LINK.sub(link, markdown)
+
