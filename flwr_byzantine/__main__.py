@@ -24,6 +24,13 @@ def audit(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print whether the installation works."""
+    from flwr_byzantine.doctor import report
+
+    return report()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flwr_byzantine", description=__doc__)
@@ -31,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("audit", help="who was rejected how often")
     command.add_argument("file", help="a file written with `audit_log=`")
     command.set_defaults(function=audit)
+    command = commands.add_parser("doctor", help="whether the installation works")
+    command.set_defaults(function=doctor)
     arguments = parser.parse_args(argv)
     result: int = arguments.function(arguments)
     return result

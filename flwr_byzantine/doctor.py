@@ -1,0 +1,154 @@
+"""Whether an installation works: what ``python -m flwr_byzantine doctor`` finds."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module, metadata
+from typing import NamedTuple
+
+import numpy as np
+from packaging.requirements import Requirement  # Flower depends on it
+
+from flwr_byzantine import rules
+from flwr_byzantine.kernels import Columns, inner_products, num_threads
+
+APIS = {
+    "aggregate_fit": ("flwr.server.strategy", "flwr_byzantine.strategy"),
+    "Message": ("flwr.serverapp.strategy", "flwr_byzantine.serverapp"),
+}
+OPTIONAL = {"torch": "auxiliary losses, simulations", "ray": "simulations"}
+LOOPS = ("combine", "inner_products", "mix_and_reduce", "pairwise_distances", "reduce")
+KNOWN: tuple[
+    tuple[rules.Rule, list[float], float], ...
+] = (  # as in the tests; every kernel but one
+    (rules.Mean(), [1, 2, 6], 3),
+    (rules.Phocas(1), [0, 1, 2, 9], 1),
+    (rules.Krum(1), [0, 1, 3, 7, 100], 1),
+    (rules.Bulyan(1), [0, 1, 2, 3, 10, 11, 100], 2),
+)
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    mark : str
+        ``"ok"``; ``"note"``: works, but should be known; ``"FAIL"``: something essential is broken.
+    text : str
+        What was found, and what to do about it.
+    """
+
+    mark: str
+    text: str
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything, the slowest last.
+
+    Yields
+    ------
+    Finding
+        As each is made. None of them raises.
+    """
+    for check in (_dependencies, _extras, _apis, _threads, _kernels):
+        try:
+            yield from check()
+        except Exception as error:  # whatever is broken is what we are here to tell
+            yield Finding("FAIL", f"{check.__name__[1:]}: {type(error).__name__}: {error}")
+
+
+def report(write: Callable[[str], None] = print) -> int:
+    """Write all findings; gives the exit code, 1 where something essential is broken."""
+    system = f"Python {platform.python_version()} on {platform.system()}, {platform.machine()}"
+    write(f"flwr-byzantine {_version('flwr-byzantine') or '(not installed)'}, {system}")
+    broken = 0
+    for mark, text in examine():
+        write(f"{mark:<5} {text}")
+        broken += mark == "FAIL"
+    write(f"{broken} essential things are broken" if broken else "Everything essential works")
+    return int(broken > 0)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _dependencies() -> Iterator[Finding]:
+    if _version("flwr-byzantine") is None:
+        yield Finding("note", "not installed as a package: the versions it needs are not known")
+        return
+    for text in metadata.requires("flwr-byzantine") or ():
+        needed = Requirement(text)
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue
+        found = _version(needed.name)
+        if found is None:
+            yield Finding("FAIL", f"{needed.name} is missing: pip install '{needed}'")
+        elif needed.specifier.contains(found, prereleases=True):
+            yield Finding("ok", f"{needed.name} {found}, in {needed.specifier}")
+        else:
+            advice = f"not in {needed.specifier}: pip install '{needed}'"
+            yield Finding("note", f"{needed.name} {found}, {advice}")
+
+
+def _extras() -> Iterator[Finding]:
+    for name, purpose in OPTIONAL.items():
+        found = _version(name)
+        yield Finding("ok", f"{name} {found or 'is not installed'} (optional: {purpose})")
+
+
+def _apis() -> Iterator[Finding]:
+    """The generations of Flower's server API; one is enough."""
+    found = []
+    for name, (theirs, ours) in APIS.items():
+        try:
+            import_module(theirs)
+            import_module(ours)
+        except ImportError as error:
+            yield Finding("note", f"{name} API is not there: {error}")
+        else:
+            found.append(name)
+            yield Finding("ok", f"{name} API of {theirs}: strategies in {ours}")
+    if not found:
+        yield Finding("FAIL", "no server API of Flower was found: install the flwr named above")
+
+
+def _threads() -> Iterator[Finding]:
+    threads = num_threads()  # ValueError where the variable is wrong
+    yield Finding("ok", f"{threads} threads, on {os.cpu_count()} cores")
+
+
+def _kernels() -> Iterator[Finding]:
+    """Every compiled loop on a few numbers, and where the machine code is kept."""
+    start = time.perf_counter()
+    wrong = [str(rule) for rule, values, known in KNOWN if _aggregate(rule, values) != known]
+    wrong += ["inner products"] * (_inner_product() != 11)
+    seconds = time.perf_counter() - start
+    if wrong:
+        yield Finding("FAIL", f"the compiled loops give wrong results: {', '.join(wrong)}")
+        return
+    compiled = import_module("flwr_byzantine.kernels.compiled")
+    stats = [getattr(compiled, name).stats for name in LOOPS]
+    how = "loaded from the cache" if all(s.cache_hits for s in stats) else "compiled"
+    yield Finding(
+        "ok", f"compiled loops give the right results; first use took {seconds:.1f} s, {how}"
+    )
+    if stats[0].cache_path is None:
+        advice = "set NUMBA_CACHE_DIR to a folder that can be written"
+        yield Finding("note", f"machine code is not kept, so every process compiles anew: {advice}")
+    else:
+        yield Finding("ok", f"machine code is kept in {stats[0].cache_path}")
+
+
+def _aggregate(rule: rules.Rule, values: list[float]) -> float:
+    return float(rule(np.array(values, np.float32)[:, None])[0])
+
+
+def _inner_product() -> float:
+    row, vector = np.array([1, 2], np.float32), np.array([3, 4], np.float32)
+    return float(inner_products(Columns([[row]], row.dtype, 1), [vector])[0])

@@ -1,0 +1,108 @@
+"""``python -m flwr_byzantine doctor``: what it finds, and how it ends."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+
+from flwr_byzantine import doctor, rules
+from flwr_byzantine.__main__ import main
+from flwr_byzantine.kernels import compiled
+
+
+def found(capsys):
+    """Exit code, and the lines by their mark."""
+    code = main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    return code, {mark: [x for x in lines if x.startswith(mark)] for mark in ("ok", "note", "FAIL")}
+
+
+def test_this_installation_works(capsys):
+    code, lines = found(capsys)
+    assert code == 0
+    assert not lines["FAIL"]
+    text = "\n".join(lines["ok"])
+    for name in ("flwr", "numba", "numpy"):
+        assert f"{name} {metadata.version(name)}" in text
+    for word in ("torch", "ray", "aggregate_fit API", "Message API", "threads", "right results"):
+        assert word in text
+
+
+def test_a_process_of_its_own_names_the_cache_and_uses_it(tmp_path):
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "flwr_byzantine", "doctor"]
+    outputs = [
+        subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert all(f"machine code is kept in {tmp_path}" in output for output in outputs)
+    assert "compiled" in outputs[0].partition("first use took")[2].splitlines()[0]
+    assert "loaded from the cache" in outputs[1]
+
+
+def test_a_wrong_number_of_threads_is_essential(capsys, monkeypatch):
+    monkeypatch.setenv("FLWR_BYZANTINE_NUM_THREADS", "many")
+    code, lines = found(capsys)
+    assert code == 1
+    assert "FLWR_BYZANTINE_NUM_THREADS" in lines["FAIL"][0]
+
+
+def test_wrong_results_are_essential(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "KNOWN", ((rules.Mean(), [1, 2, 6], 4),))
+    code, lines = found(capsys)
+    assert code == 1
+    assert "wrong results: Mean()" in lines["FAIL"][0]
+
+
+def test_code_that_is_not_kept_is_told(capsys, monkeypatch):
+    stats = SimpleNamespace(cache_hits={}, cache_path=None)
+    for name in doctor.LOOPS:
+        loop = getattr(compiled, name)
+        monkeypatch.setattr(compiled, name, _WithStats(loop, stats))
+    code, lines = found(capsys)
+    assert code == 0
+    assert "NUMBA_CACHE_DIR" in lines["note"][0]
+
+
+class _WithStats:
+    def __init__(self, loop, stats):
+        self.loop, self.stats = loop, stats
+
+    def __call__(self, *arguments):
+        return self.loop(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("needed", "mark", "code"),
+    [
+        ("no-such-distribution>=1", "FAIL", 1),
+        ("numpy>=1000", "note", 0),
+        ("torch>=1000; extra == 'torch'", None, 0),
+    ],
+)
+def test_dependencies(needed, mark, code, capsys, monkeypatch):
+    monkeypatch.setattr(metadata, "requires", lambda name: [needed])
+    ended, lines = found(capsys)
+    assert ended == code
+    assert lines["FAIL"] + lines["note"] == (lines[mark] if mark else [])
+    if mark:
+        assert f"pip install '{needed}'" in lines[mark][0]
+
+
+def test_a_source_tree_that_is_not_installed_is_no_fault(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    code, lines = found(capsys)
+    assert code == 0
+    assert "not installed as a package" in lines["note"][0]
+
+
+@pytest.mark.parametrize(("missing", "code"), [(["Message"], 0), (["Message", "aggregate_fit"], 1)])
+def test_one_server_api_is_enough(missing, code, capsys, monkeypatch):
+    apis = {name: ("no.such.module", doctor.APIS[name][1]) for name in missing}
+    monkeypatch.setattr(doctor, "APIS", doctor.APIS | apis)
+    ended, lines = found(capsys)
+    assert ended == code
+    assert len(lines["note"]) == len(missing)
