@@ -12,7 +12,7 @@ import numpy as np
 from flwr_byzantine.auxiliary import AuxiliaryLoss
 from flwr_byzantine.memory import Memory
 from flwr_byzantine.metrics import is_number
-from flwr_byzantine.pseudogradients import Gradient, Vector, Yardstick
+from flwr_byzantine.pseudogradients import Gradient, Vector, Yardstick, without_reversal
 from flwr_byzantine.reputation import ReputationAggregator, Step, Turn, in_background
 from flwr_byzantine.updates import Model
 
@@ -48,14 +48,18 @@ class ByGARSAggregator(ReputationAggregator):
 
     def _turn(self, turn: Turn, memory: Memory) -> Step:
         rows, server_round = turn.rows, turn.server_round
-        known = None if self.normalize else turn.yardstick
-        reference = known or Yardstick.of(self._gradient_here(turn))
-        yardstick, norms = reference, rows.norms(reference.trained)
+        here, reference = None, turn.yardstick
+        if self.normalize or reference is None:
+            here = self._gradient_here(turn)
+            reference = Yardstick.of(here)
+        yardstick, trained = reference, reference.trained
+        norms = rows.norms(trained)
         factors = self._factors(norms, reference.length)
 
         def pseudo_update(q: Vector) -> Step:
+            q = self._shares(q, factors)
             weights = turn.gamma * factors * q
-            model, replaced = rows.descend(weights, reference.trained)
+            model, replaced = rows.descend(weights, trained)
             return Step(model, q, weights, replaced)
 
         step = pseudo_update(turn.q)  # equation 1
@@ -63,7 +67,9 @@ class ByGARSAggregator(ReputationAggregator):
         for _ in range(self.meta_steps):
             gradient = self._gradient(step.model, server_round)
             yardstick = Yardstick.of(gradient)
-            products = self._products(rows, gradient, norms, factors)
+            if self.normalize and here is not None:
+                gradient = without_reversal(gradient, here)
+            products = self._products(rows, gradient, norms, factors, yardstick.length)
             better = pseudo_update(step.q + turn.alpha * turn.gamma * products)  # equation 2
             lower = self._loss(better.model, server_round)
             if self.tolerance is not None and not lower < loss - self.tolerance:
@@ -111,11 +117,6 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         self._pending = in_background(lambda: self._learn(turn, memory, gradient))
         return step
 
-    def _shares(self, q: Vector, factors: Vector) -> Vector:
-        """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
-        total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
-        return q / total if total > 0 else np.zeros(len(q))
-
     def _learn(self, turn: Turn, memory: Memory, gradient: Gradient | None) -> Memory:
         """The second half of equation 3."""
         if gradient is None:
@@ -124,7 +125,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         norms = turn.rows.norms(yardstick.trained)
         reference = turn.yardstick if turn.yardstick and not self.normalize else yardstick
         factors = self._factors(norms, reference.length)
-        products = self._products(turn.rows, gradient, norms, factors)
+        products = self._products(turn.rows, gradient, norms, factors, yardstick.length)
         q = (1 - turn.alpha) * turn.q + turn.alpha * products
         return memory.updated(turn.clients, q, yardstick)
 

@@ -143,3 +143,23 @@ class Yardstick:
         """Measure a gradient."""
         squares = [np.square(a, dtype=np.float64).sum() for a in gradient if a is not None]
         return cls(math.sqrt(sum(squares)), tuple(array is not None for array in gradient))
+
+
+def without_reversal(gradient: Gradient, before: Gradient) -> Gradient:
+    """Drop the part of a gradient that is opposite to the one before the step that led to it.
+
+    A step that goes too far along the gradient turns it over, which asks for a shorter step and says
+    nothing of the directions that the step was made of.
+    """
+    pairs = [
+        (g, b) for g, b in zip(gradient, before, strict=True) if g is not None and b is not None
+    ]
+    product = sum(float(np.vdot(g.astype(np.float64), b)) for g, b in pairs)
+    square = sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
+    if not product < 0 < square:
+        return gradient
+    share = product / square
+    return [
+        g if g is None or b is None else (g - share * b).astype(g.dtype)
+        for g, b in zip(gradient, before, strict=True)
+    ]

@@ -76,8 +76,8 @@ class ReputationAggregator(Aggregator):
         Rows of H longer than so many times the longest auxiliary gradient so far are scaled down to
         that length.
     normalize : bool
-        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, and take cosines
-        in place of inner products.
+        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, take cosines in
+        place of inner products, and move the model by the scores' shares.
     order_by, **kwargs
         As for :class:`flwr_byzantine.aggregation.Aggregator`.
 
@@ -220,13 +220,22 @@ class ReputationAggregator(Aggregator):
                 factors = np.where(norms > limit, factors, 1.0)
         return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
 
+    def _shares(self, q: Vector, factors: Vector) -> Vector:
+        """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
+        total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
+        return q / total if total > 0 else np.zeros(len(q))
+
     def _products(
-        self, rows: PseudoGradients, gradient: Gradient, norms: Vector, factors: Vector
+        self,
+        rows: PseudoGradients,
+        gradient: Gradient,
+        norms: Vector,
+        factors: Vector,
+        length: float,
     ) -> Vector:
-        """H times an auxiliary gradient, or the cosines; 0 for rows that are left out."""
+        """H times an auxiliary gradient of that length, or the cosines; 0 for rows left out."""
         products = rows.inner_products(gradient)
         with np.errstate(divide="ignore", invalid="ignore"):
-            length = Yardstick.of(gradient).length
             values = products / (norms * length) if self.normalize else products * factors
         return np.where((factors > 0) & np.isfinite(values), values, 0.0)
 

@@ -14,7 +14,7 @@ from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.schedules import PowerDecay, Schedule
 
 GAMMA = PowerDecay(0.1, power=1.0, offset=1000)
-ALPHA = PowerDecay(0.05, power=0.6, offset=100)  # of ByGARS
+ALPHA = PowerDecay(0.2, power=0.9, offset=40)  # of ByGARS
 ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
 
 

@@ -289,9 +289,11 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
     normalize : bool
         A deviation for losses whose gradients change by orders of magnitude in training, which the
         inner products square: all rows become as long as the auxiliary gradient at :math:`w_t`, which
-        is computed while the clients compute theirs, and cosines take the place of inner products. In
-        ByGARS++ the model moves by :math:`q / \sum_i |q_i|` besides, so that :math:`\gamma_t` is the
-        step size of plain averaging.
+        is computed while the clients compute theirs, cosines take the place of inner products, and the
+        model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
+        averaging. ByGARS keeps its scores so divided, and leaves out the part of
+        :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
+        asks for a shorter step, and would turn the scores of honest clients negative.
     **kwargs
         As for :class:`RobustFedAvg`, without its rule.
 

@@ -10,6 +10,7 @@ import pytest
 
 from flwr_byzantine.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
 from flwr_byzantine.payload import encode
+from flwr_byzantine.pseudogradients import without_reversal
 from flwr_byzantine.rules import Median
 from flwr_byzantine.schedules import PowerDecay
 from flwr_byzantine.updates import Model, Reply
@@ -137,7 +138,7 @@ def test_tolerance_stops_before_the_loss_rises():
 @both
 @pytest.mark.parametrize("payload", ["gradients", "parameters"])
 def test_normalized_rows_have_the_gradient_s_length(make, payload):
-    """Only directions count: q is the cosine, and a row as long as the auxiliary gradient moves w."""
+    """Only directions count: q is the cosine, and rows as long as the auxiliary gradient move w."""
     settings = {
         "normalize": True,
         "payload": payload,
@@ -148,14 +149,27 @@ def test_normalized_rows_have_the_gradient_s_length(make, payload):
     w, h = np.array([3.0, 4.0]), np.array([[1e-9, 0], [0, -1e9], [0, 0], [np.nan, 0]])
     sent = h if payload == "gradients" else w - h
     moved = play(aggregator, w, sent)
-    np.testing.assert_allclose(scores(aggregator), [0.6, -0.8, 0, 0], rtol=1e-6)
+    total = 1 if make is plusplus else 1.4  # ByGARS keeps shares
+    np.testing.assert_allclose(scores(aggregator), np.array([0.6, -0.8, 0, 0]) / total, rtol=1e-6)
     if make is plusplus:
         np.testing.assert_array_equal(moved, w)
         moved = play(aggregator, w, sent, 2)
-    # |w| = 5; ByGARS++ moves by the scores' shares, 0.6 / 1.4 and -0.8 / 1.4
-    total = 1.4 if make is plusplus else 1
-    expected = [3 - 5 * 0.6 / total, 4 - 5 * 0.8 / total]
+    # |w| = 5, and the shares are 0.6 / 1.4 and -0.8 / 1.4
+    expected = [3 - 5 * 0.6 / 1.4, 4 - 5 * 0.8 / 1.4]
     np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_normalized_bygars_leaves_out_that_a_step_was_too_long():
+    """Past a minimum all products turn over: the shares stay. Across the step they still count."""
+    settings = {"normalize": True, "learning_rate": 3.0, "meta_steps": 4}
+    aggregator = bygars(Quadratic([0, 0]), **settings)
+    play(aggregator, [1.0, 0.0], [[1, 0], [2, 0], [0, 1]])
+    np.testing.assert_allclose(scores(aggregator), [0.5, 0.5, 0], atol=1e-12)
+
+    gradient, before = [np.array([-2.0, 3.0]), None], [np.array([4.0, 0.0]), None]
+    np.testing.assert_array_equal(without_reversal(gradient, before)[0], [0, 3])
+    assert without_reversal(gradient, gradient) is gradient
+    assert without_reversal(gradient, [np.zeros(2), None]) is gradient
 
 
 @both
