@@ -5,7 +5,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast lint format docs bench
+.PHONY: demo test test-fast test-wheel test-lowest test-newest lint format docs dist bench
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
@@ -24,6 +24,16 @@ test: $(READY)
 test-fast: $(READY)
 	$(PYTHON) -m pytest -m 'not slow'
 
+# The library's own tests on the installed wheel, with the oldest and the newest versions of what it needs.
+test-wheel: dist
+	$(MAKE) -j2 test-lowest test-newest
+
+test-lowest:
+	$(PYTHON) tests/installed.py dist/*.whl constraints-lowest.txt
+
+test-newest:
+	$(PYTHON) tests/installed.py dist/*.whl
+
 lint: $(READY)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -35,6 +45,12 @@ format: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+
+# The wheel is built from the source distribution, so that this is complete.
+dist: $(READY)
+	rm -rf dist
+	$(PYTHON) -m build > /dev/null
+	@ls dist
 
 # Peers to compare with, without their requirements, which would replace this project's torch and numpy.
 PEERS := .venv/peers

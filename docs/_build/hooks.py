@@ -1,4 +1,4 @@
-"""What MkDocs does not do by itself: formulas as MathML, and links out of this folder."""
+"""What MkDocs does not do by itself: formulas as MathML, links out of this folder, nothing from elsewhere."""
 
 import html
 import posixpath
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 
 FORMULA = re.compile(
     r'<(?:span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</(?:span|div)>', re.DOTALL
 )
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
+LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -41,3 +43,10 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
 
     return LINK.sub(link, markdown)
 
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Refuse pages that would load something from a network."""
+    found = LOADED.search(output)
+    if found is not None:
+        raise PluginError(f"{page.file.src_uri} loads something from a network: {found[0]}")
+    return output
