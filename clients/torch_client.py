@@ -89,7 +89,8 @@ class TorchClient(NumPyClient):
         load_arrays(model, parameters)
         model.train()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**63)))
+            # `torch.manual_seed` would queue the seed, with a stack trace, for every device there is not.
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
             if self.payload == "gradients":
                 arrays, loss = self._gradient(model, next(self._minibatches(rng)))
             else:
@@ -103,7 +104,7 @@ class TorchClient(NumPyClient):
         """Return the mean loss and the accuracy on this client's own samples."""
         model = shared_model(self.model_factory)
         load_arrays(model, parameters)
-        loss, accuracy = evaluate(model, self.x[self.indices], self.y[self.indices])
+        loss, accuracy, _ = evaluate(model, self.x[self.indices], self.y[self.indices])
         metrics: dict[str, Scalar] = {"partition-id": self.client_id, "accuracy": accuracy}
         return loss, len(self.indices), metrics
 

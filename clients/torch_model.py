@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,16 +53,26 @@ def dump_arrays(model: nn.Module) -> NDArrays:
     return [tensor.numpy().copy() for tensor in model.state_dict().values()]
 
 
+class Evaluation(NamedTuple):
+    """Mean cross-entropy, and the shares of samples whose label is the first or in the first three."""
+
+    loss: float
+    accuracy: float
+    top3: float
+
+
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 2048
-) -> tuple[float, float]:
-    """Return the mean cross-entropy and the share of samples classified correctly."""
+    model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 512
+) -> Evaluation:
+    """Evaluate a model on samples x with labels y."""
     model.eval()
-    loss, correct = 0.0, 0
+    loss, correct, near = 0.0, 0, 0
     for start in range(0, len(y), batch_size):
         logits = model(x[start : start + batch_size])
         labels = y[start : start + batch_size]
         loss += functional.cross_entropy(logits, labels, reduction="sum").item()
         correct += int((logits.argmax(1) == labels).sum())
-    return loss / len(y), correct / len(y)
+        best = logits.topk(min(3, logits.shape[1]), dim=1).indices
+        near += int((best == labels[:, None]).any(dim=1).sum())
+    return Evaluation(loss / len(y), correct / len(y), near / len(y))

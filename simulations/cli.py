@@ -15,9 +15,12 @@ from rich.markup import escape
 from simulations.config import RunConfig
 from simulations.demo import demo as run_demo
 from simulations.display import label, progress, table
+from simulations.experiment import FOLDER, Cell, Profile, load_experiment
 from simulations.reputation_plot import plot_reputations
 from simulations.results import save
 from simulations.runner import run_all
+from simulations.sweep import default_jobs
+from simulations.sweep import sweep as run_sweep
 
 app = typer.Typer(
     help="Simulated federations with misbehaving clients.",
@@ -113,3 +116,63 @@ def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
             raise
         raise fail(f"{type(error).__name__}: {error}") from error
     raise typer.Exit(0 if holds else 1)
+
+
+Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
+DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
+
+
+@app.command()
+def sweep(
+    experiments: Annotated[
+        list[Path],
+        typer.Argument(
+            help="TOML files, or names out of "
+            + ", ".join(path.stem for path in sorted(FOLDER.glob("*.toml")))
+            + "."
+        ),
+    ],
+    profile: Scale = "quick",
+    out: Out = Path("runs/sweep"),
+    data_dir: DataDir = "data",
+    figure: Annotated[str, typer.Option(help="This figure of the experiments alone.")] = "",
+    jobs: Annotated[int, typer.Option(help="Federations at once; 0: as many as fit.")] = 0,
+    ray: Annotated[bool, typer.Option("--ray", help="Run clients in Ray, as `run` does.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run the cells of experiments that are missing in a folder; interrupt it at will."""
+    cells: list[Cell] = []
+    for path in experiments:
+        found = path if path.exists() else FOLDER / f"{path}.toml"
+        try:
+            cells += load_experiment(found).cells(profile, data_dir)
+        except FileNotFoundError as error:
+            raise fail(
+                f"There is no experiment {path}: give a TOML file, or a name as --help does."
+            ) from error
+        except (ValidationError, ValueError) as error:
+            raise fail(f"{found}: {error}") from error
+    cells = [cell for cell in cells if figure in ("", cell.figure)]
+    outcome = run_sweep(cells, out, jobs or default_jobs(), console, verbose, ray)
+    for name, reason in outcome.failed.items():
+        console.print(f"[red]Failed: {escape(name)}: {escape(reason)}[/red]")
+    done = len(outcome.finished)
+    console.print(f"{done} cells run, {len(outcome.failed)} failed, {len(cells)} asked for: {out}")
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Where `sweep` wrote its cells.")],
+    profile: Scale = "quick",
+    out: Out = Path("runs/report"),
+    benchmark: Annotated[
+        Path, typer.Option(help="What `python -m benchmarks` wrote, for the claims about cost.")
+    ] = Path("docs/results/benchmark/bench.json"),
+) -> None:
+    """Show what the cells in a folder say of the papers' claims; write report.html and README.md."""
+    if not folder.is_dir():
+        raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
+    results = Results(all_experiments(), profile, folder, benchmark)
+    console.print(scoreboard_table(write_report(results, out)))
+    console.print(f"Report: {out / 'report.html'} and {out / 'README.md'}")

@@ -96,6 +96,13 @@ class RunConfig(BaseModel):
     )
     redraw: bool = Field(False, description="Draw the Byzantine clients anew in every round.")
     eval_every: int = Field(1, ge=1, description="Rounds from one evaluation to the next.")
+    test_samples: int = Field(0, ge=0, description="Test samples to evaluate on; 0: all of them.")
+    gradient_samples: int = Field(
+        0,
+        ge=0,
+        description="Training samples for the true gradient, which the model's step is compared with "
+        "where it is evaluated; 0: not compared.",
+    )
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:

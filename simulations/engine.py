@@ -46,15 +46,24 @@ def interruptible(stopped: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
+def quiet(verbose: bool) -> Iterator[None]:
+    """Keep Flower from logging, unless ``verbose``."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    if not verbose:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
 def engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
     """Yield the engine's settings: one CPU per client, and a Ray of its own.
 
     With ``RAY_ADDRESS`` set, the runs go to that cluster instead.
     """
-    logger = logging.getLogger("flwr")
-    level = logger.level
-    if not verbose:
-        logger.setLevel(logging.CRITICAL)
     # A short path: Ray puts unix sockets below it, whose names are limited to about 100 bytes.
     scratch = tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None)
     init_args: dict[str, Any] = {"log_to_driver": verbose}
@@ -63,7 +72,7 @@ def engine(verbose: bool, clients: int) -> Iterator[dict[str, Any]]:
         init_args["num_cpus"] = min(cores(), clients)
         init_args["_temp_dir"] = os.environ.get("RAY_TMPDIR", scratch)
     try:
-        yield {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": init_args}
+        with quiet(verbose):
+            yield {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": init_args}
     finally:
-        logger.setLevel(level)
         shutil.rmtree(scratch, ignore_errors=True)

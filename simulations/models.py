@@ -46,10 +46,56 @@ def lenet(shape: Shape, classes: int) -> nn.Module:
     )
 
 
+def convolutional(
+    shape: Shape,
+    classes: int,
+    channels: tuple[tuple[int, ...], ...],
+    hidden: tuple[int, ...],
+    dropout: float = 0.0,
+) -> nn.Module:
+    """Build groups of 3x3 convolutions with ReLU, each group pooled, and a perceptron on top.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height, width.
+    classes : int
+        Number of outputs.
+    channels : tuple of tuple of int
+        The output channels of each convolution, by group; every group halves the image.
+    hidden : tuple of int
+        Widths of the fully connected layers before the last.
+    dropout : float (default: 0.0)
+        Dropout probability after each pooling and each hidden layer.
+    """
+    dropped = [nn.Dropout(dropout)] if dropout else []
+    inputs, height, width = shape
+    layers: list[nn.Module] = []
+    for group in channels:
+        for outputs in group:
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+        layers += [nn.MaxPool2d(2), *dropped]
+        height, width = height // 2, width // 2
+    layers.append(nn.Flatten())
+    widths = [inputs * height * width, *hidden]
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU(), *dropped]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+
 MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "mlp-small": partial(mlp, hidden=(64, 64)),
     "mlp": partial(mlp, hidden=(128, 128)),  # Phocas (Xie et al. 2018), table 2
     "lenet": lenet,
+    # ByGARS (Regatti et al. 2020), section 5, leaves the widths of its two-layer CNN open; so does
+    # Fall of Empires (Xie et al. 2019), section 6.1, for four convolutions and one full layer.
+    "cnn-two": partial(convolutional, channels=((16,), (32,)), hidden=(64,)),
+    "cnn-four": partial(convolutional, channels=((16, 16), (32, 32)), hidden=()),
+    # Phocas (Xie et al. 2018), table 3
+    "cnn-phocas": partial(
+        convolutional, channels=((32, 32), (64, 64)), hidden=(512, 512), dropout=0.2
+    ),
 }
 
 

@@ -12,7 +12,6 @@ from clients.torch_client import LabelMap, TorchClient
 from simulations import tasks
 from simulations.attacks import attack_client
 from simulations.config import RunConfig
-from simulations.models import model_factory
 
 CELL = "cell"  # the key under which the server says which of several runs a message belongs to
 
@@ -21,7 +20,6 @@ def honest_client(
     config: RunConfig, client_id: int, label_map: LabelMap | None = None
 ) -> NumPyClient:
     """Build client number ``client_id`` of a run as it is when nobody attacks."""
-    dataset = tasks.DATASETS[config.dataset]
     train, _ = tasks.load(config.dataset, config.data_dir)
     shares = tasks.partition(
         config.dataset,
@@ -33,7 +31,7 @@ def honest_client(
         config.auxiliary,
     )
     return TorchClient(
-        model_factory(config.model, dataset.shape, dataset.classes),
+        tasks.factory(config),
         train.x,
         train.y,
         shares[client_id],

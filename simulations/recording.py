@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from flwr.common import NDArrays
 
 from clients.torch_model import dump_arrays, evaluate, load_arrays
 from simulations import tasks
+from simulations.alignment import Alignment
 from simulations.config import RunConfig
 from simulations.detection import detection
-from simulations.models import initial_model
 from simulations.results import Record, hash_arrays
 
 OnRound = Callable[[Record], None]
@@ -39,9 +40,10 @@ class Recorder:
         self.config = config
         self.on_round = on_round
         self.rounds: list[Record] = []
-        dataset = tasks.DATASETS[config.dataset]
-        self.test = tasks.load(config.dataset, config.data_dir)[1]
-        self.model = initial_model(config.model, dataset.shape, dataset.classes, config.seed)
+        self.test = _test_samples(config)
+        self.model = tasks.initial_network(config)
+        self.alignment = Alignment(config) if config.gradient_samples else None
+        self._before: NDArrays = []
         self._metrics: Record = {}
         self._since = time.perf_counter()
 
@@ -55,18 +57,20 @@ class Recorder:
         """Return loss and accuracy of the global model on the test set, where they are due."""
         seconds = time.perf_counter() - self._since
         last = server_round == self.config.rounds
-        result = None
+        found: Record = {"accuracy": None, "loss": None}
         if last or server_round % self.config.eval_every == 0:
             load_arrays(self.model, arrays)
-            result = evaluate(self.model, self.test.x, self.test.y)
+            found = evaluate(self.model, self.test.x, self.test.y)._asdict()
+            if self.alignment is not None and server_round:
+                found |= self.alignment.measure(self._before, arrays)
+        self._before = arrays
         if server_round:
-            loss, accuracy = result or (None, None)
-            record = {"round": server_round, "accuracy": accuracy, "loss": loss, "seconds": seconds}
+            record = {"round": server_round, "seconds": seconds} | found
             self.rounds.append(record | self._metrics)
             if self.on_round is not None:
                 self.on_round(self.rounds[-1])
         self._since = time.perf_counter()
-        return result
+        return None if found["accuracy"] is None else (found["loss"], found["accuracy"])
 
     def result(self) -> Record:
         """Return the result of the finished run."""
@@ -75,6 +79,7 @@ class Recorder:
             "config": self.config.model_dump(),
             "rounds": self.rounds,
             "final_accuracy": self.rounds[-1]["accuracy"],
+            "final_top3": self.rounds[-1]["top3"],
             "final_loss": self.rounds[-1]["loss"],
             "detection": detection(self.config, self.rounds),
             "seconds_per_round": statistics.median(usual),
@@ -85,6 +90,13 @@ class Recorder:
 
 def initial_state(config: RunConfig) -> dict[str, torch.Tensor]:
     """Return the parameters every run of this seed and model starts from."""
-    dataset = tasks.DATASETS[config.dataset]
-    model = initial_model(config.model, dataset.shape, dataset.classes, config.seed)
-    return model.state_dict()
+    return tasks.initial_network(config).state_dict()
+
+
+def _test_samples(config: RunConfig) -> tasks.Split:
+    """Return the samples that the model is evaluated on: all, or some, the same for every run."""
+    test = tasks.load(config.dataset, config.data_dir)[1]
+    if not config.test_samples:
+        return test
+    order = np.random.default_rng(0).permutation(len(test.y))[: config.test_samples]
+    return tasks.Split(test.x[order], test.y[order])

@@ -24,7 +24,6 @@ from flwr_byzantine.auxiliary import TorchAuxiliaryLoss
 from flwr_byzantine.reputed import ALPHA, ALPHA_PLUS_PLUS, GAMMA
 from flwr_byzantine.schedules import PowerDecay
 from simulations import tasks
-from simulations.models import initial_model
 from simulations.partitions import held_out
 
 if TYPE_CHECKING:
@@ -71,11 +70,10 @@ def check(config: RunConfig) -> None:
 
 def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryLoss:
     """Return the cross-entropy on the training samples that no client has."""
-    dataset = tasks.DATASETS[config.dataset]
     train, _ = tasks.load(config.dataset, config.data_dir)
     held = held_out(len(train.y), config.auxiliary, config.seed)
     return TorchAuxiliaryLoss(
-        initial_model(config.model, dataset.shape, dataset.classes, config.seed),
+        tasks.initial_network(config),
         functional.cross_entropy,
         TensorDataset(train.x[held], train.y[held]),
         batch_size=batch_size,

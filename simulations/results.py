@@ -37,9 +37,13 @@ def finite(value: Any) -> Any:
 
 def save(result: Record, folder: Path) -> Path:
     """Write ``result.json`` into a folder, all of it or nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "result.json"
-    partial = folder / f".result.json.{os.getpid()}"
-    partial.write_text(json.dumps(finite(result), indent=2, allow_nan=False) + "\n")
+    return write(result, folder / "result.json", indent=2)
+
+
+def write(record: Record, path: Path, indent: int | None = None) -> Path:
+    """Write a record as JSON, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(finite(record), indent=indent, allow_nan=False) + "\n")
     partial.replace(path)
     return path

@@ -14,8 +14,9 @@ from flwr.simulation import run_simulation
 from clients.records import serve_both_apis
 from simulations import tasks
 from simulations.config import RunConfig
-from simulations.engine import engine, interruptible
+from simulations.engine import engine, interruptible, quiet
 from simulations.grid import PromptGrid
+from simulations.inline import run_inline
 from simulations.population import CellClient
 from simulations.recording import OnRound, Recorder
 from simulations.results import Record
@@ -59,8 +60,11 @@ def run_all(
     on_round: OnCellRound | None = None,
     on_cell: OnCell | None = None,
     verbose: bool = False,
+    inline: bool = False,
 ) -> list[Record | Exception]:
     """Run several federations, one after the other, starting the engine once.
+
+    The models do not depend on the engine.
 
     Parameters
     ----------
@@ -72,6 +76,8 @@ def run_all(
         Called with the number of each finished run and its result, or the exception that ended it.
     verbose : bool (default: False)
         Show what Flower logs.
+    inline : bool (default: False)
+        Run the clients in this process instead of Ray's: sooner where many federations run at once.
 
     Returns
     -------
@@ -88,20 +94,23 @@ def run_all(
         tasks.prepare(config.dataset, config.data_dir, config.download)
     results: list[Record | Exception] = []
     stopped = threading.Event()
-    server_app = ServerApp()
 
-    @server_app.main()
-    def main(grid: Grid, context: Context) -> None:
+    def serve_all(grid: Grid, context: Context) -> None:
         for cell, config in enumerate(configs):
-            results.append(_attempt(PromptGrid(grid, stopped), context, config, cell, on_round))
+            results.append(_attempt(grid, context, config, cell, on_round))
             if on_cell is not None:
                 on_cell(cell, results[-1])
 
-    with engine(verbose, configs[0].clients) as backend_config, interruptible(stopped):
+    app, (clients,) = _client_app(configs), numbers
+    if inline:
+        with quiet(verbose):
+            run_inline(serve_all, app, clients)
+        return results
+    server_app = ServerApp()
+    server_app.main()(lambda grid, context: serve_all(PromptGrid(grid, stopped), context))
+    with engine(verbose, clients) as backend_config, interruptible(stopped):
         try:
-            run_simulation(
-                server_app, _client_app(configs), configs[0].clients, backend_config=backend_config
-            )
+            run_simulation(server_app, app, clients, backend_config=backend_config)
         except InterruptedError:
             raise KeyboardInterrupt from None
         finally:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
-from simulations.models import Shape
+from simulations.models import initial_model, model_factory
 from simulations.partitions import dirichlet_partition, held_out, iid_partition
 
 if TYPE_CHECKING:
-    from torchvision.datasets import MNIST
+    from clients.torch_model import ModelFactory
+    from simulations.config import RunConfig
+
+IMAGE_SIDE = 32  # pixels to which the images of folders are brought
 
 
 class Split(NamedTuple):
@@ -24,7 +29,10 @@ class Split(NamedTuple):
     y: torch.Tensor
 
 
-def load_digits(data_dir: str) -> tuple[Split, Split]:
+Splits = tuple[Split, Split]
+
+
+def load_digits(data_dir: str) -> Splits:
     """Load the 1,797 real 8x8 digits that scikit-learn ships: 1,437 to train on, 360 to test.
 
     Each pixel is standardised by its mean and deviation over the training set.
@@ -42,61 +50,126 @@ def load_digits(data_dir: str) -> tuple[Split, Split]:
     return Split(images[train], labels[train]), Split(images[test], labels[test])
 
 
-def load_mnist(data_dir: str) -> tuple[Split, Split]:
+def load_mnist(data_dir: str) -> Splits:
     """Load MNIST, standardised by the mean and deviation of all its training pixels."""
-    from torchvision.datasets import MNIST
-
-    try:
-        train, test = (MNIST(data_dir, train=train) for train in (True, False))
-    except RuntimeError as error:
-        raise FileNotFoundError(
-            "Parameter `data_dir` should name a folder that holds MNIST/raw. "
-            f"Found `data_dir = {data_dir}`, which does not. "
-            "Name the right folder, or allow the download with `download = true`."
-        ) from error
-    return _standardised(train), _standardised(test)
+    return _torchvision("MNIST", data_dir, "MNIST/raw", 0.1307, 0.3081)
 
 
-def _standardised(part: MNIST) -> Split:
-    return Split(((part.data / 255 - 0.1307) / 0.3081).unsqueeze(1), part.targets)
+def load_fashion_mnist(data_dir: str) -> Splits:
+    """Load Fashion-MNIST, standardised as MNIST is."""
+    return _torchvision("FashionMNIST", data_dir, "FashionMNIST/raw", 0.2860, 0.3530)
 
 
-def download_mnist(data_dir: str) -> None:
-    """Put MNIST into a folder that does not hold it yet."""
-    from torchvision.datasets import MNIST
+def load_cifar10(data_dir: str) -> Splits:
+    """Load CIFAR-10: the original, or folders ``cifar10/train`` and ``cifar10/test`` of its images."""
+    folder = Path(data_dir) / "cifar10"
+    if folder.is_dir():
+        return load_image_folder(str(folder))
+    return _torchvision("CIFAR10", data_dir, "cifar-10-batches-py, or cifar10/train", 0.473, 0.252)
 
-    MNIST(data_dir, download=True)
+
+def load_image_folder(data_dir: str) -> Splits:
+    """Load ``train/<class>/*`` and ``test/<class>/*``, any images, as 32 x 32 colour pixels.
+
+    Standardised by the mean and deviation of all training pixels.
+    """
+    from torchvision.datasets import ImageFolder
+
+    def pixels(image: Any) -> np.ndarray:
+        return np.asarray(image.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE)))
+
+    splits = []
+    for part in ("train", "test"):
+        try:
+            found = ImageFolder(str(Path(data_dir) / part), transform=pixels)
+        except (FileNotFoundError, RuntimeError) as error:
+            raise FileNotFoundError(
+                "Parameter `data_dir` should name a folder that holds train/<class>/<image> and "
+                f"test/<class>/<image>. Found `data_dir = {data_dir}`, where {part} does not. "
+                "Name the right folder."
+            ) from error
+        images = torch.empty(len(found), 3, IMAGE_SIDE, IMAGE_SIDE)
+        for place, (image, _) in enumerate(found):
+            images[place] = torch.from_numpy(image).permute(2, 0, 1)
+        splits.append(Split(images, torch.tensor(found.targets)))
+    train, test = splits
+    deviation, mean = torch.std_mean(train.x)
+    for split in splits:
+        split.x.sub_(mean).div_(deviation)
+    return train, test
+
+
+def _torchvision(kind: str, data_dir: str, holds: str, mean: float, deviation: float) -> Splits:
+    """Read a dataset of torchvision's, standardised."""
+    from torchvision import datasets
+
+    splits = []
+    for train in (True, False):
+        try:
+            part = getattr(datasets, kind)(data_dir, train=train)
+        except RuntimeError as error:
+            raise FileNotFoundError(
+                f"Parameter `data_dir` should name a folder that holds {holds}. "
+                f"Found `data_dir = {data_dir}`, which does not. "
+                "Name the right folder, or allow the download with `download = true`."
+            ) from error
+        images = torch.as_tensor(part.data)
+        images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+        splits.append(
+            Split((images / 255 - mean) / deviation, torch.as_tensor(part.targets).long())
+        )
+    return splits[0], splits[1]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a run has to know of a dataset before loading it."""
+    """A dataset: how it is read, the network for it, and torchvision's class that downloads it."""
 
-    load: Callable[[str], tuple[Split, Split]]
-    shape: Shape
-    classes: int
+    load: Callable[[str], Splits]
     default_model: str
-    download: Callable[[str], None] | None = None  # None: nothing to download
+    download: str | None = None  # None: nothing to download
 
 
 DATASETS = {
-    "digits": Dataset(load_digits, (1, 8, 8), 10, "mlp-small"),
-    "mnist": Dataset(load_mnist, (1, 28, 28), 10, "mlp", download_mnist),
+    "digits": Dataset(load_digits, "mlp-small"),
+    "mnist": Dataset(load_mnist, "mlp", "MNIST"),
+    "fashion-mnist": Dataset(load_fashion_mnist, "lenet", "FashionMNIST"),
+    "cifar10": Dataset(load_cifar10, "cnn-two", "CIFAR10"),
+    "image-folder": Dataset(load_image_folder, "cnn-two"),
 }
 
 
 def prepare(name: str, data_dir: str, download: bool) -> None:
     """Download a dataset where that is allowed, and fail early where it is not there."""
-    fetch = DATASETS[name].download
-    if download and fetch is not None:
-        fetch(data_dir)
+    kind = DATASETS[name].download
+    if download and kind is not None:
+        from torchvision import datasets
+
+        getattr(datasets, kind)(data_dir, download=True)
     load(name, data_dir)
 
 
 @lru_cache(maxsize=1)
-def load(name: str, data_dir: str) -> tuple[Split, Split]:
+def load(name: str, data_dir: str) -> Splits:
     """Return the training and the test split, read once per process."""
     return DATASETS[name].load(data_dir)
+
+
+def factory(config: RunConfig) -> ModelFactory:
+    """Return the builder of a run's network, the same for runs with the same network."""
+    return model_factory(config.model, *_form(config))
+
+
+def initial_network(config: RunConfig) -> nn.Module:
+    """Build a run's network with the weights that every run of its seed starts from."""
+    return initial_model(config.model, *_form(config), config.seed)
+
+
+def _form(config: RunConfig) -> tuple[tuple[int, int, int], int]:
+    """The shape of a sample, and the number of classes."""
+    train, test = load(config.dataset, config.data_dir)
+    channels, height, width = train.x.shape[1:]
+    return (channels, height, width), 1 + int(max(train.y.max(), test.y.max()))
 
 
 @lru_cache(maxsize=8)

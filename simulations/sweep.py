@@ -1,0 +1,199 @@
+"""Run the cells of experiments that are not there yet, several at once: ``python -m simulations sweep``.
+
+Every finished cell is one file, written whole; an interrupted sweep goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import queue
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from simulations.engine import cores
+from simulations.experiment import PLACES, Cell
+from simulations.results import Record, write
+from simulations.runner import run_all
+from simulations.summary import summarise
+
+MEMORY_PER_JOB = 3 * 2**30  # bytes: a process with CIFAR-10 and all clients' updates
+CELLS_PER_JOB = 8  # before its memory is given back
+
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+def cell_path(folder: Path, cell: Cell) -> Path:
+    """Return the file of a cell's result."""
+    return folder / cell.experiment / f"{cell.key}.json"
+
+
+def read_cell(folder: Path, cell: Cell) -> Record | None:
+    """Return the result of a cell, or None where it has not been run."""
+    path = cell_path(folder, cell)
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def default_jobs() -> int:
+    """Return how many federations fit this machine at once."""
+    try:
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # macOS does not say
+        return cores()
+    return max(1, min(cores(), available // MEMORY_PER_JOB))
+
+
+def missing_cells(cells: Iterable[Cell], folder: Path) -> list[Cell]:
+    """Return the cells without a result, each configuration once."""
+    unique = {cell_path(folder, cell): cell for cell in cells}
+    return [cell for path, cell in unique.items() if not path.exists()]
+
+
+def batches(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
+    """Deal cells out to jobs: one process runs federations of one size, on one dataset."""
+
+    def kind(cell: Cell) -> tuple[str, int]:
+        return cell.config.dataset, cell.config.clients
+
+    dealt: list[list[Cell]] = []
+    for _, group in groupby(sorted(cells, key=kind), kind):
+        alike = list(group)
+        number = max(min(jobs, len(alike)), -(-len(alike) // CELLS_PER_JOB))
+        dealt += [alike[start::number] for start in range(number)]
+    return dealt
+
+
+@dataclass
+class Sweep:
+    """What has become of the cells of a sweep."""
+
+    finished: list[Cell] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # cell -> what ended it
+
+
+def sweep(
+    cells: Sequence[Cell],
+    folder: Path,
+    jobs: int,
+    console: Console,
+    verbose: bool = False,
+    ray: bool = False,
+) -> Sweep:
+    """Run the cells that are missing in a folder.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        The cells.
+    folder : Path
+        Where each result is written, in the folder of its experiment.
+    jobs : int
+        Federations at once, each in a process of its own.
+    console : Console
+        Where progress is shown.
+    verbose : bool (default: False)
+        Show what Flower and Ray log.
+    ray : bool (default: False)
+        Run clients in Ray, as ``python -m simulations run`` does, instead of the federation's process.
+        The results are the same.
+
+    Returns
+    -------
+    Sweep
+        One failing cell does not stop the others.
+    """
+    todo = missing_cells(cells, folder)
+    outcome = Sweep()
+    columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(elapsed_when_finished=True), console=console
+    ) as bar:
+        rounds = bar.add_task("rounds", total=sum(cell.config.rounds for cell in todo))
+        for kind, cell, text in _run_jobs(batches(todo, jobs), folder, jobs, verbose, not ray):
+            if kind == "round":
+                bar.update(rounds, advance=1, description=f"{cell.experiment}: {cell.name}"[:48])
+                continue
+            if kind == "finished":
+                outcome.finished.append(cell)
+            else:
+                outcome.failed[f"{cell.experiment}: {cell.name}"] = text
+            state = text if kind == "finished" else f"[red]{text}[/red]"
+            done = len(outcome.finished) + len(outcome.failed)
+            bar.console.print(f"{done}/{len(todo)} {cell.experiment}: {cell.name}: {state}")
+    return outcome
+
+
+def _run_jobs(
+    waiting: list[list[Cell]], folder: Path, jobs: int, verbose: bool, inline: bool
+) -> Iterator[tuple[str, Cell, str]]:
+    """Run batches in processes of their own, and yield what they tell of their cells."""
+    messages: Any = _CONTEXT.Queue()
+    running: dict[int, tuple[SpawnProcess, list[Cell]]] = {}
+    numbered = list(enumerate(waiting))
+    try:
+        while numbered or running:
+            while numbered and len(running) < jobs:
+                number, batch = numbered.pop(0)
+                arguments = (number, batch, folder, verbose, inline, messages)
+                process = _CONTEXT.Process(target=_job, args=arguments)
+                process.start()
+                running[number] = process, list(batch)
+            ended = [number for number, (process, _) in running.items() if not process.is_alive()]
+            for number, kind, place, text in _received(messages):
+                cell = waiting[number][place]
+                if kind != "round":
+                    running[number][1].remove(cell)
+                yield kind, cell, text
+            for number in ended:
+                process, left = running.pop(number)
+                for cell in left:
+                    yield "failed", cell, f"its process ended with status {process.exitcode}"
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join()
+
+
+def _received(messages: Any) -> Iterator[tuple[int, str, int, str]]:
+    """Yield what is there, after waiting a moment for it."""
+    try:
+        yield messages.get(timeout=0.5)
+        while True:
+            yield messages.get_nowait()
+    except queue.Empty:
+        return
+
+
+def _job(
+    number: int, cells: list[Cell], folder: Path, verbose: bool, inline: bool, messages: Any
+) -> None:
+    """Run a batch, and write each result as soon as it is there."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # other jobs have the other cores
+    import torch
+
+    torch.set_num_threads(1)
+
+    def on_round(place: int, record: Record) -> None:
+        messages.put((number, "round", place, ""))
+
+    def on_cell(place: int, result: Record | Exception) -> None:
+        if isinstance(result, Exception):
+            messages.put((number, "failed", place, f"{type(result).__name__}: {result}"))
+            return
+        write(summarise(result, PLACES), cell_path(folder, cells[place]))
+        told = f"{100 * result['final_accuracy']:.1f} %, {time.perf_counter() - since[0]:.0f} s"
+        since[0] = time.perf_counter()
+        messages.put((number, "finished", place, told))
+
+    since = [time.perf_counter()]
+    run_all([cell.config for cell in cells], on_round, on_cell, verbose=verbose, inline=inline)
