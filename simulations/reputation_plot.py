@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
-from matplotlib import colormaps
+import numpy as np
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -12,6 +17,18 @@ from simulations.attack_plans import MIXED, Mixed, plan_attack
 from simulations.attacks import byzantine_clients
 from simulations.config import RunConfig
 from simulations.results import Record
+
+
+def roles(config: RunConfig) -> list[Any]:
+    """Return the attack that each client of a run commits, or None for a benign one."""
+    found: list[Any] = [None] * config.clients
+    if config.attack == "none" or config.redraw:
+        return found
+    attack = plan_attack(config.attack, config.attack_args).attack
+    byzantine = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
+    for rank, client in enumerate(sorted(byzantine)):
+        found[client] = MIXED[rank % len(MIXED)] if isinstance(attack, Mixed) else attack
+    return found
 
 
 def kinds(config: RunConfig) -> list[str]:
@@ -22,15 +39,32 @@ def kinds(config: RunConfig) -> list[str]:
     >>> kinds(RunConfig(rule="mean", attack="sign_flip", clients=3, byzantine=1))
     ['SignFlip(scale=1.0)', 'benign', 'benign']
     """
-    named = ["benign"] * config.clients
-    if config.attack == "none" or config.redraw:
-        return named
-    attack = plan_attack(config.attack, config.attack_args).attack
-    byzantine = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
-    for rank, client in enumerate(sorted(byzantine)):
-        own = MIXED[rank % len(MIXED)] if isinstance(attack, Mixed) else attack
-        named[client] = repr(own)
-    return named
+    return ["benign" if role is None else repr(role) for role in roles(config)]
+
+
+def colours(named: Iterable[str]) -> dict[str, Any]:
+    """Give every kind of client a colour; up to 20 kinds, one of its own."""
+    ordered = sorted(set(named), key=lambda kind: (kind != "benign", kind))
+    dark, light = color_sequences["tab10"], color_sequences["tab20"][1::2]
+    return dict(zip(ordered, cycle([*dark, *light])))
+
+
+def draw_reputations(
+    axes: Axes,
+    rounds: Sequence[int],
+    scores: Sequence[Sequence[float | None]],
+    named: Sequence[str],
+    palette: Mapping[str, Any],
+) -> None:
+    """Draw the scores in each round, one line a client, labelled once for each kind."""
+    for client, kind in enumerate(named):
+        points = [own[client] if len(own) == len(named) else None for own in scores]
+        values = np.array(points, dtype=float)  # None becomes NaN: a gap
+        line = axes.plot(rounds, values, color=palette[kind])
+        if named.index(kind) == client:
+            line[0].set_label(f"{kind}, {named.count(kind)}x")
+    axes.axhline(0, color="grey", linewidth=0.5)
+    axes.grid(alpha=0.3)
 
 
 def plot_reputations(result: Record, path: Path) -> Path:
@@ -50,25 +84,15 @@ def plot_reputations(result: Record, path: Path) -> Path:
     """
     config = RunConfig(**result["config"])
     named = kinds(config)
-    colours = dict.fromkeys(sorted(set(named), key=lambda kind: (kind != "benign", kind)))
-    for number, kind in enumerate(colours):
-        colours[kind] = colormaps["tab10"](number % 10)
     figure = Figure(figsize=(8, 4), layout="constrained")
     FigureCanvasAgg(figure)
     attack = f"{config.byzantine} of {config.clients} {config.attack}" if config.byzantine else ""
     title = f"{config.rule}, {attack or 'no attack'}"
     axes = figure.add_subplot(xlabel="round", ylabel="reputation", title=title)
     rounds = [record for record in result["rounds"] if "reputations" in record]
-    for client, kind in enumerate(named):
-        line = axes.plot(
-            [record["round"] for record in rounds],
-            [record["reputations"][client] for record in rounds],
-            color=colours[kind],
-        )
-        if named.index(kind) == client:
-            line[0].set_label(f"{kind}, {named.count(kind)}x")
-    axes.axhline(0, color="grey", linewidth=0.5)
-    axes.grid(alpha=0.3)
+    numbers = [record["round"] for record in rounds]
+    scores = [record["reputations"] for record in rounds]
+    draw_reputations(axes, numbers, scores, named, colours(named))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)

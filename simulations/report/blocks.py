@@ -1,0 +1,140 @@
+"""A document as blocks, written once and rendered as Markdown and as one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of level 1, 2, ..."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, whose cells are plain text."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A PNG file in the folder of the document, and what it shows."""
+
+    name: str
+    shows: str
+
+
+Block = Heading | Text | Table | Image
+
+CLASSES = {"holds": "good", "does not hold": "bad", "not run": "open"}
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: auto; padding: 1rem; }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 14px; }
+th, td { border: 1px solid #8886; padding: .25rem .5rem; text-align: left; vertical-align: top; }
+img { max-width: 100%; background: white; }
+nav a { margin-right: 1rem; }
+.good { background: #2a04; } .bad { background: #d004; } .open { color: #888; }
+</style>
+</head>
+<body>
+$body
+</body>
+</html>
+""")
+
+
+def render_markdown(blocks: Sequence[Block]) -> str:
+    """Return the document as Markdown; images are linked."""
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def render_html(blocks: Sequence[Block], folder: Path) -> str:
+    """Return the document as one HTML page that needs no other file; all text is escaped.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The document; its first heading is the title.
+    folder : Path
+        Where its images lie.
+    """
+    headings = [block for block in blocks if isinstance(block, Heading)]
+    links = "".join(
+        f'<a href="#{anchor(h.text)}">{escape(h.text)}</a> ' for h in headings if h.level == 2
+    )
+    parts = [_html(block, folder) for block in blocks]
+    parts.insert(1, f"<nav>{links}</nav>")
+    return PAGE.substitute(title=escape(headings[0].text), body="\n".join(parts))
+
+
+def anchor(text: str) -> str:
+    """Return a name for a heading.
+
+    Examples
+    --------
+    >>> anchor("ByGARS on CIFAR-10")
+    'bygars-on-cifar-10'
+    """
+    return re.sub(r"\W+", "-", text.lower()).strip("-")
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Text(text):
+            return text
+        case Image(name, shows):
+            return f"![{shows}]({name})"
+        case Table(head, rows):
+            lines = [head, ["---"] * len(head), *rows]
+            return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _html(block: Block, folder: Path) -> str:
+    match block:
+        case Heading(text, level):
+            return f'<h{level} id="{anchor(text)}">{escape(text)}</h{level}>'
+        case Text(text):
+            return f"<p>{escape(text)}</p>"
+        case Image(name, shows):
+            data = base64.b64encode((folder / name).read_bytes()).decode()
+            return f'<p><img alt="{escape(shows)}" src="data:image/png;base64,{data}"></p>'
+        case Table(head, rows):
+            top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+            body = "\n".join(f"<tr>{''.join(map(_data, row))}</tr>" for row in rows)
+            return f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
+
+
+def _data(cell: str) -> str:
+    kind = f' class="{CLASSES[cell]}"' if cell in CLASSES else ""
+    return f"<td{kind}>{escape(cell)}</td>"

@@ -1,0 +1,125 @@
+"""The papers' empirical claims as data: the files in `simulations/report/claims`."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from simulations.report.measures import MEASURES
+from simulations.report.view import Place
+
+FOLDER = Path(__file__).parent / "claims"
+
+
+class Reference(BaseModel):
+    """The run to compare with, where it differs from the one compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    figure: str | None = None
+    rule: str | None = None
+    attack: str | None = None
+    variant: str | None = None
+
+    def of(self, place: Place) -> Place:
+        """Return the place to compare a place with."""
+        return place._replace(**self.model_dump(exclude_none=True))
+
+
+class Claim(BaseModel):
+    """A sentence of a paper, what is measured, and the bounds that decide it.
+
+    The claim is about all rules, attacks and variants named, and holds if all do. With ``some`` it
+    holds if one of the rules does; with ``falling``, if the measurements fall in their order. A
+    file may leave out what its first table, ``common``, says; with ``each``, the claim stands for
+    one claim per attack.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paper: str
+    where: str
+    says: str
+    measure: str
+    experiment: str
+    figure: str
+    rules: list[str] = Field(min_length=1)
+    attacks: list[str] = Field([""], min_length=1)
+    variants: list[str] = Field([""], min_length=1)
+    against: Reference | None = None
+    below: float = math.inf
+    at_most: float = math.inf
+    above: float = -math.inf
+    at_least: float = -math.inf
+    falling: bool = False
+    some: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Claim:
+        if self.measure not in MEASURES:
+            raise ValueError(
+                f"Parameter `measure` should be one of {', '.join(MEASURES)}. "
+                f"Found `measure = {self.measure}`."
+            )
+        if not (self.bounds or self.falling):
+            raise ValueError(f"Say what decides the claim `{self.says}`: a bound, or `falling`.")
+        return self
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words."""
+        number = MEASURES[self.measure].number.replace("+", "").format
+        given = {
+            "below": self.below, "at most": self.at_most, "above": self.above, "at least": self.at_least
+        }  # fmt: skip
+        told = [f"{word} {number(x)}" for word, x in given.items() if math.isfinite(x)]
+        return ", ".join([*told, "falling"] if self.falling else told)
+
+    @property
+    def measured(self) -> str:
+        """What is measured, against what, and the bounds."""
+        words = MEASURES[self.measure].words
+        if self.against is not None:
+            other = ", ".join(filter(None, self.against.model_dump(exclude_none=True).values()))
+            words += f" (reference: {other})"
+        return f"{words}: {self.bounds}"
+
+    @property
+    def places(self) -> list[Place]:
+        """The places that the claim is about."""
+        grid = product(self.rules, self.attacks, self.variants)
+        return [Place(self.experiment, self.figure, *place) for place in grid]
+
+    def within(self, value: float) -> bool:
+        """Tell whether a measurement is within the bounds; NaN never is."""
+        upper = value < self.below and value <= self.at_most
+        return upper and value > self.above and value >= self.at_least
+
+
+def load_claims() -> list[Claim]:
+    """Read the claims of all papers.
+
+    Raises
+    ------
+    ValueError
+        If a file says something else than :class:`Claim` asks for.
+    """
+    return [claim for path in sorted(FOLDER.glob("*.toml")) for claim in _read(path)]
+
+
+def _read(path: Path) -> Iterator[Claim]:
+    """Yield the claims of a file."""
+    content = tomllib.loads(path.read_text())
+    for entry in content["claims"]:
+        entry = content["common"] | entry
+        attacks = entry["attacks"] if entry.pop("each", False) else []
+        for attack in attacks:
+            said = entry["says"].format(attack=attack)
+            yield Claim(**entry | {"attacks": [attack], "says": said})
+        if not attacks:
+            yield Claim(**entry)

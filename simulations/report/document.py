@@ -1,0 +1,98 @@
+"""The report: figures, tables and scoreboard of a folder of cells, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from simulations.experiment import Experiment
+from simulations.report.blocks import (
+    Block,
+    Heading,
+    Image,
+    Text,
+    anchor,
+    render_html,
+    render_markdown,
+)
+from simulations.report.claim import load_claims
+from simulations.report.figures import (
+    draw_curves,
+    draw_scores,
+    save_png,
+)
+from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
+from simulations.report.scoreboard import Judged, judge
+from simulations.report.tables import accuracy_table, grid, scoreboard_blocks
+from simulations.report.view import Place, Results, metric_of
+
+TITLE = "The four papers, measured"
+
+
+def write_report(results: Results, out: Path) -> list[Judged]:
+    """Write ``report.html``, ``README.md`` and the figures, and return the judged claims.
+
+    Parameters
+    ----------
+    results : Results
+        What has been measured.
+    out : Path
+        The folder to write into; it is made where it is missing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    judged = judge(load_claims(), results)
+    told = _told(results, results.cells)
+    blocks: list[Block] = [
+        Heading(TITLE, 1),
+        Text(f"Profile `{results.profile}`: {told}."),
+        *scoreboard_blocks(judged),
+    ]
+    for experiment in results.experiments:
+        blocks += _experiment(results, experiment, out)
+    (out / "README.md").write_text(render_markdown(blocks))
+    (out / "report.html").write_text(render_html(blocks, out))
+    return judged
+
+
+def _experiment(results: Results, experiment: Experiment, out: Path) -> Iterator[Block]:
+    """Yield what there is to say of an experiment."""
+    yield Heading(experiment.title)
+    yield Text(f"{experiment.source}. Scale: {experiment.profiles[results.profile].note}")
+    for name, figure in experiment.figures.items():
+        yield Heading(f"{experiment.title}, {name}", 3)
+        told = _told(results, results.places(experiment.name, name))
+        yield Text(f"{figure.title}: {told}.")
+        yield accuracy_table(results, experiment.name, name)
+        for kind, shows, drawn in _figures(results, experiment.name, name):
+            path = out / f"{anchor(f'{experiment.name} {name} {kind}')}.png"
+            if drawn is None:
+                path.unlink(missing_ok=True)  # of an earlier report
+                continue
+            yield Image(save_png(drawn, path).name, f"{experiment.title}, {name}: {shows}")
+
+
+def _figures(
+    results: Results, experiment: str, figure: str
+) -> Iterator[tuple[str, str, Figure | None]]:
+    """Yield the figures by a short name, and what each shows; None where there is nothing to."""
+    place = experiment, figure
+    metric = metric_of(experiment).name
+    label = "top-3 accuracy (%)" if metric == "top3" else "accuracy (%)"
+    yield "accuracy", f"{label} over rounds", draw_curves(results, *place, metric, label, 100)
+    yield "heatmap", f"final {label}", draw_accuracy_map(results, *place)
+    yield "rejected", "rejected replies (%)", draw_rejections(results, *place)
+    shows = "cosine of the model's step and the true gradient"
+    yield "cosine", shows, draw_curves(results, *place, "cosine", shows)
+    for rule in grid(results, *place)[0]:
+        if rule.startswith("bygars"):
+            kind = f"reputations {rule.replace('+', 'p')}"
+            yield kind, f"reputations of {rule}", draw_scores(results, *place, rule)
+
+
+def _told(results: Results, places: Iterable[Place]) -> str:
+    """Say how many of the cells have been run."""
+    done, cells = results.coverage(places)
+    missing = f", {cells - done} not run" if done < cells else ""
+    return f"{done} of {cells} cells run{missing}"

@@ -1,0 +1,84 @@
+"""The scoreboard: what the results say of the papers' claims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final, Literal, NamedTuple
+
+from simulations.report.claim import Claim
+from simulations.report.measures import MEASURES
+from simulations.report.view import Place, Results, metric_of
+
+Verdict = Literal["holds", "does not hold", "not run"]
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+NOT_RUN: Final = "not run"
+
+
+class Seen(NamedTuple):
+    """A measurement: its mean over the seeds, NaN where there is none, and how many seeds."""
+
+    place: Place
+    value: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim and what was seen of it."""
+
+    claim: Claim
+    verdict: Verdict
+    seen: list[Seen]
+
+    @property
+    def numbers(self) -> str:
+        """The measurements in words; empty where there is none."""
+        if not any(seen.seeds for seen in self.seen):
+            return ""
+        write = MEASURES[self.claim.measure].number.format
+        return "; ".join(
+            f"{seen.place.name}: {write(seen.value) if seen.seeds else NOT_RUN}"
+            for seen in self.seen
+        )
+
+
+def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
+    """Evaluate claims from the results.
+
+    A claim is not run as long as a cell it needs is missing whose outcome could still decide it.
+
+    Raises
+    ------
+    LookupError
+        If a claim is about something that no experiment has.
+    """
+    judged = []
+    for claim in claims:
+        seen = [measure(claim, place, results) for place in claim.places]
+        judged.append(Judged(claim, _verdict(claim, seen), seen))
+    return judged
+
+
+def measure(claim: Claim, place: Place, results: Results) -> Seen:
+    """Measure a place, seed by seed where both runs are there."""
+    runs = results.runs(place)
+    others = runs if claim.against is None else results.runs(claim.against.of(place))
+    function, metric = MEASURES[claim.measure].function, metric_of(claim.experiment)
+    values = [function(run, others[seed], metric) for seed, run in runs.items() if seed in others]
+    return Seen(place, fmean(values) if values else math.nan, len(values))
+
+
+def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:
+    within = [claim.within(one.value) if one.seeds else None for one in seen]
+    if claim.some:
+        return HOLDS if True in within else NOT_RUN if None in within else FAILS
+    if False in within:
+        return FAILS
+    if None in within:
+        return NOT_RUN
+    values = [one.value for one in seen]
+    return FAILS if claim.falling and values != sorted(values, reverse=True) else HOLDS

@@ -1,0 +1,110 @@
+"""Tables of final accuracies, and of the scoreboard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from rich import table as rich_table
+from rich.markup import escape
+
+from simulations.report.blocks import Block, Heading, Table, Text
+from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
+from simulations.report.view import Metric, Place, Results, metric_of
+from simulations.results import Record
+
+COLOURS = {HOLDS: "green", FAILS: "red", NOT_RUN: "dim"}
+
+
+def grid(results: Results, experiment: str, figure: str) -> tuple[list[str], list[str]]:
+    """Return the rules of a figure, and its attacks and variants in words."""
+    places = list(results.places(experiment, figure))
+    rules, columns = ([*dict.fromkeys(names)] for names in (
+        (place.rule for place in places), (place.column for place in places)
+    ))  # fmt: skip
+    return rules, columns
+
+
+def finals(runs: Mapping[int, Record], metric: Metric) -> list[float]:
+    """Return the final accuracies of runs in percent."""
+    return [100 * run[f"final_{metric.name}"] for run in runs.values()]
+
+
+def spread(values: Sequence[float], seeds: int) -> str:
+    """Write the mean of the seeds' values and half of their range, and how many seeds are missing.
+
+    Examples
+    --------
+    >>> spread([90.0, 91.0], seeds=2), spread([90.0], seeds=2), spread([], seeds=2)
+    ('90.5 ± 0.5', '90.0 (1 of 2 seeds)', 'not run')
+    """
+    if not values:
+        return NOT_RUN
+    told = f"{fmean(values):.1f}"
+    if len(values) > 1:
+        told += f" ± {(max(values) - min(values)) / 2:.1f}"
+    return told if len(values) == seeds else f"{told} ({len(values)} of {seeds} seeds)"
+
+
+def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
+    """Return final accuracies, attacks down and rules across; empty where a pair makes no sense."""
+    rules, columns = grid(results, experiment, figure)
+    places = {(p.rule, p.column): p for p in results.places(experiment, figure)}
+    metric = metric_of(experiment)
+
+    def cell(place: Place | None) -> str:
+        if place is None:
+            return ""
+        return spread(finals(results.runs(place), metric), len(results.cells[place]))
+
+    rows = [[column, *(cell(places.get((rule, column))) for rule in rules)] for column in columns]
+    name = "final top-3 accuracy (%)" if metric.name == "top3" else "final accuracy (%)"
+    return Table([name, *rules], rows)
+
+
+def tally(judged: Sequence[Judged]) -> str:
+    """Say how many claims hold, do not hold and were not run."""
+    counts = Counter[str](one.verdict for one in judged)
+    told = ", ".join(f"{counts[verdict]} {word}" for verdict, word in (
+        (HOLDS, "hold"), (FAILS, "do not hold"), (NOT_RUN, "not run")
+    ))  # fmt: skip
+    return f"{len(judged)} claims: {told}."
+
+
+def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
+    """Return the scoreboard, one table a paper."""
+    blocks: list[Block] = [
+        Heading("Scoreboard"),
+        Text(
+            f"{tally(judged)} Numbers are means over the seeds; a claim holds if all of its numbers "
+            "are within the bounds, which stand for the paper's words and were fixed beforehand. "
+            "Where the claim is about one rule or the other, one is enough."
+        ),
+    ]
+    for paper in dict.fromkeys(one.claim.paper for one in judged):
+        own = [one for one in judged if one.claim.paper == paper]
+        rows = [
+            [
+                one.claim.where, one.claim.says, one.verdict, one.numbers,
+                one.claim.measured,
+            ]
+            for one in own
+        ]  # fmt: skip
+        head = ["where", "claim", "verdict", "seen", "measured and bound"]
+        blocks += [Heading(paper, 3), Text(tally(own)), Table(head, rows)]
+    return blocks
+
+
+def scoreboard_table(judged: Sequence[Judged]) -> rich_table.Table:
+    """Return the scoreboard for the terminal."""
+    shown = rich_table.Table(title=tally(judged))
+    for name in ("paper", "where", "claim", "verdict", "seen"):
+        shown.add_column(name)
+    for one in judged:
+        verdict = f"[{COLOURS[one.verdict]}]{one.verdict}[/]"
+        paper = one.claim.paper.partition(" (")[0]
+        shown.add_row(
+            paper, escape(one.claim.where), escape(one.claim.says), verdict, escape(one.numbers)
+        )
+    return shown

@@ -1,0 +1,138 @@
+"""The cells of all experiments by their place, and what was found in each, if it was run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from simulations.experiment import Cell, Experiment, Profile
+from simulations.results import Record
+from simulations.sweep import read_cell
+
+BENCHMARK = "benchmark"  # stands where claims about cost name an experiment
+SUITES = ("strategies", "clients", "scaling", "rules", "first_use")
+TOP3 = ("phocas_cifar",)  # experiments whose paper shows top-3 accuracy
+CLASSES = 10  # of every dataset of the experiments
+
+
+class Place(NamedTuple):
+    """A place in a figure, with one run for each seed; of a benchmark, its suite and its row."""
+
+    experiment: str
+    figure: str
+    rule: str
+    attack: str = ""
+    variant: str = ""
+
+    @property
+    def column(self) -> str:
+        """The attack and the variant in words."""
+        return ", ".join(part for part in (self.attack, self.variant) if part)
+
+    @property
+    def name(self) -> str:
+        """The place in words, without its experiment and figure."""
+        return f"{self.rule}, {self.column}" if self.column else self.rule
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The accuracy that an experiment is judged by."""
+
+    name: str
+    guessing: float
+
+    def curve(self, record: Record) -> list[tuple[int, float]]:
+        """Return rounds and accuracies, where there are any."""
+        curves = record["curves"]
+        points = zip(curves["round"], curves[self.name], strict=True)
+        return [(number, value) for number, value in points if value is not None]
+
+
+def metric_of(experiment: str) -> Metric:
+    """Return the metric of an experiment.
+
+    Examples
+    --------
+    >>> metric_of("phocas_cifar")
+    Metric(name='top3', guessing=0.3)
+    """
+    top = 3 if experiment in TOP3 else 1
+    return Metric("top3" if top == 3 else "accuracy", top / CLASSES)
+
+
+class Results:
+    """What has been measured of a profile.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+        The experiments.
+    profile : {"quick", "paper"}
+        Their size.
+    folder : Path
+        Where ``python -m simulations sweep`` wrote its cells.
+    benchmark : Path, optional
+        The ``bench.json`` of ``python -m benchmarks``.
+    """
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        profile: Profile,
+        folder: Path,
+        benchmark: Path | None = None,
+    ) -> None:
+        self.experiments = tuple(experiments)
+        self.profile = profile
+        self.cells: dict[Place, dict[int, Record | None]] = {}
+        for experiment in experiments:
+            for cell in experiment.cells(profile):
+                self.cells.setdefault(_place(cell), {})[cell.seed] = read_cell(folder, cell)
+        there = benchmark is not None and benchmark.exists()
+        self.bench: Record = json.loads(benchmark.read_text()) if there and benchmark else {}
+
+    def runs(self, place: Place) -> dict[int, Record]:
+        """Return the runs at a place by seed; none where it has not been run.
+
+        Raises
+        ------
+        LookupError
+            If no experiment has such a place.
+        """
+        if place.experiment == BENCHMARK:
+            return self._row(place)
+        if place not in self.cells:
+            raise LookupError(
+                f"A claim should refer to a rule, attack and variant of a figure in "
+                f"simulations/experiments. Found {tuple(place)}: correct the claim, or add the cell."
+            )
+        return {seed: run for seed, run in self.cells[place].items() if run is not None}
+
+    def places(self, experiment: str, figure: str) -> Iterable[Place]:
+        """Return the places of a figure in the order of its file."""
+        return [place for place in self.cells if place[:2] == (experiment, figure)]
+
+    def coverage(self, places: Iterable[Place]) -> tuple[int, int]:
+        """Return how many cells have been run, and how many there are."""
+        runs = [run for place in places for run in self.cells[place].values()]
+        return sum(run is not None for run in runs), len(runs)
+
+    def _row(self, place: Place) -> dict[int, Record]:
+        """The row of a suite: by its name, and by the number of clients where there are several."""
+        if place.figure not in SUITES:
+            raise LookupError(
+                f"A claim about cost should name one of the suites {', '.join(SUITES)}. "
+                f"Found `{place.figure}`."
+            )
+        for row in self.bench.get(place.figure, []):
+            if row["name"] == place.rule and place.variant in ("", f"n = {row['n']}"):
+                return {0: row}
+        return {}
+
+
+def _place(cell: Cell) -> Place:
+    return Place(cell.experiment, cell.figure, cell.rule, cell.attack, cell.variant)
