@@ -15,7 +15,10 @@ from rich.markup import escape
 from simulations.config import RunConfig
 from simulations.demo import demo as run_demo
 from simulations.display import label, progress, table
-from simulations.experiment import FOLDER, Cell, Profile, load_experiment
+from simulations.experiment import FOLDER, Cell, Profile, all_experiments, load_experiment
+from simulations.report.document import write_report
+from simulations.report.tables import scoreboard_table
+from simulations.report.view import Results
 from simulations.reputation_plot import plot_reputations
 from simulations.results import save
 from simulations.runner import run_all
