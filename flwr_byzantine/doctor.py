@@ -2,10 +2,11 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from packaging.requirements import Requirement  # Flower depends on it
@@ -18,7 +19,6 @@ APIS = {
     "Message": ("flwr.serverapp.strategy", "flwr_byzantine.serverapp"),
 }
 OPTIONAL = {"torch": "auxiliary losses, simulations", "ray": "simulations"}
-LOOPS = ("combine", "inner_products", "mix_and_reduce", "pairwise_distances", "reduce")
 KNOWN: tuple[
     tuple[rules.Rule, list[float], float], ...
 ] = (  # as in the tests; every kernel but one
@@ -132,8 +132,7 @@ def _kernels() -> Iterator[Finding]:
     if wrong:
         yield Finding("FAIL", f"the compiled loops give wrong results: {', '.join(wrong)}")
         return
-    compiled = import_module("flwr_byzantine.kernels.compiled")
-    stats = [getattr(compiled, name).stats for name in LOOPS]
+    stats = list(_statistics())
     how = "loaded from the cache" if all(s.cache_hits for s in stats) else "compiled"
     yield Finding(
         "ok", f"compiled loops give the right results; first use took {seconds:.1f} s, {how}"
@@ -143,6 +142,15 @@ def _kernels() -> Iterator[Finding]:
         yield Finding("note", f"machine code is not kept, so every process compiles anew: {advice}")
     else:
         yield Finding("ok", f"machine code is kept in {stats[0].cache_path}")
+
+
+def _statistics() -> Iterator[Any]:
+    """What numba says of each loop that was called."""
+    for name, module in list(sys.modules.items()):
+        for public in dir(module) if name.startswith("flwr_byzantine.kernels.") else ():
+            loop = getattr(module, public)
+            if not public.startswith("_") and getattr(loop, "signatures", None):
+                yield loop.stats
 
 
 def _aggregate(rule: rules.Rule, values: list[float]) -> float:

@@ -24,12 +24,39 @@ MetricsFunction = Callable[[list[tuple[int, Metrics]]], Metrics]
 
 
 def read_parameters(parameters: Parameters) -> Model:
-    """View Flower's parameters as a model, without copying them."""
+    """View Flower's parameters as a model, without copying them.
+
+    Parameters
+    ----------
+    parameters : flwr.common.Parameters
+        One .npy file in bytes for each tensor.
+
+    Returns
+    -------
+    flwr_byzantine.updates.Model
+        Its tensors have the names "0", "1" and so on.
+
+    Raises
+    ------
+    flwr_byzantine.payload.MalformedTensorError
+        If a tensor is no such file; a ValueError.
+    """
     return Model.read((str(i), tensor) for i, tensor in enumerate(parameters.tensors))
 
 
 def write_parameters(model: Model) -> Parameters:
-    """Write a model as Flower's parameters."""
+    """Write a model as Flower's parameters, copying it once.
+
+    Parameters
+    ----------
+    model : flwr_byzantine.updates.Model
+        Any; the names are left out, for this API has none.
+
+    Returns
+    -------
+    flwr.common.Parameters
+        One .npy file in bytes for each tensor.
+    """
     return Parameters([encode(array) for array in model.arrays], "numpy.ndarray")
 
 

@@ -17,12 +17,39 @@ EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
 
 def read_record(record: ArrayRecord) -> Model:
-    """View Flower's array record as a model, without copying it."""
+    """View Flower's array record as a model, without copying it.
+
+    Parameters
+    ----------
+    record : flwr.app.ArrayRecord
+        Its arrays hold .npy files in bytes, as those of numpy and torch do.
+
+    Returns
+    -------
+    flwr_byzantine.updates.Model
+        Under the record's names, in its order.
+
+    Raises
+    ------
+    flwr_byzantine.payload.MalformedTensorError
+        If an array is no such file; a ValueError.
+    """
     return Model.read((name, array.data) for name, array in record.items())
 
 
 def write_record(model: Model) -> ArrayRecord:
-    """Write a model as Flower's array record."""
+    """Write a model as Flower's array record, copying it once.
+
+    Parameters
+    ----------
+    model : flwr_byzantine.updates.Model
+        Any; its names become the record's keys.
+
+    Returns
+    -------
+    flwr.app.ArrayRecord
+        One array for each tensor.
+    """
     return ArrayRecord(
         {
             name: Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", encode(array))

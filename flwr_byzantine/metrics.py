@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 from flwr.common.logger import log
 
-Number = int | float
 T = TypeVar("T")
 
 

@@ -17,7 +17,25 @@ class LocalAttack(ABC):
 
     @abstractmethod
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
-        """Return what is sent in place of the client's own update, (d,) -> (d,)."""
+        """Return what is sent in place of the client's own update.
+
+        Parameters
+        ----------
+        own : np.ndarray
+            The client's own update, shape (d,), of floating-point numbers; never changed.
+        rng : np.random.Generator
+            The attacker's random numbers.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (d,), in the precision of ``own``.
+
+        Raises
+        ------
+        ValueError
+            If ``own`` holds anything but floating-point numbers.
+        """
 
 
 class ColludingAttack(ABC):
@@ -25,9 +43,28 @@ class ColludingAttack(ABC):
 
     @abstractmethod
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return what the attackers send, (h, d) -> (num_attackers, d).
+        """Return what the attackers send.
 
-        Attackers that send the same share one read-only row.
+        Parameters
+        ----------
+        honest : np.ndarray
+            The h honest updates that the attackers know, shape (h, d), of floating-point numbers; never
+            changed.
+        num_attackers : int
+            How many attackers send something; at least 1.
+        rng : np.random.Generator
+            The attackers' random numbers.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (num_attackers, d), in the precision of ``honest``. Attackers that send the same share
+            one read-only row.
+
+        Raises
+        ------
+        ValueError
+            If ``honest`` is no such matrix or has no row, or ``num_attackers`` is below 1.
         """
 
 
@@ -38,7 +75,29 @@ class ChannelAttack(ABC):
     def __call__(
         self, values: Floats, client: int, num_clients: int, server_round: int, seed: int = 0
     ) -> Floats:
-        """Return what arrives of the values that a client transmits, (d,) -> (d,)."""
+        """Return what arrives of the values that a client transmits.
+
+        Parameters
+        ----------
+        values : np.ndarray
+            Shape (d,), of floating-point numbers; never changed.
+        client, num_clients : int
+            Number of the client, counted from 0, and of all clients.
+        server_round : int
+            The round; another one is corrupted in other places.
+        seed : int
+            Together with the round it decides what is hit.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (d,), in the precision of ``values``.
+
+        Raises
+        ------
+        ValueError
+            If ``values`` holds anything but floating-point numbers.
+        """
 
 
 def stream(*keys: int) -> np.random.Generator:

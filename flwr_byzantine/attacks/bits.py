@@ -31,6 +31,11 @@ class BitFlip(ChannelAttack):
         The bits to flip, counted from 1, the least significant, to 32, the sign: 1 to 23 are the
         fraction and 24 to 31 the exponent.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ChannelAttack`.
+
     Notes
     -----
     Values of other precisions are flipped in the float32 they round to, and converted back: the

@@ -25,6 +25,11 @@ class OneFarOneMean(ColludingAttack):
     distance : float
         The offset :math:`c` of every coordinate, in the unit of the update.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+
     Notes
     -----
     The source has two attackers. With more, all but the first send the mean, which is ours; one
@@ -71,6 +76,11 @@ class PutAllFar(ColludingAttack):
     ----------
     distance : float
         The offset :math:`c` of every coordinate, in the unit of the update.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     References
     ----------

@@ -42,6 +42,11 @@ class Gambler(ChannelAttack):
         The attacked server, counted from 0. By default one drawn from the seed, the same in every
         round.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ChannelAttack`.
+
     Notes
     -----
     Where d is no multiple of the number of servers the first ones hold one coordinate more.

@@ -24,6 +24,11 @@ class LabelFlip:
     num_classes : int
         The number of classes :math:`K`; at least 2. MNIST, CIFAR-10 and the digits have 10.
 
+    Raises
+    ------
+    ValueError
+        If ``num_classes`` is out of range; from the call, if a label is.
+
     References
     ----------
     Regatti, Chen, Gupta (2020), "ByGARS: Byzantine SGD with arbitrary number of attackers",

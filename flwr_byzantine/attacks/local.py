@@ -22,6 +22,11 @@ class Gaussian(LocalAttack):
     std : float
         The standard deviation :math:`s` of every coordinate, in the unit of the update; at least 0.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+
     References
     ----------
     Xie, Koyejo, Gupta (2018), "Phocas: dimensional Byzantine-resilient stochastic gradient
@@ -63,6 +68,11 @@ class SignFlip(LocalAttack):
         The factor :math:`c`: 1 in the ByGARS paper, 4 in RSA; with 100 the attack is also known as
         "reverse".
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+
     References
     ----------
     Regatti, Chen, Gupta (2020), "ByGARS: Byzantine SGD with arbitrary number of attackers",
@@ -100,6 +110,11 @@ class RandomSignFlip(LocalAttack):
         The mean :math:`m` of the factor.
     std : float
         The standard deviation :math:`s` of the factor; at least 0.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
 
     Notes
     -----
@@ -144,6 +159,11 @@ class Constant(LocalAttack):
     ----------
     value : float
         The value :math:`c`, in the unit of the update.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
 
     References
     ----------

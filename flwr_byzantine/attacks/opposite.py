@@ -22,6 +22,11 @@ class Omniscient(ColludingAttack):
     scale : float
         The factor :math:`c`.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+
     References
     ----------
     Xie, Koyejo, Gupta (2018), "Phocas: dimensional Byzantine-resilient stochastic gradient
@@ -63,6 +68,11 @@ class InnerProductManipulation(ColludingAttack):
         The factor :math:`\epsilon`. The paper tries 10, 0.1, 0 and -10 on the median (large ones
         are strong) and 0.1, 0.5, 1 and 10 on Krum (small ones are strong); the default is the small
         one that appears in both.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     References
     ----------

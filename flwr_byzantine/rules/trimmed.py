@@ -129,12 +129,5 @@ class Phocas(TrimmedMean):
         return Reduction(trim=self.trim, keep=k - self.trim)
 
     def variance_bound(self, n: int, num_byzantine: int) -> float:
-        """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V (theorem 2).
-
-        Parameters
-        ----------
-        n, num_byzantine : int
-            Number of updates, and q, the Byzantine values in each coordinate: q <= b, which the proof
-            uses without saying so, and 2b < n. Raises ValueError otherwise.
-        """
+        """As :meth:`TrimmedMean.variance_bound`, for Phocas (theorem 2)."""
         return 4 + 6 * super().variance_bound(n, num_byzantine)
