@@ -76,7 +76,7 @@ def load_image_folder(data_dir: str) -> Splits:
     from torchvision.datasets import ImageFolder
 
     def pixels(image: Any) -> np.ndarray:
-        return np.asarray(image.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE)))
+        return np.array(image.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE)))
 
     splits = []
     for part in ("train", "test"):

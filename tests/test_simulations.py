@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
 from clients.torch_client import TorchClient
-from clients.torch_model import dump_arrays, load_arrays
+from clients.torch_model import dump_arrays, evaluate, load_arrays
 from simulations import tasks
+from simulations.alignment import Alignment
 from simulations.config import RunConfig, parse_arguments
 from simulations.demo import demo_runs, judge
 from simulations.models import MODELS, initial_model
@@ -127,9 +129,77 @@ def test_digits_are_standardised_and_split_once_and_for_all():
     assert tasks.load("digits", "")[0].x is train.x
 
 
-def test_missing_mnist_says_where_it_should_be(tmp_path):
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "image-folder"])
+def test_missing_data_say_where_they_should_be(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=r"`data_dir` should name a folder"):
-        tasks.load("mnist", str(tmp_path))
+        tasks.load(name, str(tmp_path))
+
+
+def write_images(folder, size):
+    """Two classes: dark grey images, and bright coloured ones."""
+    for part, number in (("train", 6), ("test", 3)):
+        for place, kind in enumerate(("bright", "dark")):
+            (folder / part / kind).mkdir(parents=True)
+            for i in range(number):
+                colour = (10 + i,) if place else (250, 200 + i, 0)
+                image = Image.new("L" if place else "RGB", size, colour[0] if place else colour)
+                image.save(folder / part / kind / f"{i}.png")
+
+
+@pytest.mark.parametrize("name", ["image-folder", "cifar10"])
+def test_images_in_folders_are_data(tmp_path, name):
+    write_images(tmp_path if name == "image-folder" else tmp_path / "cifar10", (40, 24))
+    train, test = tasks.load(name, str(tmp_path))
+    assert (train.x.shape, test.x.shape) == ((12, 3, 32, 32), (6, 3, 32, 32))
+    assert train.y.tolist() == [0] * 6 + [1] * 6
+    assert abs(float(train.x.mean())) < 1e-5
+    assert float(train.x.std()) == pytest.approx(1, abs=1e-4)
+    assert float(train.x[0].mean()) > float(train.x[6].mean())
+    config = RunConfig(dataset=name, data_dir=str(tmp_path))
+    assert tasks.initial_network(config)(train.x).shape == (12, 2)
+
+
+def test_evaluation_counts_the_first_and_the_first_three():
+    logits = torch.tensor([[4.0, 3, 2, 1], [1, 2, 3, 4], [1, 2, 3, 4], [4, 3, 2, 1]])
+    result = evaluate(nn.Identity(), logits, torch.tensor([0, 1, 0, 3]))
+    assert (result.accuracy, result.top3) == (0.25, 0.5)
+    np.testing.assert_allclose(result.loss, [0.44, 2.44, 3.44, 3.44] @ np.ones(4) / 4, atol=1e-2)
+
+
+def test_some_test_samples_are_the_same_for_every_run():
+    some = Recorder(RunConfig(test_samples=50)).test
+    again = Recorder(RunConfig(test_samples=50, seed=3, rule="krum")).test
+    assert len(some.y) == 50
+    assert torch.equal(some.x, again.x)
+    assert len(Recorder(RunConfig()).test.y) == 360
+
+
+def test_a_step_against_the_gradient_is_told_from_one_along_it():
+    config = RunConfig(gradient_samples=10_000, model="lenet")
+    alignment = Alignment(config)
+    model = tasks.initial_network(config)
+    train, _ = tasks.load("digits", "")
+    nn.functional.cross_entropy(model(train.x), train.y).backward()
+    before = dump_arrays(model)
+    gradient = [p.grad.numpy() for p in model.parameters()]
+    squares = sum(float((g.astype(np.float64) ** 2).sum()) for g in gradient)
+    for scale, cosine in ((0.1, 1), (-0.1, -1), (0, 0)):
+        found = alignment.measure(
+            before, [w - scale * g for w, g in zip(before, gradient, strict=True)]
+        )
+        assert found["cosine"] == pytest.approx(cosine, abs=1e-4)
+        assert found["inner_product"] == pytest.approx(scale * squares, rel=1e-3, abs=1e-9)
+
+
+def test_the_recorder_compares_steps_where_it_evaluates():
+    config = RunConfig(rounds=4, eval_every=2, gradient_samples=100)
+    recorder = Recorder(config)
+    arrays = [tensor.numpy() for tensor in initial_state(config).values()]
+    for server_round in range(5):
+        recorder.aggregated({}, 0.1, 0)
+        recorder.evaluate(server_round, [a + server_round for a in arrays])
+    assert ["cosine" in record for record in recorder.rounds] == [False, True, False, True]
+    assert -1 <= recorder.rounds[-1]["cosine"] <= 1
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -73,6 +73,17 @@ def test_the_same_seed_gives_the_same_model_to_the_bit_in_both_apis(outcomes):
     assert len(set(models.values())) == 4
 
 
+def test_without_ray_the_model_is_the_same_to_the_bit(outcomes):
+    names = ("message", "legacy", "gradients", "fedavg")
+    configs = [RunConfig(**outcomes[name]["config"]) for name in names]
+    seen = []
+    results = run_all(configs, lambda cell, record: seen.append(cell), inline=True)
+    assert seen == [i for i in range(len(names)) for _ in range(3)]
+    for name, result in zip(names, results, strict=True):
+        assert result["parameters_sha256"] == outcomes[name]["parameters_sha256"]
+        assert result["detection"] == outcomes[name]["detection"]
+
+
 def test_every_round_has_a_record_with_the_strategys_metrics(outcomes):
     for name in ("message", "legacy", "gradients"):
         rounds = outcomes[name]["rounds"]
@@ -88,9 +99,11 @@ def test_a_run_that_fails_does_not_stop_the_others(outcomes):
     assert isinstance(outcomes["bad"], FileNotFoundError)
 
 
-def test_failing_clients_fail_the_run_with_their_reason(monkeypatch):
+@pytest.mark.parametrize("inline", [False, True])
+def test_failing_clients_fail_the_run_with_their_reason(monkeypatch, inline):
     monkeypatch.setattr("simulations.server.CELL", "another-key")
-    for failure in run_all([RunConfig(**SHORT, api=api) for api in ("message", "legacy")]):
+    configs = [RunConfig(**SHORT, api=api) for api in ("message", "legacy")]
+    for failure in run_all(configs, inline=inline):
         assert isinstance(failure, RuntimeError)
         assert "All clients failed in round 1" in str(failure)
         assert "KeyError: 'cell'" in str(failure)
