@@ -14,7 +14,15 @@ FORMULA = re.compile(
 )
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+REPRODUCTION = "results/reproduction/README.md"
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def on_config(config: Any) -> Any:
+    """Show the reproduction once it has been run."""
+    if (Path(config["docs_dir"]) / REPRODUCTION).exists():
+        config["nav"].append({"Reproduction": REPRODUCTION})
+    return config
 
 
 def on_page_content(content: str, **_: Any) -> str:

@@ -14,7 +14,13 @@ from flwr_byzantine.rules.krum import krum_scores, lowest
 
 @dataclass(frozen=True)
 class Bulyan(Rule):
-    """Bulyan over Krum.
+    r"""Bulyan over Krum.
+
+    .. math:: \mathrm{Bulyan}_f(u_1, \dots, u_n)_j =
+        \frac{1}{\beta} \sum_{i=1}^{\beta} u_{i/\mathrm{Median}(S)_j}, \quad u \in S_j, \quad
+        |S| = \theta = n - 2f, \quad \beta = \theta - 2f
+
+    where u_{i/y} is the i-th nearest value to y, and S holds the selected updates.
 
     Selects theta = n - 2f updates by calling Krum theta times, each time among the remaining r updates
     with max(1, r - f - 2) neighbours. Then, in each coordinate, the mean of the beta = theta - 2f
@@ -84,7 +90,13 @@ class Bulyan(Rule):
 
 @dataclass(frozen=True)
 class MultiBulyan(Bulyan):
-    """Bulyan over Multi-Krum.
+    r"""Bulyan over Multi-Krum.
+
+    .. math:: x_k = \frac{1}{m_k} \sum_{i \in \mathrm{argmin}^{m_k} s} u_i, \quad
+        \text{Multi-Bulyan}_f(u_1, \dots, u_n)_j =
+        \frac{1}{\beta} \sum_{i=1}^{\beta} x_{i/\mathrm{Median}(x_1, \dots, x_\theta)_j}
+
+    where x_{i/y} is the i-th nearest value to y, and s are the Krum scores among the remaining r.
 
     With theta = n - 2f - 2: in each of theta steps, among the r remaining updates, average the
     min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and remove
