@@ -73,14 +73,7 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
     for t, array in enumerate(structure):
         if array.dtype.kind != "f":
             results[t] = lower_median([client[t] for client in clients])
-    columns = {
-        dtype: Columns(
-            [[as_column_values(client[t], dtype) for client in clients] for t in group],
-            dtype,
-            len(clients),
-        )
-        for dtype, group in groups.items()
-    }
+    columns = {dtype: columns_of(clients, group, dtype) for dtype, group in groups.items()}
     n = len(clients)
     distances = rule.distances_of(list(columns.values())) if columns else None
     mixing = rule.mixing(n, distances) if columns else None
@@ -111,6 +104,14 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
         kept=kept,
         scores=rule.scores(n, distances) if columns else None,
     )
+
+
+def columns_of(
+    clients: Sequence[Sequence[Array]], tensors: Sequence[int], dtype: np.dtype[Any]
+) -> Columns:
+    """View some tensors of every client, given by their positions, as columns of one dtype."""
+    segments = [[as_column_values(client[t], dtype) for client in clients] for t in tensors]
+    return Columns(segments, dtype, len(clients))
 
 
 def lower_median(arrays: Sequence[Array]) -> Array:

@@ -17,8 +17,7 @@ class Bulyan(Rule):
     r"""Bulyan over Krum.
 
     .. math:: \mathrm{Bulyan}_f(u_1, \dots, u_n)_j =
-        \frac{1}{\beta} \sum_{i=1}^{\beta} u_{i/\mathrm{Median}(S)_j}, \quad u \in S_j, \quad
-        |S| = \theta = n - 2f, \quad \beta = \theta - 2f
+        \frac{1}{\beta} \sum_{i=1}^{\beta} u_{i/\mathrm{Median}(S)_j}, \quad u \in S_j
 
     where u_{i/y} is the i-th nearest value to y, and S holds the selected updates.
 
