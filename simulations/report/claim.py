@@ -83,11 +83,11 @@ class Claim(BaseModel):
     @property
     def measured(self) -> str:
         """What is measured, against what, and the bounds."""
-        words = MEASURES[self.measure].words
-        if self.against is not None:
-            other = ", ".join(filter(None, self.against.model_dump(exclude_none=True).values()))
-            words += f" (reference: {other})"
-        return f"{words}: {self.bounds}"
+        told = f"{MEASURES[self.measure].words}: {self.bounds}"
+        if self.against is None:
+            return told
+        other = ", ".join(filter(None, self.against.model_dump(exclude_none=True).values()))
+        return f"{told} (reference: {other})"
 
     @property
     def places(self) -> list[Place]:

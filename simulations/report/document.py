@@ -84,11 +84,11 @@ def _figures(
     yield "heatmap", f"final {label}", draw_accuracy_map(results, *place)
     yield "rejected", "rejected replies (%)", draw_rejections(results, *place)
     shows = "cosine of the model's step and the true gradient"
-    yield "cosine", shows, draw_curves(results, *place, "cosine", shows)
+    yield "cosine", shows, draw_curves(results, *place, "cosine", "cosine with the gradient")
     for rule in grid(results, *place)[0]:
         if rule.startswith("bygars"):
             kind = f"reputations {rule.replace('+', 'p')}"
-            yield kind, f"reputations of {rule}", draw_scores(results, *place, rule)
+            yield kind, f"reputations of {rule} (first seed)", draw_scores(results, *place, rule)
 
 
 def _told(results: Results, places: Iterable[Place]) -> str:

@@ -63,17 +63,24 @@ def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
     return Table([name, *rules], rows)
 
 
+def counts(judged: Sequence[Judged]) -> list[int]:
+    """Return how many claims hold, do not hold and were not run."""
+    found = Counter[str](one.verdict for one in judged)
+    return [found[verdict] for verdict in (HOLDS, FAILS, NOT_RUN)]
+
+
 def tally(judged: Sequence[Judged]) -> str:
     """Say how many claims hold, do not hold and were not run."""
-    counts = Counter[str](one.verdict for one in judged)
-    told = ", ".join(f"{counts[verdict]} {word}" for verdict, word in (
-        (HOLDS, "hold"), (FAILS, "do not hold"), (NOT_RUN, "not run")
-    ))  # fmt: skip
-    return f"{len(judged)} claims: {told}."
+    hold, fail, open_ = counts(judged)
+    return f"{len(judged)} claims: {hold} hold, {fail} do not hold, {open_} not run."
 
 
 def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
-    """Return the scoreboard, one table a paper."""
+    """Return the scoreboard: the counts, and one table a paper."""
+    papers = {
+        paper: [one for one in judged if one.claim.paper == paper]
+        for paper in dict.fromkeys(one.claim.paper for one in judged)
+    }
     blocks: list[Block] = [
         Heading("Scoreboard"),
         Text(
@@ -81,18 +88,18 @@ def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
             "are within the bounds, which stand for the paper's words and were fixed beforehand. "
             "Where the claim is about one rule or the other, one is enough."
         ),
+        Table(
+            ["paper", "claims", "hold", "do not hold", "not run"],
+            [[name, *map(str, (len(own), *counts(own)))] for name, own in papers.items()],
+        ),
     ]
-    for paper in dict.fromkeys(one.claim.paper for one in judged):
-        own = [one for one in judged if one.claim.paper == paper]
+    head = ["where", "claim", "verdict", "seen", "measured and bound"]
+    for paper, own in papers.items():
         rows = [
-            [
-                one.claim.where, one.claim.says, one.verdict, one.numbers,
-                one.claim.measured,
-            ]
+            [one.claim.where, one.claim.says, one.verdict, one.numbers, one.claim.measured]
             for one in own
-        ]  # fmt: skip
-        head = ["where", "claim", "verdict", "seen", "measured and bound"]
-        blocks += [Heading(paper, 3), Text(tally(own)), Table(head, rows)]
+        ]
+        blocks += [Heading(paper, 3), Table(head, rows)]
     return blocks
 
 

@@ -129,7 +129,7 @@ class Results:
                 f"Found `{place.figure}`."
             )
         for row in self.bench.get(place.figure, []):
-            if row["name"] == place.rule and place.variant in ("", f"n = {row['n']}"):
+            if row["name"] == place.rule and place.variant in ("", f"n = {row.get('n')}"):
                 return {0: row}
         return {}
 
