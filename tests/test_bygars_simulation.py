@@ -7,9 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from flwr_byzantine.schedules import PowerDecay
-from simulations import bygars_results, reputation, tasks
+from simulations import reputation, tasks
 from simulations.baseline import benign_mean
 from simulations.config import RunConfig
+from simulations.experiment import FOLDER, load_experiment
 from simulations.partitions import held_out
 from simulations.reputation_plot import kinds, plot_reputations
 from simulations.runner import run_all
@@ -104,12 +105,18 @@ def test_kinds_of_clients():
     assert kinds(config()) == ["benign"] * 8
 
 
-def test_commands_and_cells_of_the_results():
-    cells = list(bygars_results.cells())
-    assert len(cells) == 29
-    assert ("baseline", "sign_flip") not in cells
-    for cell in cells:
-        assert bygars_results.configuration(*cell, "data").auxiliary == 250
+def test_the_experiments_use_the_default_step_sizes():
+    """Stated in the files, so that a changed default does not change what a stored result means."""
+    for experiment in ("bygars_mnist", "bygars_cifar"):
+        rules = load_experiment(FOLDER / f"{experiment}.toml").rules
+        for rule in ("bygars", "bygars++"):
+            stated, default = (
+                reputation.arguments(config(rule=rule, rule_args=arguments))
+                for arguments in (rules[rule]["rule_args"], {})
+            )
+            assert stated.keys() == default.keys()
+            for name in stated.keys() - {"auxiliary"}:
+                assert stated[name] == default[name], name
 
 
 @pytest.mark.slow
