@@ -81,17 +81,17 @@ def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryL
     )
 
 
-def by_partition(strategy: Any, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Put the scores in the order of the clients' numbers, as one list.
+def by_partition(strategy: Any, metrics: Mapping[str, Any] | None, clients: int) -> dict[str, Any]:
+    """Put the scores in the order of the clients' numbers, as one list; None for replies rejected.
 
     Node ids are random, and of no interest after the run.
     """
     told = {k: v for k, v in (metrics or {}).items() if not k.startswith(PREFIX)}
     if metrics is not None and len(told) < len(metrics):
-        accepted = sorted(
-            strategy.aggregator.last.accepted, key=lambda r: r.metrics["partition-id"]
-        )
-        told["reputations"] = [metrics[PREFIX + reply.client] for reply in accepted]
+        scores: list[float | None] = [None] * clients
+        for reply in strategy.aggregator.last.accepted:
+            scores[int(reply.metrics["partition-id"])] = metrics[PREFIX + reply.client]
+        told["reputations"] = scores
     return told
 
 

@@ -106,7 +106,7 @@ def _serve_message(
         start = time.perf_counter()
         arrays, metrics = aggregate(server_round, replies)
         seconds = time.perf_counter() - start
-        told = by_partition(strategy, metrics)
+        told = by_partition(strategy, metrics, config.clients)
         told |= verdicts(strategy, config, server_round, partitions_of_messages(replies))
         recorder.aggregated(told, seconds, len(failures))
         return arrays, metrics
@@ -155,7 +155,7 @@ def _serve_legacy(
         parameters, metrics = aggregate(server_round, results, failures)
         seconds = time.perf_counter() - start
         partitions = {str(proxy.cid): int(r.metrics["partition-id"]) for proxy, r in results}
-        told = by_partition(strategy, metrics)
+        told = by_partition(strategy, metrics, config.clients)
         told |= verdicts(strategy, config, server_round, partitions)
         recorder.aggregated(told, seconds, len(failures))
         return parameters, metrics
