@@ -121,6 +121,7 @@ def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
     raise typer.Exit(0 if holds else 1)
 
 
+EXPERIMENTS = [path.stem for path in sorted(FOLDER.glob("*.toml"))]
 Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
 DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
 
@@ -128,16 +129,15 @@ DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and 
 @app.command()
 def sweep(
     experiments: Annotated[
-        list[Path],
-        typer.Argument(
-            help="TOML files, or names out of "
-            + ", ".join(path.stem for path in sorted(FOLDER.glob("*.toml")))
-            + "."
-        ),
-    ],
+        list[Path] | None,
+        typer.Argument(help=f"TOML files, or names: {', '.join(EXPERIMENTS)}. [default: all]"),
+    ] = None,
     profile: Scale = "quick",
     out: Out = Path("runs/sweep"),
     data_dir: DataDir = "data",
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the datasets that are not there.")
+    ] = False,
     figure: Annotated[str, typer.Option(help="This figure of the experiments alone.")] = "",
     jobs: Annotated[int, typer.Option(help="Federations at once; 0: as many as fit.")] = 0,
     ray: Annotated[bool, typer.Option("--ray", help="Run clients in Ray, as `run` does.")] = False,
@@ -145,13 +145,14 @@ def sweep(
 ) -> None:
     """Run the cells of experiments that are missing in a folder; interrupt it at will."""
     cells: list[Cell] = []
-    for path in experiments:
-        found = path if path.exists() else FOLDER / f"{path}.toml"
+    for path in experiments or [Path(name) for name in EXPERIMENTS]:
+        found = FOLDER / f"{path}.toml" if str(path) in EXPERIMENTS else path
         try:
-            cells += load_experiment(found).cells(profile, data_dir)
+            cells += load_experiment(found).cells(profile, data_dir, download)
         except FileNotFoundError as error:
             raise fail(
-                f"There is no experiment {path}: give a TOML file, or a name as --help does."
+                f"There is no experiment {path}: give a TOML file, or one of "
+                f"{', '.join(EXPERIMENTS)}."
             ) from error
         except (ValidationError, ValueError) as error:
             raise fail(f"{found}: {error}") from error

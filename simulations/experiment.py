@@ -104,7 +104,9 @@ class Experiment(_Strict):
                     )
         return self
 
-    def cells(self, profile: Profile, data_dir: str = "data") -> Iterator[Cell]:
+    def cells(
+        self, profile: Profile, data_dir: str = "data", download: bool = False
+    ) -> Iterator[Cell]:
         """Yield the runs of a profile, figure by figure and seed by seed.
 
         Raises
@@ -123,7 +125,7 @@ class Experiment(_Strict):
                     self.settings | scale.settings | figure.settings | own
                     | self.rules[rule] | self.attacks[attack] | figure.variants[variant]
                 )  # fmt: skip
-                config = RunConfig(**settings, seed=seed, data_dir=data_dir)
+                config = RunConfig(**settings, seed=seed, data_dir=data_dir, download=download)
                 yield Cell(self.name, title, rule, attack, variant, seed, config)
 
 

@@ -195,5 +195,10 @@ def _job(
         since[0] = time.perf_counter()
         messages.put((number, "finished", place, told))
 
-    since = [time.perf_counter()]
-    run_all([cell.config for cell in cells], on_round, on_cell, verbose=verbose, inline=inline)
+    since, configs = [time.perf_counter()], [cell.config for cell in cells]
+    try:
+        run_all(configs, on_round, on_cell, verbose=verbose, inline=inline)
+    except Exception as error:  # nothing could be run, for want of data perhaps
+        for place, cell in enumerate(cells):
+            if not cell_path(folder, cell).exists():
+                messages.put((number, "failed", place, f"{type(error).__name__}: {error}"))
