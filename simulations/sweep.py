@@ -27,7 +27,7 @@ from simulations.runner import run_all
 from simulations.summary import summarise
 
 MEMORY_PER_JOB = 3 * 2**30  # bytes: a process with CIFAR-10 and all clients' updates
-CELLS_PER_JOB = 8  # before its memory is given back
+CELLS_PER_JOB = 32  # before its memory is given back
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
