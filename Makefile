@@ -5,7 +5,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast test-wheel test-lowest test-newest lint format docs dist bench
+.PHONY: demo test test-fast test-wheel test-lowest test-newest lint format docs dist bench reproduction
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml constraints.txt
@@ -59,3 +59,10 @@ $(PEERS): $(READY)
 
 bench: $(PEERS)
 	PYTHONPATH=$(PEERS) $(PYTHON) -m benchmarks
+
+# What is missing of every experiment's quick profile, and the report. DATA holds MNIST/raw and cifar10/train, or gets them.
+DATA := data
+REPRODUCTION := docs/results/reproduction
+reproduction: $(READY)
+	$(PYTHON) -m simulations sweep --data-dir $(DATA) --download --out $(REPRODUCTION)/cells
+	$(PYTHON) -m simulations report $(REPRODUCTION)/cells --out $(REPRODUCTION)

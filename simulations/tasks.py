@@ -142,11 +142,15 @@ DATASETS = {
 def prepare(name: str, data_dir: str, download: bool) -> None:
     """Download a dataset where that is allowed, and fail early where it is not there."""
     kind = DATASETS[name].download
-    if download and kind is not None:
+    try:
+        load(name, data_dir)
+    except FileNotFoundError:
+        if not download or kind is None:
+            raise
         from torchvision import datasets
 
         getattr(datasets, kind)(data_dir, download=True)
-    load(name, data_dir)
+        load(name, data_dir)
 
 
 @lru_cache(maxsize=1)
