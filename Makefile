@@ -18,8 +18,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(PYTHON) -m simulations demo
 
+# Two files at once: many tests wait for processes and timeouts.
 test: $(READY)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-fast: $(READY)
 	$(PYTHON) -m pytest -m 'not slow'
