@@ -219,6 +219,19 @@ def test_several_mixed_rows_need_a_reduction():
         run(columns_of(values(3, 4)), None, None)
 
 
+@pytest.mark.parametrize("n", range(1, 10))
+def test_distances_of_any_number_of_rows(n):
+    """Rows are taken in fours; one that is not finite disturbs none of its neighbours in a tile."""
+    x = 1 + 1e-4 * values(n, 500, np.float32)
+    x[-1, 300] = np.nan
+    exact = x.astype(np.float64)
+    squares = ((exact[:, None] - exact) ** 2).sum(axis=2)
+    squares[np.isnan(squares)] = np.inf
+    distances = pairwise_distances(columns_of(x))
+    np.testing.assert_allclose(distances[:-1, :-1], squares[:-1, :-1], rtol=1e-12)
+    assert np.isinf(distances[-1, :-1]).all()
+
+
 def test_distances_are_exact_and_symmetric():
     x = np.array(
         [[1e20, 1e20], [1e20, 1.0000002e20], [0, 1e-20], [np.nan, 0], [np.inf, 0]], np.float32

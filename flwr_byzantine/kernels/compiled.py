@@ -1,4 +1,4 @@
-"""The hot loops, compiled by numba: distances, inner products, mix, reduce.
+"""The hot loops, compiled by numba: distances (in ``distances``), inner products, mix, reduce.
 
 All of them read n rows where they lie, through addresses, in blocks of columns that stay in the cache;
 none copies more than one block. They run without the GIL, on one range of columns a call, so the caller
@@ -11,39 +11,11 @@ is not known; ``out`` (segments) addresses of the result; ``like`` an empty arra
 ``lo``, ``hi`` the range of columns; ``block`` columns a block.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit
 
-_DRIVER = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_HELPER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
-def _compile(function: Callable[..., Any]) -> Any:
-    """Compile on first call, and keep the machine code on disk where there is a place for it."""
-    try:
-        return njit(cache=True, **_DRIVER)(function)
-    except RuntimeError:  # no writable cache folder
-        return njit(**_DRIVER)(function)
-
-
-@intrinsic
-def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
-    """Turn an address into a pointer to values of the type of ``like``."""
-    pointer = types.CPointer(like.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(pointer))
-
-    return pointer(address, like), codegen
-
-
-def _values(address, start, like, width):
-    """View ``width`` values from the one at position ``start`` on."""
-    return carray(_pointer(address + start * like.itemsize, like), width)
+from flwr_byzantine.kernels.distances import pairwise_distances as pairwise_distances
+from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _pointer, _segment, _values
 
 
 def _clear(values, width):
@@ -202,46 +174,6 @@ def _store(value, base_weight, scale, base, out, start, like, width):
     return replaced
 
 
-def _segment(offsets, column):
-    """Index of the segment a column lies in."""
-    low, high = 0, offsets.shape[0] - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if offsets[middle] <= column:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _pairwise_distances(rows, offsets, like, lo, hi, block, result):
-    """Add the squared distances over columns lo to hi to the (n, n) matrix's lower triangle."""
-    n = rows.shape[1]
-    x = np.empty((n, block), np.float64)
-    column = lo
-    while column < hi:
-        s = _segment(offsets, column)
-        start = column - offsets[s]
-        width = min(block, hi - column, offsets[s + 1] - column)
-        for i in range(n):
-            source = carray(_pointer(rows[s, i], like), start + width)[start:]
-            target = x[i]
-            for c in range(width):
-                target[c] = source[c]
-        for i in range(n):
-            for j in range(i):
-                result[i, j] += _squared_distance(x[i], x[j], width)
-        column += width
-
-
-def _squared_distance(a, b, width):
-    total = 0.0
-    for c in range(width):
-        difference = a[c] - b[c]
-        total += difference * difference
-    return total
-
-
 def _inner_products(rows, offsets, base, vector, like, lo, hi, block, result):
     """Add <row_i - base, vector> over columns lo to hi; without a vector, <row_i - base, row_i - base>."""
     x = np.empty(block, np.float64)
@@ -261,12 +193,6 @@ def _inner_products(rows, offsets, base, vector, like, lo, hi, block, result):
                     x[c] -= model[c]
             result[i] += _inner_product(x, y if vector[s] != 0 else x, width)
         column += width
-
-
-def _copy(address, start, like, target, width):
-    source = _values(address, start, like, width)
-    for c in range(width):
-        target[c] = source[c]
 
 
 def _inner_product(a, b, width):
@@ -368,7 +294,6 @@ def _mix_and_reduce(
     return replaced
 
 
-_values = njit(error_model="numpy", inline="always")(_values)
 _clear = njit(error_model="numpy", inline="always")(_clear)
 _load = njit(**_HELPER)(_load)
 _mix = njit(**_HELPER)(_mix)
@@ -379,11 +304,7 @@ _window = njit(**_HELPER)(_window)
 _nearest = njit(**_HELPER)(_nearest)
 _reduce_block = njit(**_HELPER)(_reduce_block)
 _store = njit(**_HELPER)(_store)
-_segment = njit(error_model="numpy", inline="always")(_segment)
-_squared_distance = njit(**_HELPER, fastmath={"reassoc", "contract"})(_squared_distance)
-_copy = njit(error_model="numpy", inline="always")(_copy)
 _inner_product = njit(**_HELPER, fastmath={"reassoc", "contract"})(_inner_product)
-pairwise_distances = _compile(_pairwise_distances)
 inner_products = _compile(_inner_products)
 combine = _compile(_combine)
 reduce = _compile(_reduce)
