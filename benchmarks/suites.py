@@ -16,6 +16,7 @@ import flwr_byzantine as fb
 from benchmarks.measure import Call, Timing, peak_bytes, time_in_turn
 from benchmarks.peers import peer_calls
 from benchmarks.replies import Results, client_replies
+from benchmarks.rounds import rounds
 from flwr_byzantine import rules
 from flwr_byzantine.strategy import RobustFedAvg, read_parameters
 from flwr_byzantine.updates import Model
@@ -210,6 +211,7 @@ def all_suites(quick: bool) -> dict[str, Suite]:
             "scaling": lambda: scaling(8, 10_000, 2),
             "rules": lambda: bare_rules(11, 20_000, 2),
             "first_use": first_use,
+            "rounds": lambda: rounds(2, 1),
         }
     return {
         "strategies": lambda: strategies(20, 10_000_000, 7),
@@ -217,4 +219,5 @@ def all_suites(quick: bool) -> dict[str, Suite]:
         "scaling": lambda: scaling(8, 5_000_000, 5),
         "rules": lambda: bare_rules(20, 1_000_000, 5),
         "first_use": first_use,
+        "rounds": lambda: rounds(20, 3),
     }
