@@ -141,7 +141,8 @@ class Yardstick:
     @classmethod
     def of(cls, gradient: Gradient) -> Self:
         """Measure a gradient."""
-        squares = [np.square(a, dtype=np.float64).sum() for a in gradient if a is not None]
+        with np.errstate(over="ignore"):  # an infinite length is dealt with
+            squares = [np.square(a, dtype=np.float64).sum() for a in gradient if a is not None]
         return cls(math.sqrt(sum(squares)), tuple(array is not None for array in gradient))
 
 
