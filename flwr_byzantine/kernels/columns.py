@@ -10,7 +10,7 @@ import numpy.typing as npt
 Dtype = np.dtype[Any]
 Segment = Sequence[npt.NDArray[np.floating]]
 
-_TARGET_BYTES = 96 * 1024
+_TARGET_BYTES = 128 * 1024
 _MIN_RANGE = 1 << 17
 _MAX_RANGES = 128
 
@@ -61,6 +61,11 @@ class Columns:
                     f"Parameter `segments` should hold {self.num_rows} arrays in every segment. "
                     f"Found a segment of {len(segment)}."
                 )
+
+    def select(self, rows: Sequence[int]) -> "Columns":
+        """The columns of some of the rows, in that order; copies no values."""
+        segments = [[segment[row] for row in rows] for segment in self.segments]
+        return Columns(segments, self.dtype, len(rows))
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:

@@ -12,10 +12,10 @@ is not known; ``out`` (segments) addresses of the result; ``like`` an empty arra
 """
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 
 from flwr_byzantine.kernels.distances import pairwise_distances as pairwise_distances
-from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _pointer, _segment, _values
+from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _segment, _values
 
 
 def _clear(values, width):
@@ -78,12 +78,22 @@ def _count_infinite(x, count, width):
             count[c] += 0.0 if np.abs(row[c]) < np.inf else 1.0
 
 
-def _trimmed_mean(x, trim, center, width):
-    _clear(center, width)
-    for k in range(trim, x.shape[0] - trim):
+def _add_rows(x, first, last, total, width):
+    """Add rows ``first`` to ``last``, one after the other: a sum is read and written once for four."""
+    whole = first + (last - first) // 4 * 4
+    for k in range(first, whole, 4):
+        row_a, row_b, row_c, row_d = x[k], x[k + 1], x[k + 2], x[k + 3]
+        for c in range(width):
+            total[c] = (((total[c] + row_a[c]) + row_b[c]) + row_c[c]) + row_d[c]
+    for k in range(whole, last):
         row = x[k]
         for c in range(width):
-            center[c] += row[c]
+            total[c] += row[c]
+
+
+def _trimmed_mean(x, trim, center, width):
+    _clear(center, width)
+    _add_rows(x, trim, x.shape[0] - trim, center, width)
     divisor = float(x.shape[0] - 2 * trim)
     for c in range(width):
         center[c] /= divisor
@@ -98,7 +108,8 @@ def _window(x, keep, center, total, tie, chosen, width):
     n = x.shape[0]
     _clear(total, width)
     _clear(tie, width)
-    for p in range(keep):
+    moving = min(keep, n - keep)  # residue classes with more than one value
+    for p in range(moving):
         first = x[p]
         for c in range(width):
             chosen[c] = first[c]
@@ -112,6 +123,7 @@ def _window(x, keep, center, total, tie, chosen, width):
                 tie[c] += 1.0 if (to_left == to_right) & (left[c] != right[c]) else 0.0
         for c in range(width):
             total[c] += chosen[c]
+    _add_rows(x, moving, keep, total, width)
 
 
 def _nearest(values, keep, center):
@@ -202,9 +214,20 @@ def _inner_product(a, b, width):
     return total
 
 
+def _add_weighted(values, weights, i, total, width):
+    """Add four rows times their weights, one after the other: a sum is read and written once for four."""
+    row_a, row_b, row_c, row_d = values
+    a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+    for k in range(width):
+        total[k] = (((total[k] + a * row_a[k]) + b * row_b[k]) + c * row_c[k]) + d * row_d[k]
+
+
 def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):
     """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
     total = np.empty(block, np.float64)
+    used = np.flatnonzero(weights)  # 0 * inf must not appear
+    weights = weights[used]
+    whole = used.shape[0] // 4 * 4
     replaced = 0
     column = lo
     while column < hi:
@@ -212,12 +235,18 @@ def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi
         start = column - offsets[s]
         width = min(block, hi - column, offsets[s + 1] - column)
         _clear(total, width)
-        for i in range(rows.shape[1]):
-            weight = weights[i]
-            if weight != 0.0:
-                source = carray(_pointer(rows[s, i], like), start + width)[start:]
-                for c in range(width):
-                    total[c] += weight * source[c]
+        for i in range(0, whole, 4):
+            four = (
+                _values(rows[s, used[i]], start, like, width),
+                _values(rows[s, used[i + 1]], start, like, width),
+                _values(rows[s, used[i + 2]], start, like, width),
+                _values(rows[s, used[i + 3]], start, like, width),
+            )
+            _add_weighted(four, weights, i, total, width)
+        for i in range(whole, used.shape[0]):
+            source = _values(rows[s, used[i]], start, like, width)
+            for c in range(width):
+                total[c] += weights[i] * source[c]
         replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
         column += width
     return replaced
@@ -299,12 +328,14 @@ _load = njit(**_HELPER)(_load)
 _mix = njit(**_HELPER)(_mix)
 _sort = njit(**_HELPER)(_sort)
 _count_infinite = njit(**_HELPER)(_count_infinite)
+_add_rows = njit(**_HELPER)(_add_rows)
 _trimmed_mean = njit(**_HELPER)(_trimmed_mean)
 _window = njit(**_HELPER)(_window)
 _nearest = njit(**_HELPER)(_nearest)
 _reduce_block = njit(**_HELPER)(_reduce_block)
 _store = njit(**_HELPER)(_store)
 _inner_product = njit(**_HELPER, fastmath={"reassoc", "contract"})(_inner_product)
+_add_weighted = njit(**_HELPER)(_add_weighted)
 inner_products = _compile(_inner_products)
 combine = _compile(_combine)
 reduce = _compile(_reduce)

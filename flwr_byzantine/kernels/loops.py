@@ -151,6 +151,8 @@ def combine(
     int
         Number of values replaced.
     """
+    if reduction is not None and weights is not None and (rows := _selected(weights)) is not None:
+        columns, weights = columns.select(rows), None
     arguments = (
         columns.rows,
         columns.offsets,
@@ -192,6 +194,12 @@ def combine(
     return int(sum(calls))
 
 
+def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:
+    """The rows that a mixing matrix selects, which need no copy in float64, or None where it mixes."""
+    alone = (np.count_nonzero(weights, axis=1) == 1) & (weights == 1.0).any(axis=1)
+    return weights.argmax(axis=1).tolist() if alone.all() else None
+
+
 def _weigh(
     columns: Columns,
     arguments: tuple[Any, ...],
@@ -199,7 +207,7 @@ def _weigh(
     base_weight: float,
     scale: float,
 ) -> int:
-    block = 4096
+    block = 8192
     calls = spread(
         lambda lo, hi: _compiled().combine(*arguments, row, base_weight, scale, lo, hi, block),
         columns.ranges(),
