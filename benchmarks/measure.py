@@ -72,7 +72,9 @@ def peak_bytes(call: Call) -> int | None:
     """
     gc.collect()
     with contextlib.suppress(AttributeError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)  # else the call's memory would be what an earlier one freed
+        ctypes.CDLL(None).malloc_trim(
+            0
+        )  # else the call's memory would be what an earlier one freed
     try:
         _CLEAR.write_text("5")
         before = _resident("VmRSS")
