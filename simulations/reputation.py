@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
@@ -69,7 +70,11 @@ def check(config: RunConfig) -> None:
 
 
 def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryLoss:
-    """Return the cross-entropy on the training samples that no client has."""
+    """Return the cross-entropy on the training samples that no client has.
+
+    Its gradients decide the model, and torch adds in an order that depends on its threads: one thread.
+    """
+    torch.set_num_threads(1)
     train, _ = tasks.load(config.dataset, config.data_dir)
     held = held_out(len(train.y), config.auxiliary, config.seed)
     return TorchAuxiliaryLoss(

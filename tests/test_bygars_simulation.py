@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from flwr_byzantine.schedules import PowerDecay
@@ -80,6 +81,16 @@ def test_arguments(rule):
 def test_refuses(options, complaint):
     with pytest.raises(ValidationError, match=complaint):
         config(**options)
+
+
+def test_the_auxiliary_gradient_does_not_depend_on_the_cores():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        reputation.arguments(config())
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_tolerance_in_simulations():
