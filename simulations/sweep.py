@@ -183,7 +183,11 @@ def _job(
 
     torch.set_num_threads(1)
 
+    sweeping = multiprocessing.parent_process()
+
     def on_round(place: int, record: Record) -> None:
+        if sweeping is not None and not sweeping.is_alive():
+            os._exit(1)  # killed: nobody waits for the rest
         messages.put((number, "round", place, ""))
 
     def on_cell(place: int, result: Record | Exception) -> None:
