@@ -10,7 +10,10 @@ import numpy.typing as npt
 Dtype = np.dtype[Any]
 Segment = Sequence[npt.NDArray[np.floating]]
 
-_TARGET_BYTES = 128 * 1024
+_TARGET_BYTES = (
+    16 * 1024
+)  # half of a first-level cache: the next block is prefetched beside this one
+_MIN_BLOCK = 256  # columns; a loop over fewer costs more to start than to run
 _MIN_RANGE = 1 << 17
 _MAX_RANGES = 128
 
@@ -93,7 +96,9 @@ class Columns:
     def block(self, bytes_per_value: int) -> int:
         """Columns a block, so that all rows of a block stay in the cache."""
         return int(
-            min(4096, max(64, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 16 * 16))
+            min(
+                4096, max(_MIN_BLOCK, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 16 * 16)
+            )
         )
 
 

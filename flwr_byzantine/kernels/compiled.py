@@ -15,7 +15,14 @@ import numpy as np
 from numba import njit
 
 from flwr_byzantine.kernels.distances import pairwise_distances as pairwise_distances
-from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _segment, _values
+from flwr_byzantine.kernels.primitives import (
+    _HELPER,
+    _compile,
+    _copy,
+    _prefetch_rows,
+    _segment,
+    _values,
+)
 
 
 def _clear(values, width):
@@ -36,18 +43,20 @@ def _load(rows, start, like, x, width):
     return finite
 
 
-def _mix(x, weights, rest, base, start, like, mixed, width):
+def _mix(x, used, packed, number, rest, base, start, like, mixed, width):
     """mixed = weights @ x + rest * base, leaving out zero weights: 0 * inf must not appear."""
     finite = True
-    for k in range(weights.shape[0]):
+    for k in range(number.shape[0]):
         target = mixed[k]
         _clear(target, width)
-        for i in range(weights.shape[1]):
-            weight = weights[k, i]
-            if weight != 0.0:
-                source = x[i]
-                for c in range(width):
-                    target[c] += weight * source[c]
+        whole = number[k] // 4 * 4
+        for i in range(0, whole, 4):
+            four = x[used[k, i]], x[used[k, i + 1]], x[used[k, i + 2]], x[used[k, i + 3]]
+            _add_weighted(four, packed[k], i, target, width)
+        for i in range(whole, number[k]):
+            source = x[used[k, i]]
+            for c in range(width):
+                target[c] += packed[k, i] * source[c]
         if rest[k] != 0.0 and base != 0:
             model = _values(base, start, like, width)
             for c in range(width):
@@ -59,8 +68,10 @@ def _mix(x, weights, rest, base, start, like, mixed, width):
     return finite
 
 
-def _sort(x, pairs, width):
+def _sort(x, pairs, width, rows, following, like, ahead):
+    """Apply the comparators; meanwhile the rows' next block is asked for, a few rows at a time."""
     for p in range(pairs.shape[0]):
+        _prefetch_rows(rows, following, like, ahead, p, pairs.shape[0])
         low = x[pairs[p, 0]]
         high = x[pairs[p, 1]]
         for c in range(width):
@@ -99,31 +110,31 @@ def _trimmed_mean(x, trim, center, width):
         center[c] /= divisor
 
 
-def _window(x, keep, center, total, tie, chosen, width):
+def _window(x, keep, center, total, tie, width):
     """Sum the ``keep`` values nearest ``center``, which are consecutive in sorted order.
 
     The window starts at the first s whose value is no farther from the center than value s + keep, the
-    one that would replace it. Exactly one value of each residue class modulo ``keep`` lies in it.
+    one that would replace it. Exactly one value of each residue class modulo ``keep`` lies in it; it
+    takes the place of the first of its class.
     """
     n = x.shape[0]
-    _clear(total, width)
     _clear(tie, width)
-    moving = min(keep, n - keep)  # residue classes with more than one value
-    for p in range(moving):
-        first = x[p]
+    for p in range(min(keep, n - keep)):
+        chosen, right = x[p], x[p + keep]
         for c in range(width):
-            chosen[c] = first[c]
-        for s in range(p, n - keep, keep):
-            left = x[s]
-            right = x[s + keep]
+            a, b = chosen[c], right[c]
+            to_left, to_right = center[c] - a, b - center[c]
+            chosen[c] = b if to_left > to_right else a
+            tie[c] += 1.0 if (to_left == to_right) & (a != b) else 0.0
+        for s in range(p + keep, n - keep, keep):
+            left, right = x[s], x[s + keep]
             for c in range(width):
-                to_left = center[c] - left[c]
-                to_right = right[c] - center[c]
-                chosen[c] = right[c] if to_left > to_right else chosen[c]
-                tie[c] += 1.0 if (to_left == to_right) & (left[c] != right[c]) else 0.0
-        for c in range(width):
-            total[c] += chosen[c]
-    _add_rows(x, moving, keep, total, width)
+                a, b, kept = left[c], right[c], chosen[c]
+                to_left, to_right = center[c] - a, b - center[c]
+                chosen[c] = b if to_left > to_right else kept
+                tie[c] += 1.0 if (to_left == to_right) & (a != b) else 0.0
+    _clear(total, width)
+    _add_rows(x, 0, keep, total, width)
 
 
 def _nearest(values, keep, center):
@@ -142,12 +153,11 @@ def _nearest(values, keep, center):
     return total
 
 
-def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chosen, width):
-    """Trimmed mean, or mean of the ``keep`` values nearest to it, of each column of x, into ``total``."""
+def _reduce_block(x, finite, trim, keep, center, total, tie, count, width):
+    """Trimmed mean, or mean of the ``keep`` values nearest to it, of each sorted column, into ``total``."""
     n = x.shape[0]
     if not finite:
         _count_infinite(x, count, width)
-    _sort(x, pairs, width)
     _trimmed_mean(x, trim, center, width)
     limit = trim
     if keep == 0:
@@ -155,7 +165,7 @@ def _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chose
             total[c] = center[c]
     else:
         limit = min(trim, n - keep)
-        _window(x, keep, center, total, tie, chosen, width)
+        _window(x, keep, center, total, tie, width)
         for c in range(width):
             total[c] /= keep
     if not finite:
@@ -222,6 +232,19 @@ def _add_weighted(values, weights, i, total, width):
         total[k] = (((total[k] + a * row_a[k]) + b * row_b[k]) + c * row_c[k]) + d * row_d[k]
 
 
+def _pack(weights):
+    """Indices, values and number of the weights of each row that are not zero, in order."""
+    used = np.zeros(weights.shape, np.int64)
+    packed = np.zeros(weights.shape)
+    number = np.zeros(weights.shape[0], np.int64)
+    for k in range(weights.shape[0]):
+        for i in range(weights.shape[1]):
+            if weights[k, i] != 0.0:
+                used[k, number[k]], packed[k, number[k]] = i, weights[k, i]
+                number[k] += 1
+    return used, packed, number
+
+
 def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):
     """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
     total = np.empty(block, np.float64)
@@ -256,8 +279,8 @@ def _reduce(rows, offsets, base, out, like, pairs, trim, keep, base_weight, scal
     """Reduce the rows themselves, column by column, over columns lo to hi."""
     n = rows.shape[1]
     x = np.empty((n, block), like.dtype)
-    scratch = np.zeros((5, block), np.float64)
-    center, total, tie, count, chosen = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    scratch = np.empty((4, block), np.float64)
+    center, total, tie, count = scratch[0], scratch[1], scratch[2], scratch[3]
     one = np.empty((n, 1), like.dtype)
     single = one.shape[1]
     replaced = 0
@@ -267,7 +290,9 @@ def _reduce(rows, offsets, base, out, like, pairs, trim, keep, base_weight, scal
         start = column - offsets[s]
         width = min(block, hi - column, offsets[s + 1] - column)
         finite = _load(rows[s], start, like, x, width)
-        _reduce_block(x, finite, pairs, trim, keep, center, total, tie, count, chosen, width)
+        ahead = min(block, offsets[s + 1] - column - width)
+        _sort(x, pairs, width, rows[s], start + width, like, ahead)
+        _reduce_block(x, finite, trim, keep, center, total, tie, count, width)
         if keep:
             for c in range(width):
                 if tie[c] > 0.0:
@@ -297,10 +322,11 @@ def _mix_and_reduce(
 ):
     """Reduce the mixed rows ``weights @ x + rest * base``, column by column, over columns lo to hi."""
     n, k = rows.shape[1], weights.shape[0]
+    used, packed, number = _pack(weights)
     x = np.empty((n, block), like.dtype)
     mixed = np.empty((k, block), np.float64)
-    scratch = np.zeros((5, block), np.float64)
-    center, total, tie, count, chosen = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    scratch = np.empty((4, block), np.float64)
+    center, total, tie, count = scratch[0], scratch[1], scratch[2], scratch[3]
     one, one_mixed = np.empty((n, 1), like.dtype), np.empty((k, 1), np.float64)
     single = one.shape[1]
     replaced = 0
@@ -310,13 +336,17 @@ def _mix_and_reduce(
         start = column - offsets[s]
         width = min(block, hi - column, offsets[s + 1] - column)
         _load(rows[s], start, like, x, width)
-        finite = _mix(x, weights, rest, base[s], start, like, mixed, width)
-        _reduce_block(mixed, finite, pairs, trim, keep, center, total, tie, count, chosen, width)
+        finite = _mix(x, used, packed, number, rest, base[s], start, like, mixed, width)
+        ahead = min(block, offsets[s + 1] - column - width)
+        _sort(mixed, pairs, width, rows[s], start + width, like, ahead)
+        _reduce_block(mixed, finite, trim, keep, center, total, tie, count, width)
         if keep:
             for c in range(width):
                 if tie[c] > 0.0:
                     _load(rows[s], start + c, like, one, single)
-                    _mix(one, weights, rest, base[s], start + c, like, one_mixed, single)
+                    _mix(
+                        one, used, packed, number, rest, base[s], start + c, like, one_mixed, single
+                    )
                     total[c] = _nearest(one_mixed, keep, center[c]) / keep
         replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
         column += width
@@ -325,7 +355,6 @@ def _mix_and_reduce(
 
 _clear = njit(error_model="numpy", inline="always")(_clear)
 _load = njit(**_HELPER)(_load)
-_mix = njit(**_HELPER)(_mix)
 _sort = njit(**_HELPER)(_sort)
 _count_infinite = njit(**_HELPER)(_count_infinite)
 _add_rows = njit(**_HELPER)(_add_rows)
@@ -336,6 +365,8 @@ _reduce_block = njit(**_HELPER)(_reduce_block)
 _store = njit(**_HELPER)(_store)
 _inner_product = njit(**_HELPER, fastmath={"reassoc", "contract"})(_inner_product)
 _add_weighted = njit(**_HELPER)(_add_weighted)
+_mix = njit(**_HELPER)(_mix)
+_pack = njit(**_HELPER)(_pack)
 inner_products = _compile(_inner_products)
 combine = _compile(_combine)
 reduce = _compile(_reduce)

@@ -3,32 +3,10 @@
 Arguments are those of ``compiled``, whose properties these functions share.
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _segment
-
-_LINE = 64
-
-
-@intrinsic
-def _prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address, without waiting for it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
-        read, keep_in_all_caches, data = flag(0), flag(3), flag(1)
-        place = builder.inttoptr(args[0], pointer)
-        builder.call(function, [place, read, keep_in_all_caches, data])
-        return context.get_dummy_value()
-
-    return types.void(address), codegen
+from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _prefetch_rows, _segment
 
 
 def _pairwise_distances(rows, offsets, like, lo, hi, block, result):
@@ -45,16 +23,13 @@ def _pairwise_distances(rows, offsets, like, lo, hi, block, result):
         s = _segment(offsets, column)
         start = column - offsets[s]
         width = min(block, hi - column, offsets[s + 1] - column)
-        ahead = min(block, offsets[s + 1] - column - width) * like.itemsize
+        ahead = min(block, offsets[s + 1] - column - width)
         for i in range(n):
             _copy(rows[s, i], start, like, x[i], width)
         tile = 0
         for i in range(0, m, 4):
             for j in range(0, i + 4, 4):
-                for row in range(tile * n // tiles, (tile + 1) * n // tiles):
-                    following = rows[s, row] + (start + width) * like.itemsize
-                    for line in range(0, ahead, _LINE):
-                        _prefetch(following + line)
+                _prefetch_rows(rows[s], start + width, like, ahead, tile, tiles)
                 tile += 1
                 if i == j:
                     _add_pairs(x, i, width, result)
