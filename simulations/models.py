@@ -46,6 +46,14 @@ def lenet(shape: Shape, classes: int) -> nn.Module:
     )
 
 
+class ChannelsLast(nn.Module):
+    """Lay images out pixel by pixel, with which convolution and pooling are up to 1.6 times as fast."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the same images in another memory format."""
+        return images.contiguous(memory_format=torch.channels_last)
+
+
 def convolutional(
     shape: Shape,
     classes: int,
@@ -70,7 +78,7 @@ def convolutional(
     """
     dropped = [nn.Dropout(dropout)] if dropout else []
     inputs, height, width = shape
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [ChannelsLast()]
     for group in channels:
         for outputs in group:
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
