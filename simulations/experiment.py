@@ -84,6 +84,7 @@ class Experiment(_Strict):
     name: str
     title: str
     source: str
+    about: str = ""  # what differs from the source at any scale, and why
     settings: Settings
     profiles: dict[Profile, Scale]
     rules: dict[str, Settings]

@@ -59,7 +59,8 @@ def write_report(results: Results, out: Path) -> list[Judged]:
 def _experiment(results: Results, experiment: Experiment, out: Path) -> Iterator[Block]:
     """Yield what there is to say of an experiment."""
     yield Heading(experiment.title)
-    yield Text(f"{experiment.source}. Scale: {experiment.profiles[results.profile].note}")
+    scale = f"Scale: {experiment.profiles[results.profile].note}"
+    yield Text(" ".join([f"{experiment.source}.", *filter(None, [experiment.about]), scale]))
     for name, figure in experiment.figures.items():
         yield Heading(f"{experiment.title}, {name}", 3)
         told = _told(results, results.places(experiment.name, name))

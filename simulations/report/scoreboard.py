@@ -64,12 +64,16 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
 
 
 def measure(claim: Claim, place: Place, results: Results) -> Seen:
-    """Measure a place, seed by seed where both runs are there."""
+    """Measure a place, seed by seed where both runs are there and the measurement is a number.
+
+    It is none where the run compared with gained nothing, and where the model was gone.
+    """
     runs = results.runs(place)
     others = runs if claim.against is None else results.runs(claim.against.of(place))
     function, metric = MEASURES[claim.measure].function, metric_of(claim.experiment)
     values = [function(run, others[seed], metric) for seed, run in runs.items() if seed in others]
-    return Seen(place, fmean(values) if values else math.nan, len(values))
+    numbers = [value for value in values if not math.isnan(value)]
+    return Seen(place, fmean(numbers) if numbers else math.nan, len(numbers))
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:

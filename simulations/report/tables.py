@@ -84,8 +84,9 @@ def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
     blocks: list[Block] = [
         Heading("Scoreboard"),
         Text(
-            f"{tally(judged)} Numbers are means over the seeds; a claim holds if all of its numbers "
-            "are within the bounds, which stand for the paper's words. Where the claim is about one "
+            f"{tally(judged)} Numbers are means over the seeds that have one: a ratio to something that "
+            "gained nothing, or the direction of a model that is gone, is none. A claim holds if all are "
+            "within the bounds, which stand for the paper's words. Where the claim is about one "
             "rule or the other, one is enough. That a cost of at most three times another's counts as "
             "of its order was chosen with the benchmark's numbers at hand: such a claim is no test."
         ),
