@@ -264,6 +264,8 @@ def _conform(sent: Model, structure: Model) -> tuple[Array, ...]:
             raise MalformedTensorError(
                 f"tensor {name}: dtype {array.dtype}, expected {expected.dtype}"
             )
-        with np.errstate(over="ignore", invalid="ignore"):
-            tensors.append(array.astype(expected.dtype.newbyteorder("="), copy=False))
+        if array.dtype != expected.dtype or not array.dtype.isnative:
+            with np.errstate(over="ignore", invalid="ignore"):
+                array = array.astype(expected.dtype.newbyteorder("="))
+        tensors.append(array)
     return tuple(tensors)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,8 @@ class Columns:
 
 def as_column_values(array: npt.NDArray[np.generic], dtype: Dtype) -> npt.NDArray[np.floating]:
     """Flatten an array into what :class:`Columns` takes, copying only where it must."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
-    return np.require(flat, requirements=["C", "A"])
+    flags = array.flags
+    if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = np.require(array, dtype, ["C", "A"])
+    return cast(npt.NDArray[np.floating], array.reshape(-1))
