@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +48,10 @@ class Alignment:
         self.model = tasks.initial_network(config)
 
     def measure(self, before: NDArrays, after: NDArrays) -> dict[str, float]:
-        """Return inner product and cosine of the gradient at ``before`` and the step to ``after``."""
+        """Return inner product and cosine of the gradient at ``before`` and the step to ``after``.
+
+        A model that did not move has no direction: its cosine is NaN.
+        """
         load_arrays(self.model, before)
         self.model.eval()
         trained = dict(self.model.named_parameters())
@@ -63,4 +67,4 @@ class Alignment:
                 products += g @ step, g @ g, step @ step
         product, squared_gradient, squared_step = products.tolist()
         length = (squared_gradient * squared_step) ** 0.5
-        return {"inner_product": product, "cosine": product / length if length else 0.0}
+        return {"inner_product": product, "cosine": product / length if length else math.nan}

@@ -15,14 +15,14 @@ from rich.markup import escape
 from simulations.config import RunConfig
 from simulations.demo import demo as run_demo
 from simulations.display import label, progress, table
-from simulations.experiment import FOLDER, Cell, Profile, all_experiments, load_experiment
+from simulations.experiment import FOLDER, NAMES, Experiment, Profile, load_experiment
 from simulations.report.document import write_report
 from simulations.report.tables import scoreboard_table
 from simulations.report.view import Results
 from simulations.reputation_plot import plot_reputations
 from simulations.results import save
 from simulations.runner import run_all
-from simulations.sweep import default_jobs
+from simulations.sweep import default_jobs, missing_cells
 from simulations.sweep import sweep as run_sweep
 
 app = typer.Typer(
@@ -121,17 +121,35 @@ def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
     raise typer.Exit(0 if holds else 1)
 
 
-EXPERIMENTS = [path.stem for path in sorted(FOLDER.glob("*.toml"))]
+BENCH = Path("docs/results/benchmark/bench.json")
+Experiments = Annotated[
+    list[Path] | None,
+    typer.Argument(help=f"TOML files, or names: {', '.join(NAMES)}. [default: all]"),
+]
 Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
 DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
 
 
+def named(paths: list[Path] | None, profile: Profile) -> list[Experiment]:
+    """Return the experiments that have these names or files, all without any."""
+    found = []
+    for path in paths or [Path(name) for name in NAMES]:
+        file = FOLDER / f"{path}.toml" if str(path) in NAMES else path
+        try:
+            found.append(load_experiment(file))
+            list(found[-1].cells(profile))  # whose settings may be refused too
+        except OSError as error:
+            raise fail(
+                f"There is no experiment {path}: give a TOML file, or one of {', '.join(NAMES)}."
+            ) from error
+        except ValueError as error:  # of pydantic, tomllib and RunConfig
+            raise fail(f"{file}: {error}") from error
+    return found
+
+
 @app.command()
 def sweep(
-    experiments: Annotated[
-        list[Path] | None,
-        typer.Argument(help=f"TOML files, or names: {', '.join(EXPERIMENTS)}. [default: all]"),
-    ] = None,
+    experiments: Experiments = None,
     profile: Scale = "quick",
     out: Out = Path("runs/sweep"),
     data_dir: DataDir = "data",
@@ -139,44 +157,53 @@ def sweep(
         bool, typer.Option("--download", help="Download the datasets that are not there.")
     ] = False,
     figure: Annotated[str, typer.Option(help="This figure of the experiments alone.")] = "",
-    jobs: Annotated[int, typer.Option(help="Federations at once; 0: as many as fit.")] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Federations at once; 0: as many as fit, in Ray one.")
+    ] = 0,
     ray: Annotated[bool, typer.Option("--ray", help="Run clients in Ray, as `run` does.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Run the cells of experiments that are missing in a folder; interrupt it at will."""
-    cells: list[Cell] = []
-    for path in experiments or [Path(name) for name in EXPERIMENTS]:
-        found = FOLDER / f"{path}.toml" if str(path) in EXPERIMENTS else path
-        try:
-            cells += load_experiment(found).cells(profile, data_dir, download)
-        except FileNotFoundError as error:
-            raise fail(
-                f"There is no experiment {path}: give a TOML file, or one of "
-                f"{', '.join(EXPERIMENTS)}."
-            ) from error
-        except (ValidationError, ValueError) as error:
-            raise fail(f"{found}: {error}") from error
+    found = named(experiments, profile)
+    cells = [cell for own in found for cell in own.cells(profile, data_dir, download)]
+    figures = [*dict.fromkeys(cell.figure for cell in cells)]
+    if figure and figure not in figures:
+        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
     cells = [cell for cell in cells if figure in ("", cell.figure)]
-    outcome = run_sweep(cells, out, jobs or default_jobs(), console, verbose, ray)
-    for name, reason in outcome.failed.items():
-        console.print(f"[red]Failed: {escape(name)}: {escape(reason)}[/red]")
-    done = len(outcome.finished)
-    console.print(f"{done} cells run, {len(outcome.failed)} failed, {len(cells)} asked for: {out}")
-    raise typer.Exit(1 if outcome.failed else 0)
+    asked = len({cell.key for cell in cells})
+    there = asked - len(missing_cells(cells, out))
+    outcome = run_sweep(cells, out, jobs or (1 if ray else default_jobs()), console, verbose, ray)
+    for cell, reason in outcome.failed:
+        console.print(f"[red]Failed: {escape(cell.name)}: {escape(reason)}[/red]")
+    run, failed = len(outcome.finished), len(outcome.failed)
+    console.print(f"{asked} cells: {there} were there, {run} run, {failed} failed. Results: {out}")
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Where `sweep` wrote its cells.")],
+    experiments: Experiments = None,
     profile: Scale = "quick",
     out: Out = Path("runs/report"),
     benchmark: Annotated[
-        Path, typer.Option(help="What `python -m benchmarks` wrote, for the claims about cost.")
-    ] = Path("docs/results/benchmark/bench.json"),
+        Path | None,
+        typer.Option(
+            help="What `python -m benchmarks` wrote, for the claims about cost. "
+            f"[default: {BENCH}, where it is]"
+        ),
+    ] = None,
 ) -> None:
     """Show what the cells in a folder say of the papers' claims; write report.html and README.md."""
     if not folder.is_dir():
         raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
-    results = Results(all_experiments(), profile, folder, benchmark)
+    if benchmark is not None and not benchmark.is_file():
+        raise fail(f"There is no file {benchmark}: give the bench.json of `python -m benchmarks`.")
+    if benchmark is None and BENCH.exists():
+        benchmark = BENCH
+    try:
+        results = Results(named(experiments, profile), profile, folder, benchmark)
+    except ValueError as error:
+        raise fail(str(error)) from error
     console.print(scoreboard_table(write_report(results, out)))
     console.print(f"Report: {out / 'report.html'} and {out / 'README.md'}")

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from simulations.config import RunConfig
 
 FOLDER = Path(__file__).parent / "experiments"
-PLACES = ("data_dir", "download")  # of no influence on the result
+NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
+PLACES = ("data_dir", "download")  # of no influence on the result, unless the folder is the dataset
+GIVEN = ("seed", *PLACES)  # settings that a file does not have
 Profile = Literal["quick", "paper"]
 Settings = dict[str, Any]
 
@@ -36,14 +38,19 @@ class Cell:
     @property
     def key(self) -> str:
         """A name for the configuration: another one has another name, wherever the data lie."""
-        described = json.dumps(self.config.model_dump(exclude=set(PLACES)), sort_keys=True)
+        described = json.dumps(self.config.model_dump(exclude=set(self.places)), sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The settings that only say where things are on this machine."""
+        return PLACES[1:] if self.config.dataset == "image-folder" else PLACES
 
     @property
     def name(self) -> str:
         """The cell in words."""
         parts = (self.rule, self.attack, self.variant, f"seed {self.seed}")
-        return ", ".join(part for part in parts if part)
+        return f"{self.experiment}, {self.figure}: {', '.join(part for part in parts if part)}"
 
 
 class _Strict(BaseModel):
@@ -85,6 +92,7 @@ class Experiment(_Strict):
     title: str
     source: str
     about: str = ""  # what differs from the source at any scale, and why
+    metric: Literal["accuracy", "top3"] = "accuracy"  # what it is judged by
     settings: Settings
     profiles: dict[Profile, Scale]
     rules: dict[str, Settings]
@@ -103,6 +111,21 @@ class Experiment(_Strict):
                         f"Parameter `{kind}` of the figure `{title}` should be made of "
                         f"{', '.join(known)}. Found {sorted(unknown)}. Describe them under `{kind}`."
                     )
+            pairs = [[rule, attack] for rule in figure.rules for attack in figure.attacks]
+            if unknown_pairs := [pair for pair in figure.without if pair not in pairs]:
+                raise ValueError(
+                    f"Parameter `without` of the figure `{title}` should hold pairs of its rules and "
+                    f"attacks. Found {unknown_pairs}. Correct them."
+                )
+        tables = [self.settings, *self.rules.values(), *self.attacks.values()]
+        tables += [scale.settings for scale in self.profiles.values()]
+        for figure in self.figures.values():
+            tables += [figure.settings, figure.quick, figure.paper, *figure.variants.values()]
+        if given := {name for table in tables for name in table if name in GIVEN}:
+            raise ValueError(
+                "Seeds belong into `seeds` of a profile, places into the options of `sweep`. "
+                f"Found {sorted(given)} among the settings. Leave them out."
+            )
         return self
 
     def cells(
@@ -113,8 +136,13 @@ class Experiment(_Strict):
         Raises
         ------
         ValueError
-            If the settings of a run are refused.
+            If there is no such profile, or the settings of a run are refused.
         """
+        if profile not in self.profiles:
+            raise ValueError(
+                f"Parameter `profile` should be one of {', '.join(self.profiles)}, those of "
+                f"{self.name}. Found `profile = {profile}`."
+            )
         scale = self.profiles[profile]
         for title, figure in self.figures.items():
             own = figure.quick if profile == "quick" else figure.paper

@@ -44,6 +44,9 @@ def write(record: Record, path: Path, indent: int | None = None) -> Path:
     """Write a record as JSON, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(finite(record), indent=indent, allow_nan=False) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(finite(record), indent=indent, allow_nan=False) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path

@@ -16,14 +16,14 @@ KEPT = (
 def summarise(result: Record, places: Sequence[str]) -> Record:
     """Return a run's settings but for the ``places`` on this machine, its curves, and its counts.
 
-    The curves hold the rounds in which the model was evaluated.
+    The curves hold the rounds in which the model was evaluated, None where one has no value.
     """
     rounds = result["rounds"]
     seen = [record for record in rounds if record["accuracy"] is not None]
     curves = {
-        name: [_rounded(record[name]) for record in seen]
+        name: [_rounded(record.get(name)) for record in seen]
         for name in CURVES
-        if all(name in record for record in seen)
+        if any(name in record for record in seen)
     }
     best = {f"best_{name}": max(record[name] for record in seen) for name in ("accuracy", "top3")}
     return {

@@ -9,19 +9,26 @@ import json
 import multiprocessing
 import os
 import queue
+import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from simulations import tasks
 from simulations.engine import cores
-from simulations.experiment import PLACES, Cell
+from simulations.experiment import Cell
 from simulations.results import Record, write
 from simulations.runner import run_all
 from simulations.summary import summarise
@@ -40,16 +47,34 @@ def cell_path(folder: Path, cell: Cell) -> Path:
 def read_cell(folder: Path, cell: Cell) -> Record | None:
     """Return the result of a cell, or None where it has not been run."""
     path = cell_path(folder, cell)
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except ValueError as error:
+        raise ValueError(
+            f"A cell should be valid JSON. Found {path}, which is not: delete it, and sweep again."
+        ) from error
 
 
 def default_jobs() -> int:
-    """Return how many federations fit this machine at once."""
-    try:
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # macOS does not say
-        return cores()
-    return max(1, min(cores(), available // MEMORY_PER_JOB))
+    """Return how many federations fit this machine at once, by its cores and its memory."""
+    return max(1, min(cores(), (available_memory() or sys.maxsize) // MEMORY_PER_JOB))
+
+
+def available_memory(
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Return the bytes that programs may still take, in a container those of its limit.
+
+    None where the machine does not say (macOS).
+    """
+    found = []
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+    limit = cgroup / "memory.max"
+    if limit.exists() and (most := limit.read_text().strip()) != "max":
+        found.append(max(0, int(most) - int((cgroup / "memory.current").read_text())))
+    return min(found, default=None)
 
 
 def missing_cells(cells: Iterable[Cell], folder: Path) -> list[Cell]:
@@ -77,7 +102,7 @@ class Sweep:
     """What has become of the cells of a sweep."""
 
     finished: list[Cell] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # cell -> what ended it
+    failed: list[tuple[Cell, str]] = field(default_factory=list)  # and what ended each
 
 
 def sweep(
@@ -112,24 +137,38 @@ def sweep(
         One failing cell does not stop the others.
     """
     todo = missing_cells(cells, folder)
+    _fetch(todo)
     outcome = Sweep()
     columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeRemainingColumn(elapsed_when_finished=True), console=console
     ) as bar:
         rounds = bar.add_task("rounds", total=sum(cell.config.rounds for cell in todo))
+        seen: Counter[str] = Counter()
         for kind, cell, text in _run_jobs(batches(todo, jobs), folder, jobs, verbose, not ray):
             if kind == "round":
-                bar.update(rounds, advance=1, description=f"{cell.experiment}: {cell.name}"[:48])
+                seen[cell.key] += 1
+                bar.update(rounds, advance=1, description=escape(cell.name[:48]))
                 continue
+            bar.update(rounds, advance=cell.config.rounds - seen[cell.key])  # of one that failed
             if kind == "finished":
                 outcome.finished.append(cell)
             else:
-                outcome.failed[f"{cell.experiment}: {cell.name}"] = text
-            state = text if kind == "finished" else f"[red]{text}[/red]"
+                outcome.failed.append((cell, text))
+            colour = "green" if kind == "finished" else "red"
             done = len(outcome.finished) + len(outcome.failed)
-            bar.console.print(f"{done}/{len(todo)} {cell.experiment}: {cell.name}: {state}")
+            told = f"[{colour}]{escape(text)}[/{colour}]"
+            bar.console.print(f"{done}/{len(todo)} {escape(cell.name)}: {told}")
     return outcome
+
+
+def _fetch(cells: Iterable[Cell]) -> None:
+    """Download the datasets that are missing, before several jobs would at once."""
+    for name, data_dir in {
+        (c.config.dataset, c.config.data_dir) for c in cells if c.config.download
+    }:
+        with suppress(Exception):  # the jobs say what is wrong, cell by cell
+            tasks.prepare(name, data_dir, download=True)
 
 
 def _run_jobs(
@@ -178,11 +217,10 @@ def _job(
     number: int, cells: list[Cell], folder: Path, verbose: bool, inline: bool, messages: Any
 ) -> None:
     """Run a batch, and write each result as soon as it is there."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # other jobs have the other cores
-    import torch
-
+    if inline:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which ends its jobs
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the kernels: other jobs have the other cores
     torch.set_num_threads(1)
-
     sweeping = multiprocessing.parent_process()
 
     def on_round(place: int, record: Record) -> None:
@@ -191,18 +229,25 @@ def _job(
         messages.put((number, "round", place, ""))
 
     def on_cell(place: int, result: Record | Exception) -> None:
-        if isinstance(result, Exception):
-            messages.put((number, "failed", place, f"{type(result).__name__}: {result}"))
-            return
-        write(summarise(result, PLACES), cell_path(folder, cells[place]))
-        told = f"{100 * result['final_accuracy']:.1f} %, {time.perf_counter() - since[0]:.0f} s"
-        since[0] = time.perf_counter()
-        messages.put((number, "finished", place, told))
+        seconds, since[0] = time.perf_counter() - since[0], time.perf_counter()
+        left.remove(place)
+        try:
+            if isinstance(result, Exception):
+                raise result
+            write(summarise(result, cells[place].places), cell_path(folder, cells[place]))
+        except Exception as error:
+            failed(place, error)
+        else:
+            told = f"{100 * result['final_accuracy']:.1f} %, {seconds:.0f} s"
+            messages.put((number, "finished", place, told))
 
-    since, configs = [time.perf_counter()], [cell.config for cell in cells]
+    def failed(place: int, error: Exception) -> None:
+        messages.put((number, "failed", place, f"{type(error).__name__}: {error}"))
+
+    since, left = [time.perf_counter()], list(range(len(cells)))
+    configs = [cell.config for cell in cells]
     try:
         run_all(configs, on_round, on_cell, verbose=verbose, inline=inline)
     except Exception as error:  # nothing could be run, for want of data perhaps
-        for place, cell in enumerate(cells):
-            if not cell_path(folder, cell).exists():
-                messages.put((number, "failed", place, f"{type(error).__name__}: {error}"))
+        for place in left:
+            failed(place, error)

@@ -1,20 +1,31 @@
 """Experiments as files, and the sweep over their cells."""
 
+import io
 import json
 import queue
+import signal
 from collections import Counter
 
 import pytest
 import torch
 from rich.console import Console
+from typer.testing import CliRunner
 
 from simulations import sweep as sweeping
+from simulations.cli import app
 from simulations.config import RunConfig
-from simulations.experiment import FOLDER, Cell, Experiment, all_experiments, load_experiment
+from simulations.experiment import FOLDER, NAMES, Cell, Experiment, all_experiments, load_experiment
 from simulations.results import write
-from simulations.sweep import batches, cell_path, missing_cells, read_cell, sweep
+from simulations.summary import summarise
+from simulations.sweep import (
+    available_memory,
+    batches,
+    cell_path,
+    missing_cells,
+    read_cell,
+    sweep,
+)
 
-NAMES = [path.stem for path in sorted(FOLDER.glob("*.toml"))]
 DESCRIBED = {
     "name": "small",
     "title": "A small experiment",
@@ -35,7 +46,6 @@ def experiment(**changes):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_describes_runs_with_a_key_for_each_configuration(name, profile):
     own = load_experiment(FOLDER / f"{name}.toml")
-    assert own.name == name
     assert own.profiles[profile].note
     cells = list(own.cells(profile))
     by_key = {cell.key: cell.config for cell in cells}
@@ -48,17 +58,18 @@ def test_every_file_describes_runs_with_a_key_for_each_configuration(name, profi
 
 
 def test_the_experiments_are_those_of_the_four_papers():
-    assert [own.name for own in all_experiments()] == NAMES
     expected = {
         "bygars_cifar", "bygars_mnist", "fall_of_empires", "multi_bulyan", "phocas_cifar", "phocas_mnist"
     }  # fmt: skip
-    assert expected <= set(NAMES)
+    assert expected <= {own.name for own in all_experiments()}
 
 
 def test_a_key_depends_on_what_decides_the_result_alone():
     here, there = (list(experiment().cells("quick", folder)) for folder in ("here", "there"))
     assert [cell.key for cell in here] == [cell.key for cell in there]
     assert here[0].config != there[0].config
+    folders = [cell("mean", dataset="image-folder", data_dir=folder) for folder in "ab"]
+    assert folders[0].key != folders[1].key
     longer = experiment(settings={"clients": 5, "rounds": 3}).cells("quick", "here")
     assert not {cell.key for cell in longer} & {cell.key for cell in here}
 
@@ -87,6 +98,12 @@ def test_later_settings_win():
         ),
         ({"profiles": {"quick": {"note": "", "seeds": []}}}, "at least 1 item"),
         ({"colour": "red"}, "not permitted"),
+        (
+            {"figures": {"one": DESCRIBED["figures"]["one"] | {"without": [["mean", "flop"]]}}},
+            r"`without` of the figure `one` .* Found \[\['mean', 'flop'\]\]",
+        ),
+        ({"settings": {"seed": 1}}, r"Found \['seed'\] among the settings"),
+        ({"rules": DESCRIBED["rules"] | {"mean": {"data_dir": "x"}}}, r"Found \['data_dir'\]"),
     ],
 )
 def test_a_file_that_makes_no_sense_is_refused(changes, message):
@@ -135,7 +152,7 @@ def ran(monkeypatch):
         for place, config in enumerate(configs):
             asked.append(config)
             if config.rule == "krum":
-                on_cell(place, RuntimeError("no krum today"))
+                on_cell(place, RuntimeError("nothing in [/data/x]"))
                 continue
             if config.rule == "bulyan":
                 raise SystemExit(9)  # as the process would that runs out of memory
@@ -145,9 +162,10 @@ def ran(monkeypatch):
     monkeypatch.setattr(sweeping, "_CONTEXT", Inline)
     monkeypatch.setattr(sweeping, "run_all", fake)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
+    threads, interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     yield asked
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def outcome(config):
@@ -180,7 +198,7 @@ def files(folder):
 def test_a_finished_cell_is_never_run_again(ran, tmp_path):
     cells = [cell("mean"), cell("median")]
     first = sweep(cells[:1], tmp_path, 2, quiet())
-    assert (first.finished, first.failed) == (cells[:1], {})
+    assert (first.finished, first.failed) == (cells[:1], [])
     second = sweep(cells, tmp_path, 2, quiet())
     assert second.finished == cells[1:]
     assert sweep(cells, tmp_path, 2, quiet()).finished == []
@@ -204,8 +222,7 @@ def test_one_failing_cell_does_not_stop_the_rest(ran, tmp_path):
     cells = [cell("krum"), cell("mean"), cell("median")]
     done = sweep(cells, tmp_path, 1, quiet())
     assert done.finished == cells[1:]
-    (reason,) = done.failed.values()
-    assert reason == "RuntimeError: no krum today"
+    assert done.failed == [(cells[0], "RuntimeError: nothing in [/data/x]")]
     assert missing_cells(cells, tmp_path) == cells[:1]
 
 
@@ -213,8 +230,112 @@ def test_cells_of_a_process_that_died_have_failed(ran, tmp_path):
     cells = [cell("mean"), cell("bulyan"), cell("median"), cell("mean", clients=7)]
     done = sweep(cells, tmp_path, 1, quiet())
     assert sorted(done.finished, key=cells.index) == [cells[0], cells[3]]
-    assert set(done.failed.values()) == {"its process ended with status 9"}
-    assert len(done.failed) == 2
+    assert [reason for _, reason in done.failed] == 2 * ["its process ended with status 9"]
+
+
+def test_a_result_that_cannot_be_written_fails_alone(ran, monkeypatch, tmp_path):
+    def full(record, path):
+        if record["config"]["rule"] == "mean":
+            raise OSError("no space left")
+        return write(record, path)
+
+    monkeypatch.setattr(sweeping, "write", full)
+    cells = [cell("krum"), cell("mean"), cell("median")]
+    done = sweep(cells, tmp_path, 1, quiet())
+    assert done.finished == cells[2:]
+    assert [failed for failed, _ in done.failed] == cells[:2]
+    assert done.failed[1][1] == "OSError: no space left"
+
+
+def test_what_a_sweep_prints_is_taken_literally(ran, tmp_path):
+    console = Console(record=True, width=200, quiet=False, file=io.StringIO())
+    sweep([cell("krum"), cell("mean")], tmp_path, 1, console)
+    told = console.export_text()
+    assert "1/2 small, one: krum, no attack, seed 0: RuntimeError: nothing in [/data/x]" in told
+    assert "2/2 small, one: mean, no attack, seed 0: 50.0 %" in told
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    own = cell("mean")
+    cell_path(tmp_path, own).parent.mkdir()
+    cell_path(tmp_path, own).write_text("{")
+    with pytest.raises(ValueError, match=f"{own.key}.json, which is not: delete it"):
+        read_cell(tmp_path, own)
+
+
+def test_missing_datasets_are_downloaded_once_before_the_jobs(ran, monkeypatch, tmp_path):
+    fetched = []
+    monkeypatch.setattr(sweeping.tasks, "prepare", lambda *args, download: fetched.append(args))
+    cells = [cell("mean", dataset="mnist", download=True, seed=seed) for seed in (0, 1)]
+    sweep([*cells, cell("mean")], tmp_path, 2, quiet())
+    assert fetched == [("mnist", "data")]
+
+
+def test_memory_that_is_left(tmp_path):
+    assert available_memory(tmp_path / "none", tmp_path) is None
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:    8 kB\n")
+    assert available_memory(meminfo, tmp_path) == 8 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory(meminfo, tmp_path) == 8 * 1024
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert available_memory(meminfo, tmp_path) == 4000
+
+
+def test_a_round_without_reputations_is_a_gap():
+    rounds = [
+        {"round": 1, "accuracy": 0.5, "top3": 0.5, "loss": 1.0, "reputations": [1.0], "aggregate_seconds": 0},
+        {"round": 2, "accuracy": 0.5, "top3": 0.5, "loss": 1.0, "skipped": 1, "aggregate_seconds": 0},
+    ]  # fmt: skip
+    result = outcome(RunConfig(rounds=2)) | {"rounds": rounds}
+    assert summarise(result, ())["curves"]["reputations"] == [[1.0], None]
+
+
+def swept(*arguments):
+    return CliRunner().invoke(app, ["sweep", *map(str, arguments)])
+
+
+def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        """
+        title = "Mine"
+        source = "a question"
+        settings = { clients = 5, rounds = 1 }
+        profiles = { quick = { note = "All.", seeds = [0, 1] } }
+        rules = { mean = { rule = "mean" } }
+        attacks = { none = {} }
+        figures = { one = { title = "One", rules = ["mean"], attacks = ["none"] } }
+        """.replace("        ", "")
+    )
+    done = swept(file, "--out", tmp_path / "cells")
+    assert (done.exit_code, len(ran)) == (0, 2)
+    assert "2 cells: 0 were there, 2 run, 0 failed" in " ".join(done.output.split())
+    again = swept(file, "--figure", "one", "--out", tmp_path / "cells")
+    assert "2 cells: 2 were there, 0 run, 0 failed" in " ".join(again.output.split())
+    for arguments, told in (
+        ([file, "--figure", "two"], "There is no figure two: give one of one."),
+        ([file, "--profile", "paper"], "should be one of quick"),
+        ([tmp_path], "There is no experiment"),
+        (["nowhere"], "There is no experiment nowhere"),
+    ):
+        refused = swept(*arguments)
+        assert refused.exit_code == 1
+        assert told in " ".join(refused.output.split())
+    assert swept(file, "--jobs", -1).exit_code == 2
+    report = CliRunner().invoke(
+        app, ["report", str(tmp_path / "cells"), str(file), "--out", str(tmp_path / "out")]
+    )
+    assert report.exit_code == 0
+    assert "50.0 ± 0.0" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping, "write", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    done = swept("multi_bulyan", "--figure", "slowdown", "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "OSError: full" in done.output
 
 
 def test_equal_configurations_run_once(ran, tmp_path):
@@ -234,6 +355,7 @@ def test_what_is_half_written_is_not_there(monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write({"whole": 3}, cell_path(tmp_path, other))
     assert read_cell(tmp_path, other) is None
+    assert files(tmp_path) == [path.name]
     assert missing_cells([own, other], tmp_path) == [other]
 
 
@@ -262,7 +384,7 @@ def shrunk(own):
 def test_one_cell_of_each_experiment_runs(tmp_path):
     cells = [shrunk(own) for own in all_experiments()]
     done = sweep(cells, tmp_path, 2, quiet())
-    assert done.failed == {}
+    assert done.failed == []
     assert len(done.finished) == len(missing_cells(cells, tmp_path / "empty"))
     for own in cells:
         found = read_cell(tmp_path, own)

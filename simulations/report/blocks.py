@@ -125,7 +125,8 @@ def _html(block: Block, folder: Path) -> str:
         case Heading(text, level):
             return f'<h{level} id="{anchor(text)}">{escape(text)}</h{level}>'
         case Text(text):
-            return f"<p>{escape(text)}</p>"
+            code = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
+            return f"<p>{code}</p>"
         case Image(name, shows):
             data = base64.b64encode((folder / name).read_bytes()).decode()
             return f'<p><img alt="{escape(shows)}" src="data:image/png;base64,{data}"></p>'

@@ -35,9 +35,10 @@ class Claim(BaseModel):
     """A sentence of a paper, what is measured, and the bounds that decide it.
 
     The claim is about all rules, attacks and variants named, and holds if all do. With ``some`` it
-    holds if one of the rules does; with ``falling``, if the measurements fall in their order. A
-    file may leave out what its first table, ``common``, says; with ``each``, the claim stands for
-    one claim per attack.
+    holds if one of the rules does; with ``falling``, if the measurements fall in their order.
+    ``after`` says that the claim or its bound was chosen when results had been seen. A file may
+    leave out what its first table, ``common``, says; with ``each``, the claim stands for one claim
+    per attack.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +59,7 @@ class Claim(BaseModel):
     at_least: float = -math.inf
     falling: bool = False
     some: bool = False
+    after: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Claim:
@@ -83,7 +85,7 @@ class Claim(BaseModel):
     @property
     def measured(self) -> str:
         """What is measured, against what, and the bounds."""
-        told = f"{MEASURES[self.measure].words}: {self.bounds}"
+        told = f"{MEASURES[self.measure].words}: {self.bounds}{', *' if self.after else ''}"
         if self.against is None:
             return told
         other = ", ".join(filter(None, self.against.model_dump(exclude_none=True).values()))

@@ -26,9 +26,19 @@ from simulations.report.figures import (
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.scoreboard import Judged, judge
 from simulations.report.tables import accuracy_table, grid, scoreboard_blocks
-from simulations.report.view import Place, Results, metric_of
+from simulations.report.view import Place, Results
 
 TITLE = "The four papers, measured"
+READING = (
+    "Tables show means over the seeds, ± half of the range, and the rounds that were skipped: too few "
+    "replies were usable, and the model stayed. Lines are means over the seeds, bands reach from the "
+    "least to the largest value, and a gap is a model that is gone or did not move. The step of a round "
+    "is the old model minus the new one, so its inner product with the true gradient is positive where "
+    "the model descends (Fall of Empires, definition 4); cosines weigh all rounds alike, inner products "
+    "shrink with the gradient. In heatmaps grey is a cell that was not run, makes no sense, or has "
+    "nobody of the kind. A client of a coordinate-wise rule counts as rejected where fewer than half as "
+    "many of its values were used as of the average client; rounds that were skipped do not count."
+)
 
 
 def write_report(results: Results, out: Path) -> list[Judged]:
@@ -47,7 +57,9 @@ def write_report(results: Results, out: Path) -> list[Judged]:
     blocks: list[Block] = [
         Heading(TITLE, 1),
         Text(f"Profile `{results.profile}`: {told}."),
-        *scoreboard_blocks(judged),
+        *(scoreboard_blocks(judged) if judged else []),
+        Heading("How to read the figures"),
+        Text(READING),
     ]
     for experiment in results.experiments:
         blocks += _experiment(results, experiment, out)
@@ -79,13 +91,18 @@ def _figures(
 ) -> Iterator[tuple[str, str, Figure | None]]:
     """Yield the figures by a short name, and what each shows; None where there is nothing to."""
     place = experiment, figure
-    metric = metric_of(experiment).name
-    label = "top-3 accuracy (%)" if metric == "top3" else "accuracy (%)"
-    yield "accuracy", f"{label} over rounds", draw_curves(results, *place, metric, label, 100)
-    yield "heatmap", f"final {label}", draw_accuracy_map(results, *place)
+    metric = results.metric(experiment)
+    drawn = draw_curves(results, *place, metric.name, metric.label, 100)
+    yield "accuracy", f"{metric.label} over rounds", drawn
+    yield "heatmap", f"final {metric.label}", draw_accuracy_map(results, *place)
     yield "rejected", "rejected replies (%)", draw_rejections(results, *place)
     shows = "cosine of the model's step and the true gradient"
     yield "cosine", shows, draw_curves(results, *place, "cosine", "cosine with the gradient")
+    shows = "inner product of the model's step and the true gradient"
+    drawn = draw_curves(
+        results, *place, "inner_product", "inner product with the gradient", logarithmic=True
+    )
+    yield "inner product", shows, drawn
     for rule in grid(results, *place)[0]:
         if rule.startswith("bygars"):
             kind = f"reputations {rule.replace('+', 'p')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,17 @@ from simulations.results import Record
 ACROSS = 5  # panels in a row
 DPI = 80
 PALETTE = 64  # colours are enough for lines, and keep files small
+LINEAR = 1e-6  # nearer to zero a logarithmic axis is linear
 
 
 def draw_curves(
-    results: Results, experiment: str, figure: str, curve: str, label: str, scale: float = 1.0
+    results: Results,
+    experiment: str,
+    figure: str,
+    curve: str,
+    label: str,
+    scale: float = 1.0,
+    logarithmic: bool = False,
 ) -> Figure | None:
     """Draw a quantity over the rounds: a panel for each attack, a line for each rule.
 
@@ -45,9 +52,11 @@ def draw_curves(
             runs = [run for run in results.runs(place).values() if curve in run["curves"]]
             colour = colormaps["tab10"](rules.index(place.rule))
             _line(axes, runs, curve, scale, color=colour, label=place.rule)
-            start = runs[0]["config"]["attack_start"]
-            if start > 1:
-                axes.axvline(start, color="grey", linestyle=":")
+        starts = {_attack_start(results.runs(place)) for place in places if place.column == column}
+        for start in filter(None, starts):
+            axes.axvline(start, color="grey", linestyle=":", label="the attack starts")
+        if logarithmic:
+            axes.set_yscale("symlog", linthresh=LINEAR)
         axes.grid(alpha=0.3)
     _legend(drawn, panels)
     drawn.supylabel(label, fontsize="small")
@@ -68,7 +77,8 @@ def draw_scores(results: Results, experiment: str, figure: str, rule: str) -> Fi
     drawn, panels = _panels(list(runs), share_y=False)
     for (column, run), axes in zip(runs.items(), panels, strict=True):
         curves = run["curves"]
-        draw_reputations(axes, curves["round"], curves["reputations"], named[column], palette)
+        scores = [own or [] for own in curves["reputations"]]
+        draw_reputations(axes, curves["round"], scores, named[column], palette)
     handles = [
         panels[0].plot([], [], color=colour, label=kind)[0] for kind, colour in palette.items()
     ]
@@ -84,12 +94,25 @@ def save_png(drawn: Figure, path: Path) -> Path:
     drawn.savefig(buffer, dpi=DPI)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE).save(path, optimize=True)
+        few = image.convert("RGB").quantize(
+            PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )  # the default method merges the colours of lines
+        few.save(path, optimize=True)
     return path
 
 
 def _have(results: Results, place: Place, curve: str) -> bool:
     return any(curve in run["curves"] for run in results.runs(place).values())
+
+
+def _attack_start(runs: Mapping[int, Record]) -> int | None:
+    """The round in which the attack of some runs starts, if it is not the first."""
+    config = next(iter(runs.values()))["config"]
+    return (
+        config["attack_start"]
+        if config["attack"] != "none" and config["attack_start"] > 1
+        else None
+    )
 
 
 def _panels(titles: Sequence[str], share_y: bool = True) -> tuple[Figure, list[Axes]]:
@@ -101,8 +124,9 @@ def _panels(titles: Sequence[str], share_y: bool = True) -> tuple[Figure, list[A
     panels = list(grid_of_axes.flat)
     for axes in panels[len(titles) :]:
         axes.set_visible(False)
-    for axes in grid_of_axes[-1]:
+    for axes in panels[: len(titles)][-across:]:  # the lowest of each column
         axes.set_xlabel("round", fontsize="x-small")
+        axes.tick_params(labelbottom=True)
     for title, axes in zip(titles, panels, strict=False):
         axes.set_title(title, fontsize="small")
         axes.tick_params(labelsize="x-small")

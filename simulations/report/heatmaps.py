@@ -8,32 +8,38 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from simulations.report.tables import finals, grid
-from simulations.report.view import Place, Results, metric_of
+from simulations.report.view import Place, Results
+
+SCORING = ("bygars", "bygars++")
 
 
 def draw_accuracy_map(results: Results, experiment: str, figure: str) -> Figure | None:
     """Draw final accuracies as a heatmap, rules across and attacks down."""
-    metric = metric_of(experiment)
+    metric = results.metric(experiment)
 
     def value(place: Place) -> float:
         return float(np.mean(finals(results.runs(place), metric) or [np.nan]))
 
-    label = "top-3 accuracy (%)" if metric.name == "top3" else "accuracy (%)"
-    return _heatmaps(results, experiment, figure, {f"final {label}": value}, "{:.0f}")
+    return _heatmaps(results, experiment, figure, {f"final {metric.label}": value})
 
 
 def draw_rejections(results: Results, experiment: str, figure: str) -> Figure | None:
-    """Draw the shares of Byzantine and of honest replies that the rules rejected."""
+    """Draw the shares of Byzantine and of honest replies that the rules rejected.
+
+    Rules with reputations reject nobody: they give scores, which have figures of their own.
+    """
 
     def share(group: str) -> Callable[[Place], float]:
         def value(place: Place) -> float:
+            if place.rule in SCORING:
+                return np.nan
             seen = [run["rejected"][group] for run in results.runs(place).values()]
             return 100 * float(np.mean([x for x in seen if x is not None] or [np.nan]))
 
         return value
 
     maps = {f"rejected of {group} (%)": share(group) for group in ("byzantine", "honest")}
-    return _heatmaps(results, experiment, figure, maps, "{:.0f}")
+    return _heatmaps(results, experiment, figure, maps)
 
 
 def _heatmaps(
@@ -41,7 +47,6 @@ def _heatmaps(
     experiment: str,
     figure: str,
     maps: dict[str, Callable[[Place], float]],
-    number: str,
 ) -> Figure | None:
     """Draw values from 0 to 100 as heatmaps side by side; grey where there is none."""
     rules, columns = grid(results, experiment, figure)
@@ -64,6 +69,7 @@ def _heatmaps(
         for (row, column), value in np.ndenumerate(table):
             if np.isfinite(value):
                 colour = "black" if value > 60 else "white"
-                text = number.format(value)
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+                axes.text(
+                    column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=8
+                )
     return drawn

@@ -15,6 +15,7 @@ from simulations.report.view import Metric
 from simulations.reputation_plot import roles
 from simulations.results import Record
 
+WINDOW = 6  # a sixth of the rounds is averaged over, where one evaluation would be noise
 REACHED = 0.9  # of what the run compared with learns, in `speed`
 
 
@@ -37,17 +38,29 @@ def last_round(record: Record) -> int:
     return int(record["config"]["rounds"])
 
 
-def learned(run: Record, other: Record, metric: Metric) -> float:
-    """Share of the other run's accuracy above guessing, in the last round of this one."""
+def mean_accuracy(record: Record, metric: Metric, rounds: range) -> float:
+    """Return the accuracy averaged over some rounds: a single evaluation scatters by points."""
+    return fmean(accuracy_at(record, metric, number) for number in rounds)
+
+
+def ending(run: Record) -> range:
+    """The last sixth of the rounds of a run."""
     last = last_round(run)
-    gained = accuracy_at(run, metric, last) - metric.guessing
-    return _ratio(gained, accuracy_at(other, metric, last) - metric.guessing)
+    return range(last - last // WINDOW + 1, last + 1) if last >= WINDOW else range(last, last + 1)
+
+
+def learned(run: Record, other: Record, metric: Metric) -> float:
+    """Share of the other run's accuracy above guessing, in the last rounds of this one."""
+    gained, most = (
+        mean_accuracy(record, metric, ending(run)) - metric.guessing for record in (run, other)
+    )
+    return _ratio(gained, most)
 
 
 def behind(run: Record, other: Record, metric: Metric) -> float:
-    """Points of accuracy behind the other run, in the last round of this one."""
-    last = last_round(run)
-    return 100 * (accuracy_at(other, metric, last) - accuracy_at(run, metric, last))
+    """Points of accuracy behind the other run, in the last rounds of this one."""
+    mine, others = (mean_accuracy(record, metric, ending(run)) for record in (run, other))
+    return 100 * (others - mine)
 
 
 def best_behind(run: Record, other: Record, metric: Metric) -> float:
@@ -64,17 +77,22 @@ def slower(run: Record, other: Record, metric: Metric) -> float:
 
 
 def progress(run: Record, other: Record, metric: Metric) -> float:
-    """Points gained since the round before the attack."""
-    start = run["config"]["attack_start"] - 1
-    last = last_round(run)
-    return 100 * (accuracy_at(run, metric, last) - accuracy_at(run, metric, start))
+    """Points gained from the rounds before the attack to the last rounds."""
+    start, many = run["config"]["attack_start"], len(ending(run))
+    before = range(max(0, start - many), start)
+    gained = mean_accuracy(run, metric, ending(run)) - mean_accuracy(run, metric, before)
+    return 100 * gained
 
 
-def relative_progress(run: Record, other: Record, metric: Metric) -> float:
-    """Points gained since the round before the attack, over what the other run gains then."""
-    begin, last = run["config"]["attack_start"] - 1, last_round(run)
-    gained = 100 * (accuracy_at(other, metric, last) - accuracy_at(other, metric, begin))
-    return _ratio(progress(run, other, metric), gained)
+def excess(run: Record, other: Record, metric: Metric) -> float:
+    """Points gained while the attack is on, less half of what the other run gains in those rounds."""
+    start, last = run["config"]["attack_start"], ending(run)
+    first = range(start, start + len(last))
+    mine, others = (
+        mean_accuracy(record, metric, last) - mean_accuracy(record, metric, first)
+        for record in (run, other)
+    )
+    return 100 * (mine - others / 2)
 
 
 def alignment(run: Record, other: Record, metric: Metric) -> float:
@@ -97,8 +115,8 @@ def speed(run: Record, other: Record, metric: Metric) -> float:
 def signs(run: Record, other: Record, metric: Metric) -> float:
     """Share of the clients whose last reputation has the sign of the factor on their gradient."""
     factors = [_factor(role) for role in roles(RunConfig(**run["config"]))]
-    last = run["curves"]["reputations"][-1]
-    if len(last) < len(factors):  # not everybody replied
+    last = run["curves"].get("reputations", [None])[-1]
+    if last is None or len(last) < len(factors):  # skipped, or not everybody replied
         return math.nan
     known = [
         score is not None and score * factor > 0
@@ -119,17 +137,15 @@ def growth(run: Record, other: Record, metric: Metric) -> float:
 
 
 MEASURES = {
-    "learned": Measure("learned above guessing, share of the reference", learned),
+    "learned": Measure("learned above guessing at the end, share of the reference", learned),
     "behind": Measure("points behind the reference at the end", behind, "{:+.1f}"),
     "best_behind": Measure("points of best accuracy behind the reference", best_behind, "{:+.1f}"),
     "slower": Measure("points behind the reference, mean over rounds", slower, "{:+.1f}"),
-    "progress": Measure("points gained under attack", progress, "{:+.1f}"),
-    "relative_progress": Measure(
-        "gained under attack, share of the reference", relative_progress, "{:+.2f}"
+    "progress": Measure("points gained since before the attack", progress, "{:+.1f}"),
+    "excess": Measure(
+        "points gained under attack, less half of the reference's", excess, "{:+.1f}"
     ),
-    "alignment": Measure(
-        "cosine of the step and the true gradient under attack", alignment, "{:+.2f}"
-    ),
+    "alignment": Measure("cosine of the step and the true gradient", alignment, "{:+.2f}"),
     "speed": Measure(f"rounds of the reference to {REACHED:.0%} of its gain over own", speed),
     "signs": Measure("share of reputations with the sign of the factor", signs),
     "times": Measure("time over that of the reference", times),
@@ -139,7 +155,7 @@ MEASURES = {
 
 def _ratio(value: float, reference: float) -> float:
     """The ratio, or NaN where the reference gained nothing."""
-    return value / reference if reference > 0 else math.nan
+    return value / reference if reference > 1e-9 else math.nan
 
 
 def _rounds_to(record: Record, metric: Metric, target: float) -> float:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
+from simulations.experiment import NAMES
 from simulations.report.claim import Claim
 from simulations.report.measures import MEASURES
-from simulations.report.view import Place, Results, metric_of
+from simulations.report.view import Place, Results
 
 Verdict = Literal["holds", "does not hold", "not run"]
 HOLDS: Final = "holds"
@@ -19,11 +20,18 @@ NOT_RUN: Final = "not run"
 
 
 class Seen(NamedTuple):
-    """A measurement: its mean over the seeds, NaN where there is none, and how many seeds."""
+    """A measurement: its mean over the seeds, NaN where there is none, and how many of them have one."""
 
     place: Place
     value: float
     seeds: int
+    planned: int
+
+    def told(self, number: str) -> str:
+        """The measurement in words."""
+        value = number.format(self.value) if self.seeds else NOT_RUN
+        partly = f" ({self.seeds} of {self.planned} seeds)" if 0 < self.seeds < self.planned else ""
+        return f"{self.place.name}: {value}{partly}"
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,15 @@ class Judged:
         """The measurements in words; empty where there is none."""
         if not any(seen.seeds for seen in self.seen):
             return ""
-        write = MEASURES[self.claim.measure].number.format
-        return "; ".join(
-            f"{seen.place.name}: {write(seen.value) if seen.seeds else NOT_RUN}"
-            for seen in self.seen
-        )
+        return "; ".join(seen.told(MEASURES[self.claim.measure].number) for seen in self.seen)
 
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
     """Evaluate claims from the results.
 
-    A claim is not run as long as a cell it needs is missing whose outcome could still decide it.
+    A claim is not run as long as a place it needs has no run whose outcome could still decide it; of
+    a place with some of its seeds, those decide, and the numbers say so. Claims about experiments
+    that the results were not asked for are left out.
 
     Raises
     ------
@@ -57,7 +63,10 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
         If a claim is about something that no experiment has.
     """
     judged = []
+    left_out = {*NAMES} - {own.name for own in results.experiments}
     for claim in claims:
+        if claim.experiment in left_out:
+            continue
         seen = [measure(claim, place, results) for place in claim.places]
         judged.append(Judged(claim, _verdict(claim, seen), seen))
     return judged
@@ -70,10 +79,11 @@ def measure(claim: Claim, place: Place, results: Results) -> Seen:
     """
     runs = results.runs(place)
     others = runs if claim.against is None else results.runs(claim.against.of(place))
-    function, metric = MEASURES[claim.measure].function, metric_of(claim.experiment)
+    function, metric = MEASURES[claim.measure].function, results.metric(claim.experiment)
     values = [function(run, others[seed], metric) for seed, run in runs.items() if seed in others]
     numbers = [value for value in values if not math.isnan(value)]
-    return Seen(place, fmean(numbers) if numbers else math.nan, len(numbers))
+    planned = len(results.cells.get(place, numbers))
+    return Seen(place, fmean(numbers) if numbers else math.nan, len(numbers), planned)
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from simulations.report.blocks import Block, Heading, Table, Text
 from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
-from simulations.report.view import Metric, Place, Results, metric_of
+from simulations.report.view import Metric, Place, Results
 from simulations.results import Record
 
 COLOURS = {HOLDS: "green", FAILS: "red", NOT_RUN: "dim"}
@@ -51,16 +51,18 @@ def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
     """Return final accuracies, attacks down and rules across; empty where a pair makes no sense."""
     rules, columns = grid(results, experiment, figure)
     places = {(p.rule, p.column): p for p in results.places(experiment, figure)}
-    metric = metric_of(experiment)
+    metric = results.metric(experiment)
 
     def cell(place: Place | None) -> str:
         if place is None:
             return ""
-        return spread(finals(results.runs(place), metric), len(results.cells[place]))
+        runs = results.runs(place)
+        told = spread(finals(runs, metric), len(results.cells[place]))
+        skipped = fmean([run["skipped"] for run in runs.values()] or [0])
+        return f"{told}, {skipped:.0f} skipped" if skipped else told
 
     rows = [[column, *(cell(places.get((rule, column))) for rule in rules)] for column in columns]
-    name = "final top-3 accuracy (%)" if metric.name == "top3" else "final accuracy (%)"
-    return Table([name, *rules], rows)
+    return Table([f"final {metric.label}", *rules], rows)
 
 
 def counts(judged: Sequence[Judged]) -> list[int]:
@@ -87,8 +89,8 @@ def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
             f"{tally(judged)} Numbers are means over the seeds that have one: a ratio to something that "
             "gained nothing, or the direction of a model that is gone, is none. A claim holds if all are "
             "within the bounds, which stand for the paper's words. Where the claim is about one "
-            "rule or the other, one is enough. That a cost of at most three times another's counts as "
-            "of its order was chosen with the benchmark's numbers at hand: such a claim is no test."
+            "rule or the other, one is enough. A * marks claims that were added, or whose bound was "
+            "chosen, when results had been seen: these describe, and are no test."
         ),
         Table(
             ["paper", "claims", "hold", "do not hold", "not run"],

@@ -13,9 +13,8 @@ from simulations.results import Record
 from simulations.sweep import read_cell
 
 BENCHMARK = "benchmark"  # stands where claims about cost name an experiment
-SUITES = ("strategies", "clients", "scaling", "rules", "first_use")
-TOP3 = ("phocas_cifar",)  # experiments whose paper shows top-3 accuracy
-CLASSES = 10  # of every dataset of the experiments
+SUITES = ("strategies", "clients", "scaling", "rules", "first_use", "rounds")
+CLASSES = 10  # of every dataset of the papers
 
 
 class Place(NamedTuple):
@@ -40,28 +39,31 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """The accuracy that an experiment is judged by."""
+    """The accuracy that an experiment is judged by.
+
+    Examples
+    --------
+    >>> Metric("top3").guessing, Metric("top3").label
+    (0.3, 'top-3 accuracy (%)')
+    """
 
     name: str
-    guessing: float
+
+    @property
+    def guessing(self) -> float:
+        """What a model has that knows nothing."""
+        return (3 if self.name == "top3" else 1) / CLASSES
+
+    @property
+    def label(self) -> str:
+        """The metric in words."""
+        return "top-3 accuracy (%)" if self.name == "top3" else "accuracy (%)"
 
     def curve(self, record: Record) -> list[tuple[int, float]]:
         """Return rounds and accuracies, where there are any."""
         curves = record["curves"]
         points = zip(curves["round"], curves[self.name], strict=True)
         return [(number, value) for number, value in points if value is not None]
-
-
-def metric_of(experiment: str) -> Metric:
-    """Return the metric of an experiment.
-
-    Examples
-    --------
-    >>> metric_of("phocas_cifar")
-    Metric(name='top3', guessing=0.3)
-    """
-    top = 3 if experiment in TOP3 else 1
-    return Metric("top3" if top == 3 else "accuracy", top / CLASSES)
 
 
 class Results:
@@ -92,8 +94,7 @@ class Results:
         for experiment in experiments:
             for cell in experiment.cells(profile):
                 self.cells.setdefault(_place(cell), {})[cell.seed] = read_cell(folder, cell)
-        there = benchmark is not None and benchmark.exists()
-        self.bench: Record = json.loads(benchmark.read_text()) if there and benchmark else {}
+        self.bench: Record = json.loads(benchmark.read_text()) if benchmark else {}
 
     def runs(self, place: Place) -> dict[int, Record]:
         """Return the runs at a place by seed; none where it has not been run.
@@ -111,6 +112,11 @@ class Results:
                 f"simulations/experiments. Found {tuple(place)}: correct the claim, or add the cell."
             )
         return {seed: run for seed, run in self.cells[place].items() if run is not None}
+
+    def metric(self, experiment: str) -> Metric:
+        """Return what an experiment is judged by."""
+        named = {own.name: own.metric for own in self.experiments}
+        return Metric(named.get(experiment, "accuracy"))  # of the benchmark: not used
 
     def places(self, experiment: str, figure: str) -> Iterable[Place]:
         """Return the places of a figure in the order of its file."""
