@@ -24,7 +24,7 @@ from simulations.results import Record
 
 ACROSS = 5  # panels in a row
 DPI = 80
-PALETTE = 64  # colours are enough for lines, and keep files small
+PALETTE = 128  # colours are enough for lines, and keep files small
 LINEAR = 1e-6  # nearer to zero a logarithmic axis is linear
 
 
