@@ -328,7 +328,9 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
         app, ["report", str(tmp_path / "cells"), str(file), "--out", str(tmp_path / "out")]
     )
     assert report.exit_code == 0
-    assert "50.0 ± 0.0" in (tmp_path / "out" / "README.md").read_text()
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "50.0 ± 0.0" in readme
+    assert "Scoreboard" not in readme
 
 
 def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):
