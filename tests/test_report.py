@@ -184,7 +184,7 @@ def test_claims_about_cost_read_the_benchmark(tmp_path):
     ]
     growth = [{"name": "Phocas", "n": 8, "growth": 13.0}]
     path = write({"clients": rows, "scaling": growth}, tmp_path / "bench.json")
-    results = Results([], "quick", tmp_path, path)
+    results = Results([PHOCAS], "quick", tmp_path, path)
     cost = {"experiment": BENCHMARK, "figure": "clients", "rules": ["Phocas"], "attacks": [""]}
     times = cost | {"measure": "times", "variants": ["n = 20"], "against": {"rule": "Mean"}}
     assert verdict(results, at_most=2, **times) == ("holds", "Phocas, n = 20: 2.00")
