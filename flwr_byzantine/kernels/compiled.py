@@ -43,20 +43,18 @@ def _load(rows, start, like, x, width):
     return finite
 
 
-def _mix(x, used, packed, number, rest, base, start, like, mixed, width):
+def _mix(x, weights, rest, base, start, like, mixed, width):
     """mixed = weights @ x + rest * base, leaving out zero weights: 0 * inf must not appear."""
     finite = True
-    for k in range(number.shape[0]):
+    for k in range(weights.shape[0]):
         target = mixed[k]
         _clear(target, width)
-        whole = number[k] // 4 * 4
-        for i in range(0, whole, 4):
-            four = x[used[k, i]], x[used[k, i + 1]], x[used[k, i + 2]], x[used[k, i + 3]]
-            _add_weighted(four, packed[k], i, target, width)
-        for i in range(whole, number[k]):
-            source = x[used[k, i]]
-            for c in range(width):
-                target[c] += packed[k, i] * source[c]
+        for i in range(weights.shape[1]):
+            weight = weights[k, i]
+            if weight != 0.0:
+                source = x[i]
+                for c in range(width):
+                    target[c] += weight * source[c]
         if rest[k] != 0.0 and base != 0:
             model = _values(base, start, like, width)
             for c in range(width):
@@ -232,19 +230,6 @@ def _add_weighted(values, weights, i, total, width):
         total[k] = (((total[k] + a * row_a[k]) + b * row_b[k]) + c * row_c[k]) + d * row_d[k]
 
 
-def _pack(weights):
-    """Indices, values and number of the weights of each row that are not zero, in order."""
-    used = np.zeros(weights.shape, np.int64)
-    packed = np.zeros(weights.shape)
-    number = np.zeros(weights.shape[0], np.int64)
-    for k in range(weights.shape[0]):
-        for i in range(weights.shape[1]):
-            if weights[k, i] != 0.0:
-                used[k, number[k]], packed[k, number[k]] = i, weights[k, i]
-                number[k] += 1
-    return used, packed, number
-
-
 def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, block):
     """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
     total = np.empty(block, np.float64)
@@ -322,7 +307,6 @@ def _mix_and_reduce(
 ):
     """Reduce the mixed rows ``weights @ x + rest * base``, column by column, over columns lo to hi."""
     n, k = rows.shape[1], weights.shape[0]
-    used, packed, number = _pack(weights)
     x = np.empty((n, block), like.dtype)
     mixed = np.empty((k, block), np.float64)
     scratch = np.empty((4, block), np.float64)
@@ -336,7 +320,7 @@ def _mix_and_reduce(
         start = column - offsets[s]
         width = min(block, hi - column, offsets[s + 1] - column)
         _load(rows[s], start, like, x, width)
-        finite = _mix(x, used, packed, number, rest, base[s], start, like, mixed, width)
+        finite = _mix(x, weights, rest, base[s], start, like, mixed, width)
         ahead = min(block, offsets[s + 1] - column - width)
         _sort(mixed, pairs, width, rows[s], start + width, like, ahead)
         _reduce_block(mixed, finite, trim, keep, center, total, tie, count, width)
@@ -344,9 +328,7 @@ def _mix_and_reduce(
             for c in range(width):
                 if tie[c] > 0.0:
                     _load(rows[s], start + c, like, one, single)
-                    _mix(
-                        one, used, packed, number, rest, base[s], start + c, like, one_mixed, single
-                    )
+                    _mix(one, weights, rest, base[s], start + c, like, one_mixed, single)
                     total[c] = _nearest(one_mixed, keep, center[c]) / keep
         replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
         column += width
@@ -366,7 +348,6 @@ _store = njit(**_HELPER)(_store)
 _inner_product = njit(**_HELPER, fastmath={"reassoc", "contract"})(_inner_product)
 _add_weighted = njit(**_HELPER)(_add_weighted)
 _mix = njit(**_HELPER)(_mix)
-_pack = njit(**_HELPER)(_pack)
 inner_products = _compile(_inner_products)
 combine = _compile(_combine)
 reduce = _compile(_reduce)

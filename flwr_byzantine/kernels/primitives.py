@@ -82,4 +82,4 @@ def _prefetch_rows(addresses, start, like, width, step, steps):
 _values = njit(error_model="numpy", inline="always")(_values)
 _segment = njit(error_model="numpy", inline="always")(_segment)
 _copy = njit(error_model="numpy", inline="always")(_copy)
-_prefetch_rows = njit(error_model="numpy", inline="always")(_prefetch_rows)
+_prefetch_rows = njit(**_HELPER)(_prefetch_rows)
