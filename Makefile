@@ -61,7 +61,8 @@ $(PEERS): $(READY)
 bench: $(PEERS)
 	PYTHONPATH=$(PEERS) $(PYTHON) -m benchmarks
 
-# What is missing of every experiment's quick profile (hours, if all is), and the report, whatever failed. DATA holds MNIST/raw and cifar10/train, or gets them.
+# What is missing of every experiment's quick profile (hours, if all is), and the report, whatever failed.
+# DATA holds MNIST/raw and cifar10/train, or gets them.
 DATA := data
 REPRODUCTION := docs/results/reproduction
 reproduction: $(READY)

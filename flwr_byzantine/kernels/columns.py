@@ -10,9 +10,7 @@ import numpy.typing as npt
 Dtype = np.dtype[Any]
 Segment = Sequence[npt.NDArray[np.floating]]
 
-_TARGET_BYTES = (
-    16 * 1024
-)  # half of a first-level cache: the next block is prefetched beside this one
+_TARGET_BYTES = 16 * 1024  # half of a first-level cache, for the block prefetched beside this one
 _MIN_BLOCK = 256  # columns; a loop over fewer costs more to start than to run
 _MIN_RANGE = 1 << 17
 _MAX_RANGES = 128
