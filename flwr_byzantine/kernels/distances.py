@@ -3,38 +3,32 @@
 Arguments are those of ``compiled``, whose properties these functions share.
 """
 
-import numpy as np
 from numba import njit
 
-from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _prefetch_rows, _segment
+from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _prefetch, _segment
 
 
-def _pairwise_distances(rows, offsets, like, lo, hi, block, result):
+def _pairwise_distances(rows, offsets, like, lo, hi, x, result):
     """Add the squared distances over columns lo to hi to the (m, m) matrix's lower triangle.
 
-    m is n rounded up to a multiple of four; rows n to m are zero, and their distances mean nothing.
-    The next block is asked for while this one is worked on, a few rows at a time.
+    m is n rounded up to a multiple of four; rows n to m of ``x`` are zero, and their distances mean
+    nothing. The next block is asked for while this one is worked on, row by row.
     """
     n, m = rows.shape[1], result.shape[0]
-    x = np.zeros((m, block), np.float64)
-    tiles = (m // 4) * (m // 4 + 1) // 2
     column = lo
     while column < hi:
         s = _segment(offsets, column)
         start = column - offsets[s]
-        width = min(block, hi - column, offsets[s + 1] - column)
-        ahead = min(block, offsets[s + 1] - column - width)
+        width = min(x.shape[1], hi - column, offsets[s + 1] - column)
+        ahead = min(x.shape[1], offsets[s + 1] - column - width)
         for i in range(n):
             _copy(rows[s, i], start, like, x[i], width)
-        tile = 0
         for i in range(0, m, 4):
-            for j in range(0, i + 4, 4):
-                _prefetch_rows(rows[s], start + width, like, ahead, tile, tiles)
-                tile += 1
-                if i == j:
-                    _add_pairs(x, i, width, result)
-                else:
-                    _add_tile(x, i, j, width, result)
+            for j in range(0, i, 4):
+                _add_tile(x, i, j, width, result)
+            _add_pairs(x, i, width, result)
+            for k in range(i, min(i + 4, n)):
+                _prefetch(rows[s, k], start + width, like, ahead)
         column += width
 
 

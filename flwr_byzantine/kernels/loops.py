@@ -11,6 +11,7 @@ from flwr_byzantine.kernels.columns import Columns, addresses
 from flwr_byzantine.kernels.networks import selection_network
 from flwr_byzantine.kernels.threads import spread
 
+_BLOCK = 4096  # columns, where a block holds few rows
 _DISTANCE_BLOCK = 192  # a compromise: of the lengths tried, 128 was best for n = 8, 160 for 20
 
 
@@ -60,7 +61,8 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
         result = np.zeros((padded, padded))
-        _compiled().pairwise_distances(rows, offsets, like, lo, hi, _DISTANCE_BLOCK, result)
+        x = np.zeros((padded, _DISTANCE_BLOCK))
+        _compiled().pairwise_distances(rows, offsets, like, lo, hi, x, result)
         return result[:n, :n]
 
     total = np.zeros((n, n))
@@ -105,7 +107,8 @@ def inner_products(
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
         result = np.zeros(columns.num_rows)
-        _compiled().inner_products(*arguments, lo, hi, 4096, result)
+        scratch = np.empty((2, _BLOCK))
+        _compiled().inner_products(*arguments, lo, hi, scratch, result)
         return result
 
     total = np.zeros(columns.num_rows)
@@ -151,47 +154,46 @@ def combine(
     int
         Number of values replaced.
     """
-    if reduction is not None and weights is not None and (rows := _selected(weights)) is not None:
-        columns, weights = columns.select(rows), None
-    arguments = (
-        columns.rows,
+    if weights is not None:
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        if reduction is not None and (chosen := _selected(weights)) is not None:
+            columns, weights = columns.select(chosen), None
+        elif base is not None and not add_base:
+            columns, weights = _around(columns, weights, base)
+    target = (
         columns.offsets,
         addresses(base) if base is not None else np.zeros(len(columns.segments), np.int64),
         addresses(out),
         np.empty(0, columns.dtype),
     )
     base_weight = 1.0 if add_base else 0.0
-    rest = np.zeros(0 if weights is None else len(weights))
-    if weights is not None and base is not None and not add_base:
-        rest = 1.0 - weights.sum(axis=1)
-        rest[np.abs(rest) < 1e-12] = 0.0
-    item = columns.dtype.itemsize
-    if weights is not None:
-        weights = np.ascontiguousarray(weights, dtype=np.float64)
     if reduction is None:
         if weights is None or len(weights) != 1:
             raise ValueError(
                 "A rule without a reduction should mix into a single row. Found "
                 f"{'no mixing matrix' if weights is None else f'{len(weights)} rows'}. Override `reduction`."
             )
-        return _weigh(columns, arguments, weights[0], base_weight + float(rest[0]), scale)
-    k = columns.num_rows if weights is None else len(weights)
-    pairs = selection_network(k, reduction.trim, reduction.keep)
-    order = (pairs, reduction.trim, reduction.keep or 0, base_weight, scale)
-    if weights is None:
-        block = columns.block(item)
+        used = np.flatnonzero(weights[0])  # 0 * inf must not appear
+        arguments = (columns.rows[:, used].copy(), *target, weights[0, used], base_weight, scale)
         calls = spread(
-            lambda lo, hi: _compiled().reduce(*arguments, *order, lo, hi, block), columns.ranges()
-        )
-    else:
-        block = columns.block(item + 8)
-        calls = spread(
-            lambda lo, hi: _compiled().mix_and_reduce(
-                *arguments, weights, rest, *order, lo, hi, block
-            ),
+            lambda lo, hi: _compiled().combine(*arguments, lo, hi, np.empty(_BLOCK)),
             columns.ranges(),
         )
-    return int(sum(calls))
+        return int(sum(calls))
+    n, item = columns.num_rows, columns.dtype.itemsize
+    k = n if weights is None else len(weights)
+    pairs = selection_network(k, reduction.trim, reduction.keep)
+    order = (weights, pairs, reduction.trim, reduction.keep, base_weight, scale)
+    rows, block = columns.rows, columns.block(item if weights is None else item + 8)
+
+    def partial(lo: int, hi: int) -> int:
+        x = mixed = np.empty((n, block), columns.dtype)
+        if weights is not None:
+            mixed = np.empty((k, block))
+        scratch = (np.empty((4, block)), np.empty(k))
+        return int(_compiled().reduce(rows, *target, *order, lo, hi, x, mixed, *scratch))
+
+    return sum(spread(partial, columns.ranges()))
 
 
 def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:
@@ -200,16 +202,13 @@ def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:
     return weights.argmax(axis=1).tolist() if alone.all() else None
 
 
-def _weigh(
-    columns: Columns,
-    arguments: tuple[Any, ...],
-    row: npt.NDArray[np.float64],
-    base_weight: float,
-    scale: float,
-) -> int:
-    block = 8192
-    calls = spread(
-        lambda lo, hi: _compiled().combine(*arguments, row, base_weight, scale, lo, hi, block),
-        columns.ranges(),
-    )
-    return int(sum(calls))
+def _around(
+    columns: Columns, weights: npt.NDArray[np.float64], base: Sequence[npt.NDArray[np.floating]]
+) -> tuple[Columns, npt.NDArray[np.float64]]:
+    """The base as one more row, with what the weights lack of one, where they lack anything."""
+    rest = 1.0 - weights.sum(axis=1)
+    rest[np.abs(rest) < 1e-12] = 0.0
+    if not rest.any():
+        return columns, weights
+    segments = [[*rows, model] for rows, model in zip(columns.segments, base, strict=True)]
+    return Columns(segments, columns.dtype, columns.num_rows + 1), np.column_stack([weights, rest])

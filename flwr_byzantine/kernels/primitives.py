@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import njit, types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
-_DRIVER = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_HELPER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Nothing here allocates, so nothing needs numba's reference counts, which take long to compile.
+_OPTIONS = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
+_DRIVER = {**_OPTIONS, "nogil": True}
+_HELPER = {**_OPTIONS, "no_cpython_wrapper": True}
 _LINE = 64  # bytes the processor loads at once
 
 
@@ -21,18 +24,25 @@ def _compile(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
-def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
-    """Turn an address into a pointer to values of the type of ``like``."""
-    pointer = types.CPointer(like.dtype)
+def _values(typing_context: Any, address: Any, start: Any, like: Any, width: Any) -> Any:
+    """View ``width`` values of the type of ``like`` from the one at position ``start`` on."""
+    array_type = types.Array(like.dtype, 1, "C")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(pointer))
+        first, position, _, length = args
+        array = context.make_array(array_type)(context, builder)
+        item = context.get_abi_sizeof(context.get_data_type(like.dtype))
+        size = context.get_constant(types.intp, item)
+        place = builder.add(first, builder.mul(position, size))
+        data = builder.inttoptr(place, array.data.type)
+        populate_array(array, data, shape=[length], strides=[size], itemsize=size, meminfo=None)
+        return array._getvalue()
 
-    return pointer(address, like), codegen
+    return array_type(types.intp, types.intp, like, types.intp), codegen
 
 
 @intrinsic
-def _prefetch(typing_context: Any, address: Any) -> Any:
+def _prefetch_line(typing_context: Any, address: Any) -> Any:
     """Ask for the cache line at an address, without waiting for it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -47,16 +57,11 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(address), codegen
 
 
-def _values(address, start, like, width):
-    """View ``width`` values from the one at position ``start`` on."""
-    return carray(_pointer(address + start * like.itemsize, like), width)
-
-
 def _segment(offsets, column):
     """Index of the segment a column lies in."""
     low, high = 0, offsets.shape[0] - 1
     while high - low > 1:
-        middle = (low + high) // 2
+        middle = (low + high) >> 1
         if offsets[middle] <= column:
             low = middle
         else:
@@ -70,16 +75,13 @@ def _copy(address, start, like, target, width):
         target[c] = source[c]
 
 
-def _prefetch_rows(addresses, start, like, width, step, steps):
-    """Ask for a share of the rows of a block that is read later: the ``step``-th of ``steps`` shares."""
-    n = addresses.shape[0]
-    for i in range(step * n // steps, (step + 1) * n // steps):
-        first = addresses[i] + start * like.itemsize
-        for line in range(0, width * like.itemsize, _LINE):
-            _prefetch(first + line)
+def _prefetch(address, start, like, width):
+    """Ask for the values that ``_values`` would view, without waiting for them."""
+    first = address + start * like.itemsize
+    for line in range(0, width * like.itemsize, _LINE):
+        _prefetch_line(first + line)
 
 
-_values = njit(error_model="numpy", inline="always")(_values)
-_segment = njit(error_model="numpy", inline="always")(_segment)
-_copy = njit(error_model="numpy", inline="always")(_copy)
-_prefetch_rows = njit(**_HELPER)(_prefetch_rows)
+_segment = njit(**_HELPER)(_segment)
+_copy = njit(**_HELPER)(_copy)
+_prefetch = njit(**_HELPER)(_prefetch)
