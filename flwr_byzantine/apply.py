@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.kernels import Columns, combine
+from flwr_byzantine.kernels import combine
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.shares import kept_shares
@@ -69,20 +68,19 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
     structure = gated.structure.arrays
     clients = list(gated.accepted.values())
     results: list[Array] = list(structure)
-    groups = by_dtype(structure)
     for t, array in enumerate(structure):
         if array.dtype.kind != "f":
             results[t] = lower_median([client[t] for client in clients])
-    columns = {dtype: columns_of(clients, group, dtype) for dtype, group in groups.items()}
+    groups, columns = gated.columns, [columns for _, columns in gated.columns.values()]
     n = len(clients)
-    distances = rule.distances_of(list(columns.values())) if columns else None
+    distances = rule.distances_of(columns) if columns else None
     mixing = rule.mixing(n, distances) if columns else None
     reduction = rule.reduction(n if mixing is None else len(mixing))
     replaced = 0
-    for dtype, group in groups.items():
+    for dtype, (group, values) in groups.items():
         out = [np.empty(structure[t].size, dtype) for t in group]
         replaced += combine(
-            columns[dtype],
+            values,
             mixing,
             reduction,
             base=None
@@ -92,11 +90,11 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
             add_base=step is not None,
             out=out,
         )
-        for t, values in zip(group, out, strict=True):
-            results[t] = _like(values, structure[t])
+        for t, new in zip(group, out, strict=True):
+            results[t] = _like(new, structure[t])
     kept = None
     if columns and mixing is None and reduction is not None:
-        kept = kept_shares(list(columns.values()), reduction)
+        kept = kept_shares(columns, reduction)
     return Applied(
         _fill(results, gated) if replaced and model is None else results,
         replaced,
@@ -106,31 +104,11 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
     )
 
 
-def columns_of(
-    clients: Sequence[Sequence[Array]], tensors: Sequence[int], dtype: np.dtype[Any]
-) -> Columns:
-    """View some tensors of every client, given by their positions, as columns of one dtype."""
-    segments = [[as_column_values(client[t], dtype) for client in clients] for t in tensors]
-    return Columns(segments, dtype, len(clients))
-
-
 def lower_median(arrays: Sequence[Array]) -> Array:
     """Coordinate-wise lower median, which is always one of the values: for integers and booleans."""
     middle = (len(arrays) - 1) // 2
     result: Array = np.partition(np.stack(arrays), middle, axis=0)[middle]
     return result
-
-
-def by_dtype(structure: Sequence[Array]) -> dict[np.dtype[Any], list[int]]:
-    """Positions of the floating-point tensors by the dtype they are computed in."""
-    groups: dict[np.dtype[Any], list[int]] = {}
-    for t, array in enumerate(structure):
-        if array.dtype.kind == "f":
-            compute: np.dtype[Any] = np.dtype(
-                np.float64 if array.dtype.itemsize == 8 else np.float32
-            )
-            groups.setdefault(compute, []).append(t)
-    return groups
 
 
 def _like(values: Array, tensor: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.apply import apply_rule, by_dtype
+from flwr_byzantine.apply import apply_rule
 from flwr_byzantine.kernels import Columns, inner_products
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Matrix, Rule
@@ -105,15 +105,11 @@ class PseudoGradients:
         return sums if self.payload == "gradients" else -sums
 
     def _sums(self, chosen: Sequence[int], gradient: Gradient | None) -> Vector:
-        clients = list(self.gated.accepted.values())
-        total = np.zeros(len(clients))
-        for dtype, group in by_dtype(self.model.arrays).items():
+        total = np.zeros(len(self.gated.accepted))
+        for dtype, (group, columns) in self.gated.columns.items():
             tensors = [t for t in group if t in chosen]
-            columns = Columns(
-                [[as_column_values(client[t], dtype) for client in clients] for t in tensors],
-                dtype,
-                len(clients),
-            )
+            if tensors != group:
+                columns = Columns.of(list(self.gated.accepted.values()), tensors, dtype)
             base = vector = None
             if self.payload == "parameters":
                 base = [as_column_values(self.model.arrays[t], dtype) for t in tensors]
@@ -155,11 +151,10 @@ def without_reversal(gradient: Gradient, before: Gradient) -> Gradient:
     pairs = [
         (g, b) for g, b in zip(gradient, before, strict=True) if g is not None and b is not None
     ]
-    product = sum(float(np.vdot(g.astype(np.float64), b)) for g, b in pairs)
-    square = sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
-    if not product < 0 < square:
+    product = sum(float(np.multiply(g, b, dtype=np.float64).sum()) for g, b in pairs)
+    if not product < 0:
         return gradient
-    share = product / square
+    share = product / sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
     return [
         g if g is None or b is None else (g - share * b).astype(g.dtype)
         for g, b in zip(gradient, before, strict=True)

@@ -4,11 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.kernels.columns import Columns
 from flwr_byzantine.metrics import is_number
 from flwr_byzantine.payload import MalformedTensorError, clip, decode
 
@@ -148,6 +150,20 @@ class Gated:
     structure: Model | None
     accepted: Mapping[str, tuple[Array, ...]]
     dropped: Mapping[str, str]
+
+    @cached_property
+    def columns(self) -> dict[np.dtype[Any], tuple[list[int], Columns]]:
+        """Floating-point tensors by the dtype they are computed in: positions, and all clients' values."""
+        assert self.structure is not None
+        groups: dict[np.dtype[Any], list[int]] = {}
+        for t, array in enumerate(self.structure.arrays):
+            if array.dtype.kind == "f":
+                double = array.dtype.itemsize == 8
+                groups.setdefault(np.dtype(np.float64 if double else np.float32), []).append(t)
+        clients = list(self.accepted.values())
+        return {
+            dtype: (group, Columns.of(clients, group, dtype)) for dtype, group in groups.items()
+        }
 
 
 def gate(replies: Sequence[Reply], model: Model | None) -> Gated:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -63,18 +64,26 @@ class Columns:
                     f"Found a segment of {len(segment)}."
                 )
 
+    @classmethod
+    def of(
+        cls, clients: Sequence[Sequence[npt.NDArray[Any]]], tensors: Sequence[int], dtype: Dtype
+    ) -> "Columns":
+        """View some tensors of every client, given by their positions, as columns of one dtype."""
+        segments = [[as_column_values(client[t], dtype) for client in clients] for t in tensors]
+        return cls(segments, dtype, len(clients))
+
     def select(self, rows: Sequence[int]) -> "Columns":
         """The columns of some of the rows, in that order; copies no values."""
         segments = [[segment[row] for row in rows] for segment in self.segments]
         return Columns(segments, self.dtype, len(rows))
 
-    @property
+    @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
         """Addresses, shape (segments, n)."""
         flat = [array.ctypes.data for segment in self.segments for array in segment]
         return np.array(flat, dtype=np.int64).reshape(len(self.segments), self.num_rows)
 
-    @property
+    @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
         """First column of each segment, and the end, shape (segments + 1,)."""
         sizes = [segment[0].size if len(segment) else 0 for segment in self.segments]
@@ -106,4 +115,4 @@ def as_column_values(array: npt.NDArray[np.generic], dtype: Dtype) -> npt.NDArra
     if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
         with np.errstate(over="ignore", invalid="ignore"):
             array = np.require(array, dtype, ["C", "A"])
-    return cast(npt.NDArray[np.floating], array.reshape(-1))
+    return cast("npt.NDArray[np.floating]", array.reshape(-1))
