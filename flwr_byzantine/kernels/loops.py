@@ -69,6 +69,7 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore"):
         for part in spread(partial, columns.ranges()):
             total += part
+        total = np.tril(total, -1)
         total += total.T
     total[np.isnan(total)] = np.inf
     return total
