@@ -12,7 +12,8 @@ def _pairwise_distances(rows, offsets, like, lo, hi, x, result):
     """Add the squared distances over columns lo to hi to the (m, m) matrix, below the diagonal.
 
     m is n rounded up to a multiple of four; rows n to m of ``x`` are zero, and their distances mean
-    nothing, nor does what is on the diagonal or above. The next block is asked for while this one is worked on, row by row.
+    nothing, nor does what is on the diagonal or above. The next block is asked for while this one is
+    worked on, row by row.
     """
     n, m = rows.shape[1], result.shape[0]
     column = lo
