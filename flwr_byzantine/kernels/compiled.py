@@ -21,8 +21,12 @@ from flwr_byzantine.kernels.primitives import (
     _HELPER,
     _compile,
     _copy,
+    _max_of_numbers,
+    _min,
+    _min_of_numbers,
     _prefetch,
     _segment,
+    _select,
     _values,
 )
 
@@ -36,7 +40,7 @@ def _load(rows, start, like, x, width):
         for c in range(width):
             value = source[c]
             finite &= abs(value) < np.inf
-            target[c] = value if value == value else np.inf
+            target[c] = _min(value, np.inf)
     return finite
 
 
@@ -56,7 +60,7 @@ def _mix(x, weights, mixed, width):
         for c in range(width):
             value = target[c]
             finite &= abs(value) < np.inf
-            target[c] = value if value == value else np.inf
+            target[c] = _min(value, np.inf)
     return finite
 
 
@@ -74,8 +78,8 @@ def _sort(x, pairs, width, rows, following, like, ahead):
         for c in range(width):
             u = low[c]
             v = high[c]
-            low[c] = u if u < v else v
-            high[c] = v if u < v else u
+            low[c] = _min_of_numbers(u, v)
+            high[c] = _max_of_numbers(u, v)
 
 
 def _mean_of_rows(x, first, last, mean, width):
@@ -96,23 +100,34 @@ def _mean_of_rows(x, first, last, mean, width):
         mean[c] /= divisor
 
 
-def _window(x, keep, center, tie, width):
+def _window(x, keep, center, kept, start, tie, width):
     """Bring the ``keep`` values nearest ``center``, consecutive in sorted order, into the first rows.
 
     The window starts at the first s whose value is no farther from the center than value s + keep, the
     one that would replace it. Exactly one value of each residue class modulo ``keep`` lies in it; it
-    takes the place of the first of its class.
+    takes the place of the first of its class. Rows are copied before they are written to: vector code
+    needs to tell what it reads from what it writes.
     """
     n = x.shape[0]
     for c in range(width):
         tie[c] = 0.0
     for s in range(n - keep):
-        chosen, left, right = x[s % keep], x[s], x[s + keep]
+        chosen, right = x[s % keep], x[s + keep]
+        _copy_row(chosen, kept, width)
+        left = kept
+        if s >= keep:
+            _copy_row(x[s], start, width)
+            left = start
         for c in range(width):
-            a, b, kept = left[c], right[c], chosen[c]
+            a, b = left[c], right[c]
             to_left, to_right = center[c] - a, b - center[c]
-            chosen[c] = b if to_left > to_right else kept
-            tie[c] += 1.0 if (to_left == to_right) & (a != b) else 0.0
+            chosen[c] = _select(to_left > to_right, b, kept[c])
+            tie[c] += _select((to_left == to_right) & (a != b), 1.0, 0.0)
+
+
+def _copy_row(source, target, width):
+    for c in range(width):
+        target[c] = source[c]
 
 
 def _nearest(rows, start, like, weights, keep, center, near, c, values):
@@ -152,11 +167,10 @@ def _drop_infinite(x, limit, mean, tie, count, width):
     for k in range(x.shape[0]):
         row = x[k]
         for c in range(width):
-            count[c] += 0.0 if abs(row[c]) < np.inf else 1.0
+            count[c] += _select(abs(row[c]) < np.inf, 0.0, 1.0)
     for c in range(width):
-        if count[c] > limit:
-            mean[c] = np.nan
-            tie[c] = 0.0
+        mean[c] += _select(count[c] > limit, np.nan, 0.0)
+        tie[c] *= _select(count[c] > limit, 0.0, 1.0)
 
 
 def _store(value, base_weight, scale, base, out, start, like, width):
@@ -166,17 +180,17 @@ def _store(value, base_weight, scale, base, out, start, like, width):
     if base == 0:
         for c in range(width):
             target[c] = scale * value[c]
-            if not abs(target[c]) < np.inf:
-                target[c] = np.nan
-                replaced += 1
+            finite = abs(target[c]) < np.inf
+            target[c] = _select(finite, target[c], np.nan)
+            replaced += _select(finite, 0, 1)
         return replaced
     model = _values(base, start, like, width)
     for c in range(width):
         old = model[c]
         target[c] = base_weight * old + scale * value[c]
-        if not abs(target[c]) < np.inf:
-            target[c] = old
-            replaced += 1
+        finite = abs(target[c]) < np.inf
+        target[c] = _select(finite, target[c], old)
+        replaced += _select(finite, 0, 1)
     return replaced
 
 
@@ -267,7 +281,7 @@ def _reduce(
             _mean_of_rows(mixed, trim, k - trim, mean, width)
         else:
             _mean_of_rows(mixed, trim, k - trim, center, width)
-            _window(mixed, keep, center, tie, width)
+            _window(mixed, keep, center, scratch[4], scratch[5], tie, width)
             _mean_of_rows(mixed, np.int64(0), keep, mean, width)  # not 0: a literal compiles anew
         if not finite:
             limit = trim if keep is None else min(trim, k - keep)
@@ -287,6 +301,7 @@ _load = njit(**_HELPER)(_load)
 _mix = njit(**_HELPER)(_mix)
 _sort = njit(**_HELPER)(_sort)
 _mean_of_rows = njit(**_HELPER)(_mean_of_rows)
+_copy_row = njit(**_HELPER)(_copy_row)
 _window = njit(**_HELPER)(_window)
 _nearest = njit(**_HELPER)(_nearest)
 _drop_infinite = njit(**_HELPER)(_drop_infinite)

@@ -9,13 +9,13 @@ from flwr_byzantine.kernels.primitives import _HELPER, _compile, _copy, _prefetc
 
 
 def _pairwise_distances(rows, offsets, like, lo, hi, x, result):
-    """Add the squared distances over columns lo to hi to the (m, m) matrix, below the diagonal.
+    """Add the squared distances over columns lo to hi to the (m, m) matrix's lower triangle.
 
     m is n rounded up to a multiple of four; rows n to m of ``x`` are zero, and their distances mean
-    nothing, nor does what is on the diagonal or above. The next block is asked for while this one is
-    worked on, row by row.
+    nothing. The next block is asked for while this one is worked on, row by row, evenly spread.
     """
     n, m = rows.shape[1], result.shape[0]
+    tiles = (m >> 2) * ((m >> 2) + 1) >> 1
     column = lo
     while column < hi:
         s = _segment(offsets, column)
@@ -24,12 +24,39 @@ def _pairwise_distances(rows, offsets, like, lo, hi, x, result):
         ahead = min(x.shape[1], offsets[s + 1] - column - width)
         for i in range(n):
             _copy(rows[s, i], start, like, x[i], width)
+        row = due = 0
         for i in range(0, m, 4):
             for j in range(0, i + 4, 4):
-                _add_tile(x, i, j, width, result)
-            for k in range(i, min(i + 4, n)):
-                _prefetch(rows[s, k], start + width, like, ahead)
+                due += n
+                while due >= tiles:
+                    due -= tiles
+                    _prefetch(rows[s, row], start + width, like, ahead)
+                    row += 1
+                if i == j:
+                    _add_pairs(x, i, width, result)
+                else:
+                    _add_tile(x, i, j, width, result)
         column += width
+
+
+def _add_pairs(x, i, width, result):
+    """Add the distances among rows i to i + 3."""
+    row_a, row_b, row_c, row_d = x[i], x[i + 1], x[i + 2], x[i + 3]
+    ab = ac = ad = bc = bd = cd = 0.0
+    for k in range(width):
+        a, b, c, d = row_a[k], row_b[k], row_c[k], row_d[k]
+        ab += (a - b) * (a - b)
+        ac += (a - c) * (a - c)
+        ad += (a - d) * (a - d)
+        bc += (b - c) * (b - c)
+        bd += (b - d) * (b - d)
+        cd += (c - d) * (c - d)
+    result[i + 1, i] += ab
+    result[i + 2, i] += ac
+    result[i + 3, i] += ad
+    result[i + 2, i + 1] += bc
+    result[i + 3, i + 1] += bd
+    result[i + 3, i + 2] += cd
 
 
 def _add_tile(x, i, j, width, result):
@@ -76,5 +103,6 @@ def _add_tile(x, i, j, width, result):
 
 
 _FAST = {"reassoc", "contract"}
+_add_pairs = njit(**_HELPER, fastmath=_FAST)(_add_pairs)
 _add_tile = njit(**_HELPER, fastmath=_FAST)(_add_tile)
 pairwise_distances = _compile(_pairwise_distances)

@@ -69,7 +69,6 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore"):
         for part in spread(partial, columns.ranges()):
             total += part
-        total = np.tril(total, -1)
         total += total.T
     total[np.isnan(total)] = np.inf
     return total
@@ -191,7 +190,7 @@ def combine(
         x = mixed = np.empty((n, block), columns.dtype)
         if weights is not None:
             mixed = np.empty((k, block))
-        scratch = (np.empty((4, block)), np.empty(k))
+        scratch = (np.empty((6, block)), np.empty(k))
         return int(_compiled().reduce(rows, *target, *order, lo, hi, x, mixed, *scratch))
 
     return sum(spread(partial, columns.ranges()))

@@ -41,6 +41,32 @@ def _values(typing_context: Any, address: Any, start: Any, like: Any, width: Any
     return array_type(types.intp, types.intp, like, types.intp), codegen
 
 
+def _extremum(name: str, *flags: str) -> Any:
+    """Minimum or maximum of two values, in the type of the first; a number where one is NaN."""
+
+    def extremum(typing_context: Any, one: Any, other: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = args[0].type
+            function = builder.module.declare_intrinsic(
+                name, [kind], ir.FunctionType(kind, [kind, kind])
+            )
+            return builder.call(function, args, fastmath=flags)
+
+        return one(one, one), codegen
+
+    return intrinsic(extremum)
+
+
+@intrinsic
+def _select(typing_context: Any, condition: Any, one: Any, other: Any) -> Any:
+    """``one if condition else other``, in the type of ``one``, without a branch."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return one(types.boolean, one, one), codegen
+
+
 @intrinsic
 def _prefetch_line(typing_context: Any, address: Any) -> Any:
     """Ask for the cache line at an address, without waiting for it."""
@@ -82,6 +108,9 @@ def _prefetch(address, start, like, width):
         _prefetch_line(first + line)
 
 
+_min = _extremum("llvm.minnum")
+_min_of_numbers = _extremum("llvm.minnum", "nnan")
+_max_of_numbers = _extremum("llvm.maxnum", "nnan")
 _segment = njit(**_HELPER)(_segment)
 _copy = njit(**_HELPER)(_copy)
 _prefetch = njit(**_HELPER)(_prefetch)
