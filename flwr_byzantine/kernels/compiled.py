@@ -40,7 +40,7 @@ def _load(rows, start, like, x, width):
         for c in range(width):
             value = source[c]
             finite &= abs(value) < np.inf
-            target[c] = _min(value, np.inf)
+            target[c] = _select(value == value, value, np.inf)
     return finite
 
 

@@ -42,7 +42,7 @@ def _values(typing_context: Any, address: Any, start: Any, like: Any, width: Any
 
 
 def _extremum(name: str, *flags: str) -> Any:
-    """Minimum or maximum of two values, in the type of the first; a number where one is NaN."""
+    """Minimum or maximum of two values, in the type of the first; a number where one is a quiet NaN."""
 
     def extremum(typing_context: Any, one: Any, other: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
