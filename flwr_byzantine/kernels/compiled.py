@@ -105,8 +105,9 @@ def _window(x, keep, center, kept, start, tie, width):
 
     The window starts at the first s whose value is no farther from the center than value s + keep, the
     one that would replace it. Exactly one value of each residue class modulo ``keep`` lies in it; it
-    takes the place of the first of its class. Rows are copied before they are written to: vector code
-    needs to tell what it reads from what it writes.
+    takes the place of the first of its class. ``tie`` is above zero where different values are as near.
+    Rows are copied before they are written to: vector code needs to tell what it reads from what it
+    writes.
     """
     n = x.shape[0]
     for c in range(width):
@@ -122,7 +123,7 @@ def _window(x, keep, center, kept, start, tie, width):
             a, b = left[c], right[c]
             to_left, to_right = center[c] - a, b - center[c]
             chosen[c] = _select(to_left > to_right, b, kept[c])
-            tie[c] += _select((to_left == to_right) & (a != b), 1.0, 0.0)
+            tie[c] += _select(to_left == to_right, to_left, 0.0)
 
 
 def _copy_row(source, target, width):
