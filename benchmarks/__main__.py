@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from llvmlite.binding import get_host_cpu_name
 from rich.console import Console
 
 from benchmarks.suites import Row, all_suites
@@ -31,6 +32,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "processor": model or platform.machine(),
+        "architecture": get_host_cpu_name(),  # decides which vector instructions there are
         "cores": os.cpu_count(),
         "threads": num_threads(),
         "python": platform.python_version(),
