@@ -154,7 +154,10 @@ def without_reversal(gradient: Gradient, before: Gradient) -> Gradient:
     product = sum(float(np.multiply(g, b, dtype=np.float64).sum()) for g, b in pairs)
     if not product < 0:
         return gradient
-    share = product / sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
+    square = sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
+    if square == 0:  # of numbers too small to be squared
+        return gradient
+    share = product / square
     return [
         g if g is None or b is None else (g - share * b).astype(g.dtype)
         for g, b in zip(gradient, before, strict=True)

@@ -482,3 +482,8 @@ def test_schedules_that_give_no_step_size(name):
     aggregator = plusplus(Quadratic([0]), **{name: lambda server_round: math.nan})
     with pytest.raises(ValueError, match=f"Parameter `{name}` should give finite step sizes"):
         play(aggregator, [1], [[1]])
+
+
+def test_a_gradient_too_small_to_be_squared_is_no_reversal():
+    gradient, before = [np.array([1e200])], [np.array([-1e-200])]
+    assert without_reversal(gradient, before) is gradient

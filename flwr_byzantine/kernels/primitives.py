@@ -41,6 +41,11 @@ def _values(typing_context: Any, address: Any, start: Any, like: Any, width: Any
     return array_type(types.intp, types.intp, like, types.intp), codegen
 
 
+# Python's own `a if condition else b`, stored to where `a` or `b` was read, becomes a store under a mask:
+# without AVX-512 it takes several times as long. So minima, maxima and selections are these, and a
+# selection never reads from where it is stored.
+
+
 def _extremum(name: str, *flags: str) -> Any:
     """Minimum or maximum of two values, in the type of the first; a number where one is a quiet NaN."""
 
@@ -108,7 +113,7 @@ def _prefetch(address, start, like, width):
         _prefetch_line(first + line)
 
 
-_min = _extremum("llvm.minnum")
+_min = _extremum("llvm.minnum")  # not for what clients sent: a signaling NaN may stay one
 _min_of_numbers = _extremum("llvm.minnum", "nnan")
 _max_of_numbers = _extremum("llvm.maxnum", "nnan")
 _segment = njit(**_HELPER)(_segment)
