@@ -104,7 +104,7 @@ class Columns:
         """Columns a block, so that all rows of a block stay in the cache."""
         return int(
             min(
-                4096, max(_MIN_BLOCK, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 16 * 16)
+                4096, max(_MIN_BLOCK, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 64 * 64)
             )
         )
 

@@ -9,133 +9,162 @@ Shared arguments: ``rows`` (segments, n) addresses of the values of each row in 
 (segments + 1) first column of each segment; ``base`` (segments) addresses of the global model, 0 where it
 is not known; ``out`` (segments) addresses of the result; ``like`` an empty array of the data's type;
 ``lo``, ``hi`` the range of columns; ``x``, ``mixed``, ``scratch`` memory for one block, as wide as a
-block is. A rule's first use waits for all of this to be compiled: functions that allocate nothing and
-call few others compile in half the time.
+block is. Counts are kept in float64, in the first number of a row of ``scratch``. A rule's first use
+waits for all of this to be compiled, so what is done to all columns is ``columnwise``, and numba's own
+only what leads from one such loop to the next.
 """
 
 import numpy as np
 from numba import njit
 
+from flwr_byzantine.kernels.columnwise import columnwise, maximum, minimum, select
 from flwr_byzantine.kernels.distances import pairwise_distances as pairwise_distances
-from flwr_byzantine.kernels.primitives import (
-    _HELPER,
-    _compile,
-    _copy,
-    _max_of_numbers,
-    _min,
-    _min_of_numbers,
-    _prefetch,
-    _segment,
-    _select,
-    _values,
-)
+from flwr_byzantine.kernels.primitives import _HELPER, _at, _compile, _prefetch, _row, _segment
 
 
-def _load(rows, start, like, x, width):
-    """Copy one block; NaN becomes +inf, to be sorted last. Returns whether all values are finite."""
-    finite = True
-    for i in range(rows.shape[0]):
-        source = _values(rows[i], start, like, width)
-        target = x[i]
-        for c in range(width):
-            value = source[c]
-            finite &= abs(value) < np.inf
-            target[c] = _select(value == value, value, np.inf)
-    return finite
+def _not_finite(value):
+    return select(abs(value) < np.inf, 0.0, 1.0)
 
 
-def _mix(x, weights, mixed, width):
-    """mixed = weights @ x, leaving out zero weights: 0 * inf must not appear. Otherwise as ``_load``."""
-    finite = True
-    for k in range(weights.shape[0]):
-        target = mixed[k]
-        for c in range(width):
-            target[c] = 0.0
-        for i in range(weights.shape[1]):
-            weight = weights[k, i]
-            if weight != 0.0:
-                source = x[i]
-                for c in range(width):
-                    target[c] += weight * source[c]
-        for c in range(width):
-            value = target[c]
-            finite &= abs(value) < np.inf
-            target[c] = _min(value, np.inf)
-    return finite
+@columnwise(registers=2)
+def _load(source, target, infinite):
+    """A copy in which NaN is +inf, to be sorted last."""
+    value = select(source == source, source, np.inf)
+    return {"target": value, "infinite": (_not_finite(value),)}
 
 
-def _sort(x, pairs, width, rows, following, like, ahead):
-    """Apply the comparators; meanwhile the rows' next block is asked for, row by row, evenly spread."""
-    row = due = 0
-    for p in range(pairs.shape[0]):
-        due += rows.shape[0]
-        while due >= pairs.shape[0]:
-            due -= pairs.shape[0]
-            _prefetch(rows[row], following, like, ahead)
-            row += 1
-        low = x[pairs[p, 0]]
-        high = x[pairs[p, 1]]
-        for c in range(width):
-            u = low[c]
-            v = high[c]
-            low[c] = _min_of_numbers(u, v)
-            high[c] = _max_of_numbers(u, v)
+@columnwise(registers=4)
+def _exchange(low, high):
+    return {"low": minimum(low, high), "high": maximum(low, high)}
+
+
+@columnwise(registers=2)
+def _clear(total):
+    return {"total": total.constant(0.0)}
+
+
+@columnwise(registers=2)
+def _add(row, total):
+    return {"total": total + row}
+
+
+@columnwise(registers=2)
+def _add_four(a, b, c, d, total):
+    """One after the other, at one reading of the sum."""
+    return {"total": total + a + b + c + d}
+
+
+@columnwise(registers=2)
+def _add_weighted(row, weight, total):
+    return {"total": total + row * weight}
+
+
+@columnwise(registers=2)
+def _add_four_weighted(a, b, c, d, weight_a, weight_b, weight_c, weight_d, total):
+    return {"total": total + a * weight_a + b * weight_b + c * weight_c + d * weight_d}
+
+
+@columnwise(registers=2)
+def _divide(total, divisor):
+    return {"total": total / divisor}
+
+
+@columnwise(registers=2)
+def _slide(left, right, chosen, center, tie):
+    """``right`` replaces the chosen value where it is nearer to the center than ``left``."""
+    to_left, to_right = center - left, right - center
+    return {
+        "chosen": select(to_left > to_right, right, chosen),
+        "tie": tie + select(to_left == to_right, to_left, 0.0),
+    }
+
+
+@columnwise(registers=2)
+def _count_infinite(row, count):
+    return {"count": count + _not_finite(row)}
+
+
+@columnwise(registers=2)
+def _drop(count, limit, mean, tie):
+    """Columns with more than ``limit`` values that are not finite have no mean."""
+    return {
+        "mean": select(count > limit, np.nan, mean),
+        "tie": select(count > limit, 0.0, tie),
+    }
+
+
+@columnwise(registers=2)
+def _sum(row, total):
+    return {"total": (row,)}
+
+
+@columnwise(registers=2)
+def _store_value(value, scale, out, replaced):
+    """Where the value is not finite, NaN, which is counted."""
+    result = (value * scale).to(out.number)
+    finite = abs(result) < np.inf
+    return {"out": select(finite, result, np.nan), "replaced": (select(finite, 0.0, 1.0),)}
+
+
+@columnwise(registers=2)
+def _store_beside(base, base_weight, value, scale, out, replaced):
+    """Where the result is not finite, the base's value, which is counted."""
+    result = (base * base_weight + value * scale).to(out.number)
+    finite = abs(result) < np.inf
+    return {"out": select(finite, result, base), "replaced": (select(finite, 0.0, 1.0),)}
+
+
+@columnwise(registers=2)
+def _copy_difference(source, base, target):
+    return {"target": source.to(target.number) - base}
+
+
+@columnwise(registers=2)
+def _copy(source, target):
+    return {"target": source}
+
+
+@columnwise(registers=2)
+def _add_products(a, b, total):
+    return {"total": (a * b,)}
+
+
+def _mix_row(rows, s, start, like, weights, chosen, k, total, width):
+    """total = sum of weights[k, i] * row i over the ``chosen[k, 0]`` rows i that follow in ``chosen[k]``.
+
+    Weights of zero are left out: 0 * inf must not appear.
+    """
+    _clear(total, width)
+    last = 1 + chosen[k, 0]
+    whole = 1 + (chosen[k, 0] & -4)
+    for t in range(1, whole, 4):
+        a, b, c, d = chosen[k, t], chosen[k, t + 1], chosen[k, t + 2], chosen[k, t + 3]
+        _add_four_weighted(
+            _at(rows[s, a], start, like), _at(rows[s, b], start, like),
+            _at(rows[s, c], start, like), _at(rows[s, d], start, like),
+            weights[k, a], weights[k, b], weights[k, c], weights[k, d], total, width,
+        )  # fmt: skip
+    for t in range(whole, last):
+        i = chosen[k, t]
+        _add_weighted(_at(rows[s, i], start, like), weights[k, i], total, width)
 
 
 def _mean_of_rows(x, first, last, mean, width):
-    """Mean of rows ``first`` to ``last``, added one after the other, four at each reading of the sum."""
-    for c in range(width):
-        mean[c] = 0.0
+    """Mean of rows ``first`` to ``last``, added one after the other."""
+    _clear(mean, width)
     whole = first + ((last - first) & -4)
     for k in range(first, whole, 4):
-        row_a, row_b, row_c, row_d = x[k], x[k + 1], x[k + 2], x[k + 3]
-        for c in range(width):
-            mean[c] = (((mean[c] + row_a[c]) + row_b[c]) + row_c[c]) + row_d[c]
+        _add_four(_row(x, k), _row(x, k + 1), _row(x, k + 2), _row(x, k + 3), mean, width)
     for k in range(whole, last):
-        row = x[k]
-        for c in range(width):
-            mean[c] += row[c]
-    divisor = float(last - first)
-    for c in range(width):
-        mean[c] /= divisor
+        _add(_row(x, k), mean, width)
+    _divide(mean, float(last - first), width)
 
 
-def _window(x, keep, center, kept, start, tie, width):
-    """Bring the ``keep`` values nearest ``center``, consecutive in sorted order, into the first rows.
-
-    The window starts at the first s whose value is no farther from the center than value s + keep, the
-    one that would replace it. Exactly one value of each residue class modulo ``keep`` lies in it; it
-    takes the place of the first of its class. ``tie`` is above zero where different values are as near.
-    Rows are copied before they are written to: vector code needs to tell what it reads from what it
-    writes.
-    """
-    n = x.shape[0]
-    for c in range(width):
-        tie[c] = 0.0
-    for s in range(n - keep):
-        chosen, right = x[s % keep], x[s + keep]
-        _copy_row(chosen, kept, width)
-        left = kept
-        if s >= keep:
-            _copy_row(x[s], start, width)
-            left = start
-        for c in range(width):
-            a, b = left[c], right[c]
-            to_left, to_right = center[c] - a, b - center[c]
-            chosen[c] = _select(to_left > to_right, b, kept[c])
-            tie[c] += _select(to_left == to_right, to_left, 0.0)
-
-
-def _copy_row(source, target, width):
-    for c in range(width):
-        target[c] = source[c]
-
-
-def _nearest(rows, start, like, weights, keep, center, near, c, values):
+def _nearest(rows, s, start, like, weights, keep, center, near, c, values):
     """Mean of the ``keep`` values nearest ``center``; of two as near, the one of the lower row.
 
     ``near`` holds, in column ``c`` of its first ``keep`` rows, values that are as near, whichever were
-    chosen. The column is read again, in its original order, and mixed as ``_mix`` does.
+    chosen. The column is read again, in its original order, and mixed as ``_mix_row`` does.
     """
     radius = 0.0
     for k in range(keep):
@@ -145,12 +174,12 @@ def _nearest(rows, start, like, weights, keep, center, near, c, values):
     missing = keep
     for k in range(values.shape[0]):
         if weights is None:
-            values[k] = _values(rows[k], start, like, 1)[0]
+            values[k] = _at(rows[s, k], start, like)[0]
         else:
             values[k] = 0.0
-            for i in range(rows.shape[0]):
+            for i in range(rows.shape[1]):
                 if weights[k, i] != 0.0:
-                    values[k] += weights[k, i] * _values(rows[i], start, like, 1)[0]
+                    values[k] += weights[k, i] * _at(rows[s, i], start, like)[0]
         if abs(values[k] - center) < radius:
             total += values[k]
             missing -= 1
@@ -161,154 +190,121 @@ def _nearest(rows, start, like, weights, keep, center, near, c, values):
     return total / keep
 
 
-def _drop_infinite(x, limit, mean, tie, count, width):
-    """Columns with more than ``limit`` values that are not finite have no mean."""
-    for c in range(width):
-        count[c] = 0.0
-    for k in range(x.shape[0]):
-        row = x[k]
-        for c in range(width):
-            count[c] += _select(abs(row[c]) < np.inf, 0.0, 1.0)
-    for c in range(width):
-        mean[c] += _select(count[c] > limit, np.nan, 0.0)
-        tie[c] *= _select(count[c] > limit, 0.0, 1.0)
-
-
-def _store(value, base_weight, scale, base, out, start, like, width):
+def _store(value, base_weight, scale, base, out, s, start, like, replaced, width):
     """out = base_weight * base + scale * value; where that is not finite, the base. Counts those."""
-    replaced = 0
-    target = _values(out, start, like, width)
-    if base == 0:
-        for c in range(width):
-            target[c] = scale * value[c]
-            finite = abs(target[c]) < np.inf
-            target[c] = _select(finite, target[c], np.nan)
-            replaced += _select(finite, 0, 1)
-        return replaced
-    model = _values(base, start, like, width)
-    for c in range(width):
-        old = model[c]
-        target[c] = base_weight * old + scale * value[c]
-        finite = abs(target[c]) < np.inf
-        target[c] = _select(finite, target[c], old)
-        replaced += _select(finite, 0, 1)
-    return replaced
+    target = _at(out[s], start, like)
+    if base[s] == 0:
+        _store_value(value, scale, target, replaced, width)
+    else:
+        model = _at(base[s], start, like)
+        _store_beside(model, base_weight, value, scale, target, replaced, width)
 
 
 def _inner_products(rows, offsets, base, vector, like, lo, hi, scratch, result):
     """Add <row_i - base, vector> over columns lo to hi; without a vector, <row_i - base, row_i - base>."""
-    x, y = scratch[0], scratch[1]
+    x, y = _row(scratch, 0), _row(scratch, 1)
     column = lo
     while column < hi:
         s = _segment(offsets, column)
         start = column - offsets[s]
-        width = min(x.shape[0], hi - column, offsets[s + 1] - column)
+        width = min(scratch.shape[1], hi - column, offsets[s + 1] - column)
         if vector[s] != 0:
-            _copy(vector[s], start, like, y, width)
+            _copy(_at(vector[s], start, like), y, width)
         for i in range(rows.shape[1]):
-            _copy(rows[s, i], start, like, x, width)
+            source = _at(rows[s, i], start, like)
             if base[s] != 0:
-                model = _values(base[s], start, like, width)
-                for c in range(width):
-                    x[c] -= model[c]
-            result[i] += _inner_product(x, y if vector[s] != 0 else x, width)
+                _copy_difference(source, _at(base[s], start, like), x, width)
+            else:
+                _copy(source, x, width)
+            _add_products(x, y if vector[s] != 0 else x, _row(result, i), width)
         column += width
 
 
-def _inner_product(a, b, width):
-    total = 0.0
-    for c in range(width):
-        total += a[c] * b[c]
-    return total
-
-
-def _add_weighted(rows, i, start, like, weights, total, width):
-    """Add rows i to i + 3 times their weights, one after the other: a sum is read and written once."""
-    row_a, row_b = _values(rows[i], start, like, width), _values(rows[i + 1], start, like, width)
-    row_c, row_d = (
-        _values(rows[i + 2], start, like, width),
-        _values(rows[i + 3], start, like, width),
-    )
-    a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
-    for k in range(width):
-        total[k] = (((total[k] + a * row_a[k]) + b * row_b[k]) + c * row_c[k]) + d * row_d[k]
-
-
-def _combine(rows, offsets, base, out, like, weights, base_weight, scale, lo, hi, total):
+def _combine(
+    rows, offsets, base, out, like, weights, chosen, base_weight, scale, lo, hi, scratch
+):  # fmt: skip
     """out = base_weight * base + scale * sum of weights_i * row_i over columns lo to hi."""
-    n = rows.shape[1]
-    replaced = 0
+    total, replaced = _row(scratch, 0), _row(scratch, 1)
+    replaced[0] = 0.0
     column = lo
     while column < hi:
         s = _segment(offsets, column)
         start = column - offsets[s]
-        width = min(total.shape[0], hi - column, offsets[s + 1] - column)
-        for c in range(width):
-            total[c] = 0.0
-        for i in range(0, n & -4, 4):
-            _add_weighted(rows[s], i, start, like, weights, total, width)
-        for i in range(n & -4, n):
-            source = _values(rows[s, i], start, like, width)
-            for c in range(width):
-                total[c] += weights[i] * source[c]
-        replaced += _store(total, base_weight, scale, base[s], out[s], start, like, width)
+        width = min(scratch.shape[1], hi - column, offsets[s + 1] - column)
+        _mix_row(rows, s, start, like, weights, chosen, 0, total, width)
+        _store(total, base_weight, scale, base, out, s, start, like, replaced, width)
         column += width
-    return replaced
+    return replaced[0]
 
 
 def _reduce(
-    rows, offsets, base, out, like, weights, pairs, trim, keep, base_weight, scale, lo, hi,
-    x, mixed, scratch, values,
+    rows, offsets, base, out, like, weights, chosen, pairs, trim, keep, base_weight, scale, lo, hi,
+    x, loaded, mixed, scratch, values,
 ):  # fmt: skip
     """Reduce the rows, or the mixed rows ``weights @ rows``, column by column, over columns lo to hi.
 
-    Without weights, ``mixed`` is ``x``. The result is the trimmed mean, or where ``keep`` is given the
-    mean of the ``keep`` values nearest to it. numba leaves out the branches of an argument that is None.
+    ``loaded`` (1, n) holds the addresses of the rows of ``x``. Without weights, ``mixed`` is ``x``. The
+    result is the trimmed mean, or where ``keep`` is given the mean of the ``keep`` values nearest to it.
+    numba leaves out the branches of an argument that is None.
     """
     k = mixed.shape[0]
-    mean, center, tie, count = scratch[0], scratch[1], scratch[2], scratch[3]
-    replaced = 0
+    mean, center, tie, count = _row(scratch, 0), _row(scratch, 1), _row(scratch, 2), _row(scratch, 3)
+    infinite, tied, replaced = _row(scratch, 4), _row(scratch, 5), _row(scratch, 6)
+    replaced[0] = 0.0
     column = lo
     while column < hi:
         s = _segment(offsets, column)
         start = column - offsets[s]
         width = min(x.shape[1], hi - column, offsets[s + 1] - column)
-        finite = _load(rows[s], start, like, x, width)
+        infinite[0] = 0.0
+        for i in range(rows.shape[1]):
+            _load(_at(rows[s, i], start, like), _row(x, i), infinite, width)
         if weights is not None:
-            finite = _mix(x, weights, mixed, width)
+            infinite[0] = 0.0
+            for i in range(k):
+                _mix_row(loaded, 0, 0, like, weights, chosen, i, _row(mixed, i), width)
+                _load(_row(mixed, i), _row(mixed, i), infinite, width)
         ahead = min(x.shape[1], offsets[s + 1] - column - width)
-        _sort(mixed, pairs, width, rows[s], start + width, like, ahead)
+        for p in range(pairs.shape[0]):
+            _prefetch(rows, s, pairs[p, 2], pairs[p, 3], start + width, like, ahead)
+            _exchange(_row(mixed, pairs[p, 0]), _row(mixed, pairs[p, 1]), width)
         if keep is None:
             _mean_of_rows(mixed, trim, k - trim, mean, width)
         else:
+            # The window of ``keep`` values, consecutive in sorted order, starts at the first t whose
+            # value is no farther from the center than value t + keep, which would replace it. Exactly
+            # one value of each residue class modulo ``keep`` lies in it; it takes the place of the
+            # first of its class. ``tie`` is above zero where different values are as near.
             _mean_of_rows(mixed, trim, k - trim, center, width)
-            _window(mixed, keep, center, scratch[4], scratch[5], tie, width)
+            _clear(tie, width)
+            for t in range(k - keep):
+                left, right, place = _row(mixed, t), _row(mixed, t + keep), _row(mixed, t % keep)
+                _slide(left, right, place, center, tie, width)
             _mean_of_rows(mixed, np.int64(0), keep, mean, width)  # not 0: a literal compiles anew
-        if not finite:
+        if infinite[0] > 0.0:
             limit = trim if keep is None else min(trim, k - keep)
-            _drop_infinite(mixed, limit, mean, tie, count, width)
+            _clear(count, width)
+            for i in range(k):
+                _count_infinite(_row(mixed, i), count, width)
+            _drop(count, float(limit), mean, tie, width)
         if keep is not None:
-            for c in range(width):
-                if tie[c] > 0.0:
-                    mean[c] = _nearest(
-                        rows[s], start + c, like, weights, keep, center[c], mixed, c, values
-                    )
-        replaced += _store(mean, base_weight, scale, base[s], out[s], start, like, width)
+            tied[0] = 0.0
+            _sum(tie, tied, width)
+            if tied[0] > 0.0:
+                for c in range(width):
+                    if tie[c] > 0.0:
+                        mean[c] = _nearest(
+                            rows, s, start + c, like, weights, keep, center[c], mixed, c, values
+                        )
+        _store(mean, base_weight, scale, base, out, s, start, like, replaced, width)
         column += width
-    return replaced
+    return replaced[0]
 
 
-_load = njit(**_HELPER)(_load)
-_mix = njit(**_HELPER)(_mix)
-_sort = njit(**_HELPER)(_sort)
+_mix_row = njit(**_HELPER)(_mix_row)
 _mean_of_rows = njit(**_HELPER)(_mean_of_rows)
-_copy_row = njit(**_HELPER)(_copy_row)
-_window = njit(**_HELPER)(_window)
 _nearest = njit(**_HELPER)(_nearest)
-_drop_infinite = njit(**_HELPER)(_drop_infinite)
 _store = njit(**_HELPER)(_store)
-_inner_product = njit(**_HELPER, fastmath={"reassoc", "contract"})(_inner_product)
-_add_weighted = njit(**_HELPER)(_add_weighted)
 inner_products = _compile(_inner_products)
 combine = _compile(_combine)
 reduce = _compile(_reduce)

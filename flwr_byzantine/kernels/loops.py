@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,20 +58,23 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
     n = columns.num_rows
     rows, offsets = columns.rows, columns.offsets
     like = np.empty(0, columns.dtype)
-    padded = -(-n // 4) * 4
+    tiles = _asking_ahead(_tiles(n), n)
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
-        result = np.zeros((padded, padded))
-        x = np.zeros((padded, _DISTANCE_BLOCK))
-        _compiled().pairwise_distances(rows, offsets, like, lo, hi, x, result)
-        return result[:n, :n]
+        sums = np.zeros((len(tiles), 8))
+        x = np.empty((n, _DISTANCE_BLOCK))
+        _compiled().pairwise_distances(rows, offsets, like, lo, hi, tiles, x, sums)
+        return sums
 
-    total = np.zeros((n, n))
+    sums = np.zeros((len(tiles), 8))
     with np.errstate(invalid="ignore", over="ignore"):
         for part in spread(partial, columns.ranges()):
-            total += part
-        total += total.T
+            sums += part
+    total = np.zeros((n, n))
+    one, other = tiles[:, np.repeat(range(4), 2)], tiles[:, np.tile(range(4, 6), 4)]
+    total[one, other] = total[other, one] = sums
     total[np.isnan(total)] = np.inf
+    np.fill_diagonal(total, 0.0)
     return total
 
 
@@ -106,10 +110,10 @@ def inner_products(
     )
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
-        result = np.zeros(columns.num_rows)
+        result = np.zeros((columns.num_rows, 1))
         scratch = np.empty((2, _BLOCK))
         _compiled().inner_products(*arguments, lo, hi, scratch, result)
-        return result
+        return result[:, 0]
 
     total = np.zeros(columns.num_rows)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -173,27 +177,51 @@ def combine(
                 "A rule without a reduction should mix into a single row. Found "
                 f"{'no mixing matrix' if weights is None else f'{len(weights)} rows'}. Override `reduction`."
             )
-        used = np.flatnonzero(weights[0])  # 0 * inf must not appear
-        arguments = (columns.rows[:, used].copy(), *target, weights[0, used], base_weight, scale)
+        arguments = (columns.rows, *target, weights, _chosen(weights), base_weight, scale)
         calls = spread(
-            lambda lo, hi: _compiled().combine(*arguments, lo, hi, np.empty(_BLOCK)),
+            lambda lo, hi: _compiled().combine(*arguments, lo, hi, np.empty((2, _BLOCK))),
             columns.ranges(),
         )
         return int(sum(calls))
     n, item = columns.num_rows, columns.dtype.itemsize
     k = n if weights is None else len(weights)
-    pairs = selection_network(k, reduction.trim, reduction.keep)
-    order = (weights, pairs, reduction.trim, reduction.keep, base_weight, scale)
+    pairs = _asking_ahead(selection_network(k, reduction.trim, reduction.keep), n)
+    mixing = (weights, None if weights is None else _chosen(weights))
+    order = (*mixing, pairs, reduction.trim, reduction.keep, base_weight, scale)
     rows, block = columns.rows, columns.block(item if weights is None else item + 8)
 
     def partial(lo: int, hi: int) -> int:
-        x = mixed = np.empty((n, block), columns.dtype)
-        if weights is not None:
-            mixed = np.empty((k, block))
-        scratch = (np.empty((6, block)), np.empty(k))
-        return int(_compiled().reduce(rows, *target, *order, lo, hi, x, mixed, *scratch))
+        x = np.empty((n, block), columns.dtype)
+        mixed = x if weights is None else np.empty((k, block))
+        blocks = (x, addresses(list(x)).reshape(1, n), mixed, np.empty((7, block)), np.empty(k))
+        return int(_compiled().reduce(rows, *target, *order, lo, hi, *blocks))
 
     return sum(spread(partial, columns.ranges()))
+
+
+@lru_cache(maxsize=256)
+def _tiles(n: int) -> npt.NDArray[np.int64]:
+    """Tiles of four rows and two others such that every two of n rows are in one."""
+    tiles = [
+        [*range(i, i + 4), j, j + 1] for i in range(0, n, 4) for j in range(0, min(i + 4, n), 2)
+    ]
+    return np.array(tiles, np.int64).reshape(-1, 6).clip(max=n - 1)
+
+
+def _asking_ahead(steps: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    """The steps of the work on one block, each with the rows whose next block is asked for meanwhile."""
+    asked = np.arange(len(steps) + 1) * n // max(len(steps), 1)
+    return np.column_stack([steps, asked[:-1], asked[1:]])
+
+
+def _chosen(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """For each row of weights, how many are not zero, and which."""
+    chosen = np.zeros((len(weights), weights.shape[1] + 1), np.int64)
+    for row, weight in zip(chosen, weights, strict=True):
+        used = np.flatnonzero(weight)
+        row[0] = len(used)
+        row[1 : 1 + len(used)] = used
+    return chosen
 
 
 def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:

@@ -6,7 +6,6 @@ from typing import Any
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 # Nothing here allocates, so nothing needs numba's reference counts, which take long to compile.
 _OPTIONS = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
@@ -24,52 +23,26 @@ def _compile(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
-def _values(typing_context: Any, address: Any, start: Any, like: Any, width: Any) -> Any:
-    """View ``width`` values of the type of ``like`` from the one at position ``start`` on."""
-    array_type = types.Array(like.dtype, 1, "C")
+def _at(typing_context: Any, address: Any, start: Any, like: Any) -> Any:
+    """Pointer to position ``start`` of the values at an address, of the type of the array ``like``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first, position, _, length = args
-        array = context.make_array(array_type)(context, builder)
-        item = context.get_abi_sizeof(context.get_data_type(like.dtype))
-        size = context.get_constant(types.intp, item)
-        place = builder.add(first, builder.mul(position, size))
-        data = builder.inttoptr(place, array.data.type)
-        populate_array(array, data, shape=[length], strides=[size], itemsize=size, meminfo=None)
-        return array._getvalue()
+        first = builder.inttoptr(args[0], context.get_data_type(like.dtype).as_pointer())
+        return builder.gep(first, [args[1]])
 
-    return array_type(types.intp, types.intp, like, types.intp), codegen
-
-
-# Python's own `a if condition else b`, stored to where `a` or `b` was read, becomes a store under a mask:
-# without AVX-512 it takes several times as long. So minima, maxima and selections are these, and a
-# selection never reads from where it is stored.
-
-
-def _extremum(name: str, *flags: str) -> Any:
-    """Minimum or maximum of two values, in the type of the first; a number where one is a quiet NaN."""
-
-    def extremum(typing_context: Any, one: Any, other: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = args[0].type
-            function = builder.module.declare_intrinsic(
-                name, [kind], ir.FunctionType(kind, [kind, kind])
-            )
-            return builder.call(function, args, fastmath=flags)
-
-        return one(one, one), codegen
-
-    return intrinsic(extremum)
+    return types.CPointer(like.dtype)(types.intp, types.intp, like), codegen
 
 
 @intrinsic
-def _select(typing_context: Any, condition: Any, one: Any, other: Any) -> Any:
-    """``one if condition else other``, in the type of ``one``, without a branch."""
+def _row(typing_context: Any, array: Any, i: Any) -> Any:
+    """Pointer to row i of a contiguous array of two dimensions."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(*args)
+        struct = context.make_array(array)(context, builder, args[0])
+        columns = builder.extract_value(struct.shape, 1)
+        return builder.gep(struct.data, [builder.mul(args[1], columns)])
 
-    return one(types.boolean, one, one), codegen
+    return types.CPointer(array.dtype)(array, types.intp), codegen
 
 
 @intrinsic
@@ -100,22 +73,13 @@ def _segment(offsets, column):
     return low
 
 
-def _copy(address, start, like, target, width):
-    source = _values(address, start, like, width)
-    for c in range(width):
-        target[c] = source[c]
+def _prefetch(rows, s, first, last, start, like, width):
+    """Ask for a block of rows ``first`` to ``last``, without waiting for it."""
+    for i in range(first, last):
+        place = rows[s, i] + start * like.itemsize
+        for line in range(0, width * like.itemsize, _LINE):
+            _prefetch_line(place + line)
 
 
-def _prefetch(address, start, like, width):
-    """Ask for the values that ``_values`` would view, without waiting for them."""
-    first = address + start * like.itemsize
-    for line in range(0, width * like.itemsize, _LINE):
-        _prefetch_line(first + line)
-
-
-_min = _extremum("llvm.minnum")  # not for what clients sent: a signaling NaN may stay one
-_min_of_numbers = _extremum("llvm.minnum", "nnan")
-_max_of_numbers = _extremum("llvm.maxnum", "nnan")
 _segment = njit(**_HELPER)(_segment)
-_copy = njit(**_HELPER)(_copy)
 _prefetch = njit(**_HELPER)(_prefetch)
