@@ -9,6 +9,7 @@ processor.
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from llvmlite import binding, ir
@@ -48,7 +49,7 @@ class Value:
         return Value(self.builder, constant)
 
     def to(self, number: Any) -> "Value":
-        """This value as a float32 or a float64, rounded where it must be."""
+        """The value as a float32 or a float64, rounded where it must be."""
         if self.number == number:
             return self
         kind = self.value.type
@@ -57,7 +58,7 @@ class Value:
         return Value(self.builder, convert(self.value, target))
 
     def alike(self, other: "Value | float") -> tuple["Value", "Value"]:
-        """This and another value, or number, in the wider of both types."""
+        """Both values in the wider of their types."""
         if not isinstance(other, Value):
             return self, self.constant(other)
         wide = _FLOAT if self.number == other.number == _FLOAT else _DOUBLE
@@ -70,9 +71,8 @@ class Value:
         count = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
         size = "f32" if self.number == _FLOAT else "f64"
         signature = ir.FunctionType(kind, [kind] * len(values))
-        function = cgutils.get_or_insert_function(
-            self.builder.module, signature, f"{name}.{count}{size}"
-        )
+        module = self.builder.module
+        function = module.declare_intrinsic(f"{name}.{count}{size}", (), signature)
         return Value(self.builder, self.builder.call(function, values, fastmath=flags))
 
     def _operate(self, operation: str, other: "Value | float", flags: tuple[str, ...] = ()) -> Any:
@@ -132,11 +132,15 @@ def select(condition: Value, one: Value | float, other: Value | float) -> Value:
     return Value(known.builder, known.builder.select(condition.value, one.value, other.value))
 
 
-def columnwise(registers: int) -> Callable[[Column], Any]:
+def columnwise(function: Column | None = None, *, registers: int = 2) -> Any:
     """Make a loop over columns of a function of one column, for use in functions compiled by numba.
 
     Parameters
     ----------
+    function : Callable
+        Its parameters are rows, given as pointers, and float64 numbers. It returns, for some of the
+        rows, the value to be stored, or several values: their sums over the columns are added to the
+        row's first numbers.
     registers : int
         How many vector registers one value takes, of the widest type among the rows: 2 where an
         iteration holds few values, 1 where it holds many.
@@ -144,45 +148,41 @@ def columnwise(registers: int) -> Callable[[Column], Any]:
     Returns
     -------
     Callable
-        Decorator. The function's parameters are rows, given as pointers, and float64 numbers. It
-        returns, for some of the rows, the value to be stored, or several values: their sums over the
-        columns are added to the row's first numbers. The loop takes one more argument, the width: the
-        number of columns. Within an iteration all values are read before any is stored, so that rows
-        may be the same one; rows that overlap otherwise are not allowed.
+        The loop. It takes one more argument, the width: the number of columns. Within an iteration all
+        values are read before any is stored, so that rows may be the same one; rows that overlap
+        otherwise are not allowed.
 
     Examples
     --------
-    >>> @columnwise(registers=2)
+    >>> @columnwise
     ... def exchange(low, high):
     ...     return {"low": minimum(low, high), "high": maximum(low, high)}
     """
+    if function is None:
+        return partial(columnwise, registers=registers)
+    names = list(inspect.signature(function).parameters)
 
-    def decorate(function: Column) -> Any:
-        names = list(inspect.signature(function).parameters)
+    def definition(typing_context: Any, *kinds: Any) -> Any:
+        widest = max(kind.dtype.bitwidth for kind in kinds if isinstance(kind, types.CPointer))
+        lanes = registers * _REGISTER * 8 // widest
 
-        def definition(typing_context: Any, *kinds: Any) -> Any:
-            widest = max(kind.dtype.bitwidth for kind in kinds if isinstance(kind, types.CPointer))
-            lanes = registers * _REGISTER * 8 // widest
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            arguments, width = dict(zip(names, args, strict=False)), args[-1]
+            zero, one = ir.Constant(width.type, 0), ir.Constant(width.type, 1)
+            step = ir.Constant(width.type, lanes)
+            whole = builder.and_(width, ir.Constant(width.type, -lanes))
+            _loop(function, builder, arguments, zero, whole, step)
+            _loop(function, builder, arguments, whole, width, one)
+            return context.get_dummy_value()
 
-            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                arguments, width = dict(zip(names, args, strict=False)), args[-1]
-                zero, one = ir.Constant(width.type, 0), ir.Constant(width.type, 1)
-                step = ir.Constant(width.type, lanes)
-                whole = builder.and_(width, ir.Constant(width.type, -lanes))
-                _loop(function, builder, arguments, zero, whole, step)
-                _loop(function, builder, arguments, whole, width, one)
-                return context.get_dummy_value()
+        return types.void(*kinds), codegen
 
-            return types.void(*kinds), codegen
-
-        definition.__name__ = definition.__qualname__ = function.__name__
-        definition.__doc__ = function.__doc__
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, kind) for name in ("typing_context", *names, "width")]
-        definition.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return intrinsic(definition)
-
-    return decorate
+    definition.__name__ = definition.__qualname__ = function.__name__
+    definition.__doc__ = function.__doc__
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in ("typing_context", *names, "width")]
+    definition.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return intrinsic(definition)
 
 
 def _loop(
@@ -212,7 +212,7 @@ def _loop(
                 builder.store(value, places[name], align=_size(number))
                 continue
             for position, term in enumerate(result):
-                total = cgutils.alloca_once(builder, term.value.type)
+                total = cgutils.alloca_once(builder, term.value.type)  # type: ignore[no-untyped-call]
                 with builder.goto_block(before):
                     builder.store(term.constant(0.0).value, total)
                 added = builder.fadd(builder.load(total), term.value, flags=("contract",))
@@ -252,7 +252,9 @@ def _spread(builder: Any, number: Any, lanes: int) -> Any:
         return number
     empty = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = builder.insert_element(empty, number, _INDEX(0))
-    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(_INDEX, lanes), [0] * lanes))
+    return builder.shuffle_vector(
+        first, empty, ir.Constant(ir.VectorType(_INDEX, lanes), [0] * lanes)
+    )
 
 
 def _sum(builder: Any, value: Any) -> Any:

@@ -26,50 +26,50 @@ def _not_finite(value):
     return select(abs(value) < np.inf, 0.0, 1.0)
 
 
-@columnwise(registers=2)
+@columnwise
 def _load(source, target, infinite):
     """A copy in which NaN is +inf, to be sorted last."""
     value = select(source == source, source, np.inf)
     return {"target": value, "infinite": (_not_finite(value),)}
 
 
-@columnwise(registers=4)
+@columnwise
 def _exchange(low, high):
     return {"low": minimum(low, high), "high": maximum(low, high)}
 
 
-@columnwise(registers=2)
+@columnwise
 def _clear(total):
     return {"total": total.constant(0.0)}
 
 
-@columnwise(registers=2)
+@columnwise
 def _add(row, total):
     return {"total": total + row}
 
 
-@columnwise(registers=2)
+@columnwise
 def _add_four(a, b, c, d, total):
     """One after the other, at one reading of the sum."""
     return {"total": total + a + b + c + d}
 
 
-@columnwise(registers=2)
+@columnwise
 def _add_weighted(row, weight, total):
     return {"total": total + row * weight}
 
 
-@columnwise(registers=2)
+@columnwise
 def _add_four_weighted(a, b, c, d, weight_a, weight_b, weight_c, weight_d, total):
     return {"total": total + a * weight_a + b * weight_b + c * weight_c + d * weight_d}
 
 
-@columnwise(registers=2)
+@columnwise
 def _divide(total, divisor):
     return {"total": total / divisor}
 
 
-@columnwise(registers=2)
+@columnwise
 def _slide(left, right, chosen, center, tie):
     """``right`` replaces the chosen value where it is nearer to the center than ``left``."""
     to_left, to_right = center - left, right - center
@@ -79,12 +79,12 @@ def _slide(left, right, chosen, center, tie):
     }
 
 
-@columnwise(registers=2)
+@columnwise
 def _count_infinite(row, count):
     return {"count": count + _not_finite(row)}
 
 
-@columnwise(registers=2)
+@columnwise
 def _drop(count, limit, mean, tie):
     """Columns with more than ``limit`` values that are not finite have no mean."""
     return {
@@ -93,12 +93,12 @@ def _drop(count, limit, mean, tie):
     }
 
 
-@columnwise(registers=2)
+@columnwise
 def _sum(row, total):
     return {"total": (row,)}
 
 
-@columnwise(registers=2)
+@columnwise
 def _store_value(value, scale, out, replaced):
     """Where the value is not finite, NaN, which is counted."""
     result = (value * scale).to(out.number)
@@ -106,7 +106,7 @@ def _store_value(value, scale, out, replaced):
     return {"out": select(finite, result, np.nan), "replaced": (select(finite, 0.0, 1.0),)}
 
 
-@columnwise(registers=2)
+@columnwise
 def _store_beside(base, base_weight, value, scale, out, replaced):
     """Where the result is not finite, the base's value, which is counted."""
     result = (base * base_weight + value * scale).to(out.number)
@@ -114,17 +114,17 @@ def _store_beside(base, base_weight, value, scale, out, replaced):
     return {"out": select(finite, result, base), "replaced": (select(finite, 0.0, 1.0),)}
 
 
-@columnwise(registers=2)
+@columnwise
 def _copy_difference(source, base, target):
     return {"target": source.to(target.number) - base}
 
 
-@columnwise(registers=2)
+@columnwise
 def _copy(source, target):
     return {"target": source}
 
 
-@columnwise(registers=2)
+@columnwise
 def _add_products(a, b, total):
     return {"total": (a * b,)}
 
@@ -248,7 +248,12 @@ def _reduce(
     numba leaves out the branches of an argument that is None.
     """
     k = mixed.shape[0]
-    mean, center, tie, count = _row(scratch, 0), _row(scratch, 1), _row(scratch, 2), _row(scratch, 3)
+    mean, center, tie, count = (
+        _row(scratch, 0),
+        _row(scratch, 1),
+        _row(scratch, 2),
+        _row(scratch, 3),
+    )
     infinite, tied, replaced = _row(scratch, 4), _row(scratch, 5), _row(scratch, 6)
     replaced[0] = 0.0
     column = lo
@@ -260,13 +265,16 @@ def _reduce(
         for i in range(rows.shape[1]):
             _load(_at(rows[s, i], start, like), _row(x, i), infinite, width)
         if weights is not None:
-            infinite[0] = 0.0
             for i in range(k):
                 _mix_row(loaded, 0, 0, like, weights, chosen, i, _row(mixed, i), width)
-                _load(_row(mixed, i), _row(mixed, i), infinite, width)
+            if infinite[0] > 0.0 or like.itemsize == 8:  # no sum of float32 leaves float64's range
+                infinite[0] = 0.0
+                for i in range(k):
+                    _load(_row(mixed, i), _row(mixed, i), infinite, width)
         ahead = min(x.shape[1], offsets[s + 1] - column - width)
         for p in range(pairs.shape[0]):
-            _prefetch(rows, s, pairs[p, 2], pairs[p, 3], start + width, like, ahead)
+            for i in range(pairs[p, 2], pairs[p, 3]):
+                _prefetch(rows[s, i], start + width, like, ahead)
             _exchange(_row(mixed, pairs[p, 0]), _row(mixed, pairs[p, 1]), width)
         if keep is None:
             _mean_of_rows(mixed, trim, k - trim, mean, width)

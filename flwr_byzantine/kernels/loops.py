@@ -58,21 +58,25 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
     n = columns.num_rows
     rows, offsets = columns.rows, columns.offsets
     like = np.empty(0, columns.dtype)
-    tiles = _asking_ahead(_tiles(n), n)
+    tiles, pairs = _tiles(n)
+    steps = _asking_ahead(tiles, n)
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
-        sums = np.zeros((len(tiles), 8))
+        sums = np.zeros((len(tiles) + len(pairs), 8))
         x = np.empty((n, _DISTANCE_BLOCK))
-        _compiled().pairwise_distances(rows, offsets, like, lo, hi, tiles, x, sums)
+        _compiled().pairwise_distances(rows, offsets, like, lo, hi, steps, pairs, x, sums)
         return sums
 
-    sums = np.zeros((len(tiles), 8))
+    sums = np.zeros((len(tiles) + len(pairs), 8))
     with np.errstate(invalid="ignore", over="ignore"):
         for part in spread(partial, columns.ranges()):
             sums += part
     total = np.zeros((n, n))
-    one, other = tiles[:, np.repeat(range(4), 2)], tiles[:, np.tile(range(4, 6), 4)]
-    total[one, other] = total[other, one] = sums
+    for one, other, values in (
+        (tiles[:, [0, 0, 1, 1, 2, 2, 3, 3]], tiles[:, [4, 5] * 4], sums[: len(tiles)]),
+        (pairs[:, :4], pairs[:, 4:], sums[len(tiles) :, :4]),
+    ):
+        total[one, other] = total[other, one] = values
     total[np.isnan(total)] = np.inf
     np.fill_diagonal(total, 0.0)
     return total
@@ -170,14 +174,14 @@ def combine(
         addresses(out),
         np.empty(0, columns.dtype),
     )
-    base_weight = 1.0 if add_base else 0.0
+    factors = (1.0 if add_base else 0.0, float(scale))
     if reduction is None:
         if weights is None or len(weights) != 1:
             raise ValueError(
                 "A rule without a reduction should mix into a single row. Found "
                 f"{'no mixing matrix' if weights is None else f'{len(weights)} rows'}. Override `reduction`."
             )
-        arguments = (columns.rows, *target, weights, _chosen(weights), base_weight, scale)
+        arguments = (columns.rows, *target, weights, _chosen(weights), *factors)
         calls = spread(
             lambda lo, hi: _compiled().combine(*arguments, lo, hi, np.empty((2, _BLOCK))),
             columns.ranges(),
@@ -187,7 +191,7 @@ def combine(
     k = n if weights is None else len(weights)
     pairs = _asking_ahead(selection_network(k, reduction.trim, reduction.keep), n)
     mixing = (weights, None if weights is None else _chosen(weights))
-    order = (*mixing, pairs, reduction.trim, reduction.keep, base_weight, scale)
+    order = (*mixing, pairs, reduction.trim, reduction.keep, *factors)
     rows, block = columns.rows, columns.block(item if weights is None else item + 8)
 
     def partial(lo: int, hi: int) -> int:
@@ -200,12 +204,21 @@ def combine(
 
 
 @lru_cache(maxsize=256)
-def _tiles(n: int) -> npt.NDArray[np.int64]:
-    """Tiles of four rows and two others such that every two of n rows are in one."""
+def _tiles(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Tiles of four rows and two others, and rows of four pairs: every two of n rows are in one of them.
+
+    Two rows meet all before them four at a time; only every second of these twos meets itself so.
+    """
     tiles = [
-        [*range(i, i + 4), j, j + 1] for i in range(0, n, 4) for j in range(0, min(i + 4, n), 2)
+        [j, j + 1, j + 2, j + 3, i, i + 1] for i in range(0, n, 2) for j in range(0, i + i % 4, 4)
     ]
-    return np.array(tiles, np.int64).reshape(-1, 6).clip(max=n - 1)
+    alone = list(range(0, n - 1, 4))
+    alone += alone[-1:] * (-len(alone) % 4)
+    ones = np.array(alone, np.int64).reshape(-1, 4)
+    return (
+        np.array(tiles, np.int64).reshape(-1, 6).clip(max=n - 1),
+        np.hstack([ones, ones + 1]),
+    )
 
 
 def _asking_ahead(steps: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:

@@ -73,12 +73,11 @@ def _segment(offsets, column):
     return low
 
 
-def _prefetch(rows, s, first, last, start, like, width):
-    """Ask for a block of rows ``first`` to ``last``, without waiting for it."""
-    for i in range(first, last):
-        place = rows[s, i] + start * like.itemsize
-        for line in range(0, width * like.itemsize, _LINE):
-            _prefetch_line(place + line)
+def _prefetch(address, start, like, width):
+    """Ask for values from position ``start`` on, without waiting for them."""
+    first = address + start * like.itemsize
+    for line in range(0, width * like.itemsize, _LINE):
+        _prefetch_line(first + line)
 
 
 _segment = njit(**_HELPER)(_segment)
