@@ -7,10 +7,13 @@ import pytest
 from cases import quickly
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 
 from flwr_byzantine.kernels import Columns, Reduction, combine, num_threads, pairwise_distances
 from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.kernels.columnwise import columnwise, maximum, minimum, select
 from flwr_byzantine.kernels.networks import odd_even_merge_sort, selection_network
+from flwr_byzantine.kernels.primitives import _row
 from flwr_byzantine.kernels.threads import spread
 
 REDUCTIONS = [Reduction(2), Reduction(0), Reduction(1, keep=5), Reduction(2, keep=3)]
@@ -52,7 +55,57 @@ def awkward():
     block = columns_of(values(7, 1)).block(4)
     step = columns_of(values(7, 1 << 18)).ranges()[1]
     assert block < step < 1 << 18
-    return [0, 1, 2, *(m * block + e for m in (1, 2) for e in (-1, 0, 1)), step - 1, step, step + 1]
+    return [0, 1, 2, *(m * size + e for size in (block, step) for m in (1, 2) for e in (-1, 0, 1))]
+
+
+@columnwise
+def _everything(narrow, wide, weight, low, high, mixed, quotient, counts):
+    """Every operation, on both types, stored and summed."""
+    finite = abs(narrow) < np.inf
+    known = select(narrow == narrow, narrow, 9.0)
+    return {
+        "low": minimum(known, low),
+        "high": maximum(known, high),
+        "mixed": select(finite, narrow + wide * weight - 1.0, mixed),
+        "quotient": select(known > 0.5, wide / 3.0, known),
+        "counts": (select(finite, 0.0, 1.0), known.constant(0.5), wide * wide),
+    }
+
+
+@njit
+def _call_everything(narrow, wide, weight, singles, doubles, counts, width):
+    _everything(
+        _row(narrow, 1), _row(wide, 1), weight, _row(singles, 0), _row(singles, 1),
+        _row(doubles, 0), _row(doubles, 1), _row(counts, 1), width,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 99])
+def test_loops_over_columns_are_translated_as_written(width):
+    random = np.random.default_rng(width)
+    narrow, singles = random.normal(size=(2, 2, 100)).astype(np.float32)
+    wide, doubles = random.normal(size=(2, 2, 100))
+    narrow[1, ::5], narrow[1, 1::7], narrow[1, 2::11] = np.nan, np.inf, -np.inf
+    counts = np.ones((2, 3))
+    a, b = narrow[1], wide[1]
+    finite, known = np.isfinite(a), np.where(np.isnan(a), np.float32(9), a)
+    old = singles.copy(), doubles.copy()
+    with np.errstate(invalid="ignore"):
+        expected = (
+            [np.minimum(known, singles[0]), np.maximum(known, singles[1])],
+            [
+                np.where(finite, a + b * 1.7 - 1.0, doubles[0]),
+                np.where(known > 0.5, b / 3.0, known),
+            ],
+        )
+    _call_everything(narrow, wide, 1.7, singles, doubles, counts, width)
+    for rows, wanted, before in zip((singles, doubles), expected, old, strict=True):
+        for row, want, was in zip(rows, wanted, before, strict=True):
+            np.testing.assert_array_equal(row[:width], want[:width])
+            np.testing.assert_array_equal(row[width:], was[width:])
+    np.testing.assert_array_equal(counts[0], 1)
+    sums = [np.sum(~finite[:width]), width / 2, b[:width] @ b[:width]]
+    np.testing.assert_allclose(counts[1], 1 + np.array(sums), rtol=1e-14)
 
 
 @pytest.mark.parametrize("d", awkward())

@@ -13,7 +13,7 @@ Segment = Sequence[npt.NDArray[np.floating]]
 
 _TARGET_BYTES = 16 * 1024  # half of a first-level cache, for the block prefetched beside this one
 _MIN_BLOCK = 256  # columns; a loop over fewer costs more to start than to run
-_MIN_RANGE = 1 << 17
+_MIN_RANGE = 1 << 16
 _MAX_RANGES = 128
 
 
@@ -97,8 +97,8 @@ class Columns:
     def ranges(self) -> list[int]:
         """Bounds of the ranges of columns handed to threads; they depend on the shape only."""
         d = self.num_columns
-        step = max(_MIN_RANGE, -(-d // _MAX_RANGES))
-        return [*range(0, d, step), d]
+        count = min(max(d // _MIN_RANGE, 1), _MAX_RANGES)
+        return sorted({d * i // count for i in range(count + 1)})
 
     def block(self, bytes_per_value: int) -> int:
         """Columns a block, so that all rows of a block stay in the cache."""

@@ -1,6 +1,7 @@
 """How many threads the kernels use."""
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -53,5 +54,19 @@ def spread(function: Callable[[int, int], T], bounds: list[int]) -> list[T]:
     threads = min(num_threads(), len(ranges))
     if threads <= 1:
         return [function(lo, hi) for lo, hi in ranges]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda bound: function(*bound), ranges))
+    todo, results = deque(enumerate(ranges)), {}
+
+    def work() -> None:
+        while True:
+            try:
+                i, (lo, hi) = todo.popleft()
+            except IndexError:
+                return
+            results[i] = function(lo, hi)
+
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work) for _ in range(threads - 1)]
+        work()
+    for other in others:
+        other.result()
+    return [results[i] for i in range(len(ranges))]
