@@ -298,6 +298,17 @@ def test_distances_are_exact_and_symmetric():
     assert np.isinf(distances[3, 4])
 
 
+@pytest.mark.parametrize("n", range(2, 22))
+def test_identical_rows_are_equally_far_from_all_others(n):
+    """Rounding must not decide between them, wherever they stand."""
+    x = values(3, 1001)[np.random.default_rng(n).integers(0, 3, n)]
+    distances = pairwise_distances(columns_of(x))
+    same = (x[:, None] == x).all(axis=2)
+    np.testing.assert_array_equal(distances[same], 0)
+    for i, j in zip(*np.nonzero(same), strict=True):
+        np.testing.assert_array_equal(distances[i], distances[j])
+
+
 @pytest.mark.parametrize(
     "segments",
     [

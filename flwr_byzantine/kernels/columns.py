@@ -11,6 +11,7 @@ import numpy.typing as npt
 Dtype = np.dtype[Any]
 Segment = Sequence[npt.NDArray[np.floating]]
 
+LINE = 64  # bytes the processor loads at once
 _TARGET_BYTES = 16 * 1024  # half of a first-level cache, for the block prefetched beside this one
 _MIN_BLOCK = 256  # columns; a loop over fewer costs more to start than to run
 _MIN_RANGE = 1 << 16
@@ -104,7 +105,8 @@ class Columns:
         """Columns a block, so that all rows of a block stay in the cache."""
         return int(
             min(
-                4096, max(_MIN_BLOCK, _TARGET_BYTES // (self.num_rows * bytes_per_value) // 64 * 64)
+                4096,
+                max(_MIN_BLOCK, _TARGET_BYTES // (self.num_rows * bytes_per_value) // LINE * LINE),
             )
         )
 

@@ -227,8 +227,8 @@ def _loop(
 
 
 def _as_it_is(module: Any) -> Any:
-    """What tells LLVM not to unroll a loop: it would need more registers than there are."""
-    rule = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    """What tells LLVM to leave a loop so: unrolled, it would need more registers than there are."""
+    rule = module.add_metadata([ir.MetaDataString(module, "llvm.loop.disable_nonforced")])
     loop = module.add_metadata([rule])
     loop.operands = (loop, rule)  # LLVM knows a loop by metadata that contains itself
     return loop

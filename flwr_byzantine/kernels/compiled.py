@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 
 from flwr_byzantine.kernels.columnwise import columnwise, maximum, minimum, select
+from flwr_byzantine.kernels.distances import _copy
 from flwr_byzantine.kernels.distances import pairwise_distances as pairwise_distances
 from flwr_byzantine.kernels.primitives import _HELPER, _at, _compile, _prefetch, _row, _segment
 
@@ -117,11 +118,6 @@ def _store_beside(base, base_weight, value, scale, out, replaced):
 @columnwise
 def _copy_difference(source, base, target):
     return {"target": source.to(target.number) - base}
-
-
-@columnwise
-def _copy(source, target):
-    return {"target": source}
 
 
 @columnwise

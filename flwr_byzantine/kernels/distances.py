@@ -19,8 +19,9 @@ def _add_tile(a, b, c, d, p, q, sums):
     return {"sums": (difference * difference for difference in differences)}
 
 
-@columnwise
+@columnwise(registers=1)
 def _add_pairs(a, b, c, d, p, q, r, s, sums):
+    """Four sums, taken as those of a tile, so that identical rows are equally far from any other."""
     differences = (one - other for one, other in zip((a, b, c, d), (p, q, r, s), strict=True))
     return {"sums": (difference * difference for difference in differences)}
 

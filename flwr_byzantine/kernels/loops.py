@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.kernels.columns import Columns, addresses
+from flwr_byzantine.kernels.columns import LINE, Columns, Dtype, addresses
 from flwr_byzantine.kernels.networks import selection_network
 from flwr_byzantine.kernels.threads import spread
 
+_DOUBLE: Dtype = np.dtype(np.float64)
 _BLOCK = 4096  # columns, where a block holds few rows
 _DISTANCE_BLOCK = 192  # a compromise: of the lengths tried, 128 was best for n = 8, 160 for 20
 
@@ -59,12 +60,11 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
     rows, offsets = columns.rows, columns.offsets
     like = np.empty(0, columns.dtype)
     tiles, pairs = _tiles(n)
-    steps = _asking_ahead(tiles, n)
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
         sums = np.zeros((len(tiles) + len(pairs), 8))
-        x = np.empty((n, _DISTANCE_BLOCK))
-        _compiled().pairwise_distances(rows, offsets, like, lo, hi, steps, pairs, x, sums)
+        x = _scratch(n, _DISTANCE_BLOCK)
+        _compiled().pairwise_distances(rows, offsets, like, lo, hi, tiles, pairs, x, sums)
         return sums
 
     sums = np.zeros((len(tiles) + len(pairs), 8))
@@ -115,7 +115,7 @@ def inner_products(
 
     def partial(lo: int, hi: int) -> npt.NDArray[np.float64]:
         result = np.zeros((columns.num_rows, 1))
-        scratch = np.empty((2, _BLOCK))
+        scratch = _scratch(2, _BLOCK)
         _compiled().inner_products(*arguments, lo, hi, scratch, result)
         return result[:, 0]
 
@@ -183,29 +183,40 @@ def combine(
             )
         arguments = (columns.rows, *target, weights, _chosen(weights), *factors)
         calls = spread(
-            lambda lo, hi: _compiled().combine(*arguments, lo, hi, np.empty((2, _BLOCK))),
+            lambda lo, hi: _compiled().combine(*arguments, lo, hi, _scratch(2, _BLOCK)),
             columns.ranges(),
         )
         return int(sum(calls))
     n, item = columns.num_rows, columns.dtype.itemsize
     k = n if weights is None else len(weights)
-    pairs = _asking_ahead(selection_network(k, reduction.trim, reduction.keep), n)
+    pairs = _comparators(n, k, reduction.trim, reduction.keep)
     mixing = (weights, None if weights is None else _chosen(weights))
     order = (*mixing, pairs, reduction.trim, reduction.keep, *factors)
     rows, block = columns.rows, columns.block(item if weights is None else item + 8)
 
     def partial(lo: int, hi: int) -> int:
-        x = np.empty((n, block), columns.dtype)
-        mixed = x if weights is None else np.empty((k, block))
-        blocks = (x, addresses(list(x)).reshape(1, n), mixed, np.empty((7, block)), np.empty(k))
+        x = mixed = _scratch(n, block, columns.dtype)
+        loaded = None
+        if weights is not None:
+            mixed = _scratch(k, block)
+            loaded = x.ctypes.data + np.arange(n).reshape(1, n) * x.strides[0]
+        blocks = (x, loaded, mixed, _scratch(7, block), np.empty(k))
         return int(_compiled().reduce(rows, *target, *order, lo, hi, *blocks))
 
     return sum(spread(partial, columns.ranges()))
 
 
+def _scratch(num_rows: int, num_columns: int, dtype: Dtype = _DOUBLE) -> npt.NDArray[np.floating]:
+    """Memory for one block, its rows aligned to cache lines: a vector across two takes twice as long."""
+    size = num_rows * num_columns * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(num_rows, num_columns)
+
+
 @lru_cache(maxsize=256)
 def _tiles(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Tiles of four rows and two others, and rows of four pairs: every two of n rows are in one of them.
+    """Tiles of four rows and two others, and fours of pairs: every two of n rows are in one of them.
 
     Two rows meet all before them four at a time; only every second of these twos meets itself so.
     """
@@ -215,10 +226,14 @@ def _tiles(n: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     alone = list(range(0, n - 1, 4))
     alone += alone[-1:] * (-len(alone) % 4)
     ones = np.array(alone, np.int64).reshape(-1, 4)
-    return (
-        np.array(tiles, np.int64).reshape(-1, 6).clip(max=n - 1),
-        np.hstack([ones, ones + 1]),
-    )
+    steps = _asking_ahead(np.array(tiles, np.int64).reshape(-1, 6).clip(max=n - 1), n)
+    return steps, np.hstack([ones, ones + 1])
+
+
+@lru_cache(maxsize=256)
+def _comparators(n: int, k: int, trim: int, keep: int | None) -> npt.NDArray[np.int64]:
+    """Selection network of k rows, made of n."""
+    return _asking_ahead(selection_network(k, trim, keep), n)
 
 
 def _asking_ahead(steps: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:

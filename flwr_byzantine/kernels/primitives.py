@@ -7,11 +7,12 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from flwr_byzantine.kernels.columns import LINE
+
 # Nothing here allocates, so nothing needs numba's reference counts, which take long to compile.
 _OPTIONS = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
 _DRIVER = {**_OPTIONS, "nogil": True}
 _HELPER = {**_OPTIONS, "no_cpython_wrapper": True}
-_LINE = 64  # bytes the processor loads at once
 
 
 def _compile(function: Callable[..., Any]) -> Any:
@@ -76,7 +77,7 @@ def _segment(offsets, column):
 def _prefetch(address, start, like, width):
     """Ask for values from position ``start`` on, without waiting for them."""
     first = address + start * like.itemsize
-    for line in range(0, width * like.itemsize, _LINE):
+    for line in range(0, width * like.itemsize, LINE):
         _prefetch_line(first + line)
 
 
