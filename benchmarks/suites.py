@@ -217,7 +217,7 @@ def all_suites(quick: bool) -> dict[str, Suite]:
         "strategies": lambda: strategies(20, 10_000_000, 7),
         "clients": lambda: [row for n in (8, 20, 50, 100) for row in strategies(n, 1_000_000, 7)],
         "scaling": lambda: scaling(8, 5_000_000, 5),
-        "rules": lambda: bare_rules(20, 1_000_000, 5),
+        "rules": lambda: bare_rules(20, 1_000_000, 11),
         "first_use": first_use,
         "rounds": lambda: rounds(20, 3),
     }
