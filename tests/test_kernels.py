@@ -1,6 +1,11 @@
 """The three hot loops on their own: blocks, ranges, segments, threads, networks."""
 
+import os
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
+import flwr_byzantine
 from flwr_byzantine.kernels import Columns, Reduction, combine, num_threads, pairwise_distances
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.kernels.columnwise import columnwise, maximum, minimum, select
@@ -370,3 +376,26 @@ def test_networks_put_each_value_where_the_reduction_looks_for_it(n, data):
 def test_pruned_networks_are_shorter():
     assert len(selection_network(20, 9, None)) < len(odd_even_merge_sort(20))
     assert len(selection_network(20, 0, None)) == 0
+
+
+@pytest.mark.slow
+def test_machine_code_is_not_kept_beyond_a_change_of_any_source(tmp_path):
+    """numba itself looks at the file of the compiled function only."""
+    package = Path(flwr_byzantine.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "flwr_byzantine", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    code = "from flwr_byzantine.rules import Median; print(Median()([[1.0], [2.0], [4.0]])[0])"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def median():
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return float(done.stdout)
+
+    assert median() == 2
+    source = tmp_path / "flwr_byzantine" / "kernels" / "columnwise.py"
+    source.write_text(source.read_text().replace("llvm.minnum", "llvm.maxnum"))
+    assert median() == 4

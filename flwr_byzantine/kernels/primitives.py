@@ -1,6 +1,8 @@
 """What the compiled loops share: how they are compiled, and how they find the values they read."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -15,12 +17,28 @@ _DRIVER = {**_OPTIONS, "nogil": True}
 _HELPER = {**_OPTIONS, "no_cpython_wrapper": True}
 
 
+def _digest() -> str:
+    """Digest of the sources that machine code is made of."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def _compile(function: Callable[..., Any]) -> Any:
-    """Compile on first call, and keep the machine code on disk where there is a place for it."""
+    """Compile on first call, and keep the machine code on disk where there is a place for it.
+
+    numba keeps it under the function's name, until the function's own file changes. The name holds all
+    sources, so that no change in one of the others leaves old code in use.
+    """
+    function.__qualname__ += f"_{_SOURCES}"
     try:
         return njit(cache=True, **_DRIVER)(function)
     except RuntimeError:  # no writable cache folder
         return njit(**_DRIVER)(function)
+
+
+_SOURCES = _digest()
 
 
 @intrinsic
