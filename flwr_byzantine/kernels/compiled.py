@@ -10,119 +10,16 @@ Shared arguments: ``rows`` (segments, n) addresses of the values of each row in 
 is not known; ``out`` (segments) addresses of the result; ``like`` an empty array of the data's type;
 ``lo``, ``hi`` the range of columns; ``x``, ``mixed``, ``scratch`` memory for one block, as wide as a
 block is. Counts are kept in float64, in the first number of a row of ``scratch``. A rule's first use
-waits for all of this to be compiled, so what is done to all columns is ``columnwise``, and numba's own
-only what leads from one such loop to the next.
+waits for all of this to be compiled, so numba's own is only what leads from one of ``steps`` to the
+next.
 """
 
 import numpy as np
 from numba import njit
 
-from flwr_byzantine.kernels.columnwise import columnwise, maximum, minimum, select
-from flwr_byzantine.kernels.distances import _copy
+from flwr_byzantine.kernels import steps
 from flwr_byzantine.kernels.distances import pairwise_distances as pairwise_distances
 from flwr_byzantine.kernels.primitives import _HELPER, _at, _compile, _prefetch, _row, _segment
-
-
-def _not_finite(value):
-    return select(abs(value) < np.inf, 0.0, 1.0)
-
-
-@columnwise
-def _load(source, target, infinite):
-    """A copy in which NaN is +inf, to be sorted last."""
-    value = select(source == source, source, np.inf)
-    return {"target": value, "infinite": (_not_finite(value),)}
-
-
-@columnwise
-def _exchange(low, high):
-    return {"low": minimum(low, high), "high": maximum(low, high)}
-
-
-@columnwise
-def _clear(total):
-    return {"total": total.constant(0.0)}
-
-
-@columnwise
-def _add(row, total):
-    return {"total": total + row}
-
-
-@columnwise
-def _add_four(a, b, c, d, total):
-    """One after the other, at one reading of the sum."""
-    return {"total": total + a + b + c + d}
-
-
-@columnwise
-def _add_weighted(row, weight, total):
-    return {"total": total + row * weight}
-
-
-@columnwise
-def _add_four_weighted(a, b, c, d, weight_a, weight_b, weight_c, weight_d, total):
-    return {"total": total + a * weight_a + b * weight_b + c * weight_c + d * weight_d}
-
-
-@columnwise
-def _divide(total, divisor):
-    return {"total": total / divisor}
-
-
-@columnwise
-def _slide(left, right, chosen, center, tie):
-    """``right`` replaces the chosen value where it is nearer to the center than ``left``."""
-    to_left, to_right = center - left, right - center
-    return {
-        "chosen": select(to_left > to_right, right, chosen),
-        "tie": tie + select(to_left == to_right, to_left, 0.0),
-    }
-
-
-@columnwise
-def _count_infinite(row, count):
-    return {"count": count + _not_finite(row)}
-
-
-@columnwise
-def _drop(count, limit, mean, tie):
-    """Columns with more than ``limit`` values that are not finite have no mean."""
-    return {
-        "mean": select(count > limit, np.nan, mean),
-        "tie": select(count > limit, 0.0, tie),
-    }
-
-
-@columnwise
-def _sum(row, total):
-    return {"total": (row,)}
-
-
-@columnwise
-def _store_value(value, scale, out, replaced):
-    """Where the value is not finite, NaN, which is counted."""
-    result = (value * scale).to(out.number)
-    finite = abs(result) < np.inf
-    return {"out": select(finite, result, np.nan), "replaced": (select(finite, 0.0, 1.0),)}
-
-
-@columnwise
-def _store_beside(base, base_weight, value, scale, out, replaced):
-    """Where the result is not finite, the base's value, which is counted."""
-    result = (base * base_weight + value * scale).to(out.number)
-    finite = abs(result) < np.inf
-    return {"out": select(finite, result, base), "replaced": (select(finite, 0.0, 1.0),)}
-
-
-@columnwise
-def _copy_difference(source, base, target):
-    return {"target": source.to(target.number) - base}
-
-
-@columnwise
-def _add_products(a, b, total):
-    return {"total": (a * b,)}
 
 
 def _mix_row(rows, s, start, like, weights, chosen, k, total, width):
@@ -130,30 +27,30 @@ def _mix_row(rows, s, start, like, weights, chosen, k, total, width):
 
     Weights of zero are left out: 0 * inf must not appear.
     """
-    _clear(total, width)
+    steps.clear(total, width)
     last = 1 + chosen[k, 0]
     whole = 1 + (chosen[k, 0] & -4)
     for t in range(1, whole, 4):
         a, b, c, d = chosen[k, t], chosen[k, t + 1], chosen[k, t + 2], chosen[k, t + 3]
-        _add_four_weighted(
+        steps.add_four_weighted(
             _at(rows[s, a], start, like), _at(rows[s, b], start, like),
             _at(rows[s, c], start, like), _at(rows[s, d], start, like),
             weights[k, a], weights[k, b], weights[k, c], weights[k, d], total, width,
         )  # fmt: skip
     for t in range(whole, last):
         i = chosen[k, t]
-        _add_weighted(_at(rows[s, i], start, like), weights[k, i], total, width)
+        steps.add_weighted(_at(rows[s, i], start, like), weights[k, i], total, width)
 
 
 def _mean_of_rows(x, first, last, mean, width):
     """Mean of rows ``first`` to ``last``, added one after the other."""
-    _clear(mean, width)
+    steps.clear(mean, width)
     whole = first + ((last - first) & -4)
     for k in range(first, whole, 4):
-        _add_four(_row(x, k), _row(x, k + 1), _row(x, k + 2), _row(x, k + 3), mean, width)
+        steps.add_four(_row(x, k), _row(x, k + 1), _row(x, k + 2), _row(x, k + 3), mean, width)
     for k in range(whole, last):
-        _add(_row(x, k), mean, width)
-    _divide(mean, float(last - first), width)
+        steps.add(_row(x, k), mean, width)
+    steps.divide(mean, float(last - first), width)
 
 
 def _nearest(rows, s, start, like, weights, keep, center, near, c, values):
@@ -190,10 +87,10 @@ def _store(value, base_weight, scale, base, out, s, start, like, replaced, width
     """out = base_weight * base + scale * value; where that is not finite, the base. Counts those."""
     target = _at(out[s], start, like)
     if base[s] == 0:
-        _store_value(value, scale, target, replaced, width)
+        steps.store_value(value, scale, target, replaced, width)
     else:
         model = _at(base[s], start, like)
-        _store_beside(model, base_weight, value, scale, target, replaced, width)
+        steps.store_beside(model, base_weight, value, scale, target, replaced, width)
 
 
 def _inner_products(rows, offsets, base, vector, like, lo, hi, scratch, result):
@@ -205,14 +102,14 @@ def _inner_products(rows, offsets, base, vector, like, lo, hi, scratch, result):
         start = column - offsets[s]
         width = min(scratch.shape[1], hi - column, offsets[s + 1] - column)
         if vector[s] != 0:
-            _copy(_at(vector[s], start, like), y, width)
+            steps.copy(_at(vector[s], start, like), y, width)
         for i in range(rows.shape[1]):
             source = _at(rows[s, i], start, like)
             if base[s] != 0:
-                _copy_difference(source, _at(base[s], start, like), x, width)
+                steps.copy_difference(source, _at(base[s], start, like), x, width)
             else:
-                _copy(source, x, width)
-            _add_products(x, y if vector[s] != 0 else x, _row(result, i), width)
+                steps.copy(source, x, width)
+            steps.add_products(x, y if vector[s] != 0 else x, _row(result, i), width)
         column += width
 
 
@@ -259,19 +156,19 @@ def _reduce(
         width = min(x.shape[1], hi - column, offsets[s + 1] - column)
         infinite[0] = 0.0
         for i in range(rows.shape[1]):
-            _load(_at(rows[s, i], start, like), _row(x, i), infinite, width)
+            steps.load(_at(rows[s, i], start, like), _row(x, i), infinite, width)
         if weights is not None:
             for i in range(k):
                 _mix_row(loaded, 0, 0, like, weights, chosen, i, _row(mixed, i), width)
             if infinite[0] > 0.0 or like.itemsize == 8:  # no sum of float32 leaves float64's range
                 infinite[0] = 0.0
                 for i in range(k):
-                    _load(_row(mixed, i), _row(mixed, i), infinite, width)
+                    steps.load(_row(mixed, i), _row(mixed, i), infinite, width)
         ahead = min(x.shape[1], offsets[s + 1] - column - width)
         for p in range(pairs.shape[0]):
             for i in range(pairs[p, 2], pairs[p, 3]):
                 _prefetch(rows[s, i], start + width, like, ahead)
-            _exchange(_row(mixed, pairs[p, 0]), _row(mixed, pairs[p, 1]), width)
+            steps.exchange(_row(mixed, pairs[p, 0]), _row(mixed, pairs[p, 1]), width)
         if keep is None:
             _mean_of_rows(mixed, trim, k - trim, mean, width)
         else:
@@ -280,20 +177,20 @@ def _reduce(
             # one value of each residue class modulo ``keep`` lies in it; it takes the place of the
             # first of its class. ``tie`` is above zero where different values are as near.
             _mean_of_rows(mixed, trim, k - trim, center, width)
-            _clear(tie, width)
+            steps.clear(tie, width)
             for t in range(k - keep):
                 left, right, place = _row(mixed, t), _row(mixed, t + keep), _row(mixed, t % keep)
-                _slide(left, right, place, center, tie, width)
+                steps.slide(left, right, place, center, tie, width)
             _mean_of_rows(mixed, np.int64(0), keep, mean, width)  # not 0: a literal compiles anew
         if infinite[0] > 0.0:
             limit = trim if keep is None else min(trim, k - keep)
-            _clear(count, width)
+            steps.clear(count, width)
             for i in range(k):
-                _count_infinite(_row(mixed, i), count, width)
-            _drop(count, float(limit), mean, tie, width)
+                steps.count_infinite(_row(mixed, i), count, width)
+            steps.drop(count, float(limit), mean, tie, width)
         if keep is not None:
             tied[0] = 0.0
-            _sum(tie, tied, width)
+            steps.sum_columns(tie, tied, width)
             if tied[0] > 0.0:
                 for c in range(width):
                     if tie[c] > 0.0:

@@ -5,11 +5,7 @@ Arguments are those of ``compiled``, whose properties these functions share.
 
 from flwr_byzantine.kernels.columnwise import columnwise
 from flwr_byzantine.kernels.primitives import _at, _compile, _prefetch, _row, _segment
-
-
-@columnwise
-def _copy(source, target):
-    return {"target": source}
+from flwr_byzantine.kernels.steps import copy
 
 
 @columnwise(registers=1)
@@ -40,7 +36,7 @@ def _pairwise_distances(rows, offsets, like, lo, hi, tiles, pairs, x, sums):
         width = min(x.shape[1], hi - column, offsets[s + 1] - column)
         ahead = min(x.shape[1], offsets[s + 1] - column - width)
         for i in range(rows.shape[1]):
-            _copy(_at(rows[s, i], start, like), _row(x, i), width)
+            copy(_at(rows[s, i], start, like), _row(x, i), width)
         for t in range(tiles.shape[0]):
             for i in range(tiles[t, 6], tiles[t, 7]):
                 _prefetch(rows[s, i], start + width, like, ahead)
