@@ -221,3 +221,8 @@ def all_suites(quick: bool) -> dict[str, Suite]:
         "first_use": first_use,
         "rounds": lambda: rounds(20, 3),
     }
+
+
+def run_suite(name: str, quick: bool) -> list[Row]:
+    """Run one of them."""
+    return all_suites(quick)[name]()
