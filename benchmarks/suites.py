@@ -224,5 +224,5 @@ def all_suites(quick: bool) -> dict[str, Suite]:
 
 
 def run_suite(name: str, quick: bool) -> list[Row]:
-    """Run one of them."""
+    """Run one suite, by its name."""
     return all_suites(quick)[name]()

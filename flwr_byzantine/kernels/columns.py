@@ -13,6 +13,7 @@ Segment = Sequence[npt.NDArray[np.floating]]
 
 LINE = 64  # bytes the processor loads at once
 _TARGET_BYTES = 16 * 1024  # half of a first-level cache, for the block prefetched beside this one
+_BLOCK_STEP = 64  # columns; in multiples of it rows start at cache lines and loops have no tail
 _MIN_BLOCK = 256  # columns; a loop over fewer costs more to start than to run
 _MIN_RANGE = 1 << 16
 _MAX_RANGES = 128
@@ -103,12 +104,8 @@ class Columns:
 
     def block(self, bytes_per_value: int) -> int:
         """Columns a block, so that all rows of a block stay in the cache."""
-        return int(
-            min(
-                4096,
-                max(_MIN_BLOCK, _TARGET_BYTES // (self.num_rows * bytes_per_value) // LINE * LINE),
-            )
-        )
+        fitting = _TARGET_BYTES // (self.num_rows * bytes_per_value)
+        return min(4096, max(_MIN_BLOCK, fitting // _BLOCK_STEP * _BLOCK_STEP))
 
 
 def as_column_values(array: npt.NDArray[np.generic], dtype: Dtype) -> npt.NDArray[np.floating]:

@@ -75,7 +75,9 @@ class Value:
         function = module.declare_intrinsic(f"{name}.{count}{size}", (), signature)
         return Value(self.builder, self.builder.call(function, values, fastmath=flags))
 
-    def _operate(self, operation: str, other: "Value | float", flags: tuple[str, ...] = ()) -> Any:
+    def _operate(
+        self, operation: str, other: "Value | float", flags: tuple[str, ...] = ()
+    ) -> "Value":
         one, two = self.alike(other)
         result = getattr(self.builder, operation)(one.value, two.value, flags=flags)
         return Value(self.builder, result)
@@ -86,17 +88,17 @@ class Value:
         return Value(self.builder, holds, one)
 
     def __add__(self, other: "Value | float") -> "Value":
-        return self._operate("fadd", other)  # type: ignore[no-any-return]
+        return self._operate("fadd", other)
 
     def __sub__(self, other: "Value | float") -> "Value":
-        return self._operate("fsub", other)  # type: ignore[no-any-return]
+        return self._operate("fsub", other)
 
     def __mul__(self, other: "Value | float") -> "Value":
         # May be fused with an addition that allows it too: that of a sum over columns.
-        return self._operate("fmul", other, ("contract",))  # type: ignore[no-any-return]
+        return self._operate("fmul", other, ("contract",))
 
     def __truediv__(self, other: "Value | float") -> "Value":
-        return self._operate("fdiv", other)  # type: ignore[no-any-return]
+        return self._operate("fdiv", other)
 
     def __abs__(self) -> "Value":
         return self.call("llvm.fabs")

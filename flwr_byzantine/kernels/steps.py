@@ -99,16 +99,14 @@ def sum_columns(row, total):
 def store_value(value, scale, out, replaced):
     """Where the value is not finite, NaN, which is counted."""
     result = (value * scale).to(out.number)
-    finite = abs(result) < np.inf
-    return {"out": select(finite, result, np.nan), "replaced": (select(finite, 0.0, 1.0),)}
+    return {"out": select(abs(result) < np.inf, result, np.nan), "replaced": (_not_finite(result),)}
 
 
 @columnwise
 def store_beside(base, base_weight, value, scale, out, replaced):
     """Where the result is not finite, the base's value, which is counted."""
     result = (base * base_weight + value * scale).to(out.number)
-    finite = abs(result) < np.inf
-    return {"out": select(finite, result, base), "replaced": (select(finite, 0.0, 1.0),)}
+    return {"out": select(abs(result) < np.inf, result, base), "replaced": (_not_finite(result),)}
 
 
 @columnwise
