@@ -19,6 +19,8 @@ HEADERS = [
     "{'descr': '<U4', 'fortran_order': False, 'shape': (3,), }",
     "{'descr': '<f4', 'fortran_order': 1, 'shape': [3], }",
     "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 3.0), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (3L,), }",
+    '{ "shape" : (3,) , "descr":"<f4","fortran_order" : False}',
     "(" * 100 + ")" * 100,
     "-" * 3000 + "1",
     "__import__('os').abort()",
@@ -41,6 +43,7 @@ def saved(array):
 SEEDS = [
     *[npy(header) for header in HEADERS],
     npy(HEADERS[0], version=2),
+    npy(HEADERS[1], version=3),
     saved(np.arange(6, dtype=">i2").reshape(2, 3)),
     saved(np.asfortranarray(np.ones((2, 3)))),
     saved(np.array([None, {}], object)),
@@ -57,6 +60,9 @@ def check(data):
         return
     assert array.nbytes <= len(data)
     assert array.dtype.kind in "fiub"
+    data = (
+        data[:6] + min(data[6:8], b"\2\0") + data[8:]
+    )  # numpy is strict about spaces in 3.0 alone
     if array.size:
         np.testing.assert_array_equal(array, np.load(io.BytesIO(data), allow_pickle=False))
 
@@ -83,12 +89,10 @@ def mutated(rng):
 
 if __name__ == "__main__":
     import atheris
-    from numpy.lib import _format_impl
 
     from flwr_byzantine import payload
 
-    parts = payload._header_length, payload._header.__wrapped__, _format_impl._read_array_header
-    for function in (decode, *parts, _format_impl.descr_to_dtype):
+    for function in (decode, payload._header_length, payload._header.__wrapped__, payload._entries):
         atheris.instrument_func(function)
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()
