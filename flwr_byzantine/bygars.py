@@ -13,7 +13,7 @@ from flwr_byzantine.auxiliary import AuxiliaryLoss
 from flwr_byzantine.memory import Memory
 from flwr_byzantine.metrics import is_number
 from flwr_byzantine.pseudogradients import Gradient, Vector, Yardstick, without_reversal
-from flwr_byzantine.reputation import ReputationAggregator, Step, Turn, in_background
+from flwr_byzantine.reputation import ReputationAggregator, Step, Turn
 from flwr_byzantine.updates import Model
 
 
@@ -48,11 +48,10 @@ class ByGARSAggregator(ReputationAggregator):
 
     def _turn(self, turn: Turn, memory: Memory) -> Step:
         rows, server_round = turn.rows, turn.server_round
-        here, reference = None, turn.yardstick
-        if self.normalize or reference is None:
-            here = self._gradient_here(turn)
-            reference = Yardstick.of(here)
-        yardstick, trained = reference, reference.trained
+        here = self._gradient_here(turn)
+        newest = Yardstick.of(here)
+        reference = self._reference(memory, newest)
+        trained = newest.trained
         norms = rows.norms(trained)
         factors = self._factors(norms, reference.length)
 
@@ -66,16 +65,16 @@ class ByGARSAggregator(ReputationAggregator):
         loss = self._loss(step.model, server_round)
         for _ in range(self.meta_steps):
             gradient = self._gradient(step.model, server_round)
-            yardstick = Yardstick.of(gradient)
-            if self.normalize and here is not None:
+            length = Yardstick.of(gradient).length
+            if self.normalize:
                 gradient = without_reversal(gradient, here)
-            products = self._products(rows, gradient, norms, factors, yardstick.length)
+            products = self._products(rows, gradient, norms, factors, length)
             better = pseudo_update(step.q + turn.alpha * turn.gamma * products)  # equation 2
             lower = self._loss(better.model, server_round)
             if self.tolerance is not None and not lower < loss - self.tolerance:
                 break
             step, loss = better, lower
-        self._memory = memory.updated(turn.clients, step.q, yardstick)
+        self._memory = memory.updated(turn.clients, step.q, newest)
         return step
 
     def _loss(self, model: Model, server_round: int) -> float:
@@ -104,17 +103,18 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
     """
 
     def _turn(self, turn: Turn, memory: Memory) -> Step:
-        rows, yardstick, gradient = turn.rows, turn.yardstick, None
-        if self.normalize or (yardstick is None and turn.q.any()):
+        rows, yardstick, gradient = turn.rows, memory.yardstick(), self._gradient_ahead(turn)
+        if gradient is None and (self.normalize or (yardstick is None and turn.q.any())):
             gradient = self._gradient_here(turn)
-            yardstick = Yardstick.of(gradient)
+        if gradient is not None:
+            yardstick = self._reference(memory, Yardstick.of(gradient))
         step = Step(rows.model, turn.q, np.zeros(len(turn.q)), 0)
         if yardstick is not None:
             factors = self._factors(rows.norms(yardstick.trained), yardstick.length)
             weights = turn.gamma * factors * self._shares(turn.q, factors)
             model, replaced = rows.descend(weights, yardstick.trained)
             step = Step(model, turn.q, weights, replaced)
-        self._pending = in_background(lambda: self._learn(turn, memory, gradient))
+        self._learn_later(lambda: self._learn(turn, memory, gradient))
         return step
 
     def _learn(self, turn: Turn, memory: Memory, gradient: Gradient | None) -> Memory:
@@ -123,7 +123,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
             gradient = self._gradient(turn.rows.model, turn.server_round)
         yardstick = Yardstick.of(gradient)
         norms = turn.rows.norms(yardstick.trained)
-        reference = turn.yardstick if turn.yardstick and not self.normalize else yardstick
+        reference = self._reference(memory, yardstick)
         factors = self._factors(norms, reference.length)
         products = self._products(turn.rows, gradient, norms, factors, yardstick.length)
         q = (1 - turn.alpha) * turn.q + turn.alpha * products

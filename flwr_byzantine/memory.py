@@ -1,13 +1,18 @@
 """What is kept of clients from round to round, and what a round says about them."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+
 from flwr_byzantine.metrics import is_number
 from flwr_byzantine.outcome import Outcome
 from flwr_byzantine.pseudogradients import Vector, Yardstick
+
+REMEMBERED = 9  # auxiliary gradients
 
 
 @dataclass(frozen=True)
@@ -37,33 +42,47 @@ class Memory:
     ----------
     reputations : Mapping[str, float]
         Client -> score q_i.
-    yardstick : Yardstick or None
-        The length of the longest auxiliary gradient so far; None before the first one.
+    lengths : tuple[float, ...]
+        Lengths of the newest auxiliary gradients, ``REMEMBERED`` at most.
+    trained : tuple[bool, ...] or None
+        Which tensors have a gradient; None before the first one.
     """
 
     reputations: Mapping[str, float] = field(default_factory=dict)
-    yardstick: Yardstick | None = None
+    lengths: tuple[float, ...] = ()
+    trained: tuple[bool, ...] | None = None
+
+    def yardstick(self, newest: Yardstick | None = None) -> Yardstick | None:
+        """The usual length: the lower median, which one bad step does not change. None at first.
+
+        Parameters
+        ----------
+        newest : Yardstick or None
+            What the round's own auxiliary gradient is like, where it is there already.
+        """
+        if newest is not None:
+            return self.updated((), np.empty(0), newest).yardstick() or newest
+        if self.trained is None:
+            return None
+        return Yardstick(statistics.median_low(self.lengths), self.trained)
 
     def updated(self, clients: Sequence[str], q: Vector, yardstick: Yardstick | None) -> Self:
         """With new scores of some clients, and with what another auxiliary gradient was like.
 
         One that is not finite, from a model that the auxiliary loss overflows on, is passed over.
         """
-        before = self.yardstick
-        if yardstick is None or not math.isfinite(yardstick.length):
-            yardstick = before
-        elif before is not None:
-            yardstick = Yardstick(max(before.length, yardstick.length), yardstick.trained)
+        lengths, trained = self.lengths, self.trained
+        if yardstick is not None and math.isfinite(yardstick.length):
+            lengths, trained = (*lengths, yardstick.length)[-REMEMBERED:], yardstick.trained
         scores = dict(zip(clients, q.tolist(), strict=True))
-        return type(self)({**self.reputations, **scores}, yardstick)
+        return type(self)({**self.reputations, **scores}, lengths, trained)
 
     def state_dict(self) -> dict[str, Any]:
         """Write as numbers, strings, lists and None, which JSON keeps bit for bit."""
-        yardstick = self.yardstick
         return {
             "reputations": dict(self.reputations),
-            "length": None if yardstick is None else yardstick.length,
-            "trained": None if yardstick is None else list(yardstick.trained),
+            "lengths": list(self.lengths),
+            "trained": None if self.trained is None else list(self.trained),
         }
 
     @classmethod
@@ -76,12 +95,11 @@ class Memory:
             If the state is anything else.
         """
         try:
-            scores, length, trained = state["reputations"], state["length"], state["trained"]
+            scores, lengths, trained = state["reputations"], state["lengths"], state["trained"]
             ok = all(isinstance(client, str) and is_number(q) for client, q in scores.items())
-            yardstick = None
-            if length is not None or trained is not None:
-                yardstick = Yardstick(float(length), tuple(trained))
-                ok &= is_number(length) and all(isinstance(moves, bool) for moves in trained)
+            ok &= all(is_number(length) and length >= 0 for length in lengths)
+            ok &= (trained is None) == (not lengths)
+            ok &= all(isinstance(moves, bool) for moves in trained or ())
         except (AttributeError, KeyError, TypeError, ValueError):
             ok = False
         if not ok:
@@ -89,4 +107,8 @@ class Memory:
                 "Parameter `state` should be what `state_dict` gave. "
                 f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy."
             )
-        return cls({client: float(score) for client, score in scores.items()}, yardstick)
+        return cls(
+            {client: float(score) for client, score in scores.items()},
+            tuple(map(float, lengths)),
+            None if trained is None else tuple(trained),
+        )

@@ -1,9 +1,11 @@
 """What ByGARS and ByGARS++ share: scores that persist, and the rows of a round made fit for them."""
 
 import math
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,11 +28,12 @@ from flwr_byzantine.schedules import Schedule, check_schedule, step_size
 from flwr_byzantine.updates import Gated, Model, Reply
 
 T = TypeVar("T")
+_IN_BACKGROUND: ContextVar[bool] = ContextVar("in_background", default=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """One round: H, the scores q of its clients, its step sizes, and the yardstick it begins with."""
+    """One round: H, the scores q of its clients, and its step sizes."""
 
     server_round: int
     rows: PseudoGradients
@@ -38,7 +41,6 @@ class Turn:
     q: Vector
     gamma: float
     alpha: float
-    yardstick: Yardstick | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,8 @@ class ReputationAggregator(Aggregator):
     initial_reputation : float
         Score of a client that is seen for the first time.
     max_norm_ratio : float
-        Rows of H longer than so many times the longest auxiliary gradient so far are scaled down to
-        that length.
+        Without `normalize`, rows of H longer than so many times the usual auxiliary gradient are scaled
+        down to that length. The usual one has the median length of the newest.
     normalize : bool
         Whether to make all rows of H as long as the round's auxiliary gradient at w_t, take cosines in
         place of inner products, and move the model by the scores' shares.
@@ -110,11 +112,15 @@ class ReputationAggregator(Aggregator):
         self.normalize = normalize
         self._memory = Memory()
         self._pending: Future[Memory] | None = None
+        self._swap = threading.Lock()
         self._ahead: Ahead | None = None
 
     @property
     def reputations(self) -> dict[str, float]:
-        """Client -> score. Waits for an update that is going on, and raises what ended it."""
+        """Client -> score. Waits for an update that is going on, and raises what ended it.
+
+        In the auxiliary loss, which that update may wait for, these are the scores before it.
+        """
         return dict(self._recall().reputations)
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,21 +136,20 @@ class ReputationAggregator(Aggregator):
             If the state is nothing that :meth:`state_dict` gives.
         """
         memory = Memory.read(state)
-        with self.lock:
+        with self._swap:
             self._pending, self._memory = None, memory
 
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
         super().begin(server_round, model)
-        if self.normalize:
-            before = self._ahead
+        before: list[Future[Any]] = [] if self._ahead is None else [self._ahead.gradient]
+        before += [] if self._pending is None else [self._pending]
 
-            def gradient() -> Gradient:
-                if before is not None:  # of a round that had too few replies to need it
-                    wait([before.gradient])
-                return self._gradient(model, server_round)
+        def gradient() -> Gradient:
+            wait(before)  # never two calls at a time
+            return self._gradient(model, server_round)
 
-            self._ahead = Ahead(model, server_round, in_background(gradient))
+        self._ahead = Ahead(model, server_round, in_background(gradient))
 
     @property
     def _needs_model(self) -> bool:
@@ -163,7 +168,6 @@ class ReputationAggregator(Aggregator):
             np.array([known.get(client, self.initial_reputation) for client in clients]),
             step_size("learning_rate", self.learning_rate, server_round),
             step_size("meta_learning_rate", self.meta_learning_rate, server_round),
-            memory.yardstick,
         )
         step = self._turn(turn, memory)
         scores = memory.updated(clients, step.q, None).reputations
@@ -177,19 +181,50 @@ class ReputationAggregator(Aggregator):
         """Move the model, and see to it that the next :meth:`_recall` gives the new scores."""
 
     def _recall(self) -> Memory:
-        """The latest memory, after the update that is going on."""
-        with self.lock:
-            pending, self._pending = self._pending, None
-            if pending is not None:
-                self._memory = pending.result()
+        """The latest memory, after the update that is going on; before it where that waits for us.
+
+        An auxiliary loss may read the scores. It holds up the update, and the server perhaps, which then
+        holds ``lock``: so it gets what there is, and nobody waits with a lock.
+        """
+        pending = self._pending
+        if pending is None or _IN_BACKGROUND.get():
             return self._memory
+        try:
+            memory = pending.result()
+        except BaseException:
+            self._forget(pending, self._memory)
+            raise
+        self._forget(pending, memory)
+        return memory
+
+    def _forget(self, pending: Future[Memory], memory: Memory) -> None:
+        """Put a memory in the place of the update that it comes from."""
+        with self._swap:
+            if self._pending is pending:
+                self._pending, self._memory = None, memory
+
+    def _learn_later(self, learn: Callable[[], Memory]) -> None:
+        """Give the next memory in another thread."""
+        pending = in_background(learn)
+        with self._swap:
+            self._pending = pending
+
+    def _gradient_ahead(self, turn: Turn) -> Gradient | None:
+        """The auxiliary gradient at w_t that :meth:`begin` asked for; None where it was not called."""
+        ahead = self._ahead
+        if ahead and ahead.model is turn.rows.model and ahead.server_round == turn.server_round:
+            return ahead.gradient.result()
+        return None
 
     def _gradient_here(self, turn: Turn) -> Gradient:
         """The auxiliary gradient at w_t: the one :meth:`begin` asked for, or a new one."""
-        model, ahead = turn.rows.model, self._ahead
-        if ahead and ahead.model is model and ahead.server_round == turn.server_round:
-            return ahead.gradient.result()
-        return self._gradient(model, turn.server_round)
+        ahead = self._gradient_ahead(turn)
+        return self._gradient(turn.rows.model, turn.server_round) if ahead is None else ahead
+
+    def _reference(self, memory: Memory, newest: Yardstick) -> Yardstick:
+        """What rows are measured by: the usual length, or with `normalize` that of the round."""
+        usual = None if self.normalize else memory.yardstick(newest)
+        return usual or newest
 
     def _gradient(self, model: Model, server_round: int) -> Gradient:
         """The auxiliary gradient, checked."""
@@ -203,7 +238,9 @@ class ReputationAggregator(Aggregator):
                 f"Parameter `auxiliary` should give arrays of the model's shapes {expected}, or None "
                 f"for tensors without a gradient. Found {found}. Give one entry for each tensor."
             )
-        return gradient
+        assert self.model is not None
+        buffers = self.buffers_of(self.model)
+        return [None if t in buffers else array for t, array in enumerate(gradient)]
 
     def _factors(self, norms: Vector, length: float) -> Vector:
         """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
@@ -242,9 +279,14 @@ class ReputationAggregator(Aggregator):
 
 def in_background(function: Callable[[], T]) -> Future[T]:
     """Call a function in a thread of its own, which ends with it."""
+
+    def run() -> T:
+        _IN_BACKGROUND.set(True)
+        return function()
+
     pool = ThreadPoolExecutor(1, thread_name_prefix="reputations")
     try:
-        return pool.submit(function)
+        return pool.submit(run)
     finally:
         pool.shutdown(wait=False)
 

@@ -46,7 +46,10 @@ class Reputed(Robust):
 
     @property
     def reputations(self) -> dict[str, float]:
-        """Client -> score q_i, by the server's own names; waits for an update that is going on."""
+        """Client -> score q_i, by the server's own names; waits for an update that is going on.
+
+        In the auxiliary loss, which that update may wait for, these are the scores before it.
+        """
         return self.aggregator.reputations
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,7 +74,7 @@ class ByGARS(Reputed):
         tolerance: float | None = None,
         initial_reputation: float = 0.0,
         max_norm_ratio: float = 10.0,
-        normalize: bool = False,
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         make = partial(
@@ -98,7 +101,7 @@ class ByGARSPlusPlus(Reputed):
         meta_learning_rate: Schedule = ALPHA_PLUS_PLUS,
         initial_reputation: float = 0.0,
         max_norm_ratio: float = 10.0,
-        normalize: bool = False,
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         make = partial(

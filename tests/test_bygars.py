@@ -1,5 +1,6 @@
 """ByGARS and ByGARS++ against hand-worked steps, their theorems, and clients that come and go."""
 
+import asyncio
 import json
 import math
 import threading
@@ -280,9 +281,11 @@ def test_restored_aggregators_continue_bit_for_bit(make):
 
 @pytest.mark.parametrize(
     "state",
-    [{}, {"reputations": {"a": "x"}, "length": None, "trained": None}, None,
-     {"reputations": {}, "length": 1.0, "trained": None}, {"reputations": {}, "length": -1, "trained": [1]},
-     {"reputations": {1: 0.5}, "length": None, "trained": None}],
+    [{}, {"reputations": {"a": "x"}, "lengths": [], "trained": None}, None,
+     {"reputations": {1: 0.5}, "lengths": [], "trained": None},
+     *[{"reputations": {}, "lengths": lengths, "trained": trained} for lengths, trained in [
+         ([1.0], None), ([1.0], [1]), ([-1.0], [True]), (3, None), ([], [True]), ([math.nan], [True]),
+     ]]],
 )  # fmt: skip
 def test_refuses_foreign_states(state):
     with pytest.raises(ValueError, match="Parameter `state`"):
@@ -324,6 +327,29 @@ def test_absurd_lengths_are_cut(make, factor):
         )
         if make is plusplus:
             np.testing.assert_allclose(scores(absurd), scores(cut), rtol=1e-12)
+
+
+@both
+def test_one_bad_step_does_not_loosen_the_limit(make):
+    """A round whose auxiliary gradient is a million times as long, at whatever round it comes."""
+    row = {"a": [1, 0], "z": [0, 1e9]}
+    for bad in (1, 2, 5):
+        aggregator = make(Quadratic([0, 0]), initial_reputation=1.0, meta_learning_rate=1e-30)
+        for t in range(1, 9):
+            w = [3e6, 4e6] if t == bad else [3, 4]
+            moved = play(aggregator, w, row, t)
+            if t > 2 and t != bad:
+                np.testing.assert_allclose(moved, [3 - 0.1, 4 - 0.1 * 10 * 5], rtol=0.2)
+
+
+def test_the_limit_follows_gradients_that_stay_long():
+    aggregator = plusplus(Quadratic([0, 0]))
+    for t in range(1, 20):
+        play(aggregator, [3, 4] if t < 5 else [300, 400], {"a": [0, 0]}, t)
+        assert aggregator.state_dict()["lengths"][-1] == (5 if t < 5 else 500)
+        assert len(aggregator.state_dict()["lengths"]) == min(t, 9)
+    play(aggregator, [3, 4], {"a": [0, 1e9]}, 20)
+    np.testing.assert_allclose(scores(aggregator), [0.5 * 4 * 5000])
 
 
 def test_no_limit():
@@ -394,6 +420,43 @@ def test_plusplus_does_not_wait_for_the_auxiliary_gradient():
     assert auxiliary.calls == [1]
 
 
+class Reading(Quadratic):
+    """Reads the scores that it helps to find, in every way there is."""
+
+    aggregator = None
+    read: list
+
+    def __call__(self, parameters, server_round):
+        self.read.append(self.aggregator.reputations)
+        assert self.aggregator.state_dict()["reputations"] == self.read[-1]
+        asyncio.run(asyncio.to_thread(lambda: self.aggregator.reputations))
+        return super().__call__(parameters, server_round)
+
+    def loss(self, parameters, server_round):
+        self.read.append(self.aggregator.reputations)
+        return super().loss(parameters, server_round)
+
+
+@both
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("tolerance", [None, 0.0])
+@pytest.mark.timeout(30)
+def test_the_auxiliary_loss_may_read_the_scores(make, normalize, tolerance):
+    """It waited for itself, for good: it gets the scores before the update that it is part of."""
+    auxiliary = Reading([0, 0])
+    settings = {"normalize": normalize, "initial_reputation": 1.0}
+    if make is bygars:
+        settings["tolerance"] = tolerance
+    auxiliary.aggregator, auxiliary.read = aggregator, _ = make(auxiliary, **settings), []
+    for t in range(1, 5):
+        aggregator.begin(t, Model(("w",), (np.array([1.0, 2.0]),)))
+        play(aggregator, aggregator.model, [[1, 0], [0, -1]], t)
+    after = aggregator.reputations
+    assert after.keys() == {"0", "1"}
+    assert len(auxiliary.read) >= 4
+    assert all(read in ({}, after) or read.keys() == after.keys() for read in auxiliary.read)
+
+
 def test_errors_of_the_auxiliary_function_surface_in_the_next_call():
     def broken(parameters, server_round):
         raise ZeroDivisionError(f"round {server_round}")
@@ -427,7 +490,7 @@ def test_a_gradient_that_is_not_finite_teaches_nothing(make):
     moved = play(aggregator, [1], [[1]], 2)
     assert np.isfinite(moved).all()
     after = aggregator.state_dict()
-    assert after["length"] == before["length"]
+    assert after["lengths"] == before["lengths"]
     assert np.isfinite(after["reputations"]["0"])
 
 

@@ -82,7 +82,7 @@ def test_checkpoints_hold_the_scores(api, name, tmp_path):
 @every_api
 @names
 def test_audit_tells_the_weights(api, name):
-    strategy = build(api, name, initial_reputation=0.25, learning_rate=0.1)
+    strategy = build(api, name, initial_reputation=0.25, learning_rate=0.1, normalize=False)
     train(api, strategy, 1)
     assert [record.verdict for record in strategy.audit] == ["kept"] * 4
     if name == "ByGARSPlusPlus":
