@@ -47,6 +47,12 @@ def test_medians_of_anything_are_finite_numbers(reports):
             assert math.isfinite(number)
 
 
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308])
+def test_the_mean_of_two_middle_values_does_not_overflow(value):
+    assert median([value, value]) == value
+    assert median([value, -value]) == 0
+
+
 def test_metrics_that_most_clients_report():
     reports = [
         {"loss": 1.0, "per_class": [1.0, 2.0], "rare": 1},
