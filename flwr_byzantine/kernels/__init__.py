@@ -1,12 +1,15 @@
 """The only code that touches d-dimensional data: distances, inner products, mixing, column reduction."""
 
+from flwr_byzantine.kernels.checks import Reduction, check_mixing, check_reduction
 from flwr_byzantine.kernels.columns import Columns
-from flwr_byzantine.kernels.loops import Reduction, combine, inner_products, pairwise_distances
+from flwr_byzantine.kernels.loops import combine, inner_products, pairwise_distances
 from flwr_byzantine.kernels.threads import num_threads
 
 __all__ = [
     "Columns",
     "Reduction",
+    "check_mixing",
+    "check_reduction",
     "combine",
     "inner_products",
     "num_threads",

@@ -51,20 +51,42 @@ class Columns:
 
     def __post_init__(self) -> None:
         """Check what the compiled code relies on: it follows addresses and checks nothing itself."""
+        if self.dtype not in (np.float32, np.float64) or not self.dtype.isnative:
+            raise ValueError(
+                "Parameter `dtype` should be float32 or float64 in native byte order. "
+                f"Found `dtype = {self.dtype}`. Pass arrays through `as_column_values`."
+            )
+        if self.num_rows < 1:
+            raise ValueError(
+                f"Parameter `num_rows` should be at least 1. Found `num_rows = {self.num_rows}`. "
+                "Pass the values of one row or more."
+            )
         for segment in self.segments:
-            for array in segment:
-                ok = array.dtype == self.dtype and array.flags.c_contiguous and array.flags.aligned
-                if not ok or array.ndim != 1 or array.size != segment[0].size:
-                    raise ValueError(
-                        "Parameter `segments` should hold contiguous, aligned, one-dimensional arrays "
-                        f"of {self.dtype}, of one length in a segment. Found an array of shape "
-                        f"{array.shape} and dtype {array.dtype}. Pass it through `as_column_values`."
-                    )
             if len(segment) != self.num_rows:
                 raise ValueError(
                     f"Parameter `segments` should hold {self.num_rows} arrays in every segment. "
-                    f"Found a segment of {len(segment)}."
+                    f"Found a segment of {len(segment)}. Give one array for each row."
                 )
+            for array in segment:
+                if not self.can_hold(array) or array.size != segment[0].size:
+                    found = (
+                        f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array))}"
+                    )
+                    raise ValueError(
+                        "Parameter `segments` should hold contiguous, aligned, one-dimensional arrays "
+                        f"of {self.dtype}, of one length in a segment. Found an array of {found}. "
+                        "Pass it through `as_column_values`."
+                    )
+
+    def can_hold(self, array: Any) -> bool:
+        """Whether the compiled code can read an array, of whatever length, beside these columns."""
+        return (
+            isinstance(array, np.ndarray)
+            and array.dtype == self.dtype
+            and array.ndim == 1
+            and array.flags.c_contiguous
+            and array.flags.aligned
+        )
 
     @classmethod
     def of(
@@ -88,7 +110,7 @@ class Columns:
     @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
         """First column of each segment, and the end, shape (segments + 1,)."""
-        sizes = [segment[0].size if len(segment) else 0 for segment in self.segments]
+        sizes = [segment[0].size for segment in self.segments]
         return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
 
     @property

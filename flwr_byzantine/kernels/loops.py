@@ -1,13 +1,19 @@
 """The loops as functions of numpy arrays: threads, scratch sizes and result buffers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.kernels.checks import (
+    Reduction,
+    check_base,
+    check_mixing,
+    check_reduction,
+    check_segments,
+)
 from flwr_byzantine.kernels.columns import LINE, Columns, Dtype, addresses
 from flwr_byzantine.kernels.networks import selection_network
 from flwr_byzantine.kernels.threads import spread
@@ -22,23 +28,6 @@ def _compiled() -> Any:
     from flwr_byzantine.kernels import compiled
 
     return compiled
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """How the k (mixed) values of a column become one.
-
-    Parameters
-    ----------
-    trim : int
-        The ``trim`` smallest and the ``trim`` largest are left out, the others averaged.
-    keep : int or None
-        Where given, the result is the mean of the ``keep`` values nearest that average instead; of two
-        as near, the one of the lower row.
-    """
-
-    trim: int
-    keep: int | None = None
 
 
 def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
@@ -103,7 +92,15 @@ def inner_products(
     -------
     np.ndarray
         Shape (n,), float64; not finite where a row, or a sum, is not.
+
+    Raises
+    ------
+    ValueError
+        If the vector or the base does not fit the columns.
     """
+    check_base(base, columns, add_base=False)
+    if vector is not None:
+        check_segments("vector", vector, columns)
     none = np.zeros(len(columns.segments), np.int64)
     arguments = (
         columns.rows,
@@ -161,9 +158,18 @@ def combine(
     -------
     int
         Number of values replaced.
+
+    Raises
+    ------
+    ValueError
+        If any of these does not fit the columns.
     """
+    weights = check_mixing(weights, columns.num_rows)
+    rows_left = columns.num_rows if weights is None else len(weights)
+    reduction = check_reduction(reduction, rows_left, mixed=weights is not None)
+    check_base(base, columns, add_base=add_base)
+    check_segments("out", out, columns, writable=True)
     if weights is not None:
-        weights = np.ascontiguousarray(weights, dtype=np.float64)
         if reduction is not None and (chosen := _selected(weights)) is not None:
             columns, weights = columns.select(chosen), None
         elif base is not None and not add_base:
@@ -176,11 +182,7 @@ def combine(
     )
     factors = (1.0 if add_base else 0.0, float(scale))
     if reduction is None:
-        if weights is None or len(weights) != 1:
-            raise ValueError(
-                "A rule without a reduction should mix into a single row. Found "
-                f"{'no mixing matrix' if weights is None else f'{len(weights)} rows'}. Override `reduction`."
-            )
+        assert weights is not None
         arguments = (columns.rows, *target, weights, _chosen(weights), *factors)
         calls = spread(
             lambda lo, hi: _compiled().combine(*arguments, lo, hi, _scratch(2, _BLOCK)),

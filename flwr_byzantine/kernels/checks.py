@@ -1,0 +1,140 @@
+"""What the compiled loops rely on, checked before they are called: they follow addresses and check nothing.
+
+Most of it is what a rule gave, so the errors speak of a rule's methods.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.kernels.columns import Columns
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How the k (mixed) values of a column become one.
+
+    Parameters
+    ----------
+    trim : int
+        The ``trim`` smallest and the ``trim`` largest are left out, the others averaged.
+    keep : int or None
+        Where given, the result is the mean of the ``keep`` values nearest that average instead; of two
+        as near, the one of the lower row.
+    """
+
+    trim: int
+    keep: int | None = None
+
+
+def check_mixing(weights: Any, n: int) -> npt.NDArray[np.float64] | None:
+    """Give a mixing matrix as the compiled loops read it.
+
+    Parameters
+    ----------
+    weights : array-like or None
+        W, shape (k, n). None is the identity.
+    n : int
+        Number of rows to mix.
+
+    Raises
+    ------
+    ValueError
+        If it is anything but real numbers of that shape, with k >= 1.
+    """
+    if weights is None:
+        return None
+    try:
+        found = np.asarray(weights)
+    except ValueError:  # rows of several lengths
+        found = np.empty(0, object)
+    if found.ndim != 2 or found.dtype.kind not in "fiub" or found.shape[1] != n or not len(found):
+        raise ValueError(
+            f"The mixing matrix should hold real numbers, in shape (k, {n}) with k >= 1 for {n} updates. "
+            f"Found shape {found.shape} and dtype {found.dtype}. Correct the rule's `mixing`."
+        )
+    return np.ascontiguousarray(found, dtype=np.float64)
+
+
+def check_reduction(reduction: Any, k: int, *, mixed: bool) -> Reduction | None:
+    """Give a reduction of k rows as the compiled loops read it.
+
+    Parameters
+    ----------
+    reduction : Reduction or None
+        None asks for a single mixed row.
+    k : int
+        Number of rows to reduce.
+    mixed : bool
+        Whether the rows are mixed ones.
+
+    Raises
+    ------
+    ValueError
+        If nothing would be left of k rows, or more is asked for than is there.
+    """
+    if reduction is None:
+        if not mixed or k != 1:
+            raise ValueError(
+                "A rule without a reduction should mix into a single row. Found "
+                f"{f'{k} rows' if mixed else 'no mixing matrix'}. Override `reduction`."
+            )
+        return None
+    if not isinstance(reduction, Reduction):
+        raise ValueError(
+            "The reduction should be None or a `flwr_byzantine.kernels.Reduction`. "
+            f"Found `{reduction!r}`. Correct the rule's `reduction`."
+        )
+    trim, keep = reduction.trim, reduction.keep
+    if not _is_whole(trim) or not 0 <= 2 * trim < k:
+        raise ValueError(
+            f"The reduction of {k} rows should trim a whole number of them at each end, from 0 to "
+            f"{(k - 1) // 2}, so that one is left. Found `{reduction}`. Correct the rule's `reduction`, "
+            "or raise its `min_updates`, so that it never sees so few."
+        )
+    if keep is not None and (not _is_whole(keep) or not 1 <= keep <= k):
+        raise ValueError(
+            f"The reduction of {k} rows should keep None or a whole number of them, from 1 to {k}. "
+            f"Found `{reduction}`. Correct the rule's `reduction`, or raise its `min_updates`."
+        )
+    return Reduction(int(trim), None if keep is None else int(keep))
+
+
+def check_segments(
+    name: str, arrays: Sequence[Any], columns: Columns, *, writable: bool = False
+) -> None:
+    """Raise ValueError unless there is one array a segment, as long as the segment is wide."""
+    widths = [segment[0].size for segment in columns.segments]
+    if len(arrays) != len(widths):
+        raise ValueError(
+            f"Parameter `{name}` should hold {len(widths)} arrays, one for each segment. "
+            f"Found {len(arrays)}. Give one array for each tensor."
+        )
+    for array, width in zip(arrays, widths, strict=True):
+        ok = columns.can_hold(array) and array.size == width
+        if not ok or (writable and not array.flags.writeable):
+            kind = "writable, contiguous" if writable else "contiguous"
+            found = f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array))}"
+            raise ValueError(
+                f"Parameter `{name}` should hold {kind}, aligned, one-dimensional arrays of "
+                f"{columns.dtype}; this one with {width} values. Found an array of {found}. "
+                "Pass it through `as_column_values`."
+            )
+
+
+def check_base(base: Sequence[Any] | None, columns: Columns, *, add_base: bool) -> None:
+    """Raise ValueError unless the base fits the columns, and is there where it is added to."""
+    if base is not None:
+        check_segments("base", base, columns)
+    elif add_base:
+        raise ValueError(
+            "Parameter `base` should be the model where `add_base` is given. Found `base = None`. "
+            "Pass what the changes are added to."
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,0 +1,213 @@
+"""A user's own rule, however wrong, ends in an error that says what it gave: compiled code checks nothing."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from cases import gaussian
+from flower import every_api, replies_of
+
+from flwr_byzantine import rules
+from flwr_byzantine.kernels import (
+    Columns,
+    Reduction,
+    combine,
+    inner_products,
+    pairwise_distances,
+)
+
+
+@dataclass(frozen=True)
+class Own(rules.Rule):
+    """A rule after docs/own-rule.md, of whatever it is told to give."""
+
+    weights_given: Any = None
+    reduction_given: Any = None
+    least: Any = 1
+    scores_given: Any = None
+
+    uses_distances: ClassVar[bool] = True
+
+    @property
+    def min_updates(self):
+        return self.least
+
+    def mixing(self, n, distances):
+        return self.weights_given
+
+    def reduction(self, k):
+        return self.reduction_given
+
+    def scores(self, n, distances):
+        return self.scores_given
+
+
+class Unmixed(Own):
+    """The same without a mixing matrix of its own."""
+
+    mixing = rules.Rule.mixing
+
+
+UPDATES = gaussian(3, 40, dtype=np.float32)
+ONE = Reduction(0)
+
+WRONG = {  # mixing matrix, reduction, what the error names
+    "trims more than there is": (None, Reduction(2), r"from 0 to 1.*Found `Reduction\(trim=2, keep=None\)`"),
+    "trims all of a mix": (np.eye(3)[:2], Reduction(1), "The reduction of 2 rows.*from 0 to 0"),
+    "trims less than nothing": (None, Reduction(-1), "trim=-1"),
+    "trims half a row": (None, Reduction(0.5), "trim=0.5"),
+    "trims true": (None, Reduction(True), "trim=True"),
+    "trims text": (None, Reduction("1"), "trim='1'"),
+    "trims beyond 64 bits": (None, Reduction(1 << 70), "from 0 to 1"),
+    "keeps more than there is": (None, Reduction(1, keep=3 + 5000), "from 1 to 3.*keep=5003"),
+    "keeps none": (None, Reduction(1, keep=0), "from 1 to 3.*keep=0"),
+    "keeps less than none": (None, Reduction(0, keep=-3), "keep=-3"),
+    "keeps a fraction": (None, Reduction(0, keep=1.5), "keep=1.5"),
+    "another reduction": (None, {"trim": 1}, "None or a `flwr_byzantine.kernels.Reduction`"),
+    "none, of unmixed rows": (None, None, "no mixing matrix. Override `reduction`"),
+    "none, of two mixed rows": (np.ones((2, 3)), None, "2 rows. Override `reduction`"),
+    "wider": (np.ones((1, 3 + 5000)), None, r"shape \(k, 3\).*Found shape \(1, 5003\)"),
+    "wider, reduced": (np.ones((3, 4)), ONE, r"Found shape \(3, 4\)"),
+    "narrower": (np.ones((1, 2)), None, r"Found shape \(1, 2\)"),
+    "narrower, one-hot": (np.eye(2), ONE, r"Found shape \(2, 2\)"),
+    "no rows": (np.empty((0, 3)), ONE, r"k >= 1.*Found shape \(0, 3\)"),
+    "one axis": (np.ones(3), None, r"Found shape \(3,\)"),
+    "three axes": (np.ones((1, 3, 3)), None, r"Found shape \(1, 3, 3\)"),
+    "a number": (1.0, None, r"Found shape \(\)"),
+    "text": (np.array([["a", "b", "c"]]), None, "dtype <U1"),
+    "objects": ([[None, 1, 2]], None, "dtype object"),
+    "complex": (np.ones((1, 3), complex), None, "complex128"),
+    "rows of several lengths": ([[1, 2, 3], [1]], ONE, "dtype object"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_a_rule_gives_is_checked_before_it_is_used(wrong):
+    weights, reduction, complaint = WRONG[wrong]
+    rule = Own(weights, reduction)
+    for call in (rule, rule.weights):
+        with pytest.raises(ValueError, match=complaint):
+            call(UPDATES)
+
+
+@every_api
+@pytest.mark.parametrize("wrong", WRONG)
+def test_in_a_strategy_too(api, wrong):
+    weights, reduction, complaint = WRONG[wrong]
+    strategy = api.ours.strategy if api.name == "fit" else api.ours
+    robust = strategy.RobustFedAvg(rule=Own(weights, reduction))
+    api.hand_out(robust, [UPDATES[0]])
+    with pytest.raises(ValueError, match=complaint):
+        api.aggregate(robust, replies_of(api, UPDATES))
+
+
+@every_api
+def test_a_wrong_bound_is_found_before_the_first_round(api):
+    """min_updates = 1 with Reduction(trim=2): at n = 3 it read memory that nobody had written."""
+    with pytest.raises(ValueError, match=r"The reduction of 1 rows.*min_updates"):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=Unmixed(None, Reduction(2)))
+    right = Unmixed(None, Reduction(2), least=5)
+    api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=right)
+    assert right(gaussian(5, 4)).shape == (4,)
+
+
+@every_api
+@pytest.mark.parametrize("least", [0, -1, 1.5, True, None, "3"])
+def test_bounds_are_whole_numbers(api, least):
+    with pytest.raises(ValueError, match="whole number of at least 1 for `min_updates`"):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=Own(np.eye(3), ONE, least))
+
+
+@every_api
+@pytest.mark.parametrize("scores", [np.zeros(2), np.zeros((3, 1)), 0.0, np.array(["a", "b", "c"])])
+def test_scores_are_one_for_each_update(api, scores):
+    rule = Own(np.eye(3), ONE, scores_given=scores)
+    robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=rule)
+    api.hand_out(robust, [UPDATES[0]])
+    with pytest.raises(ValueError, match=r"The scores should be 3 real numbers.*Correct.*`scores`"):
+        api.aggregate(robust, replies_of(api, UPDATES))
+
+
+LISTS = [[[1, 0, 0]], [[0.5, 0.5, 0]], [(True, False, False)], np.array([[1, 0, 0]], np.int8)]
+
+
+@pytest.mark.parametrize("weights", LISTS, ids=str)
+def test_any_real_numbers_of_the_right_shape_mix(weights):
+    expected = np.asarray(weights, float) @ UPDATES
+    np.testing.assert_allclose(Own(weights)(UPDATES), expected[0], rtol=1e-6)
+    np.testing.assert_allclose(Own(weights, ONE)(UPDATES), expected[0], rtol=1e-6)
+
+
+def test_numbers_of_numpy_are_whole_numbers():
+    rule = Own(None, Reduction(np.int32(1), keep=np.uint8(2)))
+    expected = Own(None, Reduction(1, keep=2))(UPDATES)
+    np.testing.assert_array_equal(rule(UPDATES), expected)
+
+
+COLUMNS = Columns([[row[:30] for row in UPDATES], [row[30:] for row in UPDATES]], UPDATES.dtype, 3)
+GOOD = [np.zeros(30, np.float32), np.zeros(10, np.float32)]
+READ_ONLY = np.zeros(10, np.float32)
+READ_ONLY.flags.writeable = False
+
+ARRAYS = {  # what stands in place of the two arrays
+    "too short": [GOOD[0], np.zeros(9, np.float32)],
+    "too long": [GOOD[0], np.zeros(11, np.float32)],
+    "float64 beside float32": [GOOD[0], np.zeros(10)],
+    "other byte order": [GOOD[0], np.zeros(10, np.dtype(np.float32).newbyteorder())],
+    "strided": [GOOD[0], np.zeros(20, np.float32)[::2]],
+    "backwards": [GOOD[0], np.zeros(10, np.float32)[::-1]],
+    "not aligned": [GOOD[0], np.zeros(41, np.uint8)[1:].view(np.float32)],
+    "two axes": [GOOD[0], np.zeros((2, 5), np.float32)],
+    "a list": [GOOD[0], [0.0] * 10],
+    "None": [GOOD[0], None],
+    "one too few": GOOD[:1],
+    "one too many": [*GOOD, GOOD[0]],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("wrong", ARRAYS)
+@pytest.mark.parametrize("name", ["base", "vector", "out"])
+def test_arrays_fit_the_columns(name, wrong):
+    calls = {
+        "base": [
+            lambda base: combine(COLUMNS, None, Reduction(1), base=base, out=GOOD),
+            lambda base: combine(COLUMNS, np.ones((1, 3)), None, base=base, add_base=True, out=GOOD),
+            lambda base: inner_products(COLUMNS, GOOD, base),
+        ],
+        "vector": [lambda vector: inner_products(COLUMNS, vector)],
+        "out": [
+            lambda out: combine(COLUMNS, None, Reduction(1), out=out),
+            lambda out: combine(COLUMNS, np.ones((1, 3)), None, out=out),
+        ],
+    }  # fmt: skip
+    for call in calls[name]:
+        with pytest.raises(ValueError, match=f"Parameter `{name}` should hold"):
+            call(ARRAYS[wrong])
+
+
+def test_results_are_written_where_that_is_allowed():
+    with pytest.raises(ValueError, match="Parameter `out` should hold writable"):
+        combine(COLUMNS, None, Reduction(1), out=[GOOD[0], READ_ONLY])
+    assert combine(COLUMNS, None, Reduction(1), base=[GOOD[0], READ_ONLY], out=GOOD) == 0
+
+
+def test_changes_are_added_to_something():
+    with pytest.raises(ValueError, match="Parameter `base` should be the model"):
+        combine(COLUMNS, None, Reduction(1), add_base=True, out=GOOD)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float16, ">f4", object])
+def test_columns_are_of_a_dtype_that_compiled_code_knows(dtype):
+    with pytest.raises(ValueError, match="Parameter `dtype` should be float32 or float64"):
+        pairwise_distances(Columns([[np.zeros(3, dtype)]], np.dtype(dtype), 1))
+
+
+@pytest.mark.parametrize(
+    ("segments", "num_rows"),
+    [([], 0), ([[]], 0), ([], -1), ([[[0.0]]], 1), ([[None]], 1), ([[]], 1), ([GOOD], 1)],
+)
+def test_columns_are_arrays_of_at_least_one_row(segments, num_rows):
+    with pytest.raises(ValueError, match=r"Parameter `(segments|num_rows)` should"):
+        Columns(segments, np.dtype(np.float32), num_rows)
