@@ -1,11 +1,12 @@
 """A rule applied to gated replies: tensors of several dtypes in, tensors of the same dtypes out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.buffers import clamp
 from flwr_byzantine.kernels import combine
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Rule
@@ -40,7 +41,13 @@ class Applied:
     scores: Values | None = None
 
 
-def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None) -> Applied:
+def apply_rule(
+    rule: Rule,
+    gated: Gated,
+    model: Model | None,
+    step: float | None,
+    buffers: Collection[int] = (),
+) -> Applied:
     """Aggregate the tensors of the accepted replies.
 
     Rules commute with translation, so a rule of the clients' models is the model plus the rule of their
@@ -58,11 +65,19 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
         first finite reply.
     step : float or None
         None for parameters, or the factor on aggregated gradients, minus the learning rate.
+    buffers : Collection[int]
+        Positions of the tensors that have to stay in the honest range, see
+        :func:`flwr_byzantine.buffers.clamp`.
 
     Returns
     -------
     Applied
         The new tensors, and what became of each update.
+
+    Raises
+    ------
+    ValueError
+        If the rule gives what so many updates cannot be aggregated by.
     """
     assert gated.structure is not None
     structure = gated.structure.arrays
@@ -74,8 +89,7 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
     groups, columns = gated.columns, [columns for _, columns in gated.columns.values()]
     n = len(clients)
     distances = rule.distances_of(columns) if columns else None
-    mixing = rule.mixing(n, distances) if columns else None
-    reduction = rule.reduction(n if mixing is None else len(mixing))
+    mixing, reduction = rule.plan(n, distances) if columns else (None, None)
     replaced = 0
     for dtype, (group, values) in groups.items():
         out = [np.empty(structure[t].size, dtype) for t in group]
@@ -91,16 +105,26 @@ def apply_rule(rule: Rule, gated: Gated, model: Model | None, step: float | None
             out=out,
         )
         for t, new in zip(group, out, strict=True):
-            results[t] = _like(new, structure[t])
+            results[t], overflowed = _like(
+                new, structure[t], None if model is None else model.arrays[t]
+            )
+            replaced += overflowed
     kept = None
     if columns and mixing is None and reduction is not None:
         kept = kept_shares(columns, reduction)
+    filled = _fill(results, gated) if replaced and model is None else results
+    if filled is not None:
+        f = max(0, min(rule.tolerated(n), (n - 1) // 2))
+        for t in buffers:
+            if structure[t].dtype.kind == "f":
+                base = structure[t] if model is None else model.arrays[t]
+                filled[t] = clamp(filled[t], [client[t] for client in clients], f, base, step)
     return Applied(
-        _fill(results, gated) if replaced and model is None else results,
+        filled,
         replaced,
         weights=None if mixing is None else mixing.mean(axis=0),
         kept=kept,
-        scores=rule.scores(n, distances) if columns else None,
+        scores=rule.scores_of(n, distances) if columns else None,
     )
 
 
@@ -111,9 +135,20 @@ def lower_median(arrays: Sequence[Array]) -> Array:
     return result
 
 
-def _like(values: Array, tensor: Array) -> Array:
+def _like(values: Array, tensor: Array, base: Array | None) -> tuple[Array, int]:
+    """Values in a tensor's shape and dtype, and how many of them are too large for it.
+
+    These are the base's, or NaN where it is not known.
+    """
     with np.errstate(over="ignore"):
-        return values.astype(tensor.dtype, copy=False).reshape(tensor.shape)
+        cast = values.astype(tensor.dtype, copy=False).reshape(tensor.shape)
+    if cast.dtype == values.dtype:
+        return cast, 0
+    overflow = np.isinf(cast)
+    count = int(np.isfinite(values.reshape(tensor.shape)[overflow]).sum())
+    return np.where(overflow, np.nan if base is None else base, cast).astype(
+        tensor.dtype, copy=False
+    ), count
 
 
 def _fill(results: list[Array], gated: Gated) -> list[Array] | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -105,11 +105,12 @@ class Model:
             for name, array in zip(self.names, self.arrays, strict=True)
         )
 
-    def in_form_of(self, other: "Model") -> "Model":
+    def in_form_of(self, other: "Model", fixed: Collection[int] = ()) -> "Model":
         """Give the model in the dtypes of another, with its values where these are not finite.
 
-        Flower's server optimisers make every tensor float64, counters too, and may divide by zero.
-        Whole numbers and booleans are the other model's. A model of other tensors is left as it is.
+        Flower's server optimisers make every tensor float64, counters too, may divide by zero, and move
+        running variances below zero. Whole numbers, booleans and the tensors at the positions ``fixed``
+        are the other model's. A model of other tensors is left as it is.
         """
         if self.names != other.names or any(
             mine.shape != theirs.shape
@@ -118,8 +119,10 @@ class Model:
             return self
         with np.errstate(over="ignore", invalid="ignore"):
             arrays = [
-                _finite(mine.astype(theirs.dtype), theirs) if theirs.dtype.kind == "f" else theirs
-                for mine, theirs in zip(self.arrays, other.arrays, strict=True)
+                _finite(mine.astype(theirs.dtype), theirs)
+                if theirs.dtype.kind == "f" and t not in fixed
+                else theirs
+                for t, (mine, theirs) in enumerate(zip(self.arrays, other.arrays, strict=True))
             ]
         return Model(self.names, tuple(arrays))
 

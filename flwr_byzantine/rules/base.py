@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.kernels import Columns, Reduction, combine, pairwise_distances
+from flwr_byzantine.kernels import (
+    Columns,
+    Reduction,
+    check_mixing,
+    check_reduction,
+    combine,
+    pairwise_distances,
+)
 from flwr_byzantine.rules.inputs import as_columns
 
 Matrix = npt.NDArray[np.float64]
@@ -51,19 +58,48 @@ class Rule(ABC):
         """How k mixed values become one; None where W has a single row."""
         return None
 
+    def tolerated(self, n: int) -> int:
+        """f, the Byzantine values among n that the rule was told of: its field ``num_byzantine``, or 0."""
+        return int(getattr(self, "num_byzantine", 0))
+
     def without(self, dropped: int) -> Self:
-        """The rule after ``dropped`` Byzantine updates were recognised and left out beforehand."""
+        """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
         return self
 
-    def mixing_of(self, groups: Sequence[Columns]) -> Matrix | None:
-        """Mixing matrix for n updates whose columns lie in several groups."""
-        n = groups[0].num_rows
+    def plan(self, n: int, distances: Matrix | None) -> tuple[Matrix | None, Reduction | None]:
+        """Mixing matrix and reduction for n updates, as compiled code can take them.
+
+        Raises
+        ------
+        ValueError
+            If :meth:`mixing` or :meth:`reduction` gives what n updates cannot be aggregated by.
+        """
+        mixing = check_mixing(self.mixing(n, distances), n)
+        k = n if mixing is None else len(mixing)
+        return mixing, check_reduction(self.reduction(k), k, mixed=mixing is not None)
+
+    def scores_of(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
+        """As :meth:`scores`; ValueError unless they are one real number for each update."""
+        given: object = self.scores(n, distances)
+        if given is None:
+            return None
+        found = np.asarray(given)
+        if found.shape != (n,) or found.dtype.kind not in "fiub":
+            raise ValueError(
+                f"The scores should be {n} real numbers, one for each update. Found shape {found.shape} "
+                f"and dtype {found.dtype}. Correct the rule's `scores`."
+            )
+        return found.astype(np.float64)
+
+    def plan_for(self, columns: Columns) -> tuple[Matrix | None, Reduction | None]:
+        """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
+        n = columns.num_rows
         if n < self.min_updates:
             raise ValueError(
                 f"Parameter `updates` should hold at least {self.min_updates} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
-        return self.mixing(n, self.distances_of(groups))
+        return self.plan(n, self.distances_of([columns]))
 
     def distances_of(self, groups: Sequence[Columns]) -> Matrix | None:
         """Squared distances, shape (n, n), over several groups of columns; None if not needed."""
@@ -85,7 +121,7 @@ class Rule(ABC):
             If the rule takes every update coordinate by coordinate, so that none has one weight.
         """
         columns, _ = as_columns(updates)
-        mixing = self.mixing_of([columns])
+        mixing, _ = self.plan_for(columns)
         if mixing is None:
             raise ValueError(
                 f"{self} has no weight per update: it chooses anew in every coordinate. "
@@ -115,8 +151,7 @@ class Rule(ABC):
         """
         columns, restore = as_columns(updates)
         out = np.empty(columns.num_columns, columns.dtype)
-        mixing = self.mixing_of([columns])
-        reduction = self.reduction(columns.num_rows if mixing is None else len(mixing))
+        mixing, reduction = self.plan_for(columns)
         combine(columns, mixing, reduction, out=[out])
         return restore(out)
 

@@ -1,5 +1,6 @@
 """What users pass to a rule, as columns."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -48,8 +49,10 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
 
 
 def _cast(out: Array, dtype: np.dtype[Any]) -> Array:
+    """Values in another type; NaN where they are too large for it."""
     with np.errstate(over="ignore"):
-        return out.astype(dtype, copy=False)
+        cast = out.astype(dtype, copy=False)
+    return cast if dtype == out.dtype else np.where(np.isinf(cast), np.nan, cast).astype(dtype)
 
 
 def _rows_of_arrays(updates: Any) -> tuple[list[npt.NDArray[Any]], Callable[[Array], Any]]:
@@ -76,7 +79,12 @@ def _rows_of_tensors(
     if dtype is torch.bfloat16:
         rows = [row.float() for row in rows]
     result = dtype if dtype.is_floating_point else torch.float64
-    return [row.numpy() for row in rows], lambda out: torch.from_numpy(out).to(device, result)
+
+    def restore(out: Array) -> Any:
+        tensor = torch.from_numpy(out).to(device, result)
+        return tensor.masked_fill(tensor.isinf(), math.nan) if dtype is torch.bfloat16 else tensor
+
+    return [row.numpy() for row in rows], restore
 
 
 def _check(rows: list[npt.NDArray[Any]], dtype: np.dtype[Any]) -> None:

@@ -30,6 +30,10 @@ class Median(Rule):
         """One."""
         return 1
 
+    def tolerated(self, n: int) -> int:
+        """The largest f with n >= 2f + 1."""
+        return (n - 1) // 2
+
     def reduction(self, k: int) -> Reduction:
         """Trim all but the one or two middle values."""
         return Reduction(trim=(k - 1) // 2)
@@ -73,6 +77,10 @@ class TrimmedMean(Rule):
     def min_updates(self) -> int:
         """2b + 1."""
         return 2 * self.trim + 1
+
+    def tolerated(self, n: int) -> int:
+        """The number b."""
+        return self.trim
 
     def reduction(self, k: int) -> Reduction:
         """Trim b values at each end."""
