@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from logging import WARNING
 from typing import Any
 
@@ -12,6 +13,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.apply import apply_rule
 from flwr_byzantine.audit import Audit
+from flwr_byzantine.buffers import Buffers, check_buffers, find_buffers
 from flwr_byzantine.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.updates import Gated, Model, Reply, gate, in_order
@@ -19,6 +21,7 @@ from flwr_byzantine.updates import Gated, Model, Reply, gate, in_order
 LearningRate = float | Callable[[int], float]
 PAYLOADS = ("parameters", "gradients")
 ON_TOO_FEW = ("skip", "raise")
+ON_DROPPED = ("keep_f", "lower_f")
 
 __all__ = ["Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
 
@@ -42,6 +45,12 @@ class Aggregator:
     on_too_few : str
         What a round without a robust result does, for which too few usable replies are left:
         ``"skip"`` keeps the model, ``"raise"`` raises :class:`TooFewUpdatesError`.
+    on_dropped : str
+        What f is in a round in which malformed replies were dropped: ``"keep_f"`` runs the rule as it
+        was told; ``"lower_f"``, where too few replies are left for that, with the largest f that they
+        suffice for, lowered by no more than the number of dropped ones.
+    buffers : Collection[str | int], Callable[[str], bool] or None
+        The tensors that are clamped to the honest range: :func:`flwr_byzantine.buffers.find_buffers`.
     audit_log : str, Path or None
         A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
 
@@ -59,22 +68,34 @@ class Aggregator:
         order_by: str | None = None,
         *,
         on_too_few: str = "skip",
+        on_dropped: str = "keep_f",
+        buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
     ) -> None:
-        _check(rule, payload, learning_rate, on_too_few)
+        _check(rule, payload, learning_rate)
+        _check_choice("on_too_few", on_too_few, ON_TOO_FEW)
+        _check_choice("on_dropped", on_dropped, ON_DROPPED)
+        check_buffers(buffers)
         self.rule = rule
         self.payload = payload
         self.learning_rate = learning_rate
         self.order_by = order_by
         self.on_too_few = on_too_few
+        self.on_dropped = on_dropped
+        self.buffers = buffers
         self.audit = Audit(audit_log)
         self.lock = threading.RLock()
         self.model: Model | None = None
         self.last: Outcome | None = None
 
     def begin(self, server_round: int, model: Model) -> None:
-        """Remember the model that clients are given in a round."""
+        """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
+        find_buffers(self.buffers, model.names, strict=True)
         self.model = model
+
+    def buffers_of(self, model: Model) -> tuple[int, ...]:
+        """Positions of a model's buffers."""
+        return find_buffers(self.buffers, model.names)
 
     def aggregate(self, server_round: int, replies: Iterable[Reply]) -> Outcome:
         """Order and gate the replies, apply the rule, and give the new model.
@@ -115,8 +136,9 @@ class Aggregator:
             self.last = outcome.without_payload()
         if outcome.model is None and self.on_too_few == "raise":
             raise TooFewUpdatesError(
-                f"Round {server_round} has no robust result: {outcome.reason}. Sample more clients, "
-                'assume fewer of them Byzantine, or pass `on_too_few="skip"` to keep the old model.'
+                f"Round {server_round} has no robust result: {outcome.reason}. "
+                f"{_dropped(outcome.dropped)}Sample more clients, assume fewer of them Byzantine, or "
+                'pass `on_too_few="skip"` to keep the old model.'
             )
         return outcome
 
@@ -131,18 +153,34 @@ class Aggregator:
         gated = gate(replies, self.model)
         by_client = {reply.client: reply for reply in replies}
         accepted = tuple(by_client[client] for client in gated.accepted)
-        rule = self.rule.without(len(gated.dropped))
+        rule, lowered_by = self._rule_for(len(accepted), len(gated.dropped))
         if gated.structure is None or len(accepted) < rule.min_updates:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
+            if gated.dropped:
+                reason += f", and {len(gated.dropped)} others were dropped"
             return Outcome(None, reason, accepted, gated.dropped)
-        return self._apply(server_round, rule, gated, accepted)
+        outcome = self._apply(server_round, rule, gated, accepted)
+        return replace(outcome, f_lowered_by=lowered_by)
+
+    def _rule_for(self, accepted: int, dropped: int) -> tuple[Rule, int]:
+        """The rule of a round, and by how much its f is lowered; the promised one where none is enough.
+
+        Nobody knows whether a dropped reply was an attacker's or an old version's. So f stays, but where
+        the user asks for another law.
+        """
+        for by in range(1 + dropped if self.on_dropped == "lower_f" else 1):
+            rule = self.rule.without(by) if by else self.rule
+            if rule.min_updates <= accepted:
+                return rule, by
+        return self.rule, 0
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
     ) -> Outcome:
         """Apply the rule to replies that passed the gate, enough of them for the rule."""
         assert gated.structure is not None
-        result = apply_rule(rule, gated, self.model, self._step(server_round))
+        buffers = self.buffers_of(gated.structure)
+        result = apply_rule(rule, gated, self.model, self._step(server_round), buffers)
         invalid = result.weights is not None and np.isnan(result.weights).any()
         if result.arrays is None or invalid:
             reason = "no robust result: too many replies hold values that are not finite"
@@ -175,21 +213,40 @@ def _by_client(
     return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
 
 
-def _check(rule: Rule, payload: str, learning_rate: LearningRate, on_too_few: str) -> None:
+def _dropped(dropped: Mapping[str, str]) -> str:
+    """Who was dropped, and why, in a sentence; the first three of them."""
+    if not dropped:
+        return ""
+    shown = [f"{client} ({reason})" for client, reason in list(dropped.items())[:3]]
+    return f"Dropped: {', '.join(shown)}{', ...' if len(dropped) > 3 else ''}. "
+
+
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"Parameter `{name}` should be one of {choices}. Found `{name} = {value!r}`. "
+            "Leave it out for the first one, which is the safest."
+        )
+
+
+def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
     if not isinstance(rule, Rule):
         raise ValueError(
             "Parameter `rule` should be a rule such as `flwr_byzantine.rules.Median()`. "
             f"Found `rule = {rule!r}`."
         )
+    least: object = rule.min_updates
+    if isinstance(least, bool) or not isinstance(least, int | np.integer) or least < 1:
+        raise ValueError(
+            "Parameter `rule` should have a whole number of at least 1 for `min_updates`. "
+            f"Found `min_updates = {least!r}` of {rule}. Give the bound of its theorem."
+        )
+    if type(rule).mixing is Rule.mixing:
+        rule.plan(int(least), None)
     if payload not in PAYLOADS:
         raise ValueError(
             f"Parameter `payload` should be one of {PAYLOADS}. Found `payload = {payload!r}`. "
             "Name what your clients send."
-        )
-    if on_too_few not in ON_TOO_FEW:
-        raise ValueError(
-            f"Parameter `on_too_few` should be one of {ON_TOO_FEW}. "
-            f"Found `on_too_few = {on_too_few!r}`. Choose what a round without a result does."
         )
     number = isinstance(learning_rate, int | float) and 0 < learning_rate < np.inf
     if not callable(learning_rate) and not number:

@@ -38,6 +38,8 @@ class Outcome:
         chooses anew in every coordinate.
     scores : Mapping[str, float] or None
         Client -> what the rule selected by; lower is better.
+    f_lowered_by : int
+        By how many Byzantine clients fewer than promised the rule ran, as ``on_dropped="lower_f"`` asks.
     """
 
     model: Model | None
@@ -48,6 +50,7 @@ class Outcome:
     replaced: int = 0
     kept: Mapping[str, float] | None = field(default=None, kw_only=True)
     scores: Mapping[str, float] | None = field(default=None, kw_only=True)
+    f_lowered_by: int = field(default=0, kw_only=True)
 
     @property
     def metrics(self) -> dict[str, int | float]:
@@ -56,6 +59,7 @@ class Outcome:
             "num_received": len(self.accepted) + len(self.dropped),
             "num_dropped": len(self.dropped),
             "num_replaced": self.replaced,
+            "f_lowered_by": self.f_lowered_by,
             "skipped": int(self.reason is not None),
         }
         if self.weights is not None:
@@ -71,6 +75,9 @@ class Outcome:
         """Name every client that was dropped, and why a round left the model as it was."""
         for client, reason in self.dropped.items():
             log(WARNING, "Round %s: dropped client %s: %s", server_round, client, reason)
+        if self.f_lowered_by:
+            text = "Round %s: f is lowered by %s, as `on_dropped` asks: protection is less than promised"
+            log(WARNING, text, server_round, self.f_lowered_by)
         if self.replaced:
             text = "Round %s: %s coordinates had too few finite values and keep the old model's"
             log(WARNING, text, server_round, self.replaced)

@@ -9,6 +9,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation import Aggregator, LearningRate
 from flwr_byzantine.audit import AuditRecord
+from flwr_byzantine.buffers import Buffers
 from flwr_byzantine.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.updates import Model
@@ -21,7 +22,7 @@ class Robust:
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, audit_log
+    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log
         As for :class:`flwr_byzantine.aggregation.Aggregator`.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
@@ -38,6 +39,8 @@ class Robust:
         learning_rate: LearningRate = 1.0,
         order_by: str | None = None,
         on_too_few: str = "skip",
+        on_dropped: str = "keep_f",
+        buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         **kwargs: Any,
@@ -49,6 +52,8 @@ class Robust:
             learning_rate=learning_rate,
             order_by=order_by,
             on_too_few=on_too_few,
+            on_dropped=on_dropped,
+            buffers=buffers,
             audit_log=audit_log,
         )
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)

@@ -78,8 +78,9 @@ class RobustFedAvg(Guarded, FedAvg):
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, audit_log, checkpoint
-        As for :class:`flwr_byzantine.strategy.RobustFedAvg`, with nodes for clients.
+    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log, checkpoint
+        As for :class:`flwr_byzantine.strategy.RobustFedAvg`, with nodes for clients. Names of tensors
+        are those of the array record, such as ``bn1.running_var``.
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None
         As in FedAvg; None takes the median of each metric instead of an average weighted by the
         example counts nodes claim.
@@ -275,9 +276,9 @@ class ByzantineRobust(Guarded, Delegating):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``audit_log`` and ``checkpoint``,
-        as for :class:`RobustFedAvg`. Checkpoints hold the wrapped strategy's state too:
-        :class:`flwr_byzantine.snapshot.Snapshot`.
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
+        ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
+        strategy's state too: :class:`flwr_byzantine.snapshot.Snapshot`.
 
     Raises
     ------
@@ -303,7 +304,8 @@ class ByzantineRobust(Guarded, Delegating):
         metrics = MetricRecord() if metrics is None else metrics
         metrics.update(outcome.metrics)
         if arrays is not None:
-            arrays = write_record(read_record(arrays).in_form_of(outcome.model))
+            fixed = self.aggregator.buffers_of(outcome.model)
+            arrays = write_record(read_record(arrays).in_form_of(outcome.model, fixed))
         return arrays, metrics
 
     def aggregate_evaluate(

@@ -61,6 +61,18 @@ class RobustFedAvg(Guarded, FedAvg):
         What a round without a robust result does, for which too few usable replies are left:
         ``"skip"`` (default) keeps the model, ``"raise"`` raises
         :class:`flwr_byzantine.TooFewUpdatesError`.
+    on_dropped : str
+        What f is in a round in which malformed replies were dropped. ``"keep_f"`` (default): what the
+        rule was told, since nobody knows whose replies they were; where too few are left for it, the
+        round is skipped. ``"lower_f"``: then the rule runs with the largest f that the others suffice
+        for, lowered by no more than the number of dropped replies. Each such round is warned of, and its
+        metrics say ``f_lowered_by``.
+    buffers : Collection[str | int], Callable[[str], bool] or None
+        Tensors such as BatchNorm's running variance, which must not leave the range of what honest
+        clients send: names, positions, or a function of the name. They are clamped to the interval from
+        the (f + 1)-th smallest to the (f + 1)-th largest value, and no server optimiser moves them. None
+        finds them by name (``running_mean``, ``running_var``), which only the Message API has: in this
+        one, pass their positions in the model.
     audit_log : str, Path or None
         A file to append to what became of every client's reply, one line of JSON each; read it with
         ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.
@@ -360,9 +372,9 @@ class ByzantineRobust(Guarded, Delegating):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``audit_log`` and ``checkpoint``,
-        as for :class:`RobustFedAvg`. Checkpoints hold the wrapped strategy's state too:
-        :class:`flwr_byzantine.snapshot.Snapshot`.
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
+        ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
+        strategy's state too: :class:`flwr_byzantine.snapshot.Snapshot`.
 
     Raises
     ------
@@ -395,7 +407,9 @@ class ByzantineRobust(Guarded, Delegating):
         proxy = outcome.accepted[0].source[0]
         parameters, metrics = self.strategy.aggregate_fit(server_round, [(proxy, clean)], [])
         if parameters is not None:
-            parameters = write_parameters(read_parameters(parameters).in_form_of(outcome.model))
+            fixed = self.aggregator.buffers_of(outcome.model)
+            moved = read_parameters(parameters).in_form_of(outcome.model, fixed)
+            parameters = write_parameters(moved)
         return parameters, {**metrics, **outcome.metrics}
 
     def aggregate_evaluate(

@@ -9,7 +9,7 @@ from cases import every_rule, gaussian
 from flower import Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from flwr_byzantine import rules
+from flwr_byzantine import TooFewUpdatesError, rules
 from flwr_byzantine.payload import encode
 
 MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
@@ -122,9 +122,7 @@ def run_round(api, reply, f=2, known=True, rule="TrimmedMean", x=None):
 
 def check_dropped(api, reply, known):
     strategy, tensors, metrics, x = run_round(api, reply, known=known)
-    np.testing.assert_array_equal(
-        flat(tensors), rules.TrimmedMean(1)(x)
-    )  # the dropped one was one of f
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f stays
     assert list(strategy.aggregator.last.dropped) == ["7"]
     assert strategy.aggregator.last.dropped["7"]
     assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (11, 1, 0)
@@ -185,17 +183,106 @@ def test_a_node_counts_once(api, second):
     assert (metrics["num_received"], metrics["num_dropped"]) == (10, 0)
 
 
-@every_api
-@every_rule
-def test_every_rule_lowers_f_by_the_dropped(api, case):
-    x = gaussian(case.enough(3), 14, dtype=np.float32)
-    strategy = strategy_of(api, case, 3)
+def round_with_two_dropped(api, case, n, f=3, **options):
+    """A round with n good replies and two malformed ones; the strategy, what it gave, the good updates."""
+    x = gaussian(n, 14, dtype=np.float32)
+    strategy = strategy_of(api, case, f, **options)
     api.hand_out(strategy, MODEL)
     bad = [api.reply(Sent(1, {})), api.reply(Sent(999, {**GOOD, "b": b"?"}))]
     tensors, metrics = api.aggregate(strategy, [*bad, *replies_of(api, x, split)])
-    np.testing.assert_array_equal(flat(tensors), case.make(1)(x))
     assert set(strategy.aggregator.last.dropped) == {"1", "999"}
     assert metrics["num_dropped"] == 2
+    return strategy, tensors, metrics, x
+
+
+@every_api
+@every_rule
+@pytest.mark.parametrize("on_dropped", ["keep_f", "lower_f"])
+def test_every_rule_keeps_f_whatever_is_dropped(api, case, on_dropped):
+    """Where the others are enough for the promised f, nothing lowers it."""
+    n = case.least(3)
+    _, tensors, metrics, x = round_with_two_dropped(api, case, n, on_dropped=on_dropped)
+    np.testing.assert_array_equal(flat(tensors), case.make(3)(x))
+    assert metrics["f_lowered_by"] == metrics["skipped"] == 0
+
+
+@every_api
+@every_rule
+def test_every_rule_skips_a_round_in_which_too_few_are_left(api, case, caplog):
+    if case.least(3) == case.least(0):
+        pytest.skip("needs one reply, whatever f is")
+    n = case.least(3) - 1
+    strategy, tensors, metrics, _ = round_with_two_dropped(api, case, n)
+    assert tensors is None
+    assert (metrics["skipped"], metrics["f_lowered_by"]) == (1, 0)
+    assert f"{n} usable replies" in strategy.aggregator.last.reason
+    assert "2 others were dropped" in strategy.aggregator.last.reason
+    lines = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    for client, why in (("1", "tensors"), ("999", "not an .npy file")):
+        assert any(f"dropped client {client}: " in line and why in line for line in lines)
+
+
+@every_api
+@every_rule
+@pytest.mark.parametrize("by", [1, 2])
+def test_every_rule_lowers_f_where_that_is_asked_for(api, case, by, caplog):
+    """To the largest f that the others suffice for."""
+    n = case.least(3 - by)
+    if n == case.least(3):
+        pytest.skip("needs one reply, whatever f is")
+    strategy, tensors, metrics, x = round_with_two_dropped(api, case, n, on_dropped="lower_f")
+    np.testing.assert_array_equal(flat(tensors), case.make(3 - by)(x))
+    assert (metrics["skipped"], metrics["f_lowered_by"]) == (0, by)
+    assert any(f"f is lowered by {by}" in record.getMessage() for record in caplog.records)
+    api.aggregate(strategy, replies_of(api, gaussian(case.least(3), 14), split))
+    assert strategy.aggregator.last.f_lowered_by == 0  # of its round alone
+
+
+@every_api
+@every_rule
+def test_no_rule_lowers_f_by_more_than_was_dropped(api, case):
+    n = case.least(0)
+    if n == case.least(3):
+        pytest.skip("needs one reply, whatever f is")
+    strategy, tensors, metrics, _ = round_with_two_dropped(api, case, n, on_dropped="lower_f")
+    assert tensors is None
+    assert (metrics["skipped"], metrics["f_lowered_by"]) == (1, 0)
+    assert f"needs {case.least(3)}" in strategy.aggregator.last.reason
+
+
+@every_api
+def test_old_versions_do_not_switch_a_rule_off(api):
+    """Ten honest nodes of which two send other shapes, and one attacker at 1e20."""
+    x = gaussian(9, 14, dtype=np.float32)
+    x[0] = 1e20
+    old = [api.reply(Sent(node, {**GOOD, "w": np.ones((4, 4), np.float32)})) for node in (7, 8)]
+    strategy = api.ours.TrimmedMean(**{api.f_name: 2})
+    api.hand_out(strategy, MODEL)
+    tensors, _ = api.aggregate(strategy, [*old, *replies_of(api, x, split)])
+    assert np.abs(flat(tensors)).max() < 10
+
+
+@every_api
+def test_an_old_version_is_not_taken_for_an_attacker(api):
+    """n = 5, f = 2, one honest node outdated: with f = 1, both attackers would decide."""
+    x = gaussian(4, 14, dtype=np.float32)
+    x[:2] = 1e20
+    replies = [api.reply(Sent(7, {})), *replies_of(api, x, split)]
+    for on_too_few in ("skip", "raise"):
+        strategy = api.ours.TrimmedMean(**{api.f_name: 2}, on_too_few=on_too_few)
+        api.hand_out(strategy, MODEL)
+        if on_too_few == "skip":
+            assert api.aggregate(strategy, replies)[0] is None
+        else:
+            with pytest.raises(TooFewUpdatesError, match=r"Dropped: 7 \(0 tensors"):
+                api.aggregate(strategy, replies)
+
+
+@every_api
+@pytest.mark.parametrize("wrong", ["lower", None, True, 1])
+def test_on_dropped_is_checked(api, wrong):
+    with pytest.raises(ValueError, match=r"Parameter `on_dropped` should be one of .*keep_f"):
+        api.ours.Median(on_dropped=wrong)
 
 
 @every_api
@@ -236,7 +323,7 @@ def test_without_a_model_the_majority_decides(api, first):
     good = replies_of(api, x, split)
     strategy = api.ours.TrimmedMean(**{api.f_name: 3})
     tensors, metrics = api.aggregate(strategy, [*liars, *good] if first else [*good, *liars])
-    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(0)(x))
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(3)(x))
     assert metrics["num_dropped"] == 3
 
 

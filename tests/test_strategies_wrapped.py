@@ -194,12 +194,11 @@ def test_the_wrapped_strategy_sees_one_clean_reply(api):
 def test_malformed_replies_and_too_few_keep_the_run_going(api, name):
     robust = api.ours.ByzantineRobust(WRAPPED[name](api), rules.TrimmedMean(2))
     api.hand_out(robust, split(MODEL))
-    x = gaussian(4, 6)
-    replies = replies_of(api, x, split)
-    tensors, metrics = api.aggregate(robust, replies)
+    replies = replies_of(api, gaussian(5, 6), split)
+    bad = api.reply(Sent(7, [np.ones(1)]))
+    tensors, metrics = api.aggregate(robust, [bad, *replies[:4]])
     assert tensors is None
     assert metrics["skipped"] == 1
-    bad = api.reply(Sent(7, [np.ones(1)]))
     tensors, metrics = api.aggregate(robust, [bad, *replies])
     assert np.isfinite(flat(tensors)).all()
     assert metrics["num_dropped"] == 1

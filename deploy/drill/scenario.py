@@ -16,8 +16,8 @@ class Scenario:
     roles : tuple of str
         What each node is: ``"honest"``, or one of ``OFFENDERS``.
     assumed : int
-        f, what the trimmed mean is told. With m malformed replies dropped it needs 2 (f - m) + 1 others,
-        so that many nodes have to be left whenever some are down.
+        f, what the trimmed mean is told: all offenders, for nobody knows which of them will be malformed.
+        It needs 2 f + 1 well-formed replies, so that many nodes have to be left whenever some are down.
     rounds : int
         Rounds of training.
     terminated, killed, frozen : str or None
@@ -44,9 +44,9 @@ class Scenario:
         return {name for name, role in self.nodes.items() if role in roles}
 
 
-# While node-4 and node-5 are down, five usable replies are left of which two are malicious: just enough.
+# While node-4 and node-5 are down, seven usable replies are left of which two are malicious: just enough.
 FULL = Scenario(
-    roles=(*OFFENDERS, *["honest"] * 5),
+    roles=(*OFFENDERS, *["honest"] * 7),
     assumed=3,
     rounds=14,
     terminated="node-3",
@@ -54,9 +54,9 @@ FULL = Scenario(
     frozen="node-5",
     accuracy=0.9,
 )
-# While node-2 is down, three usable replies are left of which one is malicious: just enough.
+# While node-2 is down, five usable replies are left of which one is malicious: just enough.
 SHORT = Scenario(
-    roles=("sign-flip", "malformed", *["honest"] * 3),
+    roles=("sign-flip", "malformed", *["honest"] * 5),
     assumed=2,
     rounds=6,
     terminated="node-2",
