@@ -283,8 +283,10 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
         Gradient (and loss) on the server's own data, such as
         :class:`flwr_byzantine.auxiliary.TorchAuxiliaryLoss`.
     learning_rate : float or Callable[[int], float]
-        :math:`\gamma_t`. Clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)` where
-        it is 1: a sum, not an average.
+        :math:`\gamma_t`, 0.1 at first by default. Normalised, the model's step is at most so many times
+        as long as the auxiliary gradient, however many steps clients took that send models. To the letter,
+        clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)` where it is 1: a sum,
+        not an average.
     meta_learning_rate : float or Callable[[int], float]
         :math:`\alpha_t`.
     meta_steps : int
@@ -295,17 +297,20 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
     initial_reputation : float
         Score of a client seen for the first time. 0 is the paper's; 1 / n starts as averaging does.
     max_norm_ratio : float
-        A row of :math:`H_t` longer than so many times the longest auxiliary gradient so far is scaled
-        down to that length, which bounds :math:`\kappa` of assumption 2. A row that is not finite is
-        left out of the round, and its inner products are 0. All other rows are as the client sent them.
+        Without `normalize`, a row of :math:`H_t` longer than so many times the usual auxiliary gradient
+        is scaled down to that length, which bounds :math:`\kappa` of assumption 2. The usual one has the
+        median length of the newest nine, so that one bad step does not loosen the limit. A row that is
+        not finite is left out of the round, and its inner products are 0. All other rows are as the
+        client sent them.
     normalize : bool
-        A deviation for losses whose gradients change by orders of magnitude in training, which the
-        inner products square: all rows become as long as the auxiliary gradient at :math:`w_t`, which
-        is computed while the clients compute theirs, cosines take the place of inner products, and the
+        True, the default, is the normalised form, which deviates from the paper. All rows become as long
+        as the auxiliary gradient at :math:`w_t`, which is computed while the clients compute theirs.
+        Cosines take the place of inner products, which square how much gradients change in training. The
         model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
         averaging. ByGARS keeps its scores so divided, and leaves out the part of
         :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
-        asks for a shorter step, and would turn the scores of honest clients negative.
+        asks for a shorter step, and would turn the scores of honest clients negative. False is the paper
+        to the letter.
     **kwargs
         As for :class:`RobustFedAvg`, without its rule.
 

@@ -8,7 +8,7 @@ For `bygars` and `bygars++`, ``rule_args`` may hold the strategies' own argument
 - ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores;
 - ``auxiliary_batch``: samples per auxiliary gradient, all of them by default.
 
-Powers of 0 stand for constant step sizes. Unlike in the library, ``normalize`` is true by default.
+Powers of 0 stand for constant step sizes.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def _figures(
     for rule in grid(results, *place)[0]:
         if rule.startswith("bygars"):
             kind = f"reputations {rule.replace('+', 'p')}"
-            yield kind, f"reputations of {rule} (first seed)", draw_scores(results, *place, rule)
+            shows = f"reputations of {results.shown(experiment, rule)}, first seed"
+            yield kind, shows, draw_scores(results, *place, rule)
 
 
 def _told(results: Results, places: Iterable[Place]) -> str:

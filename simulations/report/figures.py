@@ -51,7 +51,9 @@ def draw_curves(
         for place in (place for place in places if place.column == column):
             runs = [run for run in results.runs(place).values() if curve in run["curves"]]
             colour = colormaps["tab10"](rules.index(place.rule))
-            _line(axes, runs, curve, scale, color=colour, label=place.rule)
+            _line(
+                axes, runs, curve, scale, color=colour, label=results.shown(experiment, place.rule)
+            )
         starts = {_attack_start(results.runs(place)) for place in places if place.column == column}
         for start in filter(None, starts):
             axes.axvline(start, color="grey", linestyle=":", label="the attack starts")
@@ -83,7 +85,8 @@ def draw_scores(results: Results, experiment: str, figure: str, rule: str) -> Fi
         panels[0].plot([], [], color=colour, label=kind)[0] for kind, colour in palette.items()
     ]
     drawn.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
-    drawn.suptitle(f"{rule}: reputations over rounds", fontsize="medium")
+    title = f"{results.shown(experiment, rule)}: reputations over rounds"
+    drawn.suptitle(title, fontsize="medium")
     return drawn
 
 

@@ -50,6 +50,7 @@ def _heatmaps(
 ) -> Figure | None:
     """Draw values from 0 to 100 as heatmaps side by side; grey where there is none."""
     rules, columns = grid(results, experiment, figure)
+    shown = [results.shown(experiment, rule) for rule in rules]
     tables = {}
     for title, value in maps.items():
         tables[title] = np.full((len(columns), len(rules)), np.nan)
@@ -64,7 +65,7 @@ def _heatmaps(
         axes.imshow(table, vmin=0, vmax=100, cmap="viridis", aspect="auto")
         axes.set_facecolor("lightgrey")
         axes.set_title(title, fontsize="small")
-        axes.set_xticks(range(len(rules)), rules, rotation=30, ha="right", fontsize="x-small")
+        axes.set_xticks(range(len(rules)), shown, rotation=30, ha="right", fontsize="x-small")
         axes.set_yticks(range(len(columns)), columns, fontsize="x-small")
         for (row, column), value in np.ndenumerate(table):
             if np.isfinite(value):

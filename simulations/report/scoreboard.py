@@ -22,7 +22,7 @@ NOT_RUN: Final = "not run"
 class Seen(NamedTuple):
     """A measurement: its mean over the seeds, NaN where there is none, and how many of them have one."""
 
-    place: Place
+    name: str
     value: float
     seeds: int
     planned: int
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
         """The measurement in words."""
         value = number.format(self.value) if self.seeds else NOT_RUN
         partly = f" ({self.seeds} of {self.planned} seeds)" if 0 < self.seeds < self.planned else ""
-        return f"{self.place.name}: {value}{partly}"
+        return f"{self.name}: {value}{partly}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def measure(claim: Claim, place: Place, results: Results) -> Seen:
     values = [function(run, others[seed], metric) for seed, run in runs.items() if seed in others]
     numbers = [value for value in values if not math.isnan(value)]
     planned = len(results.cells.get(place, numbers))
-    return Seen(place, fmean(numbers) if numbers else math.nan, len(numbers), planned)
+    mean = fmean(numbers) if numbers else math.nan
+    return Seen(results.told(place), mean, len(numbers), planned)
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:

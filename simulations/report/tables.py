@@ -62,7 +62,7 @@ def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
         return f"{told}, {skipped:.0f} skipped" if skipped else told
 
     rows = [[column, *(cell(places.get((rule, column))) for rule in rules)] for column in columns]
-    return Table([f"final {metric.label}", *rules], rows)
+    return Table([f"final {metric.label}", *(results.shown(experiment, r) for r in rules)], rows)
 
 
 def counts(judged: Sequence[Judged]) -> list[int]:

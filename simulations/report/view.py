@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from simulations.config import RunConfig
 from simulations.experiment import Cell, Experiment, Profile
 from simulations.results import Record
 from simulations.sweep import read_cell
@@ -91,9 +92,11 @@ class Results:
         self.experiments = tuple(experiments)
         self.profile = profile
         self.cells: dict[Place, dict[int, Record | None]] = {}
+        self._shown: dict[tuple[str, str], str] = {}
         for experiment in experiments:
             for cell in experiment.cells(profile):
                 self.cells.setdefault(_place(cell), {})[cell.seed] = read_cell(folder, cell)
+                self._shown[experiment.name, cell.rule] = cell.rule + form(cell.config)
         self.bench: Record = json.loads(benchmark.read_text()) if benchmark else {}
 
     def runs(self, place: Place) -> dict[int, Record]:
@@ -112,6 +115,14 @@ class Results:
                 f"simulations/experiments. Found {tuple(place)}: correct the claim, or add the cell."
             )
         return {seed: run for seed, run in self.cells[place].items() if run is not None}
+
+    def shown(self, experiment: str, rule: str) -> str:
+        """Return a rule's name as readers see it: which form of ByGARS it is, is part of it."""
+        return self._shown.get((experiment, rule), rule)
+
+    def told(self, place: Place) -> str:
+        """Return a place in words, without its experiment and figure."""
+        return place._replace(rule=self.shown(place.experiment, place.rule)).name
 
     def metric(self, experiment: str) -> Metric:
         """Return what an experiment is judged by."""
@@ -138,6 +149,19 @@ class Results:
             if row["name"] == place.rule and place.variant in ("", f"n = {row.get('n')}"):
                 return {0: row}
         return {}
+
+
+def form(config: RunConfig) -> str:
+    """Which form of its rule a run has, to be put behind the rule's name.
+
+    Examples
+    --------
+    >>> form(RunConfig(rule="bygars", rule_args="normalize=false")), form(RunConfig(rule="mean"))
+    (' (to the letter)', '')
+    """
+    if not config.rule.startswith("bygars"):
+        return ""
+    return " (normalised)" if config.rule_args.get("normalize", True) else " (to the letter)"
 
 
 def _place(cell: Cell) -> Place:
