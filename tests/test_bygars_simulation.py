@@ -11,7 +11,7 @@ from flwr_byzantine.schedules import PowerDecay
 from simulations import reputation, tasks
 from simulations.baseline import benign_mean
 from simulations.config import RunConfig
-from simulations.experiment import FOLDER, load_experiment
+from simulations.experiment import FOLDER, all_experiments, load_experiment
 from simulations.partitions import held_out
 from simulations.reputation_plot import kinds, plot_reputations
 from simulations.runner import run_all
@@ -128,6 +128,14 @@ def test_the_experiments_use_the_default_step_sizes():
             assert stated.keys() == default.keys()
             for name in stated.keys() - {"auxiliary"}:
                 assert stated[name] == default[name], name
+
+
+@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda own: own.name)
+def test_every_experiment_says_which_form_it_runs(experiment):
+    """So that no changed default changes what a stored result means."""
+    for settings in experiment.rules.values():
+        if settings["rule"].startswith("bygars"):
+            assert "normalize" in settings["rule_args"]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import flwr_byzantine
 from simulations.cli import app
+from simulations.config import RunConfig
 from simulations.experiment import FOLDER, PLACES, all_experiments, load_experiment
 from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
 from simulations.report.claim import Claim, load_claims
@@ -18,7 +19,7 @@ from simulations.report.figures import draw_scores, save_png
 from simulations.report.measures import MEASURES
 from simulations.report.scoreboard import judge
 from simulations.report.tables import accuracy_table
-from simulations.report.view import BENCHMARK, Metric, Place, Results
+from simulations.report.view import BENCHMARK, Metric, Place, Results, form
 from simulations.results import write
 from simulations.strategies import RULES
 from simulations.sweep import cell_path
@@ -253,6 +254,16 @@ def test_signs_and_figures_of_reputations(tmp_path):
     drawn = draw_scores(results, "bygars_mnist", "table 1", "bygars++")
     assert save_png(drawn, tmp_path / "new" / "scores.png").stat().st_size > 1000
     assert draw_scores(results, "bygars_mnist", "table 1", "bygars") is None
+
+
+def test_readers_see_which_form_of_bygars_it_is(results):
+    """In tables, and in what is measured of a claim."""
+    head = accuracy_table(results, "bygars_mnist", "figure 2").head
+    assert list(head[4:]) == ["bygars (normalised)", "bygars++ (normalised)"]
+    place = Place("bygars_mnist", "figure 2", "bygars++", "lie, 3 of 8")
+    assert results.told(place) == "bygars++ (normalised), lie, 3 of 8"
+    assert form(RunConfig(rule="bygars", rule_args="normalize=false")) == " (to the letter)"
+    assert form(RunConfig(rule="krum")) == ""
 
 
 class Assets(HTMLParser):
