@@ -18,8 +18,8 @@ from benchmarks.peers import peer_calls
 from benchmarks.replies import Results, client_replies
 from benchmarks.rounds import rounds
 from flwr_byzantine import rules
-from flwr_byzantine.strategy import RobustFedAvg, read_parameters
-from flwr_byzantine.updates import Model
+from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
 
 Row = dict[str, Any]
 

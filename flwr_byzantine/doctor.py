@@ -15,7 +15,7 @@ from flwr_byzantine import rules
 from flwr_byzantine.kernels import Columns, inner_products, num_threads
 
 APIS = {
-    "aggregate_fit": ("flwr.server.strategy", "flwr_byzantine.strategy"),
+    "aggregate_fit": ("flwr.server.strategy", "flwr_byzantine.strategies.fit_strategies"),
     "Message": ("flwr.serverapp.strategy", "flwr_byzantine.serverapp"),
 }
 OPTIONAL = {"torch": "auxiliary losses, simulations", "ray": "simulations"}

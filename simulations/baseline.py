@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flwr_byzantine.pseudogradients import WeightedSum
+from flwr_byzantine.reputation.rows import WeightedSum
 from simulations.attacks import byzantine_clients
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ For `bygars` and `bygars++`, ``rule_args`` may hold the strategies' own argument
 ``tolerance``, ``initial_reputation``, ``max_norm_ratio``, ``normalize``) and
 
 - ``gamma``, ``gamma_power``, ``gamma_offset``: the model's step sizes, a
-  :class:`flwr_byzantine.schedules.PowerDecay`; ``gamma`` is the learning rate by default;
+  :class:`flwr_byzantine.reputation.schedules.PowerDecay`; ``gamma`` is the learning rate by default;
 - ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores;
 - ``auxiliary_batch``: samples per auxiliary gradient, all of them by default.
 
@@ -21,9 +21,9 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from flwr_byzantine import reputed
-from flwr_byzantine.auxiliary import TorchAuxiliaryLoss
-from flwr_byzantine.reputed import ALPHA, ALPHA_PLUS_PLUS, GAMMA
-from flwr_byzantine.schedules import PowerDecay
+from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
+from flwr_byzantine.reputation.schedules import PowerDecay
+from flwr_byzantine.strategies.bygars import ALPHA, ALPHA_PLUS_PLUS, GAMMA
 from simulations import tasks
 from simulations.partitions import held_out
 

@@ -42,7 +42,10 @@ RULES: dict[str, RuleSpec | None] = {
 }
 AUXILIARY_SIZE = 250  # samples, as in the paper of ByGARS
 
-STRATEGIES = {"legacy": "flwr_byzantine.strategy", "message": "flwr_byzantine.serverapp"}
+STRATEGIES = {
+    "legacy": "flwr_byzantine.strategies.fit_strategies",
+    "message": "flwr_byzantine.serverapp",
+}
 FEDAVG = {"legacy": "OrderedLegacyFedAvg", "message": "OrderedFedAvg"}
 
 # The rules' parameters in the words of each API.

@@ -21,7 +21,7 @@ from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters
 from flwr.server import Server, SimpleClientManager
 
 from flwr_byzantine import rules
-from flwr_byzantine.checkpoint import Checkpoints
+from flwr_byzantine.resume.checkpoint import Checkpoints
 
 CLIENTS = 8
 OPTIMISERS = {

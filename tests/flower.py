@@ -30,7 +30,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import flwr_byzantine
 import flwr_byzantine.serverapp
-from flwr_byzantine.payload import encode
+from flwr_byzantine.aggregation.npy import encode
 
 
 @dataclass

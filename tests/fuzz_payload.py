@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from flwr_byzantine.payload import MalformedTensorError, decode
+from flwr_byzantine.aggregation.npy import MalformedTensorError, decode
 
 HEADERS = [
     "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }",
@@ -90,7 +90,7 @@ def mutated(rng):
 if __name__ == "__main__":
     import atheris
 
-    from flwr_byzantine import payload
+    from flwr_byzantine.aggregation import npy as payload
 
     for function in (decode, payload._header_length, payload._header.__wrapped__, payload._entries):
         atheris.instrument_func(function)

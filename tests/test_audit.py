@@ -11,9 +11,9 @@ import pytest
 from cases import every_rule, gaussian
 from flower import Sent, TrainApi, every_api, replies_of, strategy_of
 
-from flwr_byzantine import audit as audit_module
 from flwr_byzantine import rules
-from flwr_byzantine.__main__ import main
+from flwr_byzantine.aggregation.kept import SAMPLE, kept_shares
+from flwr_byzantine.aggregation.outcome import TooFewUpdatesError
 from flwr_byzantine.audit import (
     Audit,
     AuditRecord,
@@ -22,9 +22,9 @@ from flwr_byzantine.audit import (
     read_audit,
     table,
 )
+from flwr_byzantine.audit import file as audit_file
+from flwr_byzantine.cli import main
 from flwr_byzantine.kernels import Columns, Reduction
-from flwr_byzantine.outcome import TooFewUpdatesError
-from flwr_byzantine.shares import SAMPLE, kept_shares
 
 D = 40
 
@@ -209,7 +209,7 @@ def test_what_clients_write_stays_on_one_short_line(tmp_path):
 
 
 def test_memory_is_bounded_by_whole_rounds(monkeypatch):
-    monkeypatch.setattr(audit_module, "MAX_RECORDS", 10)
+    monkeypatch.setattr(audit_file, "MAX_RECORDS", 10)
     audit = Audit()
     for server_round in range(50):
         audit.add([AuditRecord(server_round, str(i), "kept") for i in range(4)])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from flwr_byzantine.auxiliary import TorchAuxiliaryLoss
+from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 
 
 def samples(n=12, features=4, classes=3):
@@ -144,7 +144,7 @@ def test_refuses_tensors_of_another_model(wrong):
 
 def test_the_library_does_not_import_torch():
     code = (
-        "import sys, flwr_byzantine, flwr_byzantine.serverapp, flwr_byzantine.auxiliary;"
+        "import sys, flwr_byzantine, flwr_byzantine.serverapp, flwr_byzantine.reputation.auxiliary;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from test_bygars import Quadratic
 
 from flwr_byzantine import rules
-from flwr_byzantine.buffers import clamp, find_buffers, honest_interval
+from flwr_byzantine.aggregation.buffers import clamp, find_buffers, honest_interval
 
 NAN, INF = float("nan"), float("inf")
 NAMES = ("conv.weight", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked", "fc.bias")

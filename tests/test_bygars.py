@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 
-from flwr_byzantine.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
-from flwr_byzantine.payload import encode
-from flwr_byzantine.pseudogradients import without_reversal
+from flwr_byzantine.aggregation.gate import Model, Reply
+from flwr_byzantine.aggregation.npy import encode
+from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
+from flwr_byzantine.reputation.rows import without_reversal
+from flwr_byzantine.reputation.schedules import PowerDecay
 from flwr_byzantine.rules import Median
-from flwr_byzantine.schedules import PowerDecay
-from flwr_byzantine.updates import Model, Reply
 
 SETTINGS = {
     "payload": "gradients",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from flwr_byzantine.schedules import PowerDecay
+from flwr_byzantine.reputation.schedules import PowerDecay
 from simulations import reputation, tasks
 from simulations.baseline import benign_mean
 from simulations.config import RunConfig

@@ -16,9 +16,9 @@ from checkpoint_run import OPTIMISERS, initial, make, run, same_bits
 from flower import APIS, every_api
 from flwr.common import ndarrays_to_parameters
 
-from flwr_byzantine.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from flwr_byzantine.payload import encode
-from flwr_byzantine.snapshot import Snapshot
+from flwr_byzantine.aggregation.npy import encode
+from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from flwr_byzantine.resume.snapshot import Snapshot
 
 STATE = {
     "numbers": [0, -1, 10**20, 0.1, 5e-324, float("inf"), None, True],

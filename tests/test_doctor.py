@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from flwr_byzantine import doctor, rules
-from flwr_byzantine.__main__ import main
+from flwr_byzantine.cli import main
 
 
 def found(capsys):

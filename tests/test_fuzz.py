@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flwr_byzantine import rules, updates
-from flwr_byzantine.payload import encode
+from flwr_byzantine.aggregation.npy import encode
 
 MODEL = {"w": np.zeros((3, 4), np.float32), "n": np.array(3), "b": np.zeros(2, np.float16)}
 HOSTILE, HONEST = 8, 11

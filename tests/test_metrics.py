@@ -7,7 +7,7 @@ from cases import quickly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_byzantine.metrics import capped, guarded, is_number, median, median_metrics
+from flwr_byzantine.aggregation.reports import capped, guarded, is_number, median, median_metrics
 
 NAN, INF = math.nan, math.inf
 anything = st.one_of(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from flwr_byzantine.payload import MalformedTensorError, decode, encode
+from flwr_byzantine.aggregation.npy import MalformedTensorError, decode, encode
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 

@@ -10,7 +10,7 @@ from flower import Sent, TrainApi, every_api, flat, message, replies_of, strateg
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from flwr_byzantine import TooFewUpdatesError, rules
-from flwr_byzantine.payload import encode
+from flwr_byzantine.aggregation.npy import encode
 
 MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
 NAN, INF = float("nan"), float("inf")

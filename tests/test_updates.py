@@ -6,9 +6,9 @@ from cases import quickly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_byzantine.apply import lower_median
-from flwr_byzantine.payload import encode
-from flwr_byzantine.updates import Model, Reply, gate, in_order
+from flwr_byzantine.aggregation.apply import lower_median
+from flwr_byzantine.aggregation.gate import Model, Reply, gate, in_order
+from flwr_byzantine.aggregation.npy import encode
 
 W, B = np.ones((2, 3), np.float32), np.zeros(3, np.float32)
 MODEL = Model(("w", "b"), (W, B))

@@ -2,9 +2,9 @@
 
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.bulyan import Bulyan, MultiBulyan
+from flwr_byzantine.rules.coordinatewise import Median, Phocas, TrimmedMean
 from flwr_byzantine.rules.krum import Krum, MultiKrum
 from flwr_byzantine.rules.mean import Mean
-from flwr_byzantine.rules.trimmed import Median, Phocas, TrimmedMean
 
 __all__ = [
     "Bulyan",

@@ -10,7 +10,7 @@ from logging import WARNING
 import numpy as np
 from flwr.common.logger import log
 
-from flwr_byzantine.updates import Array
+from flwr_byzantine.aggregation.gate import Array
 
 Buffers = Collection[str | int] | Callable[[str], bool] | None
 

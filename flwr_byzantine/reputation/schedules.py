@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flwr_byzantine.metrics import is_number
+from flwr_byzantine.aggregation.reports import is_number
 
 Schedule = float | Callable[[int], float]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.buffers import clamp
+from flwr_byzantine.aggregation.buffers import clamp
+from flwr_byzantine.aggregation.gate import Array, Gated, Model
+from flwr_byzantine.aggregation.kept import kept_shares
 from flwr_byzantine.kernels import combine
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.shares import kept_shares
-from flwr_byzantine.updates import Array, Gated, Model
 
 Values = npt.NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def apply_rule(
         None for parameters, or the factor on aggregated gradients, minus the learning rate.
     buffers : Collection[int]
         Positions of the tensors that have to stay in the honest range, see
-        :func:`flwr_byzantine.buffers.clamp`.
+        :func:`flwr_byzantine.aggregation.buffers.clamp`.
 
     Returns
     -------

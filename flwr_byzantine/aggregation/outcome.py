@@ -7,8 +7,8 @@ from typing import Self
 
 from flwr.common.logger import log
 
+from flwr_byzantine.aggregation.gate import Model, Reply
 from flwr_byzantine.audit import AuditRecord
-from flwr_byzantine.updates import Model, Reply
 
 
 class TooFewUpdatesError(RuntimeError):

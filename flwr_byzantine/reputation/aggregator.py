@@ -11,21 +11,21 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from flwr_byzantine.aggregation import Aggregator
-from flwr_byzantine.auxiliary import AuxiliaryLoss
-from flwr_byzantine.memory import Memory, ReputationOutcome
-from flwr_byzantine.metrics import is_number
-from flwr_byzantine.outcome import Outcome
-from flwr_byzantine.pseudogradients import (
+from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.aggregation.gate import Gated, Model, Reply
+from flwr_byzantine.aggregation.outcome import Outcome
+from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.reputation.rows import (
     Gradient,
     PseudoGradients,
     Vector,
     WeightedSum,
     Yardstick,
 )
+from flwr_byzantine.reputation.schedules import Schedule, check_schedule, step_size
+from flwr_byzantine.reputation.scores import Memory, ReputationOutcome
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.schedules import Schedule, check_schedule, step_size
-from flwr_byzantine.updates import Gated, Model, Reply
 
 T = TypeVar("T")
 _IN_BACKGROUND: ContextVar[bool] = ContextVar("in_background", default=False)
@@ -81,7 +81,7 @@ class ReputationAggregator(Aggregator):
         Whether to make all rows of H as long as the round's auxiliary gradient at w_t, take cosines in
         place of inner products, and move the model by the scores' shares.
     order_by, **kwargs
-        As for :class:`flwr_byzantine.aggregation.Aggregator`.
+        As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
 
     Raises
     ------

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from flwr.common.logger import log
 
-from flwr_byzantine.apply import apply_rule
+from flwr_byzantine.aggregation.apply import apply_rule
+from flwr_byzantine.aggregation.buffers import Buffers, check_buffers, find_buffers
+from flwr_byzantine.aggregation.gate import Gated, Model, Reply, gate, in_order
+from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.buffers import Buffers, check_buffers, find_buffers
-from flwr_byzantine.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.updates import Gated, Model, Reply, gate, in_order
 
 LearningRate = float | Callable[[int], float]
 PAYLOADS = ("parameters", "gradients")
@@ -50,7 +50,8 @@ class Aggregator:
         was told; ``"lower_f"``, where too few replies are left for that, with the largest f that they
         suffice for, lowered by no more than the number of dropped ones.
     buffers : Collection[str | int], Callable[[str], bool] or None
-        The tensors that are clamped to the honest range: :func:`flwr_byzantine.buffers.find_buffers`.
+        The tensors that are clamped to the honest range, see
+        :func:`flwr_byzantine.aggregation.buffers.find_buffers`.
     audit_log : str, Path or None
         A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
 

@@ -4,29 +4,29 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from flwr_byzantine.aggregation import Aggregator
-from flwr_byzantine.auxiliary import AuxiliaryLoss
-from flwr_byzantine.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
-from flwr_byzantine.pseudogradients import WeightedSum
-from flwr_byzantine.reputation import ReputationAggregator
-from flwr_byzantine.robust import Robust
+from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.reputation.aggregator import ReputationAggregator
+from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
+from flwr_byzantine.reputation.rows import WeightedSum
+from flwr_byzantine.reputation.schedules import PowerDecay, Schedule
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.schedules import PowerDecay, Schedule
+from flwr_byzantine.strategies.base import RobustStrategy
 
 GAMMA = PowerDecay(0.1, power=1.0, offset=1000)
 ALPHA = PowerDecay(0.2, power=0.9, offset=40)  # of ByGARS
 ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
 
 
-class Reputed(Robust):
+class Reputed(RobustStrategy):
     """A strategy that keeps a reputation score for every client; mixed into FedAvg.
 
     Parameters
     ----------
     make : Callable
-        Builds the aggregator, given what :class:`flwr_byzantine.robust.Robust` gives one.
+        Builds the aggregator, given what :class:`flwr_byzantine.strategies.base.RobustStrategy` gives one.
     **kwargs
-        As for :class:`flwr_byzantine.strategy.RobustFedAvg`, without its rule.
+        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule.
     """
 
     aggregator: ReputationAggregator

@@ -9,9 +9,9 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from flwr_byzantine.payload import clip, encode
-from flwr_byzantine.robust import Robust, check_same_model
-from flwr_byzantine.updates import Model, Reply, gate_reports
+from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
+from flwr_byzantine.aggregation.npy import clip, encode
+from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -26,12 +26,12 @@ def read_record(record: ArrayRecord) -> Model:
 
     Returns
     -------
-    flwr_byzantine.updates.Model
+    flwr_byzantine.aggregation.gate.Model
         Under the record's names, in its order.
 
     Raises
     ------
-    flwr_byzantine.payload.MalformedTensorError
+    flwr_byzantine.aggregation.npy.MalformedTensorError
         If an array is no such file; a ValueError.
     """
     return Model.read((name, array.data) for name, array in record.items())
@@ -42,7 +42,7 @@ def write_record(model: Model) -> ArrayRecord:
 
     Parameters
     ----------
-    model : flwr_byzantine.updates.Model
+    model : flwr_byzantine.aggregation.gate.Model
         Any; its names become the record's keys.
 
     Returns
@@ -112,7 +112,7 @@ def _npy(array: Array) -> bytes:
     return array.data if array.stype == "numpy.ndarray" else b""
 
 
-class Guarded(Robust, Strategy):
+class MessageAdapter(RobustStrategy, Strategy):
     """Flower's hooks, mixed into a strategy: they know the model nodes were given, and resume.
 
     Flower's loop counts its rounds from 1 whatever came before. Those that a checkpoint says are done

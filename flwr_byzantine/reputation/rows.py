@@ -8,11 +8,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.apply import apply_rule
+from flwr_byzantine.aggregation.apply import apply_rule
+from flwr_byzantine.aggregation.gate import Array, Gated, Model
 from flwr_byzantine.kernels import Columns, inner_products
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Matrix, Rule
-from flwr_byzantine.updates import Array, Gated, Model
 
 Vector = npt.NDArray[np.float64]
 Gradient = Sequence[Array | None]

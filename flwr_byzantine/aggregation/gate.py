@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
+from flwr_byzantine.aggregation.reports import is_number
 from flwr_byzantine.kernels.columns import Columns
-from flwr_byzantine.metrics import is_number
-from flwr_byzantine.payload import MalformedTensorError, clip, decode
 
 Array = npt.NDArray[Any]
 Signature = tuple[tuple[str, tuple[int, ...], str], ...]

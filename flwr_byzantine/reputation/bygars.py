@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.auxiliary import AuxiliaryLoss
-from flwr_byzantine.memory import Memory
-from flwr_byzantine.metrics import is_number
-from flwr_byzantine.pseudogradients import Gradient, Vector, Yardstick, without_reversal
-from flwr_byzantine.reputation import ReputationAggregator, Step, Turn
-from flwr_byzantine.updates import Model
+from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.reputation.aggregator import ReputationAggregator, Step, Turn
+from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.reputation.rows import Gradient, Vector, Yardstick, without_reversal
+from flwr_byzantine.reputation.scores import Memory
 
 
 class ByGARSAggregator(ReputationAggregator):

@@ -7,15 +7,15 @@ from typing import Any
 
 from flwr.common.logger import log
 
-from flwr_byzantine.aggregation import Aggregator, LearningRate
+from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
+from flwr_byzantine.aggregation.buffers import Buffers
+from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.audit import AuditRecord
-from flwr_byzantine.buffers import Buffers
-from flwr_byzantine.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.updates import Model
 
 
-class Robust:
+class RobustStrategy:
     """Aggregates with a rule, and can be killed and started again; mixed into strategies.
 
     Parameters
@@ -23,7 +23,7 @@ class Robust:
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log
-        As for :class:`flwr_byzantine.aggregation.Aggregator`.
+        As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
         there already, the run goes on after its round.

@@ -10,10 +10,10 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Strategy
 
-from flwr_byzantine.metrics import capped
-from flwr_byzantine.payload import MalformedTensorError, encode
-from flwr_byzantine.robust import Robust, check_same_model
-from flwr_byzantine.updates import Model, Reply, gate_reports
+from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
+from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
+from flwr_byzantine.aggregation.reports import capped
+from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
@@ -33,12 +33,12 @@ def read_parameters(parameters: Parameters) -> Model:
 
     Returns
     -------
-    flwr_byzantine.updates.Model
+    flwr_byzantine.aggregation.gate.Model
         Its tensors have the names "0", "1" and so on.
 
     Raises
     ------
-    flwr_byzantine.payload.MalformedTensorError
+    flwr_byzantine.aggregation.npy.MalformedTensorError
         If a tensor is no such file; a ValueError.
     """
     return Model.read((str(i), tensor) for i, tensor in enumerate(parameters.tensors))
@@ -49,7 +49,7 @@ def write_parameters(model: Model) -> Parameters:
 
     Parameters
     ----------
-    model : flwr_byzantine.updates.Model
+    model : flwr_byzantine.aggregation.gate.Model
         Any; the names are left out, for this API has none.
 
     Returns
@@ -99,7 +99,7 @@ def losses(replies: Iterable[Reply]) -> list[Any]:
     return [reply.source[1].loss for reply in replies]
 
 
-class Guarded(Robust, Strategy):
+class FitAdapter(RobustStrategy, Strategy):
     """Flower's hooks, mixed into a strategy: they know the model clients were given, and resume.
 
     Flower's server counts its rounds from 1 whatever came before. Those that a checkpoint says are

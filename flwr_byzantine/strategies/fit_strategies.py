@@ -6,14 +6,17 @@ import numpy as np
 from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
 from flwr.server.strategy import FedAvg, Strategy
 
-from flwr_byzantine import reputed, rules
-from flwr_byzantine.fit_api import (
+from flwr_byzantine import rules
+from flwr_byzantine.aggregation.reports import capped, guarded, median, median_metrics
+from flwr_byzantine.resume.snapshot import Snapshot
+from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies.fit import (
     Delegating,
     EvaluateFailures,
     EvaluateResults,
+    FitAdapter,
     FitFailures,
     FitResults,
-    Guarded,
     Metrics,
     losses,
     read_parameters,
@@ -22,8 +25,6 @@ from flwr_byzantine.fit_api import (
     weighted,
     write_parameters,
 )
-from flwr_byzantine.metrics import capped, guarded, median, median_metrics
-from flwr_byzantine.snapshot import Snapshot
 
 __all__ = [
     "Bulyan",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-class RobustFedAvg(Guarded, FedAvg):
+class RobustFedAvg(FitAdapter, FedAvg):
     """FedAvg with a robust rule in place of the weighted average.
 
     Parameters
@@ -262,7 +263,7 @@ class MultiBulyan(RobustFedAvg):
         )
 
 
-class ByGARS(reputed.ByGARS, RobustFedAvg):
+class ByGARS(bygars.ByGARS, RobustFedAvg):
     r"""Reputation scores from a small data set on the server, for any number of Byzantine clients.
 
     With :math:`H_t` one row :math:`h_i` a client (its gradient, or :math:`w_t - w_i`), k times
@@ -279,9 +280,9 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
 
     Parameters
     ----------
-    auxiliary : flwr_byzantine.auxiliary.AuxiliaryLoss
+    auxiliary : flwr_byzantine.reputation.auxiliary.AuxiliaryLoss
         Gradient (and loss) on the server's own data, such as
-        :class:`flwr_byzantine.auxiliary.TorchAuxiliaryLoss`.
+        :class:`flwr_byzantine.reputation.auxiliary.TorchAuxiliaryLoss`.
     learning_rate : float or Callable[[int], float]
         :math:`\gamma_t`, 0.1 at first by default. Normalised, the model's step is at most so many times
         as long as the auxiliary gradient, however many steps clients took that send models. To the letter,
@@ -330,7 +331,7 @@ class ByGARS(reputed.ByGARS, RobustFedAvg):
     """
 
 
-class ByGARSPlusPlus(reputed.ByGARSPlusPlus, RobustFedAvg):
+class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
     r"""ByGARS with one auxiliary gradient a round, taken while clients compute the next one.
 
     .. math::
@@ -348,7 +349,7 @@ class ByGARSPlusPlus(reputed.ByGARSPlusPlus, RobustFedAvg):
     learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize
         As for :class:`ByGARS`. Theorem 2 asks for sums of :math:`\alpha_t` and :math:`\gamma_t` that
         diverge, of squares that do not, and :math:`\gamma_t / \alpha_t \to 0`:
-        :class:`flwr_byzantine.schedules.PowerDecay`, with the larger power for :math:`\gamma_t`.
+        :class:`flwr_byzantine.reputation.schedules.PowerDecay`, with the larger power for :math:`\gamma_t`.
     **kwargs
         As for :class:`RobustFedAvg`, without its rule. With `checkpoint` a round waits for its scores.
 
@@ -363,7 +364,7 @@ class ByGARSPlusPlus(reputed.ByGARSPlusPlus, RobustFedAvg):
     """
 
 
-class ByzantineRobust(Guarded, Delegating):
+class ByzantineRobust(FitAdapter, Delegating):
     """Puts a robust rule in front of any Flower strategy.
 
     The wrapped strategy sees one clean result a round, the rule's, in place of the clients' replies;
@@ -379,7 +380,7 @@ class ByzantineRobust(Guarded, Delegating):
     **options
         ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
         ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.snapshot.Snapshot`.
+        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from flwr.common.logger import log
 
-from flwr_byzantine.payload import clip
+from flwr_byzantine.aggregation.npy import clip
 
 FORMAT = "flwr-byzantine checkpoint"
 VERSION = 1

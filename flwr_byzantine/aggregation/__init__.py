@@ -1,0 +1,1 @@
+"""One round of robust aggregation: replies are read, gated, aggregated with a rule, and accounted for."""

@@ -1,0 +1,17 @@
+"""What became of every client's reply, round by round: records, their file, and summaries."""
+
+from flwr_byzantine.audit.file import MAX_RECORDS, Audit, read_audit
+from flwr_byzantine.audit.records import REJECTED, VERDICTS, AuditRecord
+from flwr_byzantine.audit.summary import PrecisionRecall, precision_recall, table
+
+__all__ = [
+    "MAX_RECORDS",
+    "REJECTED",
+    "VERDICTS",
+    "Audit",
+    "AuditRecord",
+    "PrecisionRecall",
+    "precision_recall",
+    "read_audit",
+    "table",
+]

@@ -1,0 +1,62 @@
+"""What became of one client's reply in one round."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+REJECTED = ("trimmed", "not selected", "dropped")
+VERDICTS = ("kept", *REJECTED, "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What became of one client's reply in one round.
+
+    Parameters
+    ----------
+    round : int
+        The server's round.
+    client : str
+        The server's own name of the client.
+    verdict : str
+        ``"kept"``; ``"trimmed"``: a coordinate-wise rule used the client's values in less than half
+        as many coordinates as those of the average client; ``"not selected"``: a rule that selects
+        whole updates left it out; ``"dropped"``: malformed, and refused before the rule saw it; or
+        ``"skipped"``: the round had no result, whatever this client sent.
+    score : float or None
+        What a selecting rule went by, such as the Krum score: lower is better.
+    share : float or None
+        Weight of the client's update in the result, or for a coordinate-wise rule the fraction of a
+        sample of the coordinates (``flwr_byzantine.aggregation.kept.SAMPLE``) in which its value was used.
+    reason : str or None
+        Why the reply was dropped or the round skipped.
+    """
+
+    round: int
+    client: str
+    verdict: str
+    score: float | None = None
+    share: float | None = None
+    reason: str | None = None
+
+    def to_json(self) -> str:
+        """One line of valid JSON; a number that is not finite is null."""
+        values = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
+        }
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "AuditRecord":
+        """Read what :meth:`to_json` wrote; ValueError if it is something else."""
+        values: Any = json.loads(line)
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != known:
+            raise ValueError(f"keys other than {sorted(known)}")
+        if not isinstance(values["round"], int) or not isinstance(values["client"], str):
+            raise ValueError(f"round {values['round']!r}, client {values['client']!r}")
+        if values["verdict"] not in VERDICTS:
+            raise ValueError(f"verdict {values['verdict']!r}")
+        return cls(**values)
