@@ -16,6 +16,7 @@ from flwr_byzantine.aggregation.buffers import Buffers, check_buffers, find_buff
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, gate, in_order
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.audit import Audit
+from flwr_byzantine.checks import is_number, require, require_choice, require_whole
 from flwr_byzantine.rules.base import Rule
 
 LearningRate = float | Callable[[int], float]
@@ -74,8 +75,8 @@ class Aggregator:
         audit_log: str | os.PathLike[str] | None = None,
     ) -> None:
         _check(rule, payload, learning_rate)
-        _check_choice("on_too_few", on_too_few, ON_TOO_FEW)
-        _check_choice("on_dropped", on_dropped, ON_DROPPED)
+        require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")
+        require_choice("on_dropped", on_dropped, ON_DROPPED, "Leave it out for full protection.")
         check_buffers(buffers)
         self.rule = rule
         self.payload = payload
@@ -222,36 +223,26 @@ def _dropped(dropped: Mapping[str, str]) -> str:
     return f"Dropped: {', '.join(shown)}{', ...' if len(dropped) > 3 else ''}. "
 
 
-def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"Parameter `{name}` should be one of {choices}. Found `{name} = {value!r}`. "
-            "Leave it out for the first one, which is the safest."
-        )
-
-
 def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
-    if not isinstance(rule, Rule):
-        raise ValueError(
-            "Parameter `rule` should be a rule such as `flwr_byzantine.rules.Median()`. "
-            f"Found `rule = {rule!r}`."
-        )
+    require(
+        isinstance(rule, Rule),
+        "rule",
+        "a rule such as `flwr_byzantine.rules.Median()`",
+        rule,
+        "Pass a rule, not its class.",
+    )
     least: object = rule.min_updates
-    if isinstance(least, bool) or not isinstance(least, int | np.integer) or least < 1:
-        raise ValueError(
-            "Parameter `rule` should have a whole number of at least 1 for `min_updates`. "
-            f"Found `min_updates = {least!r}` of {rule}. Give the bound of its theorem."
-        )
+    require_whole(
+        "min_updates", least, 1, "Give the bound of its theorem.", owner=type(rule).__name__
+    )
     if type(rule).mixing is Rule.mixing:
-        rule.plan(int(least), None)
-    if payload not in PAYLOADS:
-        raise ValueError(
-            f"Parameter `payload` should be one of {PAYLOADS}. Found `payload = {payload!r}`. "
-            "Name what your clients send."
-        )
-    number = isinstance(learning_rate, int | float) and 0 < learning_rate < np.inf
-    if not callable(learning_rate) and not number:
-        raise ValueError(
-            "Parameter `learning_rate` should be a positive number or a function of the round. "
-            f"Found `learning_rate = {learning_rate!r}`."
-        )
+        rule.plan(rule.min_updates, None)
+    require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
+    number = is_number(learning_rate) and not callable(learning_rate) and learning_rate > 0
+    require(
+        callable(learning_rate) or number,
+        "learning_rate",
+        "a positive number or a function of the round",
+        learning_rate,
+        "Pass 0.1, for example.",
+    )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
-from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.checks import is_number
 from flwr_byzantine.kernels.columns import Columns
 
 Array = npt.NDArray[Any]

@@ -1,6 +1,5 @@
 """Losses and metrics that clients report, aggregated so that one client cannot set them."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import WARNING
@@ -8,6 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from flwr.common.logger import log
+
+from flwr_byzantine.checks import is_number
 
 T = TypeVar("T")
 
@@ -27,16 +28,6 @@ def median(values: Iterable[Any]) -> float | None:
     if not finite or 2 * len(finite) < len(reported):
         return None
     return 2 * float(np.median(np.divide(finite, 2)))  # the sum of two middle ones may be too large
-
-
-def is_number(value: Any) -> bool:
-    """Whether a reported value is a finite real number; booleans are 0 and 1."""
-    if not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of floats
-        return False
 
 
 def median_metrics(

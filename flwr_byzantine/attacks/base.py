@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flwr_byzantine.checks import require as require
+from flwr_byzantine.checks import require_finite as require_finite
+from flwr_byzantine.checks import require_whole as require_whole
 
 Floats = NDArray[np.floating[Any]]
 
@@ -103,26 +106,6 @@ class ChannelAttack(ABC):
 def stream(*keys: int) -> np.random.Generator:
     """Return the random numbers that belong to these keys, each at least 0, and to no others."""
     return np.random.default_rng(keys)
-
-
-def require(holds: bool, name: str, bound: str, value: object, advice: str) -> None:
-    """Raise a ValueError that says what a parameter should be, what it was and what to do."""
-    if not holds:
-        raise ValueError(
-            f"Parameter `{name}` should be {bound}. Found `{name} = {value!r}`. {advice}"
-        )
-
-
-def require_finite(name: str, value: float) -> None:
-    """Raise unless a parameter is a finite number."""
-    finite = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    require(finite, name, "a finite number", value, "Write it as 0.5 or 1e20.")
-
-
-def require_whole(name: str, value: int, least: int, advice: str) -> None:
-    """Raise unless a parameter is a whole number of at least `least`."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    require(whole, name, f"a whole number of at least {least}", value, advice)
 
 
 def check_update(own: Floats) -> Floats:

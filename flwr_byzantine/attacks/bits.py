@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import ChannelAttack, Floats, check_update, require, require_whole, stream
+from flwr_byzantine.checks import require, require_whole
+
+from .base import ChannelAttack, Floats, check_update, stream
 
 STREAM = 0xB17
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import ColludingAttack, Floats, check_honest, require_finite, same_row
+from flwr_byzantine.checks import require_finite
+
+from .base import ColludingAttack, Floats, check_honest, same_row
 
 
 @dataclass(frozen=True)

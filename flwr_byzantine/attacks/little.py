@@ -7,7 +7,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .base import ColludingAttack, Floats, check_honest, require_finite, require_whole, same_row
+from flwr_byzantine.checks import require_finite, require_whole
+
+from .base import ColludingAttack, Floats, check_honest, same_row
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Floats, LocalAttack, check_update, require, require_finite
+from flwr_byzantine.checks import require, require_finite
+
+from .base import Floats, LocalAttack, check_update
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply
 from flwr_byzantine.aggregation.outcome import Outcome
-from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.checks import require, require_finite
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.rows import (
     Gradient,
@@ -292,18 +292,24 @@ def in_background(function: Callable[[], T]) -> Future[T]:
 
 
 def _check(auxiliary: object, initial_reputation: float, max_norm_ratio: float) -> None:
-    if not callable(auxiliary):
-        raise ValueError(
-            "Parameter `auxiliary` should be a function `auxiliary(parameters, server_round)` that gives "
-            f"a gradient. Found `auxiliary = {auxiliary!r}`. Try `TorchAuxiliaryLoss`."
-        )
-    if not is_number(initial_reputation):
-        raise ValueError(
-            "Parameter `initial_reputation` should be a finite number. Found `initial_reputation = "
-            f"{initial_reputation!r}`. Leave it out for the paper's 0, or try 1 / (number of clients)."
-        )
-    if isinstance(max_norm_ratio, bool) or not max_norm_ratio > 0:
-        raise ValueError(
-            "Parameter `max_norm_ratio` should be a positive number. "
-            f"Found `max_norm_ratio = {max_norm_ratio!r}`. Pass `math.inf` to set no limit."
-        )
+    require(
+        callable(auxiliary),
+        "auxiliary",
+        "a function `auxiliary(parameters, server_round)` that gives a gradient",
+        auxiliary,
+        "Try `TorchAuxiliaryLoss`.",
+    )
+    require_finite(
+        "initial_reputation",
+        initial_reputation,
+        "Leave it out for the paper's 0, or try 1 / (number of clients).",
+    )
+    require(
+        isinstance(max_norm_ratio, int | float)
+        and not isinstance(max_norm_ratio, bool)
+        and max_norm_ratio > 0,
+        "max_norm_ratio",
+        "a positive number",
+        max_norm_ratio,
+        "Pass `math.inf` to set no limit.",
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flwr_byzantine.aggregation.gate import Model
-from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.checks import ParameterError, is_number, require, require_whole
 from flwr_byzantine.reputation.aggregator import ReputationAggregator, Step, Turn
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.rows import Gradient, Vector, Yardstick, without_reversal
@@ -131,18 +131,18 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
 
 
 def _check_meta(auxiliary: object, meta_steps: int, tolerance: float | None) -> None:
-    if isinstance(meta_steps, bool) or not isinstance(meta_steps, int) or meta_steps < 1:
-        raise ValueError(
-            "Parameter `meta_steps` should be a whole number of at least 1. "
-            f"Found `meta_steps = {meta_steps!r}`. Each costs an auxiliary gradient; try 3."
-        )
-    if tolerance is not None and not (is_number(tolerance) and tolerance >= 0):
-        raise ValueError(
-            "Parameter `tolerance` should be None or a number of at least 0. "
-            f"Found `tolerance = {tolerance!r}`. Pass 0 to stop once the auxiliary loss rises."
-        )
-    if tolerance is not None and not callable(getattr(auxiliary, "loss", None)):
-        raise ValueError(
+    require_whole("meta_steps", meta_steps, 1, "Each costs an auxiliary gradient; try 3.")
+    if tolerance is None:
+        return
+    require(
+        is_number(tolerance) and tolerance >= 0,
+        "tolerance",
+        "None or a number of at least 0",
+        tolerance,
+        "Pass 0 to stop once the auxiliary loss rises.",
+    )
+    if not callable(getattr(auxiliary, "loss", None)):
+        raise ParameterError(
             "Parameter `auxiliary` should have a method `loss(parameters, server_round)` where "
             f"`tolerance` is given. Found `auxiliary = {auxiliary!r}`. Leave `tolerance` out."
         )

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.checks import is_number, require
 
 Schedule = float | Callable[[int], float]
+_OTHERS = "For any other schedule pass a function of the round."
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,27 @@ class PowerDecay:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check("initial", self.initial, is_number(self.initial) and self.initial > 0, "positive")
-        ok = is_number(self.power) and 0.5 < self.power <= 1
-        _check("power", self.power, ok, "above 0.5 and at most 1, for theorem 2")
-        _check("offset", self.offset, is_number(self.offset) and self.offset > 0, "positive")
+        for name, value in (("initial", self.initial), ("offset", self.offset)):
+            holds = is_number(value) and value > 0
+            require(holds, name, "a number, positive", value, _OTHERS, owner="PowerDecay")
+        holds = is_number(self.power) and 0.5 < self.power <= 1
+        bound = "a number, above 0.5 and at most 1, for theorem 2"
+        require(holds, "power", bound, self.power, _OTHERS, owner="PowerDecay")
 
     def __call__(self, server_round: int) -> float:
         """Value in a round; the first is 1."""
         return float(self.initial * (1 + (server_round - 1) / self.offset) ** -self.power)
 
 
-def _check(name: str, value: object, ok: bool, expected: str) -> None:
-    if not ok:
-        raise ValueError(
-            f"Parameter `{name}` of PowerDecay should be a number, {expected}. "
-            f"Found `{name} = {value!r}`. For any other schedule pass a function of the round."
-        )
-
-
 def check_schedule(name: str, schedule: Schedule) -> None:
     """Raise ValueError unless a schedule is a positive number or a function."""
-    if not callable(schedule) and not (is_number(schedule) and schedule > 0):
-        raise ValueError(
-            f"Parameter `{name}` should be a positive number or a function of the round. "
-            f"Found `{name} = {schedule!r}`. Try `PowerDecay(0.1, power=1.0, offset=100)`."
-        )
+    require(
+        callable(schedule) or (is_number(schedule) and schedule > 0),
+        name,
+        "a positive number or a function of the round",
+        schedule,
+        "Try `PowerDecay(0.1, power=1.0, offset=100)`.",
+    )
 
 
 def step_size(name: str, schedule: Schedule, server_round: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from flwr_byzantine.aggregation.outcome import Outcome
-from flwr_byzantine.aggregation.reports import is_number
+from flwr_byzantine.checks import is_number
 from flwr_byzantine.reputation.rows import Vector, Yardstick
 
 REMEMBERED = 9  # auxiliary gradients

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.checks import require_whole
 from flwr_byzantine.kernels import (
     Columns,
     Reduction,
@@ -156,16 +157,14 @@ class Rule(ABC):
         return restore(out)
 
 
-def check_count(rule: Rule, name: str, value: Any, least: int = 0) -> None:
-    """Raise ValueError unless a parameter is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(
-            f"Parameter `{name}` of {type(rule).__name__} should be a whole number of at least "
-            f"{least}. Found `{name} = {value!r}`. Pass the number of Byzantine clients to survive."
-            if least == 0
-            else f"Parameter `{name}` of {type(rule).__name__} should be None or a whole number of at "
-            f"least {least}. Found `{name} = {value!r}`. Leave it out for the paper's choice."
-        )
+def check_count(rule: Rule, name: str, value: object, *, least: int = 0) -> None:
+    """Raise ParameterError unless a rule's parameter is a whole number of at least ``least``."""
+    advice = (
+        "Pass the number of Byzantine clients to survive."
+        if least == 0
+        else "Leave it out for the paper's choice."
+    )
+    require_whole(name, value, least, advice, owner=type(rule).__name__)
 
 
 def check_bound(holds: bool, bound: str, **found: int) -> None:

@@ -1,7 +1,7 @@
 """Rules that choose whole updates by how near their neighbours are: Krum and Multi-Krum."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -141,18 +141,7 @@ class Krum(MultiKrum):
     Koyejo, Gupta 2019, Fall of Empires, definition 3.
     """
 
-    def __init__(self, num_byzantine: int) -> None:
-        object.__setattr__(self, "num_byzantine", num_byzantine)
-        object.__setattr__(self, "num_selected", 1)
-        self.__post_init__()
-
-    def __repr__(self) -> str:
-        """Without the fixed m = 1."""
-        return f"Krum(num_byzantine={self.num_byzantine!r})"
-
-    def without(self, dropped: int) -> Self:
-        """The same rule with f - dropped."""
-        return type(self)(max(0, self.num_byzantine - dropped))
+    num_selected: int = field(default=1, init=False, repr=False)
 
     def variance_bound(self, n: int) -> float:
         """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V.

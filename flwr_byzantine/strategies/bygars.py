@@ -18,7 +18,7 @@ ALPHA = PowerDecay(0.2, power=0.9, offset=40)  # of ByGARS
 ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
 
 
-class Reputed(RobustStrategy):
+class ReputationStrategy(RobustStrategy):
     """A strategy that keeps a reputation score for every client; mixed into FedAvg.
 
     Parameters
@@ -61,8 +61,72 @@ class Reputed(RobustStrategy):
         self.aggregator.load_state_dict(state)
 
 
-class ByGARS(Reputed):
-    """See :class:`flwr_byzantine.ByGARS`."""
+class ByGARS(ReputationStrategy):
+    r"""Reputation scores from a small data set on the server, for any number of Byzantine clients.
+
+    With :math:`H_t` one row :math:`h_i` a client (its gradient, or :math:`w_t - w_i`), k times
+
+    .. math::
+
+        \hat w = w_t - \gamma_t H_t^T q \quad (1), \qquad
+        q \leftarrow q + \alpha_t \gamma_t H_t \nabla L_t(\hat w) \quad (2)
+
+    and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client that
+    always sends the negated gradient becomes useful. They persist; clients absent from a round keep
+    theirs. They belong to the ids the server knows the clients by, and are in every round's metrics as
+    ``reputation/<client>``.
+
+    Parameters
+    ----------
+    auxiliary : flwr_byzantine.reputation.auxiliary.AuxiliaryLoss
+        Gradient (and loss) on the server's own data, such as
+        :class:`flwr_byzantine.reputation.auxiliary.TorchAuxiliaryLoss`.
+    learning_rate : float or Callable[[int], float]
+        :math:`\gamma_t`, 0.1 at first by default. Normalised, the model's step is at most so many times
+        as long as the auxiliary gradient, however many steps clients took that send models. To the letter,
+        clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)` where it is 1: a sum,
+        not an average.
+    meta_learning_rate : float or Callable[[int], float]
+        :math:`\alpha_t`.
+    meta_steps : int
+        k, at least 1; each costs an auxiliary gradient while the clients wait.
+    tolerance : float or None
+        Where given, the round's meta updates end at the first that does not lower the auxiliary loss by
+        more than this, and that one is not made.
+    initial_reputation : float
+        Score of a client seen for the first time. 0 is the paper's; 1 / n starts as averaging does.
+    max_norm_ratio : float
+        Without `normalize`, a row of :math:`H_t` longer than so many times the usual auxiliary gradient
+        is scaled down to that length, which bounds :math:`\kappa` of assumption 2. The usual one has the
+        median length of the newest nine, so that one bad step does not loosen the limit. A row that is
+        not finite is left out of the round, and its inner products are 0. All other rows are as the
+        client sent them.
+    normalize : bool
+        True, the default, is the normalised form, which deviates from the paper. All rows become as long
+        as the auxiliary gradient at :math:`w_t`, which is computed while the clients compute theirs.
+        Cosines take the place of inner products, which square how much gradients change in training. The
+        model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
+        averaging. ByGARS keeps its scores so divided, and leaves out the part of
+        :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
+        asks for a shorter step, and would turn the scores of honest clients negative. False is the paper
+        to the letter.
+    **kwargs
+        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Notes
+    -----
+    Tensors without a gradient (BatchNorm's statistics, integers) stay as they are.
+
+    References
+    ----------
+    Regatti, Chen, Gupta 2020, ByGARS, figure 1a, equations 1 and 2. The lengths of `normalize` are
+    those of Cao, Fang, Liu, Gong 2021, FLTrust, section IV.
+    """
 
     def __init__(
         self,
@@ -90,8 +154,38 @@ class ByGARS(Reputed):
         super().__init__(make, learning_rate=learning_rate, **kwargs)
 
 
-class ByGARSPlusPlus(Reputed):
-    """See :class:`flwr_byzantine.ByGARSPlusPlus`."""
+class ByGARSPlusPlus(ReputationStrategy):
+    r"""ByGARS with one auxiliary gradient a round, taken while clients compute the next one.
+
+    .. math::
+
+        w_{t+1} = w_t - \gamma_t H_t^T q_t, \qquad
+        q_{t+1} = (1 - \alpha_t) q_t + \alpha_t H_t \nabla L_t(w_t) \quad (3)
+
+    With the paper's :math:`q_1 = 0` the first round moves nothing: the scores learn from it.
+
+    Parameters
+    ----------
+    auxiliary : Callable
+        As for :class:`ByGARS`; only the gradient is asked for. It runs in a thread of its own after the
+        round; what it raises surfaces in the next round.
+    learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize
+        As for :class:`ByGARS`. Theorem 2 asks for sums of :math:`\alpha_t` and :math:`\gamma_t` that
+        diverge, of squares that do not, and :math:`\gamma_t / \alpha_t \to 0`:
+        :class:`flwr_byzantine.reputation.schedules.PowerDecay`, with the larger power for :math:`\gamma_t`.
+    **kwargs
+        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule. With
+        `checkpoint` a round waits for its scores.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    References
+    ----------
+    Regatti, Chen, Gupta 2020, ByGARS, figure 1b, equation 3, theorems 1 and 2.
+    """
 
     def __init__(
         self,

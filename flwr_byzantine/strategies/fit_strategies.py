@@ -1,17 +1,17 @@
 """The strategies of Flower's ``aggregate_fit`` API."""
 
-from typing import Any
+from functools import partial
+from inspect import Signature
+from typing import Any, ClassVar, Unpack
 
-import numpy as np
-from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
-from flwr.server.strategy import FedAvg, Strategy
+from flwr.common import Parameters
+from flwr.server.strategy import FedAvg
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation.reports import capped, guarded, median, median_metrics
-from flwr_byzantine.resume.snapshot import Snapshot
+from flwr_byzantine.aggregation.reports import guarded, median, median_metrics
 from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.fit import (
-    Delegating,
     EvaluateFailures,
     EvaluateResults,
     FitAdapter,
@@ -24,6 +24,14 @@ from flwr_byzantine.strategies.fit import (
     read_results,
     weighted,
     write_parameters,
+)
+from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
+from flwr_byzantine.strategies.options import (
+    FIT_WORDS,
+    FitOptions,
+    full_signature,
+    refuse_other_words,
+    rule_in_words,
 )
 
 __all__ = [
@@ -82,14 +90,29 @@ class RobustFedAvg(FitAdapter, FedAvg):
         before it beside it. Started again with the same file, clients and number of rounds, a run
         goes on where it was killed, and ends as if it had not been. Strategies around this one see
         nothing of it: give it to the outermost.
-    **kwargs
+    **options
         Every keyword argument of Flower's ``FedAvg``.
 
     Raises
     ------
     ValueError
         If a parameter is out of range.
+    TypeError
+        If a keyword is the Message API's.
     """
+
+    def __init__(self, *, rule: rules.Rule, **options: Unpack[FitOptions]) -> None:
+        refuse_other_words(type(self), options)
+        super().__init__(rule=rule, **options)
+
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let signatures show all keywords."""
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = full_signature(
+            cls, FitOptions, FedAvg.__init__, RobustStrategy.__init__
+        )
 
     def __repr__(self) -> str:
         """Name of the strategy, and its rule."""
@@ -123,85 +146,72 @@ class RobustFedAvg(FitAdapter, FedAvg):
         return median(losses(reports)), metrics
 
 
+RobustFedAvg.__signature__ = full_signature(
+    RobustFedAvg, FitOptions, FedAvg.__init__, RobustStrategy.__init__
+)
+_rule = partial(rule_in_words, FIT_WORDS)
+
+
 class Mean(RobustFedAvg):
     """Unweighted mean of the clients' models: :class:`flwr_byzantine.rules.Mean`."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(rule=rules.Mean(), **kwargs)
+    def __init__(self, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=rules.Mean(), **options)
 
 
 class Median(RobustFedAvg):
     """Coordinate-wise median: :class:`flwr_byzantine.rules.Median`."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(rule=rules.Median(), **kwargs)
+    def __init__(self, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=rules.Median(), **options)
 
 
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
-    Parameters
-    ----------
-    num_malicious_clients : int
-        b, the values left out at each end of every coordinate.
-    **kwargs
-        As for :class:`RobustFedAvg`.
+    `num_malicious_clients` is b.
     """
 
-    def __init__(self, *, num_malicious_clients: int = 0, **kwargs: Any) -> None:
-        super().__init__(rule=rules.TrimmedMean(num_malicious_clients), **kwargs)
+    def __init__(self, *, num_malicious_clients: int = 0, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=_rule(rules.TrimmedMean, num_malicious_clients), **options)
 
 
 class Phocas(RobustFedAvg):
     """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
 
-    Parameters
-    ----------
-    num_malicious_clients : int
-        b, the Byzantine values to survive in every coordinate.
-    **kwargs
-        As for :class:`RobustFedAvg`.
+    `num_malicious_clients` is b.
     """
 
-    def __init__(self, *, num_malicious_clients: int = 0, **kwargs: Any) -> None:
-        super().__init__(rule=rules.Phocas(num_malicious_clients), **kwargs)
+    def __init__(self, *, num_malicious_clients: int = 0, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=_rule(rules.Phocas, num_malicious_clients), **options)
 
 
 class Krum(RobustFedAvg):
     """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
 
-    Parameters
-    ----------
-    num_malicious_clients : int
-        f, the number of Byzantine clients to survive.
-    num_clients_to_keep : int
-        As in Flower's Krum: above 0, the mean of so many best models, which is Multi-Krum.
-    **kwargs
-        As for :class:`RobustFedAvg`.
+    `num_malicious_clients` is f. As in Flower's Krum, `num_clients_to_keep` above 0 averages so many of the
+    best models, which is Multi-Krum.
     """
 
     def __init__(
-        self, *, num_malicious_clients: int = 0, num_clients_to_keep: int = 0, **kwargs: Any
+        self,
+        *,
+        num_malicious_clients: int = 0,
+        num_clients_to_keep: int = 0,
+        **options: Unpack[FitOptions],
     ) -> None:
         rule = (
-            rules.MultiKrum(num_malicious_clients, num_clients_to_keep)
+            _rule(rules.MultiKrum, num_malicious_clients, num_clients_to_keep)
             if num_clients_to_keep
-            else rules.Krum(num_malicious_clients)
+            else _rule(rules.Krum, num_malicious_clients)
         )
-        super().__init__(rule=rule, **kwargs)
+        super().__init__(rule=rule, **options)
 
 
 class MultiKrum(RobustFedAvg):
     """Mean of the models nearest their neighbours: :class:`flwr_byzantine.rules.MultiKrum`.
 
-    Parameters
-    ----------
-    num_malicious_clients : int
-        f, the number of Byzantine clients to survive.
-    num_clients_to_keep : int or None
-        m, the number of models to average. None is n - f - 2.
-    **kwargs
-        As for :class:`RobustFedAvg`.
+    `num_malicious_clients` is f, and `num_clients_to_keep` is m; None is n - f - 2.
     """
 
     def __init__(
@@ -209,22 +219,18 @@ class MultiKrum(RobustFedAvg):
         *,
         num_malicious_clients: int = 0,
         num_clients_to_keep: int | None = None,
-        **kwargs: Any,
+        **options: Unpack[FitOptions],
     ) -> None:
-        super().__init__(rule=rules.MultiKrum(num_malicious_clients, num_clients_to_keep), **kwargs)
+        super().__init__(
+            rule=_rule(rules.MultiKrum, num_malicious_clients, num_clients_to_keep), **options
+        )
 
 
 class Bulyan(RobustFedAvg):
     """Bulyan over Krum: :class:`flwr_byzantine.rules.Bulyan`.
 
-    Parameters
-    ----------
-    num_malicious_clients : int
-        f, the number of Byzantine clients to survive.
-    first_aggregation_rule, to_keep
-        Arguments of Flower's Bulyan, accepted and without effect: the selection is always Krum's.
-    **kwargs
-        As for :class:`RobustFedAvg`.
+    `num_malicious_clients` is f. `first_aggregation_rule` and `to_keep`, which Flower's Bulyan has, are
+    accepted and without effect: the selection is always Krum's.
     """
 
     def __init__(
@@ -233,22 +239,15 @@ class Bulyan(RobustFedAvg):
         num_malicious_clients: int = 0,
         first_aggregation_rule: Any = None,
         to_keep: Any = None,
-        **kwargs: Any,
+        **options: Unpack[FitOptions],
     ) -> None:
-        super().__init__(rule=rules.Bulyan(num_malicious_clients), **kwargs)
+        super().__init__(rule=_rule(rules.Bulyan, num_malicious_clients), **options)
 
 
 class MultiBulyan(RobustFedAvg):
     """Bulyan over Multi-Krum: :class:`flwr_byzantine.rules.MultiBulyan`.
 
-    Parameters
-    ----------
-    num_malicious_clients : int
-        f, the number of Byzantine clients to survive.
-    num_clients_to_keep : int or None
-        m, the number of models averaged in each step. None is n - 2f - 2.
-    **kwargs
-        As for :class:`RobustFedAvg`.
+    `num_malicious_clients` is f, and `num_clients_to_keep` is m; None is n - 2f - 2.
     """
 
     def __init__(
@@ -256,192 +255,22 @@ class MultiBulyan(RobustFedAvg):
         *,
         num_malicious_clients: int = 0,
         num_clients_to_keep: int | None = None,
-        **kwargs: Any,
+        **options: Unpack[FitOptions],
     ) -> None:
         super().__init__(
-            rule=rules.MultiBulyan(num_malicious_clients, num_clients_to_keep), **kwargs
+            rule=_rule(rules.MultiBulyan, num_malicious_clients, num_clients_to_keep), **options
         )
 
 
 class ByGARS(bygars.ByGARS, RobustFedAvg):
-    r"""Reputation scores from a small data set on the server, for any number of Byzantine clients.
+    """Reputation scores from a small data set on the server.
 
-    With :math:`H_t` one row :math:`h_i` a client (its gradient, or :math:`w_t - w_i`), k times
-
-    .. math::
-
-        \hat w = w_t - \gamma_t H_t^T q \quad (1), \qquad
-        q \leftarrow q + \alpha_t \gamma_t H_t \nabla L_t(\hat w) \quad (2)
-
-    and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client that
-    always sends the negated gradient becomes useful. They persist; clients absent from a round keep
-    theirs. They belong to the ids the server knows the clients by, and are in every round's metrics as
-    ``reputation/<client>``.
-
-    Parameters
-    ----------
-    auxiliary : flwr_byzantine.reputation.auxiliary.AuxiliaryLoss
-        Gradient (and loss) on the server's own data, such as
-        :class:`flwr_byzantine.reputation.auxiliary.TorchAuxiliaryLoss`.
-    learning_rate : float or Callable[[int], float]
-        :math:`\gamma_t`, 0.1 at first by default. Normalised, the model's step is at most so many times
-        as long as the auxiliary gradient, however many steps clients took that send models. To the letter,
-        clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)` where it is 1: a sum,
-        not an average.
-    meta_learning_rate : float or Callable[[int], float]
-        :math:`\alpha_t`.
-    meta_steps : int
-        k, at least 1; each costs an auxiliary gradient while the clients wait.
-    tolerance : float or None
-        Where given, the round's meta updates end at the first that does not lower the auxiliary loss by
-        more than this, and that one is not made.
-    initial_reputation : float
-        Score of a client seen for the first time. 0 is the paper's; 1 / n starts as averaging does.
-    max_norm_ratio : float
-        Without `normalize`, a row of :math:`H_t` longer than so many times the usual auxiliary gradient
-        is scaled down to that length, which bounds :math:`\kappa` of assumption 2. The usual one has the
-        median length of the newest nine, so that one bad step does not loosen the limit. A row that is
-        not finite is left out of the round, and its inner products are 0. All other rows are as the
-        client sent them.
-    normalize : bool
-        True, the default, is the normalised form, which deviates from the paper. All rows become as long
-        as the auxiliary gradient at :math:`w_t`, which is computed while the clients compute theirs.
-        Cosines take the place of inner products, which square how much gradients change in training. The
-        model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
-        averaging. ByGARS keeps its scores so divided, and leaves out the part of
-        :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
-        asks for a shorter step, and would turn the scores of honest clients negative. False is the paper
-        to the letter.
-    **kwargs
-        As for :class:`RobustFedAvg`, without its rule.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-
-    Notes
-    -----
-    Tensors without a gradient (BatchNorm's statistics, integers) stay as they are.
-
-    References
-    ----------
-    Regatti, Chen, Gupta 2020, ByGARS, figure 1a, equations 1 and 2. The lengths of `normalize` are
-    those of Cao, Fang, Liu, Gong 2021, FLTrust, section IV.
+    See :class:`flwr_byzantine.strategies.bygars.ByGARS`.
     """
 
 
 class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
-    r"""ByGARS with one auxiliary gradient a round, taken while clients compute the next one.
+    """ByGARS with one auxiliary gradient a round.
 
-    .. math::
-
-        w_{t+1} = w_t - \gamma_t H_t^T q_t, \qquad
-        q_{t+1} = (1 - \alpha_t) q_t + \alpha_t H_t \nabla L_t(w_t) \quad (3)
-
-    With the paper's :math:`q_1 = 0` the first round moves nothing: the scores learn from it.
-
-    Parameters
-    ----------
-    auxiliary : Callable
-        As for :class:`ByGARS`; only the gradient is asked for. It runs in a thread of its own after the
-        round; what it raises surfaces in the next round.
-    learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize
-        As for :class:`ByGARS`. Theorem 2 asks for sums of :math:`\alpha_t` and :math:`\gamma_t` that
-        diverge, of squares that do not, and :math:`\gamma_t / \alpha_t \to 0`:
-        :class:`flwr_byzantine.reputation.schedules.PowerDecay`, with the larger power for :math:`\gamma_t`.
-    **kwargs
-        As for :class:`RobustFedAvg`, without its rule. With `checkpoint` a round waits for its scores.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-
-    References
-    ----------
-    Regatti, Chen, Gupta 2020, ByGARS, figure 1b, equation 3, theorems 1 and 2.
+    See :class:`flwr_byzantine.strategies.bygars.ByGARSPlusPlus`.
     """
-
-
-class ByzantineRobust(FitAdapter, Delegating):
-    """Puts a robust rule in front of any Flower strategy.
-
-    The wrapped strategy sees one clean result a round, the rule's, in place of the clients' replies;
-    so FedAdam's or FedAvgM's server optimiser runs on a robust aggregate. A wrapper that counts results,
-    as Flower's differential privacy does, is told to expect one.
-
-    Parameters
-    ----------
-    strategy : flwr.server.strategy.Strategy
-        The strategy to protect.
-    rule : flwr_byzantine.rules.Rule
-        The aggregation rule.
-    **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-    """
-
-    def __init__(self, strategy: Strategy, rule: rules.Rule, **options: Any) -> None:
-        super().__init__(strategy=strategy, rule=rule, **options)
-        self._snapshot = Snapshot(strategy)
-
-    def __repr__(self) -> str:
-        """The wrapped strategy and the rule."""
-        return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
-
-    def _aggregate_fit(
-        self, server_round: int, results: FitResults, failures: FitFailures
-    ) -> tuple[Parameters | None, Metrics]:
-        if failures and not getattr(self.strategy, "accept_failures", True):
-            self._start_momentum()
-            return None, {}
-        outcome = self.aggregator.aggregate(server_round, read_results(results))
-        if outcome.model is None:
-            self._start_momentum()
-            return None, dict(outcome.metrics) if results else {}
-        counts = capped([reply.num_examples for reply in outcome.accepted])
-        reported: Any = median_metrics([reply.metrics for reply in outcome.accepted])
-        model = write_parameters(outcome.model)
-        clean = FitRes(Status(Code.OK, ""), model, max(1, sum(counts)), reported)
-        proxy = outcome.accepted[0].source[0]
-        parameters, metrics = self.strategy.aggregate_fit(server_round, [(proxy, clean)], [])
-        if parameters is not None:
-            fixed = self.aggregator.buffers_of(outcome.model)
-            moved = read_parameters(parameters).in_form_of(outcome.model, fixed)
-            parameters = write_parameters(moved)
-        return parameters, {**metrics, **outcome.metrics}
-
-    def aggregate_evaluate(
-        self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
-    ) -> tuple[float | None, Metrics]:
-        """Hand one clean report to the wrapped strategy: medians of the losses and metrics."""
-        reports = read_reports(server_round, results)
-        loss = median(losses(reports))
-        if loss is None:
-            return None, {}
-        metrics: Any = median_metrics([report.metrics for report in reports])
-        count = max(1, sum(capped([report.num_examples for report in reports])))
-        clean = EvaluateRes(Status(Code.OK, ""), loss, count, metrics)
-        proxy = reports[0].source[0]
-        return self.strategy.aggregate_evaluate(server_round, [(proxy, clean)], [])
-
-    def _start_momentum(self) -> None:
-        """Flower's FedAvgM asserts from round 2 on that it has a momentum, also if round 1 was skipped."""
-        model = self.aggregator.model
-        if model is not None and vars(self.strategy).get("momentum_vector", 0) is None:
-            zeros = [np.zeros_like(array) for array in model.arrays]
-            vars(self.strategy)["momentum_vector"] = zeros
-
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | {"strategy": self._snapshot.state()}
-
-    def _load_state(self, state: Any) -> None:
-        super()._load_state(state)
-        self._snapshot.restore(state["strategy"])

@@ -1,0 +1,119 @@
+"""One voice for errors: which parameter was wrong, what was expected, what was found, and what to do.
+
+A strategy and its rule have other words for the same number. So an error knows its parameter, and
+:func:`in_words` says it again in the words that the user wrote.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+
+class ParameterError(ValueError):
+    """A parameter that cannot work; its text says what to do."""
+
+    parameter = ""
+
+    def renamed(self, name: str) -> "ParameterError":
+        """The same of a parameter that has another name in what the user wrote."""
+        text = str(self).replace(f"`{self.parameter}`", f"`{name}`")
+        error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name} = "))
+        error.parameter = name
+        return error
+
+
+def wrong(
+    name: str, expected: str, value: object, advice: str, *, owner: str = "", found: str = ""
+) -> ParameterError:
+    """The error of a parameter, to be raised.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    expected : str
+        What it should be.
+    value : object
+        What it is.
+    advice : str
+        What to do: a sentence.
+    owner : str
+        What it is a parameter of, where that is not plain.
+    found : str
+        What was found, where it is not the value.
+
+    Examples
+    --------
+    >>> print(wrong("trim", "at least 0", -1, "Trim fewer."))
+    Parameter `trim` should be at least 0. Found `trim = -1`. Trim fewer.
+    """
+    of = f" of {owner}" if owner else ""
+    found = found or f"`{name} = {value!r}`"
+    error = ParameterError(f"Parameter `{name}`{of} should be {expected}. Found {found}. {advice}")
+    error.parameter = name
+    return error
+
+
+def require(
+    holds: bool, name: str, expected: str, value: object, advice: str, *, owner: str = ""
+) -> None:
+    """Raise :class:`ParameterError` unless a condition holds; see :func:`wrong`."""
+    if not holds:
+        raise wrong(name, expected, value, advice, owner=owner)
+
+
+def require_whole(name: str, value: object, least: int, advice: str, *, owner: str = "") -> None:
+    """Raise unless a parameter is a whole number of at least ``least``."""
+    holds = is_whole(value) and value >= least  # type: ignore[operator]
+    require(holds, name, f"a whole number of at least {least}", value, advice, owner=owner)
+
+
+def require_finite(name: str, value: object, advice: str = "Write it as 0.5 or 1e20.") -> None:
+    """Raise unless a parameter is a finite number."""
+    holds = is_number(value) and not isinstance(value, bool)
+    require(holds, name, "a finite number", value, advice)
+
+
+def require_choice(name: str, value: object, choices: Sequence[str], advice: str) -> None:
+    """Raise unless a parameter is one of several words."""
+    known = isinstance(value, str) and value in choices
+    require(known, name, f"one of {tuple(choices)}", value, advice)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite real number; booleans are 0 and 1."""
+    if not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return False
+
+
+@contextmanager
+def in_words(words: Mapping[str, str]) -> Iterator[None]:
+    """Say errors of the parameters named in other words.
+
+    Examples
+    --------
+    >>> with in_words({"num_byzantine": "num_malicious_clients"}):
+    ...     require_whole("num_byzantine", -1, 0, "Pass their number.")
+    Traceback (most recent call last):
+    ...
+    flwr_byzantine.checks.ParameterError: Parameter `num_malicious_clients` should be a whole number of \
+at least 0. Found `num_malicious_clients = -1`. Pass their number.
+    """
+    try:
+        yield
+    except ParameterError as error:
+        if error.parameter not in words:
+            raise
+        raise error.renamed(words[error.parameter]) from None

@@ -1,0 +1,87 @@
+"""``ByzantineRobust`` of the Message API."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+
+from flwr_byzantine.aggregation.gate import Reply
+from flwr_byzantine.aggregation.reports import capped, median_metrics
+from flwr_byzantine.strategies.message import (
+    Delegating,
+    MessageAdapter,
+    read_messages,
+    read_record,
+    read_reports,
+    write_record,
+)
+from flwr_byzantine.strategies.wrapped import Wrapping
+
+
+class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
+    """Puts a robust rule in front of any Flower strategy.
+
+    The wrapped strategy sees one clean reply a round, the rule's, in place of the nodes' replies; so
+    FedAdam's or FedAvgM's server optimiser runs on a robust aggregate. A wrapper that counts replies,
+    as Flower's differential privacy does, is told to expect one.
+
+    Parameters
+    ----------
+    strategy : flwr.serverapp.strategy.Strategy
+        The strategy to protect.
+    rule : flwr_byzantine.rules.Rule
+        The aggregation rule.
+    **options
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
+        ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
+        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    """
+
+    def _aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        answers = read_messages("aggregate_train", replies, self._weight_key)
+        outcome = self.aggregator.aggregate(server_round, answers)
+        if not answers:
+            return None, None
+        if outcome.model is None:
+            return None, MetricRecord(dict(outcome.metrics))
+        clean = self._clean_reply(outcome.accepted, write_record(outcome.model))
+        arrays, metrics = self.strategy.aggregate_train(server_round, [clean])
+        metrics = MetricRecord() if metrics is None else metrics
+        metrics.update(outcome.metrics)
+        if arrays is not None:
+            fixed = self.aggregator.buffers_of(outcome.model)
+            arrays = write_record(read_record(arrays).in_form_of(outcome.model, fixed))
+        return arrays, metrics
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Hand one clean reply to the wrapped strategy: medians of the metrics."""
+        reports = read_reports(server_round, replies, self._weight_key)
+        if not reports:
+            return None
+        metrics: MetricRecord | None
+        metrics = self.strategy.aggregate_evaluate(server_round, [self._clean_reply(reports)])
+        return metrics
+
+    @property
+    def _weight_key(self) -> str:
+        return getattr(self.strategy, "weighted_by_key", "num-examples")
+
+    def _clean_reply(self, replies: Sequence[Reply], arrays: ArrayRecord | None = None) -> Message:
+        """One message with the median of what nodes report, and the given arrays."""
+        key = self._weight_key
+        medians: dict[str, Any] = median_metrics([r.metrics for r in replies], leave_out=[key])
+        medians[key] = max(1, sum(capped([reply.num_examples for reply in replies])))
+        records: dict[str, Any] = {} if arrays is None else {"arrays": arrays}
+        reply: Message = copy.copy(replies[0].source)
+        reply.content = RecordDict(records | {"metrics": MetricRecord(medians)})
+        return reply

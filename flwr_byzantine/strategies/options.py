@@ -1,0 +1,151 @@
+"""Keywords of the strategies: their types, each API's words, and signatures that show them all."""
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict, TypeVar
+
+from flwr.app import MetricRecord, RecordDict
+from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
+
+from flwr_byzantine.aggregation.aggregator import LearningRate
+from flwr_byzantine.aggregation.buffers import Buffers
+from flwr_byzantine.checks import in_words
+from flwr_byzantine.rules.base import Rule
+
+R = TypeVar("R", bound=Rule)
+
+# What a rule's parameters are called in each API.
+FIT_WORDS = {
+    "trim": "num_malicious_clients",
+    "num_byzantine": "num_malicious_clients",
+    "num_selected": "num_clients_to_keep",
+}
+MESSAGE_WORDS = {
+    "trim": "num_malicious_nodes",
+    "num_byzantine": "num_malicious_nodes",
+    "num_selected": "num_nodes_to_select",
+}
+# The same keyword in the two APIs.
+_COUNTERPARTS = (
+    ("num_malicious_clients", "num_malicious_nodes"),
+    ("num_clients_to_keep", "num_nodes_to_select"),
+    ("fraction_fit", "fraction_train"),
+    ("min_fit_clients", "min_train_nodes"),
+    ("min_evaluate_clients", "min_evaluate_nodes"),
+    ("min_available_clients", "min_available_nodes"),
+    ("fit_metrics_aggregation_fn", "train_metrics_aggr_fn"),
+    ("evaluate_metrics_aggregation_fn", "evaluate_metrics_aggr_fn"),
+    ("initial_parameters", "start(initial_arrays=...)"),
+    ("evaluate_fn", "start(evaluate_fn=...)"),
+    ("on_fit_config_fn", "start(train_config=...)"),
+    ("on_evaluate_config_fn", "start(evaluate_config=...)"),
+)
+
+
+class RobustOptions(TypedDict, total=False):
+    """Keywords of this library, the same in both APIs."""
+
+    payload: str
+    learning_rate: LearningRate
+    order_by: str | None
+    on_too_few: str
+    on_dropped: str
+    buffers: Buffers
+    audit_log: str | os.PathLike[str] | None
+    checkpoint: str | os.PathLike[str] | None
+
+
+class FitOptions(RobustOptions, total=False):
+    """With those of Flower's FedAvg of the ``aggregate_fit`` API."""
+
+    fraction_fit: float
+    fraction_evaluate: float
+    min_fit_clients: int
+    min_evaluate_clients: int
+    min_available_clients: int
+    evaluate_fn: (
+        Callable[[int, NDArrays, dict[str, Scalar]], tuple[float, dict[str, Scalar]] | None] | None
+    )
+    on_fit_config_fn: Callable[[int], dict[str, Scalar]] | None
+    on_evaluate_config_fn: Callable[[int], dict[str, Scalar]] | None
+    accept_failures: bool
+    initial_parameters: Parameters | None
+    fit_metrics_aggregation_fn: MetricsAggregationFn | None
+    evaluate_metrics_aggregation_fn: MetricsAggregationFn | None
+    inplace: bool
+
+
+class MessageOptions(RobustOptions, total=False):
+    """With those of Flower's FedAvg of the Message API."""
+
+    fraction_train: float
+    fraction_evaluate: float
+    min_train_nodes: int
+    min_evaluate_nodes: int
+    min_available_nodes: int
+    weighted_by_key: str
+    arrayrecord_key: str
+    configrecord_key: str
+    train_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None
+    evaluate_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None
+
+
+def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any) -> R:
+    """Build a rule from what a user gave a strategy; errors name the strategy's parameter."""
+    with in_words(words):
+        return make(*values)
+
+
+def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
+    """Raise TypeError for a keyword of the other API, naming this API's.
+
+    Keywords that neither has are Flower's to refuse.
+    """
+    known = inspect.signature(strategy).parameters
+    other = dict(_COUNTERPARTS) | {b: a for a, b in _COUNTERPARTS}
+    for name in given:
+        word = other.get(name)
+        if name not in known and word is not None and (word in known or "(" in word):
+            raise TypeError(
+                f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
+                f"in this API of Flower it is `{word}`."
+            )
+
+
+def full_signature(
+    strategy: type, options: type, *sources: Callable[..., Any]
+) -> inspect.Signature:
+    """The signature of a strategy, with every keyword in the place of its ``**options``.
+
+    Parameters
+    ----------
+    strategy : type
+        A strategy of this library, or a subclass of one, whose own ``__init__`` is shown as it is.
+    options : type
+        The TypedDict of the keywords that ``**options`` stands for.
+    *sources : Callable
+        Functions that the options are handed on to, which have their defaults.
+    """
+    init = strategy.__init__  # type: ignore[misc]
+    _, *named = inspect.signature(init).parameters.values()
+    ours = init.__module__.startswith(__package__)
+    if not ours or not named or named[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+        return inspect.Signature(named)
+    parameters = {
+        parameter.name: parameter
+        for source in sources
+        for parameter in inspect.signature(source).parameters.values()
+    }
+    taken = {parameter.name for parameter in named}
+    shown = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=parameters[name].default,
+            annotation=annotation,
+        )
+        for name, annotation in inspect.get_annotations(options).items()
+        if name not in taken
+    ]
+    return inspect.Signature([*named[:-1], *shown])
