@@ -87,7 +87,8 @@ class ByGARSAggregator(ReputationAggregator):
 class ByGARSPlusPlusAggregator(ReputationAggregator):
     """ByGARS++: the model moves by the last round's scores, which then learn from it (figure 1b).
 
-    The scores are updated in another thread while the clients compute the next round.
+    The auxiliary gradient is taken while the clients compute, and the scores learn from the round in
+    another thread after it.
 
     Parameters
     ----------

@@ -105,7 +105,8 @@ class Memory:
         if not ok:
             raise ValueError(
                 "Parameter `state` should be what `state_dict` gave. "
-                f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy."
+                f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy of this "
+                "version; one with a `length` is an earlier version's, and cannot be read."
             )
         return cls(
             {client: float(score) for client, score in scores.items()},

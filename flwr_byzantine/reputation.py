@@ -27,6 +27,7 @@ from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.schedules import Schedule, check_schedule, step_size
 from flwr_byzantine.updates import Gated, Model, Reply
 
+SHORTEST = 1e-140  # a vector shorter than this loses digits, or vanishes, when it is squared
 T = TypeVar("T")
 _IN_BACKGROUND: ContextVar[bool] = ContextVar("in_background", default=False)
 
@@ -142,8 +143,12 @@ class ReputationAggregator(Aggregator):
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
         super().begin(server_round, model)
-        before: list[Future[Any]] = [] if self._ahead is None else [self._ahead.gradient]
-        before += [] if self._pending is None else [self._pending]
+        ahead, pending = (
+            self._ahead,
+            self._pending,
+        )  # read once: others may end the update meanwhile
+        before: list[Future[Any]] = [] if ahead is None else [ahead.gradient]
+        before += [] if pending is None else [pending]
 
         def gradient() -> Gradient:
             wait(before)  # never two calls at a time
@@ -187,8 +192,11 @@ class ReputationAggregator(Aggregator):
         holds ``lock``: so it gets what there is, and nobody waits with a lock.
         """
         pending = self._pending
-        if pending is None or _IN_BACKGROUND.get():
+        if pending is None:
             return self._memory
+        if _IN_BACKGROUND.get():
+            finished = pending.done() and pending.exception() is None
+            return pending.result() if finished else self._memory
         try:
             memory = pending.result()
         except BaseException:
@@ -245,17 +253,21 @@ class ReputationAggregator(Aggregator):
     def _factors(self, norms: Vector, length: float) -> Vector:
         """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
 
-        With `normalize`, what brings it to the length of the auxiliary gradient.
+        With `normalize`, what brings it to the length of the auxiliary gradient; 0 where a row is too
+        short to be squared, so that its norm says nothing.
         """
         if not math.isfinite(length):
             return np.zeros(len(norms))
         ratio = 1.0 if self.normalize else self.max_norm_ratio
-        limit = ratio * length if length else 0.0
+        limit = ratio * length if length > SHORTEST else 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             factors = limit / norms
             if not self.normalize:
                 factors = np.where(norms > limit, factors, 1.0)
-        return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
+        counts = np.isfinite(norms) & np.isfinite(factors)
+        if self.normalize:
+            counts &= norms > SHORTEST
+        return np.where(counts, factors, 0.0)
 
     def _shares(self, q: Vector, factors: Vector) -> Vector:
         """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
