@@ -55,6 +55,21 @@ refuse_to_outlive_the_ca() {
 
 check_days DAYS "$days" 365
 check_days CA_DAYS "$ca_days" 3650
+
+octet='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])' label='[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
+names=()
+for host in "$@"; do
+    if [[ $host =~ ^$octet(\.$octet){3}$ || ($host == *:*:* && $host =~ ^[0-9A-Fa-f:.]+$) ]]; then
+        names+=("IP:$host")
+    elif [[ ! $host =~ ^[0-9.]+$ && $host =~ ^(\*\.)?$label(\.$label)*$ ]]; then
+        names+=("DNS:$host")
+    else
+        echo "HOST has to be a DNS name or an IP address, without a port; found '$host'." \
+            "Pass each of them as an argument of its own, in ASCII." >&2
+        exit 2
+    fi
+done
+subject_names=$(IFS=,; echo "${names[*]}")
 if [[ -e $ca/ca.crt && ! -e $ca/ca.key ]]; then
     refuse "$ca/ca.key is not there, and only it can make certificates for $ca/ca.crt." \
         "Put the key there for this run. If it is lost, make a new CA: name an empty folder instead of $ca, move" \
@@ -95,15 +110,6 @@ CONF
     quietly req -x509 -new -config "$new/ca.conf" -days "$ca_days" -key "$key" -out "$authority"
 fi
 
-names=()
-for host in "$@"; do
-    if [[ $host =~ ^[0-9.]+$ || $host == *:* ]]; then
-        names+=("IP:$host")
-    else
-        names+=("DNS:$host")
-    fi
-done
-subject_names=$(IFS=,; echo "${names[*]}")
 cat >"$new/server.conf" <<CONF
 basicConstraints = CA:FALSE
 keyUsage = critical, digitalSignature, keyEncipherment
@@ -120,7 +126,7 @@ for file in server.key server.pem ca.crt; do
         chmod u+w "$new/$file"
     fi
 done
-quietly req -new -newkey rsa:3072 -nodes -subj "/CN=$1" -keyout "$new/server.key" -out "$new/server.csr"
+quietly req -new -newkey rsa:3072 -nodes -subj "/CN=flower-superlink" -keyout "$new/server.key" -out "$new/server.csr"
 quietly x509 -req -days "$days" -in "$new/server.csr" -out "$new/server.pem" -extfile "$new/server.conf" \
     -CA "$authority" -CAkey "$key" -CAserial "$new/serial" -CAcreateserial
 quietly verify -CAfile "$authority" "$new/server.pem"

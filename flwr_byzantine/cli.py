@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 from flwr_byzantine.audit import read_audit, table
 
+NOTE = (
+    "Only `dropped` is a fact about a client. `trimmed` and `not selected` are no evidence against it: a "
+    "rule leaves somebody out in every round."
+)
+
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Print who was rejected how often."""
+    """Print what became of each client's replies."""
     try:
         records, unreadable = read_audit(arguments.file)
     except OSError as error:
@@ -21,6 +26,7 @@ def audit(arguments: argparse.Namespace) -> int:
         return 2
     for line in table(records):
         print(line)
+    print(NOTE, file=sys.stderr)
     return 0
 
 
@@ -35,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flwr_byzantine", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    command = commands.add_parser("audit", help="who was rejected how often")
+    command = commands.add_parser("audit", help="what became of each client's replies")
     command.add_argument("file", help="a file written with `audit_log=`")
     command.set_defaults(function=audit)
     command = commands.add_parser("doctor", help="whether the installation works")

@@ -268,7 +268,9 @@ def test_the_command(tmp_path, capsys):
     path = tmp_path / "audit.jsonl"
     Audit(path).add(RECORDS)
     assert main(["audit", str(path)]) == 0
-    assert capsys.readouterr().out.splitlines() == list(table(RECORDS))
+    said = capsys.readouterr()
+    assert said.out.splitlines() == list(table(RECORDS))
+    assert "no evidence" in said.err
     path.write_text("noise\n")
     assert main(["audit", str(path)]) == 2
     assert "no audit records" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 import math
 import threading
 import time
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -352,6 +353,28 @@ def test_the_limit_follows_gradients_that_stay_long():
     np.testing.assert_allclose(scores(aggregator), [0.5 * 4 * 5000])
 
 
+@both
+@pytest.mark.parametrize("payload", ["gradients", "parameters"])
+@pytest.mark.parametrize("size", [1.5e-162, 1e-200, 5e-324])
+def test_a_row_too_short_to_be_squared_moves_nothing(make, payload, size):
+    """Its norm is wrong by orders of magnitude, and with it what brings it to the usual length."""
+    d = 1000
+    g = np.random.default_rng(0).normal(size=d)
+    settings = {"normalize": True, "payload": payload, "initial_reputation": 0.5}
+    alone, attacked = (make(Quadratic(np.zeros(d)), **settings) for _ in range(2))
+    short = size * np.sign(g)
+    short[0] *= 1.5
+    w = np.zeros(d)
+    for t in (1, 2, 3):
+        for aggregator in (alone, attacked):
+            aggregator.auxiliary = lambda parameters, server_round: [g]
+        honest = g if payload == "gradients" else w - g
+        evil = short if payload == "gradients" else w - short
+        expected = play(alone, w, {"a": honest}, t)
+        np.testing.assert_array_equal(play(attacked, w, {"a": honest, "z": evil}, t), expected)
+    assert abs(attacked.reputations["z"]) <= 1
+
+
 def test_no_limit():
     aggregator = plusplus(Quadratic([0]), max_norm_ratio=math.inf)
     play(aggregator, [1], [[1e6]])
@@ -455,6 +478,26 @@ def test_the_auxiliary_loss_may_read_the_scores(make, normalize, tolerance):
     assert after.keys() == {"0", "1"}
     assert len(auxiliary.read) >= 4
     assert all(read in ({}, after) or read.keys() == after.keys() for read in auxiliary.read)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_the_auxiliary_loss_reads_the_scores_before_its_round(normalize, pause):
+    """Whether the update before was over when the round began, or ended meanwhile."""
+    auxiliary = Reading([0, 0])
+    aggregator = plusplus(auxiliary, normalize=normalize, initial_reputation=1.0)
+    auxiliary.aggregator, auxiliary.read, after = aggregator, [], {}
+    for t in range(1, 6):
+        aggregator.begin(t, Model(("w",), (np.array([1.0, 2.0]),)))
+        time.sleep(pause)
+        before = after
+        play(aggregator, aggregator.model, [[1, 0], [0, -1]], t)
+        assert auxiliary.read[-1] == before
+        if t % 2:  # somebody reads meanwhile, or nobody
+            after = aggregator.reputations
+        else:
+            wait([aggregator._pending])
+            after = dict(aggregator._pending.result().reputations)
 
 
 def test_errors_of_the_auxiliary_function_surface_in_the_next_call():

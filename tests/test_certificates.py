@@ -265,3 +265,22 @@ def test_days_are_whole_numbers(name, value, tmp_path):
     assert re.match(rf"{name} has to be a whole number .* found '{value}'", done.stderr)
     assert f"Pass for example {name}=" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost 10.0.0.1", "localhost:9092", "a,b", "münchen.de", "1.2.3", "1.2.3.400", "-a", ""],
+)
+def test_hosts_are_names_or_addresses(tmp_path, host):
+    command = [SCRIPT, tmp_path / "ca", tmp_path / "server", "localhost", host]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "HOST has to be a DNS name or an IP address" in done.stderr
+    assert not (tmp_path / "ca").exists()
+
+
+def test_names_may_be_as_long_as_dns_allows(tmp_path):
+    long = ".".join(["a" * 60] * 4)
+    command = [SCRIPT, tmp_path / "ca", tmp_path / "server", long, "*.example", "::1", "10.0.0.1"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert f"for DNS:{long},DNS:*.example,IP:::1,IP:10.0.0.1" in done.stdout

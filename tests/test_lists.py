@@ -7,7 +7,8 @@ import pytest
 from cases import CASES
 
 import flwr_byzantine
-from flwr_byzantine import attacks, reputed, rules, serverapp, strategy
+from flwr_byzantine import attacks, rules, serverapp, strategy
+from flwr_byzantine.strategies import bygars
 from simulations.attack_plans import ATTACK_NAMES, ATTACKS
 from simulations.strategies import RULES
 
@@ -63,7 +64,7 @@ def test_the_apis_offer_the_same():
     assert set(serverapp.__all__) - only_here == set(flwr_byzantine.__all__) - {
         "TooFewUpdatesError"
     }
-    assert public(flwr_byzantine, reputed.Reputed) == REPUTED
+    assert public(flwr_byzantine, bygars.ReputationStrategy) == REPUTED
 
 
 @pytest.mark.parametrize(("page", "section"), [("README.md", "Rules"), ("docs/rules.md", "Rules")])

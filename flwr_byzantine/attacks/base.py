@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr_byzantine.checks import require as require
-from flwr_byzantine.checks import require_finite as require_finite
-from flwr_byzantine.checks import require_whole as require_whole
+from ..checks import require as require
+from ..checks import require_finite as require_finite
+from ..checks import require_whole as require_whole
 
 Floats = NDArray[np.floating[Any]]
 

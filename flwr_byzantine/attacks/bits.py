@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr_byzantine.checks import require, require_whole
-
+from ..checks import require, require_whole
 from .base import ChannelAttack, Floats, check_update, stream
 
 STREAM = 0xB17

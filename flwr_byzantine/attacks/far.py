@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flwr_byzantine.checks import require_finite
-
+from ..checks import require_finite
 from .base import ColludingAttack, Floats, check_honest, same_row
 
 

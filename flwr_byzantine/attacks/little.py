@@ -7,8 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from flwr_byzantine.checks import require_finite, require_whole
-
+from ..checks import require_finite, require_whole
 from .base import ColludingAttack, Floats, check_honest, same_row
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flwr_byzantine.checks import require, require_finite
-
+from ..checks import require, require_finite
 from .base import Floats, LocalAttack, check_update
 
 

@@ -4,10 +4,8 @@ import math
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any
 
 import numpy as np
 
@@ -16,49 +14,20 @@ from flwr_byzantine.aggregation.gate import Gated, Model, Reply
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import require, require_finite
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.reputation.background import IN_BACKGROUND, in_background
+from flwr_byzantine.reputation.rounds import EarlyGradient, ScoredRound, Step
 from flwr_byzantine.reputation.rows import (
     Gradient,
+    GradientSize,
     PseudoGradients,
     Vector,
     WeightedSum,
-    Yardstick,
 )
 from flwr_byzantine.reputation.schedules import Schedule, check_schedule, step_size
 from flwr_byzantine.reputation.scores import Memory, ReputationOutcome
 from flwr_byzantine.rules.base import Rule
 
-T = TypeVar("T")
-_IN_BACKGROUND: ContextVar[bool] = ContextVar("in_background", default=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Turn:
-    """One round: H, the scores q of its clients, and its step sizes."""
-
-    server_round: int
-    rows: PseudoGradients
-    clients: tuple[str, ...]
-    q: Vector
-    gamma: float
-    alpha: float
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The model's move: the new model, the scores and weights that gave it, and what overflowed."""
-
-    model: Model
-    q: Vector
-    weights: Vector
-    replaced: int
-
-
-class Ahead(NamedTuple):
-    """An auxiliary gradient that is computed before it is needed."""
-
-    model: Model
-    server_round: int
-    gradient: Future[Gradient]
+SHORTEST = 1e-140  # a vector shorter than this loses digits, or vanishes, when it is squared
 
 
 class ReputationAggregator(Aggregator):
@@ -113,7 +82,7 @@ class ReputationAggregator(Aggregator):
         self._memory = Memory()
         self._pending: Future[Memory] | None = None
         self._swap = threading.Lock()
-        self._ahead: Ahead | None = None
+        self._early: EarlyGradient | None = None
 
     @property
     def reputations(self) -> dict[str, float]:
@@ -142,14 +111,18 @@ class ReputationAggregator(Aggregator):
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
         super().begin(server_round, model)
-        before: list[Future[Any]] = [] if self._ahead is None else [self._ahead.gradient]
-        before += [] if self._pending is None else [self._pending]
+        early, pending = (
+            self._early,
+            self._pending,
+        )  # read once: others may end the update meanwhile
+        before: list[Future[Any]] = [] if early is None else [early.gradient]
+        before += [] if pending is None else [pending]
 
         def gradient() -> Gradient:
             wait(before)  # never two calls at a time
             return self._gradient(model, server_round)
 
-        self._ahead = Ahead(model, server_round, in_background(gradient))
+        self._early = EarlyGradient(model, server_round, in_background(gradient))
 
     @property
     def _needs_model(self) -> bool:
@@ -161,7 +134,7 @@ class ReputationAggregator(Aggregator):
         assert self.model is not None
         memory = self._recall()
         clients, known = tuple(gated.accepted), memory.reputations
-        turn = Turn(
+        this_round = ScoredRound(
             server_round,
             PseudoGradients(gated, self.model, self.payload),
             clients,
@@ -169,7 +142,7 @@ class ReputationAggregator(Aggregator):
             step_size("learning_rate", self.learning_rate, server_round),
             step_size("meta_learning_rate", self.meta_learning_rate, server_round),
         )
-        step = self._turn(turn, memory)
+        step = self._play(this_round, memory)
         scores = memory.updated(clients, step.q, None).reputations
         weights = dict(zip(clients, step.weights.tolist(), strict=True))
         return ReputationOutcome(
@@ -177,7 +150,7 @@ class ReputationAggregator(Aggregator):
         )
 
     @abstractmethod
-    def _turn(self, turn: Turn, memory: Memory) -> Step:
+    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
         """Move the model, and see to it that the next :meth:`_recall` gives the new scores."""
 
     def _recall(self) -> Memory:
@@ -187,8 +160,11 @@ class ReputationAggregator(Aggregator):
         holds ``lock``: so it gets what there is, and nobody waits with a lock.
         """
         pending = self._pending
-        if pending is None or _IN_BACKGROUND.get():
+        if pending is None:
             return self._memory
+        if IN_BACKGROUND.get():
+            finished = pending.done() and pending.exception() is None
+            return pending.result() if finished else self._memory
         try:
             memory = pending.result()
         except BaseException:
@@ -209,21 +185,29 @@ class ReputationAggregator(Aggregator):
         with self._swap:
             self._pending = pending
 
-    def _gradient_ahead(self, turn: Turn) -> Gradient | None:
+    def _early_gradient(self, this_round: ScoredRound) -> Gradient | None:
         """The auxiliary gradient at w_t that :meth:`begin` asked for; None where it was not called."""
-        ahead = self._ahead
-        if ahead and ahead.model is turn.rows.model and ahead.server_round == turn.server_round:
-            return ahead.gradient.result()
+        early = self._early
+        if (
+            early
+            and early.model is this_round.rows.model
+            and early.server_round == this_round.server_round
+        ):
+            return early.gradient.result()
         return None
 
-    def _gradient_here(self, turn: Turn) -> Gradient:
+    def _gradient_here(self, this_round: ScoredRound) -> Gradient:
         """The auxiliary gradient at w_t: the one :meth:`begin` asked for, or a new one."""
-        ahead = self._gradient_ahead(turn)
-        return self._gradient(turn.rows.model, turn.server_round) if ahead is None else ahead
+        early = self._early_gradient(this_round)
+        return (
+            self._gradient(this_round.rows.model, this_round.server_round)
+            if early is None
+            else early
+        )
 
-    def _reference(self, memory: Memory, newest: Yardstick) -> Yardstick:
+    def _reference(self, memory: Memory, newest: GradientSize) -> GradientSize:
         """What rows are measured by: the usual length, or with `normalize` that of the round."""
-        usual = None if self.normalize else memory.yardstick(newest)
+        usual = None if self.normalize else memory.size(newest)
         return usual or newest
 
     def _gradient(self, model: Model, server_round: int) -> Gradient:
@@ -245,17 +229,21 @@ class ReputationAggregator(Aggregator):
     def _factors(self, norms: Vector, length: float) -> Vector:
         """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
 
-        With `normalize`, what brings it to the length of the auxiliary gradient.
+        With `normalize`, what brings it to the length of the auxiliary gradient; 0 where a row is too
+        short to be squared, so that its norm says nothing.
         """
         if not math.isfinite(length):
             return np.zeros(len(norms))
         ratio = 1.0 if self.normalize else self.max_norm_ratio
-        limit = ratio * length if length else 0.0
+        limit = ratio * length if length > SHORTEST else 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             factors = limit / norms
             if not self.normalize:
                 factors = np.where(norms > limit, factors, 1.0)
-        return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
+        counts = np.isfinite(norms) & np.isfinite(factors)
+        if self.normalize:
+            counts &= norms > SHORTEST
+        return np.where(counts, factors, 0.0)
 
     def _shares(self, q: Vector, factors: Vector) -> Vector:
         """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
@@ -275,20 +263,6 @@ class ReputationAggregator(Aggregator):
         with np.errstate(divide="ignore", invalid="ignore"):
             values = products / (norms * length) if self.normalize else products * factors
         return np.where((factors > 0) & np.isfinite(values), values, 0.0)
-
-
-def in_background(function: Callable[[], T]) -> Future[T]:
-    """Call a function in a thread of its own, which ends with it."""
-
-    def run() -> T:
-        _IN_BACKGROUND.set(True)
-        return function()
-
-    pool = ThreadPoolExecutor(1, thread_name_prefix="reputations")
-    try:
-        return pool.submit(run)
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _check(auxiliary: object, initial_reputation: float, max_norm_ratio: float) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.checks import ParameterError, is_number, require, require_whole
-from flwr_byzantine.reputation.aggregator import ReputationAggregator, Step, Turn
+from flwr_byzantine.reputation.aggregator import ReputationAggregator
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
-from flwr_byzantine.reputation.rows import Gradient, Vector, Yardstick, without_reversal
+from flwr_byzantine.reputation.rounds import ScoredRound, Step
+from flwr_byzantine.reputation.rows import Gradient, GradientSize, Vector, without_reversal
 from flwr_byzantine.reputation.scores import Memory
 
 
@@ -46,10 +47,10 @@ class ByGARSAggregator(ReputationAggregator):
         self.meta_steps = meta_steps
         self.tolerance = tolerance
 
-    def _turn(self, turn: Turn, memory: Memory) -> Step:
-        rows, server_round = turn.rows, turn.server_round
-        here = self._gradient_here(turn)
-        newest = Yardstick.of(here)
+    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
+        rows, server_round = this_round.rows, this_round.server_round
+        here = self._gradient_here(this_round)
+        newest = GradientSize.of(here)
         reference = self._reference(memory, newest)
         trained = newest.trained
         norms = rows.norms(trained)
@@ -57,24 +58,26 @@ class ByGARSAggregator(ReputationAggregator):
 
         def pseudo_update(q: Vector) -> Step:
             q = self._shares(q, factors)
-            weights = turn.gamma * factors * q
+            weights = this_round.gamma * factors * q
             model, replaced = rows.descend(weights, trained)
             return Step(model, q, weights, replaced)
 
-        step = pseudo_update(turn.q)  # equation 1
+        step = pseudo_update(this_round.q)  # equation 1
         loss = self._loss(step.model, server_round)
         for _ in range(self.meta_steps):
             gradient = self._gradient(step.model, server_round)
-            length = Yardstick.of(gradient).length
+            length = GradientSize.of(gradient).length
             if self.normalize:
                 gradient = without_reversal(gradient, here)
             products = self._products(rows, gradient, norms, factors, length)
-            better = pseudo_update(step.q + turn.alpha * turn.gamma * products)  # equation 2
+            better = pseudo_update(
+                step.q + this_round.alpha * this_round.gamma * products
+            )  # equation 2
             lower = self._loss(better.model, server_round)
             if self.tolerance is not None and not lower < loss - self.tolerance:
                 break
             step, loss = better, lower
-        self._memory = memory.updated(turn.clients, step.q, newest)
+        self._memory = memory.updated(this_round.clients, step.q, newest)
         return step
 
     def _loss(self, model: Model, server_round: int) -> float:
@@ -87,7 +90,8 @@ class ByGARSAggregator(ReputationAggregator):
 class ByGARSPlusPlusAggregator(ReputationAggregator):
     """ByGARS++: the model moves by the last round's scores, which then learn from it (figure 1b).
 
-    The scores are updated in another thread while the clients compute the next round.
+    The auxiliary gradient is taken while the clients compute, and the scores learn from the round in
+    another thread after it.
 
     Parameters
     ----------
@@ -102,32 +106,32 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         If a parameter is out of range.
     """
 
-    def _turn(self, turn: Turn, memory: Memory) -> Step:
-        rows, yardstick, gradient = turn.rows, memory.yardstick(), self._gradient_ahead(turn)
-        if gradient is None and (self.normalize or (yardstick is None and turn.q.any())):
-            gradient = self._gradient_here(turn)
+    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
+        rows, size, gradient = this_round.rows, memory.size(), self._early_gradient(this_round)
+        if gradient is None and (self.normalize or (size is None and this_round.q.any())):
+            gradient = self._gradient_here(this_round)
         if gradient is not None:
-            yardstick = self._reference(memory, Yardstick.of(gradient))
-        step = Step(rows.model, turn.q, np.zeros(len(turn.q)), 0)
-        if yardstick is not None:
-            factors = self._factors(rows.norms(yardstick.trained), yardstick.length)
-            weights = turn.gamma * factors * self._shares(turn.q, factors)
-            model, replaced = rows.descend(weights, yardstick.trained)
-            step = Step(model, turn.q, weights, replaced)
-        self._learn_later(lambda: self._learn(turn, memory, gradient))
+            size = self._reference(memory, GradientSize.of(gradient))
+        step = Step(rows.model, this_round.q, np.zeros(len(this_round.q)), 0)
+        if size is not None:
+            factors = self._factors(rows.norms(size.trained), size.length)
+            weights = this_round.gamma * factors * self._shares(this_round.q, factors)
+            model, replaced = rows.descend(weights, size.trained)
+            step = Step(model, this_round.q, weights, replaced)
+        self._learn_later(lambda: self._learn(this_round, memory, gradient))
         return step
 
-    def _learn(self, turn: Turn, memory: Memory, gradient: Gradient | None) -> Memory:
+    def _learn(self, this_round: ScoredRound, memory: Memory, gradient: Gradient | None) -> Memory:
         """The second half of equation 3."""
         if gradient is None:
-            gradient = self._gradient(turn.rows.model, turn.server_round)
-        yardstick = Yardstick.of(gradient)
-        norms = turn.rows.norms(yardstick.trained)
-        reference = self._reference(memory, yardstick)
+            gradient = self._gradient(this_round.rows.model, this_round.server_round)
+        size = GradientSize.of(gradient)
+        norms = this_round.rows.norms(size.trained)
+        reference = self._reference(memory, size)
         factors = self._factors(norms, reference.length)
-        products = self._products(turn.rows, gradient, norms, factors, yardstick.length)
-        q = (1 - turn.alpha) * turn.q + turn.alpha * products
-        return memory.updated(turn.clients, q, yardstick)
+        products = self._products(this_round.rows, gradient, norms, factors, size.length)
+        q = (1 - this_round.alpha) * this_round.q + this_round.alpha * products
+        return memory.updated(this_round.clients, q, size)
 
 
 def _check_meta(auxiliary: object, meta_steps: int, tolerance: float | None) -> None:

@@ -120,7 +120,7 @@ class PseudoGradients:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class GradientSize:
     """What an auxiliary gradient says of the rows to expect.
 
     Parameters

@@ -10,7 +10,7 @@ import numpy as np
 
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import is_number
-from flwr_byzantine.reputation.rows import Vector, Yardstick
+from flwr_byzantine.reputation.rows import GradientSize, Vector
 
 REMEMBERED = 9  # auxiliary gradients
 
@@ -52,28 +52,28 @@ class Memory:
     lengths: tuple[float, ...] = ()
     trained: tuple[bool, ...] | None = None
 
-    def yardstick(self, newest: Yardstick | None = None) -> Yardstick | None:
+    def size(self, newest: GradientSize | None = None) -> GradientSize | None:
         """The usual length: the lower median, which one bad step does not change. None at first.
 
         Parameters
         ----------
-        newest : Yardstick or None
+        newest : GradientSize or None
             What the round's own auxiliary gradient is like, where it is there already.
         """
         if newest is not None:
-            return self.updated((), np.empty(0), newest).yardstick() or newest
+            return self.updated((), np.empty(0), newest).size() or newest
         if self.trained is None:
             return None
-        return Yardstick(statistics.median_low(self.lengths), self.trained)
+        return GradientSize(statistics.median_low(self.lengths), self.trained)
 
-    def updated(self, clients: Sequence[str], q: Vector, yardstick: Yardstick | None) -> Self:
+    def updated(self, clients: Sequence[str], q: Vector, size: GradientSize | None) -> Self:
         """With new scores of some clients, and with what another auxiliary gradient was like.
 
         One that is not finite, from a model that the auxiliary loss overflows on, is passed over.
         """
         lengths, trained = self.lengths, self.trained
-        if yardstick is not None and math.isfinite(yardstick.length):
-            lengths, trained = (*lengths, yardstick.length)[-REMEMBERED:], yardstick.trained
+        if size is not None and math.isfinite(size.length):
+            lengths, trained = (*lengths, size.length)[-REMEMBERED:], size.trained
         scores = dict(zip(clients, q.tolist(), strict=True))
         return type(self)({**self.reputations, **scores}, lengths, trained)
 
@@ -105,7 +105,8 @@ class Memory:
         if not ok:
             raise ValueError(
                 "Parameter `state` should be what `state_dict` gave. "
-                f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy."
+                f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy of this "
+                "version; one with a `length` is an earlier version's, and cannot be read."
             )
         return cls(
             {client: float(score) for client, score in scores.items()},

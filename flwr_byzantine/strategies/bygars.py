@@ -167,8 +167,8 @@ class ByGARSPlusPlus(ReputationStrategy):
     Parameters
     ----------
     auxiliary : Callable
-        As for :class:`ByGARS`; only the gradient is asked for. It runs in a thread of its own after the
-        round; what it raises surfaces in the next round.
+        As for :class:`ByGARS`; only the gradient is asked for. It runs in a thread of its own while the
+        clients compute; what it raises ends the round.
     learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize
         As for :class:`ByGARS`. Theorem 2 asks for sums of :math:`\alpha_t` and :math:`\gamma_t` that
         diverge, of squares that do not, and :math:`\gamma_t / \alpha_t \to 0`:
