@@ -4,16 +4,14 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from logging import WARNING
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.apply import apply_rule
 from flwr_byzantine.aggregation.buffers import Buffers, check_buffers, find_buffers
-from flwr_byzantine.aggregation.gate import Gated, Model, Reply, gate, in_order
+from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.audit import Audit
 from flwr_byzantine.checks import is_number, require, require_choice, require_whole
@@ -127,12 +125,9 @@ class Aggregator:
                 "Gradients and reputations need the global model. Call `configure_fit` (or "
                 "`configure_train`) before aggregating, as Flower's server does."
             )
-        first: dict[str, Reply] = {}
-        for reply in replies:
-            if first.setdefault(reply.client, reply) is not reply:
-                log(WARNING, "Round %s: ignored another reply of %s", server_round, reply.client)
         with self.lock:
-            outcome = self._aggregate(server_round, in_order(first.values(), self.order_by))
+            ordered = in_order(first_of_each(replies), self.order_by)
+            outcome = self._aggregate(server_round, ordered)
             outcome.log(server_round)
             self.audit.add(outcome.audit(server_round))
             self.last = outcome.without_payload()
@@ -143,6 +138,15 @@ class Aggregator:
                 'pass `on_too_few="skip"` to keep the old model.'
             )
         return outcome
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the lock."""
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be as the original was."""
+        vars(self).update(state)
+        self.lock = threading.RLock()
 
     def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model: arrays, numbers and text by name."""

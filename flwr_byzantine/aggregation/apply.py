@@ -105,7 +105,7 @@ def apply_rule(
             out=out,
         )
         for t, new in zip(group, out, strict=True):
-            results[t], overflowed = _like(
+            results[t], overflowed = _as_tensor(
                 new, structure[t], None if model is None else model.arrays[t]
             )
             replaced += overflowed
@@ -135,7 +135,7 @@ def lower_median(arrays: Sequence[Array]) -> Array:
     return result
 
 
-def _like(values: Array, tensor: Array, base: Array | None) -> tuple[Array, int]:
+def _as_tensor(values: Array, tensor: Array, base: Array | None) -> tuple[Array, int]:
     """Values in a tensor's shape and dtype, and how many of them are too large for it.
 
     These are the base's, or NaN where it is not known.

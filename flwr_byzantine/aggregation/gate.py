@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
 from flwr_byzantine.checks import is_number
@@ -46,6 +48,15 @@ class Reply:
     num_examples: Any = None
     malformed: str | None = None
     source: Any = None
+
+
+def first_of_each(replies: Iterable[Reply]) -> list[Reply]:
+    """The first reply of each client: a second one is neither another vote nor a fault of the first."""
+    first: dict[str, Reply] = {}
+    for reply in replies:
+        if first.setdefault(reply.client, reply) is not reply:
+            log(WARNING, "Ignored another reply of %s", reply.client)
+    return list(first.values())
 
 
 def in_order(replies: Iterable[Reply], order_by: str | None) -> list[Reply]:
@@ -188,9 +199,7 @@ def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
     decoded: dict[str, Model] = {}
     dropped: dict[str, str] = {}
     limit = len(model.names) if model is not None else None
-    for reply in replies:
-        if reply.client in decoded or reply.client in dropped:
-            continue  # a second answer from one node: the first one stands
+    for reply in first_of_each(replies):
         try:
             decoded[reply.client] = _decode(reply, limit)
         except MalformedTensorError as error:
@@ -216,13 +225,12 @@ def gate_reports(replies: Iterable[Reply]) -> tuple[list[Reply], dict[str, str]]
     """
     accepted: dict[str, Reply] = {}
     dropped: dict[str, str] = {}
-    for reply in replies:
-        if reply.client not in accepted and reply.client not in dropped:
-            try:
-                _check_report(reply)
-                accepted[reply.client] = reply
-            except MalformedTensorError as error:
-                dropped[reply.client] = str(error)
+    for reply in first_of_each(replies):
+        try:
+            _check_report(reply)
+            accepted[reply.client] = reply
+        except MalformedTensorError as error:
+            dropped[reply.client] = str(error)
     return list(accepted.values()), dropped
 
 

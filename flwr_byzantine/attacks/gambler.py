@@ -6,15 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import (
-    ChannelAttack,
-    Floats,
-    check_update,
-    require,
-    require_finite,
-    require_whole,
-    stream,
-)
+from ..checks import require, require_finite, require_whole
+from .base import ChannelAttack, Floats, check_update, stream
 
 STREAM = 0x6AB
 SERVER_STREAM = 0x6AC

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ class Audit:
                 "Parameter `audit_log` should be a file that can be written. "
                 f"Found `audit_log = {str(path)!r}`: {error}. Create its folder first."
             ) from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the lock."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be as the original was; both append to the same file."""
+        vars(self).update(state)
+        self._lock = threading.Lock()
 
     @property
     def records(self) -> tuple[AuditRecord, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import require, require_finite
@@ -23,7 +23,7 @@ from flwr_byzantine.reputation.rows import (
     Vector,
     WeightedSum,
 )
-from flwr_byzantine.reputation.schedules import Schedule, check_schedule, step_size
+from flwr_byzantine.reputation.schedules import check_schedule, step_size
 from flwr_byzantine.reputation.scores import Memory, ReputationOutcome
 from flwr_byzantine.rules.base import Rule
 
@@ -63,8 +63,8 @@ class ReputationAggregator(Aggregator):
         auxiliary: AuxiliaryLoss,
         *,
         payload: str,
-        learning_rate: Schedule,
-        meta_learning_rate: Schedule,
+        learning_rate: LearningRate,
+        meta_learning_rate: LearningRate,
         initial_reputation: float,
         max_norm_ratio: float,
         normalize: bool,
@@ -107,6 +107,17 @@ class ReputationAggregator(Aggregator):
         memory = Memory.read(state)
         with self._swap:
             self._pending, self._memory = None, memory
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: the scores after the update that is going on."""
+        memory = self._recall()
+        left_out = {"_memory": memory, "_pending": None, "_early": None}
+        return {k: v for k, v in super().__getstate__().items() if k != "_swap"} | left_out
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be as the original was, with no gradient on its way."""
+        super().__setstate__(state)
+        self._swap = threading.Lock()
 
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model, and take its auxiliary gradient while the clients compute theirs."""

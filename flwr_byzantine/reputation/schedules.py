@@ -1,12 +1,11 @@
 """Step sizes that depend on the round."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from flwr_byzantine.aggregation.aggregator import LearningRate
 from flwr_byzantine.checks import is_number, require
 
-Schedule = float | Callable[[int], float]
 _OTHERS = "For any other schedule pass a function of the round."
 
 
@@ -63,7 +62,7 @@ class PowerDecay:
         return float(self.initial * (1 + (server_round - 1) / self.offset) ** -self.power)
 
 
-def check_schedule(name: str, schedule: Schedule) -> None:
+def check_schedule(name: str, schedule: LearningRate) -> None:
     """Raise ValueError unless a schedule is a positive number or a function."""
     require(
         callable(schedule) or (is_number(schedule) and schedule > 0),
@@ -74,7 +73,7 @@ def check_schedule(name: str, schedule: Schedule) -> None:
     )
 
 
-def step_size(name: str, schedule: Schedule, server_round: int) -> float:
+def step_size(name: str, schedule: LearningRate, server_round: int) -> float:
     """Value of a schedule in a round.
 
     Raises

@@ -155,6 +155,8 @@ class MultiBulyan(Bulyan):
             remaining.pop(int(best[0]))
         return rows
 
-    def slowdown(self, n: int) -> float:
-        """Convergence rate against averaging when nobody attacks: sqrt(m/n) (theorem 2)."""
+    def relative_rate(self, n: int) -> float:
+        """Convergence rate without an attack, as a share of averaging's: sqrt(m/n) (theorem 2)."""
         return math.sqrt((self.num_selected or n - 2 * self.num_byzantine - 2) / n)
+
+    slowdown = relative_rate  # its earlier name

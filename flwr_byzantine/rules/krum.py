@@ -105,9 +105,14 @@ class MultiKrum(Rule):
         """The same rule with f - dropped."""
         return replace(self, num_byzantine=max(0, self.num_byzantine - dropped))
 
-    def slowdown(self, n: int) -> float:
-        """Convergence rate against averaging when nobody attacks: sqrt(m/n) (Multi-Bulyan, theorem 1)."""
+    def relative_rate(self, n: int) -> float:
+        """Convergence rate without an attack, as a share of averaging's: sqrt(m/n).
+
+        Multi-Bulyan, theorem 1.
+        """
         return math.sqrt((self.num_selected or n - self.num_byzantine - 2) / n)
+
+    slowdown = relative_rate  # its earlier name
 
 
 @dataclass(frozen=True)

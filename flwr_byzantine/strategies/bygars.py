@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
 from flwr_byzantine.reputation.aggregator import ReputationAggregator
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
 from flwr_byzantine.reputation.rows import WeightedSum
-from flwr_byzantine.reputation.schedules import PowerDecay, Schedule
+from flwr_byzantine.reputation.schedules import PowerDecay
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
 
@@ -132,8 +132,8 @@ class ByGARS(ReputationStrategy):
         self,
         *,
         auxiliary: AuxiliaryLoss,
-        learning_rate: Schedule = GAMMA,
-        meta_learning_rate: Schedule = ALPHA,
+        learning_rate: LearningRate = GAMMA,
+        meta_learning_rate: LearningRate = ALPHA,
         meta_steps: int = 3,
         tolerance: float | None = None,
         initial_reputation: float = 0.0,
@@ -191,8 +191,8 @@ class ByGARSPlusPlus(ReputationStrategy):
         self,
         *,
         auxiliary: AuxiliaryLoss,
-        learning_rate: Schedule = GAMMA,
-        meta_learning_rate: Schedule = ALPHA_PLUS_PLUS,
+        learning_rate: LearningRate = GAMMA,
+        meta_learning_rate: LearningRate = ALPHA_PLUS_PLUS,
         initial_reputation: float = 0.0,
         max_norm_ratio: float = 10.0,
         normalize: bool = True,

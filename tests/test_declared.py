@@ -1,0 +1,224 @@
+"""What a strategy is declared with: keywords that can be seen, errors in the user's words, copies."""
+
+import copy
+import importlib
+import inspect
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from cases import CASES, every_rule, gaussian
+from flower import FitApi, TrainApi, every_api, replies_of, strategy_of
+from test_bygars import Quadratic
+
+import flwr_byzantine
+from flwr_byzantine import _moved, rules
+from flwr_byzantine.strategies.base import RobustStrategy
+
+NAMES = [name for name in flwr_byzantine.__all__ if name != "TooFewUpdatesError"]
+STRATEGIES = [name for name in NAMES if name != "ByzantineRobust"]
+OURS = {
+    "payload",
+    "learning_rate",
+    "order_by",
+    "on_too_few",
+    "on_dropped",
+    "buffers",
+    "audit_log",
+    "checkpoint",
+}
+ALONE = {"MultiBulyan", "MultiKrum", "TrimmedMean", "Phocas", "Krum", "Bulyan"}
+
+
+@every_api
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_signatures_show_flowers_keywords_and_ours(api, name):
+    shown = inspect.signature(getattr(api.ours, name)).parameters
+    theirs = inspect.signature(api.theirs.FedAvg).parameters
+    assert {*theirs} | OURS <= {*shown}
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in shown.values())
+    assert (api.f_name in shown) == (name in ALONE)
+    for key, parameter in theirs.items():
+        assert shown[key].default == parameter.default
+
+
+@every_api
+def test_wrappers_show_ours(api):
+    shown = inspect.signature(api.ours.ByzantineRobust).parameters
+    assert {*shown} == {"strategy", "rule", *OURS}
+
+
+def test_options_are_those_of_the_constructor():
+    """A keyword that one of the two lacks is found here."""
+    taken = {*inspect.signature(RobustStrategy.__init__).parameters} - {"self", "rule", "kwargs"}
+    assert taken == OURS
+
+
+@every_api
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_users_own_subclass_shows_its_own_keywords(api, name):
+    class Mine(getattr(api.ours, name)):
+        def __init__(self, limit: int, **more: object) -> None:
+            super().__init__(**more)
+
+    assert [*inspect.signature(Mine).parameters] == ["limit", "more"]
+
+
+WORDS = [
+    (FitApi, "num_malicious_nodes", "`num_malicious_clients`"),
+    (FitApi, "min_train_nodes", "`min_fit_clients`"),
+    (FitApi, "num_nodes_to_select", "`num_clients_to_keep`"),
+    (FitApi, "fraction_train", "`fraction_fit`"),
+    (TrainApi, "num_malicious_clients", "`num_malicious_nodes`"),
+    (TrainApi, "min_fit_clients", "`min_train_nodes`"),
+    (TrainApi, "num_clients_to_keep", "`num_nodes_to_select`"),
+    (TrainApi, "initial_parameters", "initial_arrays"),
+    (TrainApi, "evaluate_fn", "start.evaluate_fn"),
+    (FitApi, "train_metrics_aggr_fn", "`fit_metrics_aggregation_fn`"),
+]
+
+
+@pytest.mark.parametrize(("make", "word", "other"), WORDS)
+def test_a_keyword_of_the_other_api_names_this_apis(make, word, other):
+    with pytest.raises(TypeError, match=rf"{word}.*{other}"):
+        make().ours.MultiKrum(**{word: 1})
+
+
+@every_api
+@pytest.mark.parametrize("name", [*STRATEGIES])
+def test_unknown_keywords_are_refused(api, name):
+    arguments = {"auxiliary": Quadratic([0.0])} if name.startswith("ByGARS") else {}
+    with pytest.raises(TypeError, match="surprise"):
+        getattr(api.ours, name)(**arguments, surprise=1)
+
+
+@every_api
+@every_rule
+@pytest.mark.parametrize("value", [-1, 1.5, "2", None])
+def test_errors_name_the_parameter_that_the_user_wrote(api, case, value):
+    if not case.takes_f:
+        pytest.skip("takes no f")
+    message = rf"Parameter `{api.f_name}` of \w+ should be .* Found `{api.f_name} = "
+    with pytest.raises(ValueError, match=message) as error:
+        getattr(api.ours, case.name)(**{api.f_name: value})
+    assert "num_byzantine" not in str(error.value)
+    assert "`trim`" not in str(error.value)
+
+
+@every_api
+@pytest.mark.parametrize("name", ["MultiKrum", "MultiBulyan"])
+def test_errors_name_m_as_the_user_wrote_it(api, name):
+    with pytest.raises(ValueError, match=f"Parameter `{api.m_name}` of {name}"):
+        getattr(api.ours, name)(**{api.m_name: 0})
+
+
+@every_api
+@every_rule
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_strategies_can_be_copied_and_pickled(api, case, how, tmp_path):
+    x = gaussian(case.least(1), 5)
+    strategy = strategy_of(api, case, 1, audit_log=tmp_path / "log", checkpoint=tmp_path / "run")
+    api.hand_out(strategy, [x[0]])
+    api.aggregate(strategy, replies_of(api, x))
+    again = how(strategy)
+    assert type(again) is type(strategy)
+    assert again.audit == strategy.audit
+    results = [api.aggregate(one, replies_of(api, x + 1), 2)[0] for one in (strategy, again)]
+    np.testing.assert_array_equal(*results)
+    assert again.aggregator.lock is not strategy.aggregator.lock
+
+
+@every_api
+@pytest.mark.parametrize("name", ["ByGARS", "ByGARSPlusPlus"])
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_reputations_go_with_the_copy(api, name, how):
+    strategy = getattr(api.ours, name)(auxiliary=Quadratic(np.zeros(3)), initial_reputation=0.5)
+    wrapped = api.ours.ByzantineRobust(api.theirs.FedAvgM(), rules.Median())
+    how(wrapped)
+    x = gaussian(3, 3)
+    api.hand_out(strategy, [x[0]])
+    api.aggregate(strategy, replies_of(api, x))
+    again = how(strategy)
+    assert again.reputations == strategy.reputations
+    for one in (strategy, again):
+        api.hand_out(one, [x[1]], server_round=2)
+        api.aggregate(one, replies_of(api, x + 1), 2)
+    assert again.reputations == strategy.reputations
+
+
+@dataclass(frozen=True)
+class Mine(rules.Krum):
+    """A Krum with a field more."""
+
+    label: str = ""
+
+
+def test_rules_can_be_extended_and_replaced():
+    x = gaussian(9, 4)
+    mine = Mine(2, label="a")
+    np.testing.assert_array_equal(mine(x), rules.Krum(2)(x))
+    assert mine.num_selected == 1
+    assert replace(rules.Krum(2), num_byzantine=1) == rules.Krum(1)
+    assert replace(mine, num_byzantine=1) == Mine(1, label="a")
+    assert mine.without(1) == Mine(1, label="a")
+    assert repr(rules.Krum(2)) == "Krum(num_byzantine=2)"
+    assert rules.Krum(num_byzantine=2).slowdown(16) == rules.Krum(2).relative_rate(16) == 0.25
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rules_can_be_pickled(case):
+    rule = case.make(1)
+    assert pickle.loads(pickle.dumps(rule)) == copy.deepcopy(rule) == rule
+
+
+@pytest.mark.parametrize("old", _moved.MOVED)
+def test_old_names_of_modules_are_the_new_ones(old):
+    module = importlib.import_module(f"flwr_byzantine.{old}")
+    assert module is importlib.import_module(f"flwr_byzantine.{_moved.MOVED[old]}")
+    assert module.__name__ == module.__spec__.name == f"flwr_byzantine.{_moved.MOVED[old]}"
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run_without(blocked, program):
+    command = [sys.executable, "-c", BLOCKED.format(blocked=set(blocked)) + program]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_rules_and_attacks_need_neither_flower_nor_torch():
+    done = run_without(
+        ("flwr", "torch", "ray"),
+        "import numpy as np\n"
+        "from flwr_byzantine import rules, attacks\n"
+        "print(rules.Phocas(1)(np.ones((4, 2))), attacks.SignFlip())",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[1. 1.]")
+
+
+def test_the_doctor_says_that_flower_is_missing():
+    program = "from flwr_byzantine.cli import main\nsys.exit(main(['doctor']))"
+    done = run_without(("flwr",), program)
+    assert done.returncode == 1, done.stderr
+    assert "no server API of Flower was found" in done.stdout
+
+
+def test_nothing_is_loaded_before_it_is_used():
+    done = run_without(
+        (),
+        "import flwr_byzantine\nprint(sorted({'flwr', 'torch', 'ray', 'numba'} & {*sys.modules}))",
+    )
+    assert done.stdout == "set()\n", done.stderr
