@@ -7,7 +7,7 @@ from flower import Sent, every_api, flat, replies_of, strategy_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from test_bygars import Quadratic
+from quadratic import Quadratic
 
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.buffers import clamp, find_buffers, honest_interval

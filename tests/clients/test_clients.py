@@ -531,4 +531,4 @@ def test_the_wrappers_and_the_maths_import_neither_torch_nor_ray():
         "import sys, clients; assert not {'torch', 'ray'} & set(sys.modules), 'clients'\n"
         "import flwr_byzantine.attacks; assert not {'torch', 'ray'} & set(sys.modules), 'attacks'"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -21,7 +21,7 @@ from deploy.drill.scenario import OFFENDERS, SCENARIOS, SHORT
 from deploy.drill.verdict import Evidence, judge
 from flwr_byzantine.audit import AuditRecord
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 IDS = {name: str(100 + i) for i, name in enumerate(SHORT.nodes)}
 VERDICTS = {"honest": "kept", "malformed": "dropped", "sign-flip": "trimmed"}
 

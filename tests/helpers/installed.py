@@ -1,8 +1,8 @@
 """Runs the library's tests on the installed wheel, in an environment of its own, from an empty folder.
 
-``python tests/installed.py WHEEL [CONSTRAINTS]``: with the versions in a file of constraints, or with the
-newest ones where none is given. Tests of what is not in the wheel are left out, and so are those that start
-Ray or a SuperLink.
+``python tests/helpers/installed.py WHEEL [CONSTRAINTS]``: with the versions in a file of constraints, or with
+the newest ones where none is given. Tests of what is not in the wheel are left out, and so are those that
+start Ray or a SuperLink.
 """
 
 import os
@@ -15,7 +15,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 TOOLS = ("hypothesis", "pytest", "pytest-timeout")
 ELSEWHERE = re.compile(
     r"^\s*(?:from|import) (?:benchmarks|clients|deploy|simulations|sklearn|torch)\b|^REPOSITORY\b",
@@ -47,11 +47,12 @@ def run(folder: Path, python: Path) -> int:
     empty.mkdir()
     shutil.copytree(TESTS, tests, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(TESTS.parent / "docs", folder / "docs")  # whose list of faults is tested
-    chosen = [p for p in sorted(tests.glob("test_*.py")) if not ELSEWHERE.search(p.read_text())]
+    chosen = [p for p in sorted(tests.rglob("test_*.py")) if not ELSEWHERE.search(p.read_text())]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     subprocess.run(
         [python, "-m", "flwr_byzantine", "doctor"], cwd=empty, env=environment, check=True
     )
+    environment["PYTHONPATH"] = str(tests / "helpers")
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tests]
     options = ["-m", "not slow", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
     return subprocess.run([*command, *options, *chosen], cwd=empty, env=environment).returncode

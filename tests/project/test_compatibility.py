@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 
 import flwr_byzantine.serverapp
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = ["honest"] * 5 + ["hostile", "malformed"]
 IMPORT = """
 import sys, flwr_byzantine, flwr_byzantine.serverapp
@@ -68,7 +68,7 @@ def test_apps_declare_the_same_range(example):
 @pytest.mark.parametrize("rule", ["trimmed", "krum", "wrapped"])
 def test_start_server_and_start_client(rule, tmp_path):
     port = free_port()
-    script, address = Path(__file__).with_name("legacy_run.py"), f"127.0.0.1:{port}"
+    script, address = Path(__file__).parents[1] / "helpers" / "legacy_run.py", f"127.0.0.1:{port}"
     arguments = ["server", address, rule, str(len(ROLES)), "6"]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(

@@ -19,7 +19,7 @@ from flwr.simulation import run_simulation
 from clients import MaliciousClient, attack_mod
 from flwr_byzantine.attacks import SignFlip
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
 DIFFS = {
     "digits-numpy": ("robust.diff", "robust-fedadam.diff"),

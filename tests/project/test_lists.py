@@ -11,7 +11,7 @@ from flwr_byzantine import attacks, reputed, rules, serverapp, strategy
 from simulations.attack_plans import ATTACK_NAMES, ATTACKS
 from simulations.strategies import RULES
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 REPUTED = {"ByGARS", "ByGARSPlusPlus"}
 PLANS_ALONE = {"none", "mixed", "lying"}  # names of the simulation for what is no class of its own
 

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from quadratic import Quadratic
 
 from flwr_byzantine.aggregation.gate import Model, Reply
 from flwr_byzantine.aggregation.npy import encode
@@ -25,26 +26,6 @@ SETTINGS = {
     "normalize": False,
     "order_by": None,
 }
-
-
-class Quadratic:
-    """L(w) = 1/2 sum of c_j (w_j - a_j)^2, of a model's first tensor; no other has a gradient."""
-
-    def __init__(self, minimiser, curvature=1.0, noise=0.0, seed=0):
-        self.minimiser, self.curvature = np.asarray(minimiser, np.float64), curvature
-        self.noise, self.rng = noise, np.random.default_rng(seed)
-        self.calls = []
-
-    def gradient(self, w):
-        return self.curvature * (w - self.minimiser)
-
-    def __call__(self, parameters, server_round):
-        self.calls.append(server_round)
-        noise = self.noise * self.rng.normal(size=self.minimiser.shape)
-        return [self.gradient(parameters[0]) + noise, *[None] * (len(parameters) - 1)]
-
-    def loss(self, parameters, server_round):
-        return float((self.curvature * (parameters[0] - self.minimiser) ** 2).sum() / 2)
 
 
 def plusplus(auxiliary, **settings):

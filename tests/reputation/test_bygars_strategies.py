@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from flower import APIS, Sent, every_api
-from test_bygars import Quadratic
+from quadratic import Quadratic
 
 MINIMISER = np.array([1.0, -2.0, 0.5])
 names = pytest.mark.parametrize("name", ["ByGARS", "ByGARSPlusPlus"])

@@ -15,7 +15,7 @@ import pytest
 from deploy.drill.federation import free_ports
 from deploy.drill.processes import DrillError, Process, wait_until
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 TRIES = 3  # Ray gives each of its processes a fixed time to start, too short on a busy machine
 
 

@@ -26,7 +26,7 @@ from simulations.recording import Recorder, initial_state
 from simulations.results import hash_arrays, save
 from simulations.server import innermost, wait_for_clients
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 
 
 def test_the_flower_app_has_the_keys_and_defaults_of_run_config():

@@ -17,7 +17,7 @@ from simulations.runner import run, run_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 SHORT = {"clients": 6, "byzantine": 1, "attack": "gaussian", "rounds": 3, "local_steps": 2}
 
 

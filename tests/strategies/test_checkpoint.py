@@ -307,7 +307,7 @@ def test_a_strategy_may_say_what_its_state_is():
 def test_killed_at_random_moments_and_resumed(api, tmp_path):
     """SIGKILL: no round is lost but the one under way, no checkpoint is unreadable."""
     kind = {"fit": "FedAdam", "train": "ByGARSPlusPlus"}[api.name]
-    program = Path(__file__).with_name("checkpoint_run.py")
+    program = Path(__file__).parents[1] / "helpers" / "checkpoint_run.py"
     done = subprocess.run(
         [sys.executable, program, api.name, kind, tmp_path, "40", "100", "1"],
         env=os.environ | {"FLWR_BYZANTINE_NUM_THREADS": "1"},

@@ -261,7 +261,7 @@ def test_the_reader_of_tensors_under_a_fuzzer_that_sees_coverage(tmp_path):
     pytest.importorskip("atheris")
     for i, seed in enumerate(SEEDS):
         (tmp_path / str(i)).write_bytes(seed)
-    program = Path(__file__).with_name("fuzz_payload.py")
+    program = Path(__file__).parents[1] / "helpers" / "fuzz_payload.py"
     options = ["-max_total_time=8", "-max_len=4096", "-rss_limit_mb=2048"]
     fuzzer = [sys.executable, "-W", "ignore", program, *options, tmp_path]
     done = subprocess.run(
