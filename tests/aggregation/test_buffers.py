@@ -299,6 +299,7 @@ def test_bare_rules_give_nan_where_their_type_cannot_hold_the_result():
     np.testing.assert_array_equal(result, np.array([NAN, 200], np.float16))
 
 
+@pytest.mark.torch
 def test_bare_rules_give_nan_in_bfloat16_too():
     torch = pytest.importorskip("torch")
     updates = torch.tensor([[3.0e38, 1.0], [3.0e38, 1.0], [3.0e38, 1.0]], dtype=torch.bfloat16)

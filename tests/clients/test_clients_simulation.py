@@ -20,7 +20,7 @@ from simulations.recording import initial_state
 from simulations.runner import run_all
 from simulations.server import wait_for_clients
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.torch]
 
 ATTACKERS, HONEST = (0, 1, 2), (3, 4, 5)
 CHANGES = [{"attack": name} for name in ATTACKS if name != "lying"] + [

@@ -199,6 +199,7 @@ def test_units_and_containers_run_the_scripts_and_start_again_what_dies():
 
 
 @pytest.mark.slow
+@pytest.mark.superlink
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("api", ["message", "legacy"])
 def test_the_short_drill(api, tmp_path):
@@ -224,6 +225,7 @@ def belonging_to(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.superlink
 @pytest.mark.timeout(240)
 def test_an_interrupted_drill_leaves_nothing_running(tmp_path):
     folder = tmp_path / "kept"

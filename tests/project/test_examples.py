@@ -123,7 +123,10 @@ def accuracies(example, modules, attackers):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", DIFFS)
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "example", ["digits-numpy", pytest.param("digits-torch", marks=pytest.mark.torch)]
+)
 def test_a_change_of_two_lines_saves_an_example_from_an_attacker(example, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES / example))
     modules = {diff: load(patched(example, diff, tmp_path)) for diff in ("", *DIFFS[example])}

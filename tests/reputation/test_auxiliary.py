@@ -12,6 +12,8 @@ from torch.utils.data import TensorDataset
 
 from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 
+pytestmark = pytest.mark.torch
+
 
 def samples(n=12, features=4, classes=3):
     rng = torch.Generator().manual_seed(0)

@@ -9,6 +9,8 @@ from flwr_byzantine.rules.inputs import as_columns
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.torch
+
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 

@@ -17,6 +17,7 @@ from simulations.reputation_plot import kinds, plot_reputations
 from simulations.runner import run_all
 from simulations.strategies import build_strategy
 
+pytestmark = pytest.mark.torch
 both = pytest.mark.parametrize("rule", ["bygars", "bygars++"])
 
 
@@ -139,6 +140,7 @@ def test_every_experiment_says_which_form_it_runs(experiment):
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_runs_with_attackers_only(tmp_path):
     """Eight of eight flip signs: both algorithms, both APIs, and the same model from both."""
     options = {

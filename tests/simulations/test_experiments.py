@@ -26,6 +26,8 @@ from simulations.sweep import (
     sweep,
 )
 
+pytestmark = pytest.mark.torch
+
 DESCRIBED = {
     "name": "small",
     "title": "A small experiment",
@@ -383,6 +385,7 @@ def shrunk(own):
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_one_cell_of_each_experiment_runs(tmp_path):
     cells = [shrunk(own) for own in all_experiments()]
     done = sweep(cells, tmp_path, 2, quiet())

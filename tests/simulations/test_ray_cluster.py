@@ -55,6 +55,8 @@ def cluster():
 
 
 @pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.torch
 @pytest.mark.timeout(400)
 def test_a_simulation_joins_the_cluster_that_ray_address_names(cluster, tmp_path):
     run = [sys.executable, "-m", "simulations", "run", "--clients", "4", "--rounds", "2"]

@@ -24,6 +24,8 @@ from simulations.results import write
 from simulations.strategies import RULES
 from simulations.sweep import cell_path
 
+pytestmark = pytest.mark.torch
+
 ACCURACY = Metric("accuracy")
 PHOCAS = load_experiment(FOLDER / "phocas_mnist.toml")
 BYGARS = load_experiment(FOLDER / "bygars_mnist.toml")

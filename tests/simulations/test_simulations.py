@@ -26,6 +26,8 @@ from simulations.recording import Recorder, initial_state
 from simulations.results import hash_arrays, save
 from simulations.server import innermost, wait_for_clients
 
+pytestmark = pytest.mark.torch
+
 PROJECT = Path(__file__).parents[2]
 
 

@@ -1,8 +1,12 @@
 from types import SimpleNamespace
 
+import pytest
+
 from flwr_byzantine.audit import AuditRecord
 from simulations.config import RunConfig
 from simulations.detection import detection, verdicts
+
+pytestmark = pytest.mark.torch
 
 CONFIG = RunConfig(rule="krum", attack="gaussian", clients=5, byzantine=1, attack_start=2)
 STRATEGY = SimpleNamespace(

@@ -15,7 +15,7 @@ import pytest
 from simulations.config import RunConfig
 from simulations.runner import run, run_all
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.torch]
 
 PROJECT = Path(__file__).parents[2]
 SHORT = {"clients": 6, "byzantine": 1, "attack": "gaussian", "rounds": 3, "local_steps": 2}
@@ -66,6 +66,7 @@ def outcomes():
     return dict(zip(runs, results, strict=True))
 
 
+@pytest.mark.ray
 def test_the_same_seed_gives_the_same_model_to_the_bit_in_both_apis(outcomes):
     models = {name: r["parameters_sha256"] for name, r in outcomes.items() if name != "bad"}
     assert models["message"] == models["legacy"] == models["again"]
@@ -73,6 +74,7 @@ def test_the_same_seed_gives_the_same_model_to_the_bit_in_both_apis(outcomes):
     assert len(set(models.values())) == 4
 
 
+@pytest.mark.ray
 def test_without_ray_the_model_is_the_same_to_the_bit(outcomes):
     names = ("message", "legacy", "gradients", "fedavg")
     configs = [RunConfig(**outcomes[name]["config"]) for name in names]
@@ -84,6 +86,7 @@ def test_without_ray_the_model_is_the_same_to_the_bit(outcomes):
         assert result["detection"] == outcomes[name]["detection"]
 
 
+@pytest.mark.ray
 def test_every_round_has_a_record_with_the_strategys_metrics(outcomes):
     for name in ("message", "legacy", "gradients"):
         rounds = outcomes[name]["rounds"]
@@ -95,11 +98,12 @@ def test_every_round_has_a_record_with_the_strategys_metrics(outcomes):
     assert {record["num_selected"] for record in outcomes["gradients"]["rounds"]} == {1}
 
 
+@pytest.mark.ray
 def test_a_run_that_fails_does_not_stop_the_others(outcomes):
     assert isinstance(outcomes["bad"], FileNotFoundError)
 
 
-@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("inline", [pytest.param(False, marks=pytest.mark.ray), True])
 def test_failing_clients_fail_the_run_with_their_reason(monkeypatch, inline):
     monkeypatch.setattr("simulations.server.CELL", "another-key")
     configs = [RunConfig(**SHORT, api=api) for api in ("message", "legacy")]
@@ -120,6 +124,7 @@ def test_runs_with_different_numbers_of_clients_are_refused():
         run_all([RunConfig(clients=6), RunConfig(clients=7)])
 
 
+@pytest.mark.ray
 def test_the_command_line_writes_the_same_result_from_another_process(tmp_path, outcomes):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SHORT.items()]
     out = tmp_path / "example"
@@ -149,6 +154,7 @@ def test_the_command_line_fails_with_what_to_do(options, message):
     assert "Traceback" not in output
 
 
+@pytest.mark.ray
 def test_ctrl_c_ends_a_run_and_everything_it_started():
     module = (sys.executable, "-m", "simulations", "run", "--rounds=2000", "--verbose")
     process = start(*module)
@@ -210,6 +216,8 @@ def wait_until_healthy(process, port):
     pytest.fail("The SuperLink did not start.")
 
 
+@pytest.mark.ray
+@pytest.mark.superlink
 @pytest.mark.parametrize("api", ["message", "legacy"])
 def test_flwr_run_gives_the_same_result_as_the_command_line(api, superlink, tmp_path, outcomes):
     options = SHORT | {"rule": "phocas", "api": api, "out": str(tmp_path / "out")}

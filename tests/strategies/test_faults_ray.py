@@ -20,7 +20,7 @@ from flwr.simulation import run_simulation
 from hostile import LIES, NAN, RECORDS, fit_result, other_records, record_dict
 from sklearn.datasets import load_digits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 CLIENTS, HOSTILE = 8, 3
 KINDS = ["raises", *LIES]
