@@ -1,112 +1,36 @@
 """Whatever one client sends, in either API: the round survives it, and names the client it leaves out."""
 
 import io
-import struct
 
 import numpy as np
 import pytest
 from cases import every_rule, gaussian
 from flower import Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import RecordDict
+from hostile import (
+    ALL_MALFORMED,
+    ALL_NUMBERS,
+    INF,
+    MORE_RECORDS,
+    NAN,
+    RECORDS,
+    SEEN_RECORDS,
+    Lie,
+    good,
+    more_records,
+    other_records,
+)
 
 from flwr_byzantine import TooFewUpdatesError, rules
-from flwr_byzantine.aggregation.npy import encode
 
 MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
-NAN, INF = float("nan"), float("inf")
 
 
 def split(row):
     return {"w": row[:12].reshape(3, 4), "b": row[12:]}
 
 
-def npy(array):
-    """Bytes of any array, pickled ones too."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(array))
-    return buffer.getvalue()
-
-
-def terabyte():
-    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (250000000000,), }\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64)
-
-
 GOOD = {"w": np.ones((3, 4), np.float32), "b": np.ones(2, np.float32)}
-
-DROPPED = {
-    "shape (1,)": {**GOOD, "b": np.ones(1, np.float32)},
-    "shape ()": {**GOOD, "b": np.ones((), np.float32)},
-    "transposed": {**GOOD, "w": np.ones((4, 3), np.float32)},
-    "flattened": {**GOOD, "w": np.ones(12, np.float32)},
-    "another axis": {**GOOD, "w": np.ones((1, 3, 4), np.float32)},
-    "empty tensor": {**GOOD, "w": np.ones((0, 4), np.float32)},
-    "extra tensor": {**GOOD, "c": np.ones(2, np.float32)},
-    "missing tensor": {"w": GOOD["w"]},
-    "no tensors": {},
-    "whole numbers": {**GOOD, "b": np.ones(2, np.int64)},
-    "complex numbers": {**GOOD, "b": npy(np.ones(2, complex))},
-    "long doubles": {**GOOD, "b": npy(np.ones(2, np.longdouble))},
-    "text": {**GOOD, "b": npy(np.array(["a", "b"]))},
-    "dates": {**GOOD, "b": npy(np.array(["2020-01-01"] * 2, "datetime64[D]"))},
-    "objects": {**GOOD, "b": npy(np.array([1.0, None], object))},
-    "records": {**GOOD, "b": npy(np.zeros(2, [("x", "f4")]))},
-    "no bytes": {**GOOD, "b": b""},
-    "noise": {**GOOD, "b": bytes(range(256))},
-    "zip archive": {**GOOD, "b": b"PK\x03\x04" + bytes(99)},
-    "pickle": {**GOOD, "b": b"\x80\x04N."},
-    "cut short": {**GOOD, "b": encode(GOOD["b"])[:-1]},
-    "header only": {**GOOD, "b": encode(GOOD["b"])[:128]},
-    "trailing bytes": {**GOOD, "b": encode(GOOD["b"]) + b"\x00"},
-    "terabyte": {**GOOD, "b": terabyte()},
-}  # fmt: skip
-
-ACCEPTED = {
-    "NaN": {"tensors": {"w": np.full((3, 4), NAN, np.float32), "b": GOOD["b"]}},
-    "inf": {"tensors": {"w": GOOD["w"], "b": np.array([INF, -INF], np.float32)}},
-    "1e15 examples": {"num_examples": 10**15},
-    "NaN examples": {"num_examples": NAN},
-    "infinitely many examples": {"num_examples": INF},
-    "negative examples": {"num_examples": -10},
-    "no examples": {"num_examples": 0},
-    "another metric": {"metrics": {"surprise": 1.0}},
-    "NaN metric": {"metrics": {"loss": NAN}},
-    "huge metric": {"metrics": {"loss": 1e300}},
-    "a metric of ours": {"metrics": {"num_dropped": 99, "skipped": 1}},
-    "float64 beyond float32": {"tensors": {"w": np.full((3, 4), 1e300), "b": GOOD["b"]}},
-}
-
-
-def offending(content=None, *, arrays=(GOOD,), metrics=({"num-examples": 10},), **kwargs):
-    """A reply of the Message API with the given records."""
-    records = {
-        f"a{i}": ArrayRecord({k: Array(t) for k, t in a.items()}) for i, a in enumerate(arrays)
-    }
-    records |= {f"m{i}": MetricRecord(m) for i, m in enumerate(metrics)}
-    return lambda node: message(node, RecordDict({**records, **kwargs}))
-
-
-def of_type(stype):
-    array = Array("float32", (2,), stype, encode(GOOD["b"]))
-    return ArrayRecord({"w": Array(GOOD["w"]), "b": array})
-
-
-MESSAGES = {
-    "no example count": (offending(metrics=[{"loss": 1.0}]), True),
-    "no metrics": (offending(metrics=[{}]), True),
-    "no metric record": (offending(metrics=[]), True),
-    "two metric records": (offending(metrics=[{"num-examples": 1}] * 2), True),
-    "no array record": (offending(arrays=[]), True),
-    "two array records": (offending(arrays=[GOOD] * 2), True),
-    "no tensors": (offending(arrays=[{}]), True),
-    "empty record": (offending(arrays=[], metrics=[]), True),
-    "other tensor names": (offending(arrays=[{"w": GOOD["w"], "bias": GOOD["b"]}]), True),
-    "serialised otherwise": (offending(arrays=[], a=of_type("torch.save")), True),
-    "more records": (offending(extra=ConfigRecord({"a": 1})), False),
-    "list of example counts": (offending(metrics=[{"num-examples": [1, 2]}]), False),
-    "list of numbers": (offending(metrics=[{"num-examples": 1, "loss": [1.0, 2.0]}]), False),
-    "other order of tensors": (offending(arrays=[{"b": GOOD["b"], "w": GOOD["w"]}]), False),
-}  # fmt: skip
 
 
 def run_round(api, reply, f=2, known=True, rule="TrimmedMean", x=None):
@@ -138,27 +62,29 @@ def check_accepted(api, reply, update):
 
 @every_api
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("fault", DROPPED)
+@pytest.mark.parametrize("fault", ALL_MALFORMED)
 def test_malformed_tensors_drop_the_client(api, known, fault):
-    check_dropped(api, api.reply(Sent(7, DROPPED[fault])), known)
+    check_dropped(api, api.reply(Sent(7, ALL_MALFORMED[fault](GOOD).tensors)), known)
 
 
 @every_api
-@pytest.mark.parametrize("lie", ACCEPTED)
+@pytest.mark.parametrize("lie", ALL_NUMBERS)
 def test_lies_neither_weigh_nor_raise(api, lie):
-    sent = {"tensors": GOOD, **ACCEPTED[lie]}
+    sent = ALL_NUMBERS[lie](GOOD)
+    values = flat([np.load(io.BytesIO(data)) for data in sent.tensors.values()])
     with np.errstate(over="ignore"):
-        update = flat(list(sent["tensors"].values())).astype(np.float32)
-    check_accepted(api, api.reply(Sent(7, **sent)), update)
+        update = values.astype(np.float32)
+    check_accepted(api, api.reply(Sent(7, **vars(sent))), update)
 
 
-@pytest.mark.parametrize("fault", MESSAGES)
+@pytest.mark.parametrize("fault", [*RECORDS, *MORE_RECORDS])
 def test_malformed_messages(fault):
-    reply, drop = MESSAGES[fault]
-    if drop:
-        check_dropped(TrainApi(), reply(7), known=True)
+    sent = Lie(good(GOOD))
+    reply = message(7, RecordDict((other_records(sent) | more_records(sent))[fault]))
+    if fault in SEEN_RECORDS:
+        check_accepted(TrainApi(), reply, np.ones(14, np.float32))
     else:
-        check_accepted(TrainApi(), reply(7), np.ones(14, np.float32))
+        check_dropped(TrainApi(), reply, known=True)
 
 
 @every_api
@@ -357,6 +283,6 @@ def test_evaluation_survives_lies(api):
 
 @every_api
 def test_dropped_clients_are_logged(api, caplog):
-    run_round(api, api.reply(Sent(7, DROPPED["transposed"])))
+    run_round(api, api.reply(Sent(7, ALL_MALFORMED["transposed"](GOOD).tensors)))
     lines = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert any("7" in line and "(4, 3)" in line and "(3, 4)" in line for line in lines)
