@@ -64,7 +64,8 @@ def test_every_attack_runs_and_changes_the_model(outcomes, changes):
         assert outcome["parameters_sha256"] != honest["parameters_sha256"]
         models.append(outcome["parameters_sha256"])
     # One NumPyClient serves both servers, and whatever it draws it draws again.
-    assert models[0] == models[1] or run.rule == "fedavg"  # which averages in another order
+    if run.rule != "fedavg":  # which averages in another order
+        assert models[0] == models[1]
 
 
 def replies(payload, make_attacker):

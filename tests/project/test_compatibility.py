@@ -17,8 +17,6 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-import flwr_byzantine.serverapp
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = ["honest"] * 5 + ["hostile", "malformed"]
 IMPORT = """
@@ -157,4 +155,3 @@ def test_a_bundle_that_lists_the_library_leaves_it_out(example, tmp_path):
     version = importlib.metadata.version("flwr-byzantine")
     (listed,) = (d for d in settings["project"]["dependencies"] if d.startswith("flwr-byzantine"))
     assert SpecifierSet(listed.removeprefix("flwr-byzantine")).contains(version)
-    assert flwr_byzantine.serverapp.Phocas

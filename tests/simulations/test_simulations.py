@@ -196,13 +196,17 @@ def test_a_step_against_the_gradient_is_told_from_one_along_it():
 
 def test_the_recorder_compares_steps_where_it_evaluates():
     config = RunConfig(rounds=4, eval_every=2, gradient_samples=100)
-    recorder = Recorder(config)
     arrays = [tensor.numpy() for tensor in initial_state(config).values()]
-    for server_round in range(5):
-        recorder.aggregated({}, 0.1, 0)
-        recorder.evaluate(server_round, [a + server_round for a in arrays])
-    assert ["cosine" in record for record in recorder.rounds] == [False, True, False, True]
-    assert -1 <= recorder.rounds[-1]["cosine"] <= 1
+    cosines = []
+    for step in (0.1, -0.1):  # from the same model, in opposite directions
+        recorder = Recorder(config)
+        for server_round in range(5):
+            recorder.aggregated({}, 0.1, 0)
+            recorder.evaluate(server_round, [a + step * (server_round > 1) for a in arrays])
+        assert ["cosine" in record for record in recorder.rounds] == [False, True, False, True]
+        cosines.append(recorder.rounds[1]["cosine"])
+    assert 0 < abs(cosines[0]) < 1
+    assert cosines[1] == pytest.approx(-cosines[0], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)

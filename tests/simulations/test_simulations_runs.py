@@ -92,7 +92,7 @@ def test_every_round_has_a_record_with_the_strategys_metrics(outcomes):
         rounds = outcomes[name]["rounds"]
         assert [record["round"] for record in rounds] == [1, 2, 3]
         for record in rounds:
-            assert 0 <= record["accuracy"] <= 1
+            assert record["accuracy"] * 360 == pytest.approx(round(record["accuracy"] * 360))
             assert record["seconds"] > record["aggregate_seconds"] > 0
             assert (record["num_received"], record["num_failed"]) == (6, 0)
     assert {record["num_selected"] for record in outcomes["gradients"]["rounds"]} == {1}

@@ -1,7 +1,7 @@
 """docs/faults.md, line by line: what one client does, what Flower's FedAvg makes of it, and what we do."""
 
 import re
-import time
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,8 +198,7 @@ def test_one_evaluation_does_not_change_what_is_read(api, value):
     """Flower's average of the losses is the attacker's; the median is one of the honest."""
     replies = [api.evaluation(i, 0.5 + i / 100, accuracy=0.9) for i in range(5)]
     lie = api.evaluation(9, value, 10**15, accuracy=value)
-    flower = api.evaluate(api.theirs.FedAvg(), [*replies, lie]).get("loss")
-    assert flower is None or not 0.5 <= flower <= 0.54
+    assert not 0.5 <= api.evaluate(api.theirs.FedAvg(), [*replies, lie])["loss"] <= 0.54
     read = api.evaluate(api.ours.Median(), [*replies, lie])
     assert 0.5 <= read["loss"] <= 0.54
     assert read["accuracy"] == 0.9
@@ -226,14 +225,29 @@ def test_evaluations_of_other_types():
     assert api.evaluate(api.ours.Median(), [*replies, (proxy, None)])["loss"] == 0.5
 
 
+def calls(function):
+    """How many functions a function calls, those in C too: the same on every machine."""
+    count = 0
+
+    def called(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
 @every_api
 def test_a_hundred_thousand_tiny_tensors_take_no_time(api):
+    """They are counted and not read: the least that reading one takes is ten calls."""
     replies = [sent(api, LIES["100,000 tiny tensors"](MODEL), 4)]
     strategy = api.ours.Median()
     api.hand_out(strategy, MODEL)
-    start = time.perf_counter()
-    api.aggregate(strategy, [*replies, *honest(api)])
-    assert time.perf_counter() - start < 3
+    assert calls(lambda: api.aggregate(strategy, [*replies, *honest(api)])) < 400_000
     assert "100000 tensors, expected 2" in strategy.aggregator.last.dropped["4"]
 
 
@@ -273,7 +287,8 @@ def test_every_line_of_the_documentation_names_its_tests():
     text = DOCS.read_text()
     named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
     lines = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
-    assert all("::test_" in line or "| Test" in line for line in lines)
+    assert len(named) >= len(LIES)
+    assert [line for line in lines if "::test_" not in line and "| Test" not in line] == []
     for file, test in named:
         (source,) = [found.read_text() for found in Path(__file__).parents[1].rglob(file)]
         assert f"def {test}(" in source, f"{file}::{test}"

@@ -96,8 +96,7 @@ def test_equals_the_strategy_of_the_rule_around_fedavg(api, case):
             for strategy in (robust, direct):
                 api.hand_out(strategy, split(MODEL))
         (one, metrics), (other, counts) = (api.aggregate(s, replies) for s in (robust, direct))
-        assert (one is None) == (other is None)
-        assert other is None or np.array_equal(flat(one), flat(other))
+        np.testing.assert_array_equal(flat(one), flat(other))
         assert metrics == counts
 
 
@@ -229,8 +228,8 @@ def test_evaluation_is_robust_too(api):
     replies = [api.evaluation(i, loss, accuracy=1 - loss) for i, loss in enumerate(losses)]
     robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), RULE)
     result = api.evaluate(robust, replies)
-    assert result["loss"] == pytest.approx(0.65)
-    assert result.get("accuracy", 0.35) == pytest.approx(0.35)
+    averages = {"accuracy": 0.35} if api.name == "train" else {}  # without a function for them
+    assert result == pytest.approx({"loss": 0.65} | averages)
     assert api.evaluate(robust, []) == {}
 
 
