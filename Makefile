@@ -30,10 +30,10 @@ test-wheel: dist
 	$(MAKE) -j2 test-lowest test-newest
 
 test-lowest:
-	$(PYTHON) tests/installed.py dist/*.whl constraints-lowest.txt
+	$(PYTHON) tests/helpers/installed.py dist/*.whl constraints-lowest.txt
 
 test-newest:
-	$(PYTHON) tests/installed.py dist/*.whl
+	$(PYTHON) tests/helpers/installed.py dist/*.whl
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .

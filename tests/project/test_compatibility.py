@@ -1,0 +1,157 @@
+"""Older entry points of Flower, and the ways the library gets onto a machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ROLES = ["honest"] * 5 + ["hostile", "malformed"]
+IMPORT = """
+import sys, flwr_byzantine, flwr_byzantine.serverapp
+assert "torch" not in sys.modules and "ray" not in sys.modules
+print(flwr_byzantine.__file__)
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait_for(port, server):
+    """Wait until the server listens."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.2)
+
+
+def project(folder):
+    return tomllib.loads((folder / "pyproject.toml").read_text())
+
+
+def test_flwr_is_in_the_range_that_we_declare():
+    (declared,) = (d for d in project(REPOSITORY)["project"]["dependencies"] if "flwr" in d)
+    assert SpecifierSet(declared.removeprefix("flwr")).contains(importlib.metadata.version("flwr"))
+
+
+@pytest.mark.parametrize(
+    "example", ["examples/digits-numpy", "examples/digits-torch", "deploy/drill/app"]
+)
+def test_apps_declare_the_same_range(example):
+    def flwr(folder):
+        return [d for d in project(folder)["project"]["dependencies"] if d.startswith("flwr>")]
+
+    assert flwr(REPOSITORY / example) == flwr(REPOSITORY)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("rule", ["trimmed", "krum", "wrapped"])
+def test_start_server_and_start_client(rule, tmp_path):
+    port = free_port()
+    script, address = Path(__file__).parents[1] / "helpers" / "legacy_run.py", f"127.0.0.1:{port}"
+    arguments = ["server", address, rule, str(len(ROLES)), "6"]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, script, *arguments], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        processes = [server]
+        try:
+            wait_for(port, server)  # a client that finds no server dies
+            clients = [sys.executable, script, "clients", address, *ROLES]
+            processes.append(subprocess.Popen(clients, stdout=log, stderr=log))
+            answer, _ = server.communicate(timeout=60)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+    assert server.returncode == 0, (tmp_path / "log").read_text()[-3000:]
+    assert json.loads(answer.splitlines()[-1])["distance"] < 1
+
+
+def import_from(folder, path):
+    """Where a Python of its own, started in an empty folder, finds the library."""
+    empty = folder / "empty"
+    empty.mkdir()
+    # -S -s: neither this environment's site-packages nor the editable install in it; what the
+    # library needs besides itself comes last on the path.
+    packages = str(Path(importlib.metadata.distribution("numpy").locate_file("")))
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(path), packages])}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", IMPORT], cwd=empty, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.mark.slow
+def test_the_wheel_works_from_site_packages(tmp_path):
+    source, wheels, target = tmp_path / "source", tmp_path / "wheels", tmp_path / "target"
+    source.mkdir()
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    for name in ("flwr_byzantine", "clients", "simulations", "deploy"):
+        shutil.copytree(
+            REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    pip = [sys.executable, "-m", "pip", "-q"]
+    subprocess.run([*pip, "wheel", source, "--no-deps", "-w", wheels], check=True)
+    (wheel,) = wheels.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
+    assert {path.name.split("-")[0] for path in target.iterdir()} == {"flwr_byzantine"}
+    assert (target / "flwr_byzantine" / "py.typed").exists()
+    assert import_from(tmp_path, target) == target / "flwr_byzantine" / "__init__.py"
+
+
+def build(app):
+    """The bundle that `flwr build` makes of an app."""
+    flwr = Path(sys.executable).with_name("flwr")
+    subprocess.run([flwr, "build"], cwd=app, check=True, capture_output=True)
+    (bundle,) = app.glob("*.fab")
+    return bundle
+
+
+@pytest.mark.slow
+def test_a_bundle_that_brings_the_library_works(tmp_path):
+    app, unpacked = tmp_path / "app", tmp_path / "unpacked"
+    shutil.copytree(REPOSITORY / "examples" / "digits-numpy", app)
+    shutil.copytree(REPOSITORY / "flwr_byzantine", app / "flwr_byzantine")
+    settings = (app / "pyproject.toml").read_text()
+    listed = 'fab-include = ["digits_numpy/**/*.py"'
+    (app / "pyproject.toml").write_text(
+        settings.replace(listed, f'{listed}, "flwr_byzantine/**/*.py"')
+    )
+    zipfile.ZipFile(build(app)).extractall(unpacked)
+    assert import_from(tmp_path, unpacked) == unpacked / "flwr_byzantine" / "__init__.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", ["digits-numpy", "digits-torch"])
+def test_a_bundle_that_lists_the_library_leaves_it_out(example, tmp_path):
+    shutil.copytree(REPOSITORY / "examples" / example, tmp_path / "app")
+    with zipfile.ZipFile(build(tmp_path / "app")) as bundle:
+        names = set(bundle.namelist())
+        settings = tomllib.loads(bundle.read("pyproject.toml").decode())
+    package = example.replace("-", "_")
+    assert {f"{package}/{part}_app.py" for part in ("client", "server")} <= names
+    assert not any(name.startswith("flwr_byzantine") for name in names)
+    version = importlib.metadata.version("flwr-byzantine")
+    (listed,) = (d for d in settings["project"]["dependencies"] if d.startswith("flwr-byzantine"))
+    assert SpecifierSet(listed.removeprefix("flwr-byzantine")).contains(version)

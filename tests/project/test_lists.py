@@ -1,0 +1,103 @@
+"""Lists of rules and attacks stand in several places, for several readers: all of them agree."""
+
+import re
+from pathlib import Path
+
+import pytest
+from cases import CASES
+
+import flwr_byzantine
+from flwr_byzantine import attacks, rules, serverapp, strategy
+from flwr_byzantine.strategies import bygars
+from simulations.attack_plans import ATTACK_NAMES, ATTACKS
+from simulations.strategies import RULES
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REPUTED = {"ByGARS", "ByGARSPlusPlus"}
+PLANS_ALONE = {"none", "mixed", "lying"}  # names of the simulation for what is no class of its own
+
+
+def table(page, section):
+    """Names in the first column of the first table below a heading."""
+    text = (REPOSITORY / page).read_text()
+    below = re.split(rf"(?m)^#+ {section}$", text)[1]
+    rows = re.search(r"(?m)^\|---.*\n((?:\|.*\n)+)", below)
+    return set(
+        re.findall(r"`([^`]+)`", " ".join(row.split("|")[1] for row in rows[1].splitlines()))
+    )
+
+
+def documented(page, package):
+    """What a page documents of a package, by its docstring."""
+    return set(
+        re.findall(rf"(?m)^::: {re.escape(package)}\.(\w+)", (REPOSITORY / page).read_text())
+    )
+
+
+def public(module, base):
+    """Public names of a module that are a kind of rule, strategy or attack; the base itself is none."""
+    found = {name: getattr(module, name) for name in module.__all__}
+    return {
+        name
+        for name, value in found.items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+
+
+PURE = {case.name for case in CASES}
+
+
+def test_every_rule_is_in_the_case_table():
+    assert public(rules, rules.Rule) == PURE
+
+
+@pytest.mark.parametrize(
+    ("module", "base"),
+    [(flwr_byzantine, strategy.RobustFedAvg), (serverapp, serverapp.RobustFedAvg)],
+)
+def test_both_apis_have_a_strategy_for_every_rule(module, base):
+    assert public(module, base) == PURE | REPUTED
+
+
+def test_the_apis_offer_the_same():
+    only_here = {"RobustFedAvg", "read_record", "write_record"}
+    assert set(serverapp.__all__) - only_here == set(flwr_byzantine.__all__) - {
+        "TooFewUpdatesError"
+    }
+    assert public(flwr_byzantine, bygars.ReputationStrategy) == REPUTED
+
+
+@pytest.mark.parametrize(("page", "section"), [("README.md", "Rules"), ("docs/rules.md", "Rules")])
+def test_pages_list_every_rule(page, section):
+    assert table(page, section) == PURE | REPUTED
+
+
+def test_the_pages_have_every_docstring():
+    both = set(flwr_byzantine.__all__)
+    assert documented("docs/rules.md", "flwr_byzantine.rules") == PURE
+    assert documented("docs/reference/fit-api.md", "flwr_byzantine") >= both
+    assert documented("docs/reference/message-api.md", "flwr_byzantine.serverapp") == set(
+        serverapp.__all__
+    )
+    assert documented("docs/attacks.md", "flwr_byzantine.attacks") == set(attacks.__all__)
+
+
+def test_simulations_run_every_rule():
+    assert {spec.name for spec in RULES.values() if spec} - {"RobustFedAvg"} == PURE | REPUTED
+
+
+def classes():
+    """The attacks that are one: not the three signatures."""
+    signatures = {"LocalAttack", "ColludingAttack", "ChannelAttack"}
+    return set(attacks.__all__) - signatures
+
+
+def test_pages_list_every_attack():
+    names = set(ATTACK_NAMES) - {"none"}
+    assert table("README.md", "Attacks") == names
+    assert table("docs/attacks.md", "Attacks") == classes()
+    page = (REPOSITORY / "docs/attacks.md").read_text()
+    rows = re.findall(r"(?m)^\| \[`(\w+)`\]\(\S+\) \| `(\w+)` \|", page)
+    assert {flag: name for name, flag in rows} == {
+        name: plan.__name__ for name, plan in ATTACKS.items() if name not in PLANS_ALONE
+    }

@@ -1,0 +1,399 @@
+"""Experiments as files, and the sweep over their cells."""
+
+import io
+import json
+import queue
+import signal
+from collections import Counter
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from simulations import sweep as sweeping
+from simulations.cli import app
+from simulations.config import RunConfig
+from simulations.experiment import FOLDER, NAMES, Cell, Experiment, all_experiments, load_experiment
+from simulations.results import write
+from simulations.summary import summarise
+from simulations.sweep import (
+    available_memory,
+    batches,
+    cell_path,
+    missing_cells,
+    read_cell,
+    sweep,
+)
+
+pytestmark = pytest.mark.torch
+
+DESCRIBED = {
+    "name": "small",
+    "title": "A small experiment",
+    "source": "Nowhere",
+    "settings": {"clients": 5, "rounds": 2},
+    "profiles": {"quick": {"note": "Small.", "seeds": [0]}},
+    "rules": {"mean": {"rule": "mean"}, "median": {"rule": "median"}},
+    "attacks": {"no attack": {}, "flip": {"attack": "sign_flip", "byzantine": 1}},
+    "figures": {"one": {"title": "One", "rules": ["mean", "median"], "attacks": ["no attack", "flip"]}},
+}  # fmt: skip
+
+
+def experiment(**changes):
+    return Experiment(**DESCRIBED | changes)
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_describes_runs_with_a_key_for_each_configuration(name, profile):
+    own = load_experiment(FOLDER / f"{name}.toml")
+    assert own.profiles[profile].note
+    cells = list(own.cells(profile))
+    by_key = {cell.key: cell.config for cell in cells}
+    assert all(by_key[cell.key] == cell.config for cell in cells)
+    assert len(by_key) == len({cell.config for cell in cells})
+    places = Counter(
+        (cell.figure, cell.rule, cell.attack, cell.variant, cell.seed) for cell in cells
+    )
+    assert set(places.values()) == {1}
+
+
+def test_the_experiments_are_those_of_the_four_papers():
+    expected = {
+        "bygars_cifar", "bygars_mnist", "fall_of_empires", "multi_bulyan", "phocas_cifar", "phocas_mnist"
+    }  # fmt: skip
+    assert expected <= {own.name for own in all_experiments()}
+
+
+def test_a_key_depends_on_what_decides_the_result_alone():
+    here, there = (list(experiment().cells("quick", folder)) for folder in ("here", "there"))
+    assert [cell.key for cell in here] == [cell.key for cell in there]
+    assert here[0].config != there[0].config
+    folders = [cell("mean", dataset="image-folder", data_dir=folder) for folder in "ab"]
+    assert folders[0].key != folders[1].key
+    longer = experiment(settings={"clients": 5, "rounds": 3}).cells("quick", "here")
+    assert not {cell.key for cell in longer} & {cell.key for cell in here}
+
+
+def test_later_settings_win():
+    figure = DESCRIBED["figures"]["one"] | {
+        "settings": {"rounds": 3}, "quick": {"rounds": 4},
+        "variants": {"": {}, "long": {"rounds": 9}}, "without": [["mean", "flip"]],
+    }  # fmt: skip
+    cells = list(experiment(figures={"one": figure}).cells("quick"))
+    assert {(cell.variant, cell.config.rounds) for cell in cells} == {("", 4), ("long", 9)}
+    assert ("mean", "flip") not in {(cell.rule, cell.attack) for cell in cells}
+    assert len(cells) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"figures": {"one": {"title": "", "rules": ["krum"], "attacks": ["flip"]}}},
+            r"`rules` of the figure `one` should be made of mean, median. Found \['krum'\]",
+        ),
+        (
+            {"figures": {"one": {"title": "", "rules": ["mean"], "attacks": ["lie"]}}},
+            r"`attacks` of the figure `one` .* Found \['lie'\]. Describe them under `attacks`.",
+        ),
+        ({"profiles": {"quick": {"note": "", "seeds": []}}}, "at least 1 item"),
+        ({"colour": "red"}, "not permitted"),
+        (
+            {"figures": {"one": DESCRIBED["figures"]["one"] | {"without": [["mean", "flop"]]}}},
+            r"`without` of the figure `one` .* Found \[\['mean', 'flop'\]\]",
+        ),
+        ({"settings": {"seed": 1}}, r"Found \['seed'\] among the settings"),
+        ({"rules": DESCRIBED["rules"] | {"mean": {"data_dir": "x"}}}, r"Found \['data_dir'\]"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        experiment(**changes)
+
+
+def test_rules_that_do_not_exist_are_refused_before_anything_runs():
+    unknown = experiment(rules={"mean": {"rule": "mean"}, "median": {"rule": "medium"}})
+    with pytest.raises(ValueError, match="`rule` should be one of fedavg, mean"):
+        list(unknown.cells("quick"))
+
+
+class Inline:
+    """What a sweep needs of multiprocessing, in this process."""
+
+    Queue = queue.Queue
+
+    class Process:
+        def __init__(self, target, args):
+            self.target, self.args, self.exitcode = target, args, None
+
+        def start(self):
+            try:
+                self.target(*self.args)
+                self.exitcode = 0
+            except SystemExit as exit:
+                self.exitcode = exit.code
+
+        def is_alive(self):
+            return False
+
+        def terminate(self):
+            pass
+
+        def join(self):
+            pass
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Replace the federations of a sweep; returns the configurations that it asked for."""
+    asked = []
+
+    def fake(configs, on_round, on_cell, **options):
+        for place, config in enumerate(configs):
+            asked.append(config)
+            if config.rule == "krum":
+                on_cell(place, RuntimeError("nothing in [/data/x]"))
+                continue
+            if config.rule == "bulyan":
+                raise SystemExit(9)  # as the process would that runs out of memory
+            on_round(place, {})
+            on_cell(place, outcome(config))
+
+    monkeypatch.setattr(sweeping, "_CONTEXT", Inline)
+    monkeypatch.setattr(sweeping, "run_all", fake)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads, interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    yield asked
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def outcome(config):
+    """The result of a run of one round."""
+    seen = {
+        "round": 1,
+        "accuracy": 0.5,
+        "top3": 0.75,
+        "loss": float("nan"),
+        "aggregate_seconds": 0.1,
+    }
+    final = {"final_accuracy": 0.5, "final_top3": 0.75, "final_loss": float("nan")}
+    told = {"seconds_per_round": 1.0, "parameters_sha256": "0", "versions": {}}
+    return {"config": config.model_dump(), "rounds": [seen], **final, **told}
+
+
+def cell(rule, seed=0, experiment="small", **settings):
+    config = RunConfig(rule=rule, seed=seed, rounds=1, **settings)
+    return Cell(experiment, "one", rule, "no attack", "", seed, config)
+
+
+def quiet():
+    return Console(quiet=True)
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_finished_cell_is_never_run_again(ran, tmp_path):
+    cells = [cell("mean"), cell("median")]
+    first = sweep(cells[:1], tmp_path, 2, quiet())
+    assert (first.finished, first.failed) == (cells[:1], [])
+    second = sweep(cells, tmp_path, 2, quiet())
+    assert second.finished == cells[1:]
+    assert sweep(cells, tmp_path, 2, quiet()).finished == []
+    assert [config.rule for config in ran] == ["mean", "median"]
+    changed = cell("mean", batch_size=8)
+    assert missing_cells([*cells, changed], tmp_path) == [changed]
+
+
+def test_a_result_is_valid_json_without_a_place_on_this_machine(ran, tmp_path):
+    own = cell("mean", data_dir="here")
+    sweep([own], tmp_path, 1, quiet())
+    path = cell_path(tmp_path, own)
+    assert files(tmp_path) == [path.name]
+    found = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert found == read_cell(tmp_path, cell("mean", data_dir="there"))
+    assert (found["final_loss"], found["curves"]["accuracy"]) == (None, [0.5])
+    assert "data_dir" not in found["config"]
+
+
+def test_one_failing_cell_does_not_stop_the_rest(ran, tmp_path):
+    cells = [cell("krum"), cell("mean"), cell("median")]
+    done = sweep(cells, tmp_path, 1, quiet())
+    assert done.finished == cells[1:]
+    assert done.failed == [(cells[0], "RuntimeError: nothing in [/data/x]")]
+    assert missing_cells(cells, tmp_path) == cells[:1]
+
+
+def test_cells_of_a_process_that_died_have_failed(ran, tmp_path):
+    cells = [cell("mean"), cell("bulyan"), cell("median"), cell("mean", clients=7)]
+    done = sweep(cells, tmp_path, 1, quiet())
+    assert sorted(done.finished, key=cells.index) == [cells[0], cells[3]]
+    assert [reason for _, reason in done.failed] == 2 * ["its process ended with status 9"]
+
+
+def test_a_result_that_cannot_be_written_fails_alone(ran, monkeypatch, tmp_path):
+    def full(record, path):
+        if record["config"]["rule"] == "mean":
+            raise OSError("no space left")
+        return write(record, path)
+
+    monkeypatch.setattr(sweeping, "write", full)
+    cells = [cell("krum"), cell("mean"), cell("median")]
+    done = sweep(cells, tmp_path, 1, quiet())
+    assert done.finished == cells[2:]
+    assert [failed for failed, _ in done.failed] == cells[:2]
+    assert done.failed[1][1] == "OSError: no space left"
+
+
+def test_what_a_sweep_prints_is_taken_literally(ran, tmp_path):
+    console = Console(record=True, width=200, quiet=False, file=io.StringIO())
+    sweep([cell("krum"), cell("mean")], tmp_path, 1, console)
+    told = console.export_text()
+    assert "1/2 small, one: krum, no attack, seed 0: RuntimeError: nothing in [/data/x]" in told
+    assert "2/2 small, one: mean, no attack, seed 0: 50.0 %" in told
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    own = cell("mean")
+    cell_path(tmp_path, own).parent.mkdir()
+    cell_path(tmp_path, own).write_text("{")
+    with pytest.raises(ValueError, match=f"{own.key}.json, which is not: delete it"):
+        read_cell(tmp_path, own)
+
+
+def test_missing_datasets_are_downloaded_once_before_the_jobs(ran, monkeypatch, tmp_path):
+    fetched = []
+    monkeypatch.setattr(sweeping.tasks, "prepare", lambda *args, download: fetched.append(args))
+    cells = [cell("mean", dataset="mnist", download=True, seed=seed) for seed in (0, 1)]
+    sweep([*cells, cell("mean")], tmp_path, 2, quiet())
+    assert fetched == [("mnist", "data")]
+
+
+def test_memory_that_is_left(tmp_path):
+    assert available_memory(tmp_path / "none", tmp_path) is None
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:    8 kB\n")
+    assert available_memory(meminfo, tmp_path) == 8 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory(meminfo, tmp_path) == 8 * 1024
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert available_memory(meminfo, tmp_path) == 4000
+
+
+def test_a_round_without_reputations_is_a_gap():
+    rounds = [
+        {"round": 1, "accuracy": 0.5, "top3": 0.5, "loss": 1.0, "reputations": [1.0], "aggregate_seconds": 0},
+        {"round": 2, "accuracy": 0.5, "top3": 0.5, "loss": 1.0, "skipped": 1, "aggregate_seconds": 0},
+    ]  # fmt: skip
+    result = outcome(RunConfig(rounds=2)) | {"rounds": rounds}
+    assert summarise(result, ())["curves"]["reputations"] == [[1.0], None]
+
+
+def swept(*arguments):
+    return CliRunner().invoke(app, ["sweep", *map(str, arguments)])
+
+
+def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        """
+        title = "Mine"
+        source = "a question"
+        settings = { clients = 5, rounds = 1 }
+        profiles = { quick = { note = "All.", seeds = [0, 1] } }
+        rules = { mean = { rule = "mean" } }
+        attacks = { none = {} }
+        figures = { one = { title = "One", rules = ["mean"], attacks = ["none"] } }
+        """.replace("        ", "")
+    )
+    done = swept(file, "--out", tmp_path / "cells")
+    assert (done.exit_code, len(ran)) == (0, 2)
+    assert "2 cells: 0 were there, 2 run, 0 failed" in " ".join(done.output.split())
+    again = swept(file, "--figure", "one", "--out", tmp_path / "cells")
+    assert "2 cells: 2 were there, 0 run, 0 failed" in " ".join(again.output.split())
+    for arguments, told in (
+        ([file, "--figure", "two"], "There is no figure two: give one of one."),
+        ([file, "--profile", "paper"], "should be one of quick"),
+        ([tmp_path], "There is no experiment"),
+        (["nowhere"], "There is no experiment nowhere"),
+    ):
+        refused = swept(*arguments)
+        assert refused.exit_code == 1
+        assert told in " ".join(refused.output.split())
+    assert swept(file, "--jobs", -1).exit_code == 2
+    report = CliRunner().invoke(
+        app, ["report", str(tmp_path / "cells"), str(file), "--out", str(tmp_path / "out")]
+    )
+    assert report.exit_code == 0
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "50.0 ± 0.0" in readme
+    assert "Scoreboard" not in readme
+
+
+def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping, "write", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    done = swept("multi_bulyan", "--figure", "slowdown", "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "OSError: full" in done.output
+
+
+def test_equal_configurations_run_once(ran, tmp_path):
+    twice = [cell("mean"), cell("mean")]
+    assert len(sweep(twice, tmp_path, 2, quiet()).finished) == 1
+
+
+def test_what_is_half_written_is_not_there(monkeypatch, tmp_path):
+    own = cell("mean")
+    path = cell_path(tmp_path, own)
+    write({"whole": 1}, path)
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write({"whole": 2}, path)
+    assert read_cell(tmp_path, own) == {"whole": 1}
+    other = cell("median")
+    with pytest.raises(KeyboardInterrupt):
+        write({"whole": 3}, cell_path(tmp_path, other))
+    assert read_cell(tmp_path, other) is None
+    assert files(tmp_path) == [path.name]
+    assert missing_cells([own, other], tmp_path) == [other]
+
+
+def test_a_batch_has_federations_of_one_size_and_dataset():
+    cells = [cell("mean", seed, clients=clients) for seed in range(20) for clients in (5, 6)]
+    dealt = batches(cells, jobs=2)
+    assert sorted((c.seed, c.config.clients) for batch in dealt for c in batch) == sorted(
+        (c.seed, c.config.clients) for c in cells
+    )
+    assert all(len({c.config.clients for c in batch}) == 1 for batch in dealt)
+    assert max(map(len, dealt)) <= sweeping.CELLS_PER_JOB
+
+
+def shrunk(own):
+    """A cell of an experiment with two rounds on the digits, which every machine has."""
+    *_, found = (c for c in own.cells("quick") if c.config.attack != "none")
+    settings = found.config.model_dump(exclude={"model"}) | {
+        "dataset": "digits", "rounds": 2, "attack_start": 2, "eval_every": 1, "batch_size": 8,
+        "test_samples": 0, "gradient_samples": 50,
+    }  # fmt: skip
+    place = found.experiment, found.figure, found.rule, found.attack, found.variant, found.seed
+    return Cell(*place, RunConfig(**settings))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_one_cell_of_each_experiment_runs(tmp_path):
+    cells = [shrunk(own) for own in all_experiments()]
+    done = sweep(cells, tmp_path, 2, quiet())
+    assert done.failed == []
+    assert len(done.finished) == len(missing_cells(cells, tmp_path / "empty"))
+    for own in cells:
+        found = read_cell(tmp_path, own)
+        assert found["curves"]["round"] == [1, 2]
+        assert len(found["curves"]["cosine"]) == 2
+        assert set(found["rejected"]) == {"byzantine", "honest"}
+        assert ("reputations" in found["curves"]) == own.rule.startswith("bygars")

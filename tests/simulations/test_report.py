@@ -1,0 +1,325 @@
+"""The report and the scoreboard, on cell files whose numbers are known."""
+
+import copy
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from typer.testing import CliRunner
+
+import flwr_byzantine
+from simulations.cli import app
+from simulations.config import RunConfig
+from simulations.experiment import FOLDER, PLACES, all_experiments, load_experiment
+from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
+from simulations.report.claim import Claim, load_claims
+from simulations.report.document import write_report
+from simulations.report.figures import draw_scores, save_png
+from simulations.report.measures import MEASURES
+from simulations.report.scoreboard import judge
+from simulations.report.tables import accuracy_table
+from simulations.report.view import BENCHMARK, Metric, Place, Results, form
+from simulations.results import write
+from simulations.strategies import RULES
+from simulations.sweep import cell_path
+
+pytestmark = pytest.mark.torch
+
+ACCURACY = Metric("accuracy")
+PHOCAS = load_experiment(FOLDER / "phocas_mnist.toml")
+BYGARS = load_experiment(FOLDER / "bygars_mnist.toml")
+FIGURE = ("phocas_mnist", "figure 2")
+
+
+def record(config, accuracy, **curves):
+    """A run that reaches an accuracy half-way and stays there."""
+    rounds = [config.rounds // 2, config.rounds]
+    curves = {"round": rounds, "accuracy": [accuracy] * 2, "top3": [accuracy] * 2} | curves
+    return {
+        "config": config.model_dump(exclude=set(PLACES)),
+        "final_accuracy": accuracy,
+        "final_top3": accuracy,
+        "curves": curves,
+        "rejected": {"byzantine": 0.5 if config.byzantine else None, "honest": 0.25},
+        "skipped": 0,
+    }
+
+
+def accuracy_of(cell):
+    """Mean breaks under every attack, Phocas loses a point, everything else is well."""
+    if cell.rule == "mean" and cell.attack != "no attack":
+        return 0.1
+    return (0.89 if cell.rule == "phocas" else 0.9) + 0.02 * cell.seed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Every cell of an experiment but: seed 1 of Krum, all of Multi-Krum under Gaussian vectors."""
+    path = tmp_path_factory.mktemp("cells")
+    for cell in PHOCAS.cells("quick"):
+        left_out = cell.rule == "multi-krum" or (cell.rule == "krum" and cell.seed == 1)
+        if cell.attack == "gaussian, 6 of 20" and left_out:
+            continue
+        gone = cell.rule == "mean" and cell.attack != "no attack"
+        cosine = [0.5, None] if gone else [0.5, 0.7]
+        found = record(cell.config, accuracy_of(cell), cosine=cosine, loss=[None, None])
+        write(found, cell_path(path, cell))
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return Results([PHOCAS, BYGARS], "quick", folder)
+
+
+def claim(**changes):
+    """A claim about Gaussian vectors against averaging without attack."""
+    standard = {
+        "paper": "A paper", "where": "1", "says": "It is so.", "measure": "learned",
+        "experiment": FIGURE[0], "figure": FIGURE[1], "rules": ["mean"],
+        "attacks": ["gaussian, 6 of 20"], "against": {"rule": "mean", "attack": "no attack"},
+    }  # fmt: skip
+    return Claim(**standard | changes)
+
+
+def verdict(results, **changes):
+    (judged,) = judge([claim(**changes)], results)
+    return judged.verdict, judged.numbers
+
+
+def test_a_table_has_mean_and_half_range_and_says_what_was_not_run(results):
+    table = accuracy_table(results, *FIGURE)
+    assert list(table.head[1:]) == ["mean", "krum", "multi-krum", "trimmed mean", "phocas"]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["no attack"] == [*["91.0 ± 1.0"] * 4, "90.0 ± 1.0"]
+    gaussian = ["10.0 ± 0.0", "90.0 (1 of 2 seeds)", "not run", "91.0 ± 1.0", "90.0 ± 1.0"]
+    assert rows["gaussian, 6 of 20"] == gaussian
+
+
+def test_pairs_without_sense_are_empty_in_a_table(results):
+    table = accuracy_table(results, "bygars_mnist", "figure 2")
+    (row,) = (row for row in table.rows if row[0] == "sign flip, 8 of 8")
+    assert row[1:] == ["not run", "not run", "", "not run", "not run"]
+
+
+def test_claims_hold_fail_or_were_not_run(results):
+    assert verdict(results, below=0.5) == ("holds", "mean, gaussian, 6 of 20: 0.00")
+    assert verdict(results, at_least=0.8)[0] == "does not hold"
+    assert verdict(results, rules=["multi-krum"], at_least=0.8) == ("not run", "")
+    phocas = verdict(results, rules=["phocas"], measure="behind", at_most=3)
+    assert phocas == ("holds", "phocas, gaussian, 6 of 20: +1.0")
+    by_one = ("holds", "krum, gaussian, 6 of 20: 1.00 (1 of 2 seeds)")
+    assert verdict(results, rules=["krum"], at_least=0.99) == by_one
+
+
+def test_one_failure_decides_a_claim_and_one_success_a_choice(results):
+    rules = ["mean", "multi-krum"]
+    assert verdict(results, rules=rules, at_least=0.8) == (
+        "does not hold",
+        "mean, gaussian, 6 of 20: 0.00; multi-krum, gaussian, 6 of 20: not run",
+    )
+    assert verdict(results, rules=rules, below=0.5)[0] == "not run"
+    assert verdict(results, rules=rules, below=0.5, some=True)[0] == "holds"
+    assert verdict(results, rules=rules, at_least=0.8, some=True)[0] == "not run"
+    assert verdict(results, rules=["mean", "phocas"], above=2, some=True)[0] == "does not hold"
+
+
+def test_falling_measurements(results):
+    ordered = {"measure": "behind", "attacks": ["no attack"], "falling": True}
+    assert verdict(results, rules=["phocas", "mean"], **ordered)[0] == "holds"
+    assert verdict(results, rules=["mean", "phocas"], **ordered)[0] == "does not hold"
+
+
+def test_a_measurement_that_is_not_a_number_is_none(results):
+    results = copy.deepcopy(results)
+    alone = {"measure": "alignment", "against": None}
+    assert verdict(results, above=0, **alone)[1] == "mean, gaussian, 6 of 20: +0.50"
+    for run in results.cells[Place(*FIGURE, "mean", "gaussian, 6 of 20")].values():
+        run["curves"]["cosine"] = [None, None]
+    assert verdict(results, above=0, **alone) == ("not run", "")
+    assert verdict(results, below=0, **alone) == ("not run", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"measure": "speeed", "below": 1}, "`measure` should be one of learned"),
+        ({}, "Say what decides the claim `It is so.`"),
+        ({"below": 1, "colour": "red"}, "not permitted"),
+        ({"below": 1, "rules": []}, "at least 1 item"),
+    ],
+)
+def test_a_claim_that_decides_nothing_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        claim(**changes)
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_every_claim_is_about_something_that_the_experiments_have(profile, tmp_path):
+    claims = load_claims()
+    judged = judge(claims, Results(all_experiments(), profile, tmp_path))
+    assert {one.verdict for one in judged} == {"not run"}
+    assert len(judged) == len(claims) >= 30
+    assert len({(c.paper, c.where, c.says) for c in claims}) == len(claims)
+    assert len({c.paper for c in claims}) == 4
+    costs = {rule for c in claims if c.experiment == BENCHMARK for rule in c.rules}
+    assert costs <= {*flwr_byzantine.__all__, *RULES}
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        {"experiment": "phocas_mnits"}, {"figure": "figure 9"}, {"rules": ["krumm"]},
+        {"attacks": ["gaussian"]}, {"variants": ["b = 3"]}, {"against": {"rule": "average"}},
+        {"experiment": BENCHMARK, "figure": "speed"},
+    ],
+)  # fmt: skip
+def test_a_typo_in_a_claim_is_an_error(typo, results):
+    with pytest.raises(LookupError, match="claim"):
+        verdict(results, below=1, **typo)
+
+
+def test_claims_about_cost_read_the_benchmark(tmp_path):
+    rows = [
+        {"name": name, "n": n, "seconds": seconds}
+        for name, n, seconds in (("Mean", 20, 1), ("Phocas", 20, 2), ("Phocas", 100, 8))
+    ]
+    growth = [{"name": "Phocas", "n": 8, "growth": 13.0}]
+    path = write({"clients": rows, "scaling": growth}, tmp_path / "bench.json")
+    results = Results([PHOCAS], "quick", tmp_path, path)
+    cost = {"experiment": BENCHMARK, "figure": "clients", "rules": ["Phocas"], "attacks": [""]}
+    times = cost | {"measure": "times", "variants": ["n = 20"], "against": {"rule": "Mean"}}
+    assert verdict(results, at_most=2, **times) == ("holds", "Phocas, n = 20: 2.00")
+    larger = times | {"variants": ["n = 100"], "against": {"variant": "n = 20"}}
+    assert verdict(results, at_most=3, **larger)[0] == "does not hold"
+    grown = cost | {"figure": "scaling", "measure": "growth", "against": None}
+    assert verdict(results, at_most=12, **grown) == ("does not hold", "Phocas: 13.0")
+    assert verdict(results, at_most=1, **times | {"figure": "strategies"})[0] == "not run"
+
+
+def curve(accuracies, start=1, rounds=(10, 20), **config):
+    return {
+        "config": {"rounds": rounds[-1], "attack_start": start} | config,
+        "curves": {"round": list(rounds), "accuracy": list(accuracies)},
+    }
+
+
+def step(before, after, start=1):
+    """Accuracy in all rounds but the last three of twenty, and in these."""
+    return curve([before, before, after, after], start, rounds=(1, 17, 18, 20))
+
+
+@pytest.mark.parametrize(
+    ("measure", "run", "other", "value"),
+    [
+        ("learned", step(0.1, 0.5), step(0.5, 0.9), 0.5),
+        ("learned", curve([0.5], rounds=(10,)), step(0.5, 0.9), 1),  # in the same round
+        ("learned", step(0.5, 0.5), step(0.1, 0.1), math.nan),
+        ("behind", step(0.9, 0.7), step(0.5, 0.9), 20),
+        ("best_behind", curve([0.9, 0.7]), curve([0.5, 0.8]), -10),
+        ("slower", curve([0.2, 0.3]), curve([0.2, 0.3]), 0),
+        ("progress", step(0.6, 0.4, start=11), None, -20),
+        ("progress", step(0.6, 0.4), None, 30),  # guessing, before the first round
+        ("excess", step(0.4, 0.45, start=11), step(0.4, 0.6), -5),
+        ("speed", curve([0.37, 0.64]), curve([0.37, 0.64]), 1),
+        ("speed", curve([0.1, 0.5]), curve([0.55, 0.6]), 0),  # 90 % of the gain is never reached
+    ],
+)
+def test_measures(measure, run, other, value):
+    found = MEASURES[measure].function(run, other or run, ACCURACY)
+    assert found == pytest.approx(value, nan_ok=True)
+
+
+def test_speed_is_a_ratio_of_rounds():
+    slow = curve([0.5, 0.9], rounds=(100, 200))
+    fast = curve([0.5, 0.9], rounds=(50, 100))
+    assert MEASURES["speed"].function(slow, fast, ACCURACY) == pytest.approx(0.5)
+
+
+def bygars_run(cell, scores):
+    return record(cell.config, 0.9, reputations=[[None] * 8, scores])
+
+
+def test_signs_and_figures_of_reputations(tmp_path):
+    (cell, *_) = (
+        c for c in BYGARS.cells("quick") if (c.rule, c.attack) == ("bygars++", "sign flip, 3 of 8")
+    )
+    signs = MEASURES["signs"].function
+    good = bygars_run(cell, [-1.0] * 3 + [1.0] * 5)
+    assert signs(good, good, ACCURACY) == 1
+    half = bygars_run(cell, [1.0] * 3 + [1.0] * 4 + [None])
+    assert signs(half, half, ACCURACY) == 0.5
+    assert math.isnan(signs(bygars_run(cell, [1.0]), half, ACCURACY))  # not everybody replied
+    write(good, cell_path(tmp_path, cell))
+    results = Results([BYGARS], "quick", tmp_path)
+    drawn = draw_scores(results, "bygars_mnist", "table 1", "bygars++")
+    assert save_png(drawn, tmp_path / "new" / "scores.png").stat().st_size > 1000
+    assert draw_scores(results, "bygars_mnist", "table 1", "bygars") is None
+
+
+def test_readers_see_which_form_of_bygars_it_is(results):
+    """In tables, and in what is measured of a claim."""
+    head = accuracy_table(results, "bygars_mnist", "figure 2").head
+    assert list(head[4:]) == ["bygars (normalised)", "bygars++ (normalised)"]
+    place = Place("bygars_mnist", "figure 2", "bygars++", "lie, 3 of 8")
+    assert results.told(place) == "bygars++ (normalised), lie, 3 of 8"
+    assert form(RunConfig(rule="bygars", rule_args="normalize=false")) == " (to the letter)"
+    assert form(RunConfig(rule="krum")) == ""
+
+
+class Assets(HTMLParser):
+    """Collect what a page refers to."""
+
+    def __init__(self):
+        super().__init__()
+        self.references, self.tags = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.references += [value for name, value in attrs if name in ("src", "href", "srcset")]
+
+
+def test_the_report_is_one_html_file_and_a_readme_with_its_figures(folder, tmp_path):
+    out = tmp_path / "out"
+    called = CliRunner().invoke(app, ["report", str(folder), "--out", str(out)])
+    assert called.exit_code == 0
+    page = (out / "report.html").read_text()
+    for verdict in ("holds", "does not hold", "not run"):
+        assert f">{verdict}</td>" in page
+    assets = Assets()
+    assets.feed(page)
+    assert not assets.tags & {"script", "link", "iframe"}
+    assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in assets.references)
+    assert len(page) < 5_000_000
+    readme = (out / "README.md").read_text()
+    images = re.findall(r"!\[.*\]\((.+)\)", readme)
+    assert sorted(images) == sorted(path.name for path in out.glob("*.png"))
+    assert sum(ref.startswith("data:") for ref in assets.references) == len(images) == 12
+    for text in (page, readme):
+        assert "91.0 ± 1.0" in text
+        assert "0 of 12 cells run, 12 not run" in text
+        assert PHOCAS.profiles["quick"].note in text
+
+
+def test_text_is_escaped(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"png")
+    table = Table(["<b>", "a|b"], [["1 < 2", "holds"]])
+    blocks = [Heading("A & B", 1), Text("<script>"), table, Image("a.png", 'say "x"')]
+    page = render_html(blocks, tmp_path)
+    assert "<script>" not in page
+    assert "<th>&lt;b&gt;</th>" in page
+    assert 'alt="say &quot;x&quot;"' in page
+    assert "| <b> | a\\|b |\n| --- | --- |\n| 1 < 2 | holds |" in render_markdown(blocks)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    called = CliRunner().invoke(app, ["report", str(tmp_path / "nowhere")])
+    assert called.exit_code == 1
+    assert "give the one that" in " ".join(called.output.split())
+
+
+def test_a_report_without_any_cell(tmp_path):
+    judged = write_report(Results(all_experiments(), "paper", tmp_path), tmp_path / "out")
+    assert {one.verdict for one in judged} == {"not run"}
+    assert not list((tmp_path / "out").glob("*.png"))
