@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES, every_rule, gaussian
 from flower import FitApi, TrainApi, every_api, replies_of, strategy_of
-from test_bygars import Quadratic
+from quadratic import Quadratic
 
 import flwr_byzantine
 from flwr_byzantine import _moved, rules
