@@ -1,15 +1,25 @@
-"""Flower clients for simulations: wrappers that misbehave, and the honest client they wrap.
+"""Programs for machines of their own: honest and malicious nodes that train on digits.
 
-The wrappers here wrap any ``NumPyClient``. The honest client, which needs PyTorch, is imported from
-`clients.torch_client`.
+- `clients.app`: a ``ClientApp``, which SuperNodes run; a node's configuration says what it is.
+- ``python -m clients``: one client for a server that was started with ``start_server``.
+
+The wrappers that misbehave are in `flwr_byzantine.clients`; their names can be imported from here too.
 """
 
-from .channel import CorruptedChannelClient
-from .colluding import ColludingClient, OmniscientClient
-from .malicious import LabelFlippingClient, LyingClient, MaliciousClient
-from .mod import attack_mod
-from .records import serve_both_apis
-from .wrapper import ClientWrapper, Schedule
+from flwr_byzantine.clients import (
+    AttackSchedule,
+    ClientWrapper,
+    ColludingClient,
+    CorruptedChannelClient,
+    LabelFlippingClient,
+    LyingClient,
+    MaliciousClient,
+    OmniscientClient,
+    attack_mod,
+    serve_both_apis,
+)
+
+Schedule = AttackSchedule
 
 __all__ = [
     "ClientWrapper",

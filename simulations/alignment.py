@@ -10,8 +10,8 @@ import torch
 from flwr.common import NDArrays
 from torch.nn import functional
 
-from clients.torch_model import load_arrays
 from simulations import tasks
+from simulations.torch_model import load_arrays
 
 if TYPE_CHECKING:
     from simulations.config import RunConfig

@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.common import log
 from flwr.serverapp import Grid, ServerApp
 
-from clients.records import serve_both_apis
+from flwr_byzantine.clients import serve_both_apis
 from simulations import tasks
 from simulations.config import RunConfig
 from simulations.population import client

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from clients import Schedule
 from flwr_byzantine.attacks import (
     BitFlip,
     ColludingAttack,
@@ -34,6 +33,7 @@ from flwr_byzantine.attacks import (
     SignFlip,
 )
 from flwr_byzantine.attacks.base import require
+from flwr_byzantine.clients import AttackSchedule as Schedule
 
 if TYPE_CHECKING:
     from simulations.config import RunConfig

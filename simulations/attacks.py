@@ -9,18 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from flwr.client import NumPyClient
 
-from clients import (
-    ClientWrapper,
-    ColludingClient,
-    CorruptedChannelClient,
-    LabelFlippingClient,
-    LyingClient,
-    MaliciousClient,
-    OmniscientClient,
-    Schedule,
-)
-from clients.payload import Arrays
-from clients.wrapper import Config, Reply
 from flwr_byzantine.attacks import (
     ChannelAttack,
     ColludingAttack,
@@ -29,6 +17,21 @@ from flwr_byzantine.attacks import (
     LocalAttack,
 )
 from flwr_byzantine.attacks.base import require, require_whole, stream
+from flwr_byzantine.clients import (
+    AttackSchedule as Schedule,
+)
+from flwr_byzantine.clients import (
+    ClientWrapper,
+    ColludingClient,
+    CorruptedChannelClient,
+    LabelFlippingClient,
+    LyingClient,
+    MaliciousClient,
+    OmniscientClient,
+)
+from flwr_byzantine.clients.arrays import Arrays
+from flwr_byzantine.clients.wrapper import Config
+from flwr_byzantine.clients.wrapper import FitReply as Reply
 from simulations.attack_plans import (
     ATTACK_NAMES,
     ATTACKS,

@@ -8,10 +8,10 @@ from functools import lru_cache, partial
 from flwr.client import NumPyClient
 from flwr.common import NDArrays, Scalar
 
-from clients.torch_client import LabelMap, TorchClient
 from simulations import tasks
 from simulations.attacks import attack_client
 from simulations.config import RunConfig
+from simulations.torch_client import LabelMap, TorchClient
 
 CELL = "cell"  # the key under which the server says which of several runs a message belongs to
 

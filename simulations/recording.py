@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from flwr.common import NDArrays
 
-from clients.torch_model import dump_arrays, evaluate, load_arrays
 from simulations import tasks
 from simulations.alignment import Alignment
 from simulations.config import RunConfig
 from simulations.detection import detection
 from simulations.results import Record, hash_arrays
+from simulations.torch_model import dump_arrays, evaluate, load_arrays
 
 OnRound = Callable[[Record], None]
 

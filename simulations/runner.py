@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
-from clients.records import serve_both_apis
+from flwr_byzantine.clients import serve_both_apis
 from simulations import tasks
 from simulations.config import RunConfig
 from simulations.engine import engine, interruptible, quiet

@@ -16,8 +16,8 @@ from simulations.models import initial_model, model_factory
 from simulations.partitions import dirichlet_partition, held_out, iid_partition
 
 if TYPE_CHECKING:
-    from clients.torch_model import ModelFactory
     from simulations.config import RunConfig
+    from simulations.torch_model import ModelFactory
 
 IMAGE_SIDE = 32  # pixels to which the images of folders are brought
 

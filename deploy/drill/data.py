@@ -6,28 +6,25 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
+from clients.digits import share, splits
 from deploy.drill.federation import REPOSITORY
-
-TEST = 360
 
 
 def write_shares(folder: Path, nodes: int, seed: int = 0) -> list[Path]:
     """Write ``test.npz``, and the training samples of each node; their files."""
-    bunch = load_digits()
-    order = np.random.default_rng(seed).permutation(len(bunch.target))
-    x, y = (bunch.data / 16).astype(np.float32), bunch.target.astype(np.int64)
-    np.savez(folder / "test.npz", x=x[order[:TEST]], y=y[order[:TEST]])
+    _, (x, y) = splits(seed)
+    np.savez(folder / "test.npz", x=x, y=y)
     paths = []
-    for i, share in enumerate(np.array_split(order[TEST:], nodes)):
+    for i in range(nodes):
+        x, y = share(i, nodes, seed)
         paths.append(folder / f"digits-{i}.npz")
-        np.savez(paths[-1], x=x[share], y=y[share])
+        np.savez(paths[-1], x=x, y=y)
     return paths
 
 
 def write_app(folder: Path) -> Path:
-    """Write the Flower App: the drill's own, with the library and the attackers beside it."""
+    """Write the Flower App: the drill's own, with the library and the clients beside it."""
     skip = shutil.ignore_patterns("__pycache__")
     app = folder / "app"
     shutil.copytree(Path(__file__).parent / "app", app, ignore=skip)

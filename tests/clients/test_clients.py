@@ -14,18 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from clients import (
-    ColludingClient,
-    CorruptedChannelClient,
-    LabelFlippingClient,
-    LyingClient,
-    MaliciousClient,
-    OmniscientClient,
-    Schedule,
-)
-from clients.payload import flatten, unflatten, update_of, with_update
-from clients.recompute import RoundCache, fingerprint, recompute
-from clients.wrapper import ALWAYS
 from flwr_byzantine.attacks import (
     BitFlip,
     Constant,
@@ -38,6 +26,18 @@ from flwr_byzantine.attacks import (
     RandomSignFlip,
     SignFlip,
 )
+from flwr_byzantine.clients import (
+    AttackSchedule,
+    ColludingClient,
+    CorruptedChannelClient,
+    LabelFlippingClient,
+    LyingClient,
+    MaliciousClient,
+    OmniscientClient,
+)
+from flwr_byzantine.clients.arrays import flatten, unflatten, update_of, with_update
+from flwr_byzantine.clients.recompute import RoundCache, fingerprint, recompute
+from flwr_byzantine.clients.wrapper import ALWAYS
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -123,7 +123,7 @@ class Echo(NumPyClient):
         return self.reply
 
 
-@pytest.mark.parametrize("schedule", [Schedule(start_round=4), Schedule(fraction=0)])
+@pytest.mark.parametrize("schedule", [AttackSchedule(start_round=4), AttackSchedule(fraction=0)])
 @pytest.mark.parametrize("name", everyone())
 def test_off_returns_the_very_objects_of_the_wrapped_client(name, schedule):
     wrapper = everyone(schedule=schedule)[name]
@@ -137,7 +137,7 @@ def test_off_returns_the_very_objects_of_the_wrapped_client(name, schedule):
 @pytest.mark.parametrize("payload", ["parameters", "gradients"])
 @pytest.mark.parametrize("name", everyone())
 def test_on_changes_the_reply(name, payload):
-    wrapper = everyone(payload, schedule=Schedule(start_round=3))[name]
+    wrapper = everyone(payload, schedule=AttackSchedule(start_round=3))[name]
     sent = wrapper.fit(MODEL, CONFIG)
     assert not same(sent, Honest(1, payload).fit(MODEL, CONFIG))
     assert sent[1] == (10**12 if name == "lying" else 11)
@@ -233,7 +233,7 @@ def test_wrappers_go_around_each_other():
 
 
 def test_a_bit_flipping_channel_hits_each_coordinate_of_one_client():
-    options = {"seed": 5, "schedule": Schedule(start_round=2)}
+    options = {"seed": 5, "schedule": AttackSchedule(start_round=2)}
     wrapped = [
         CorruptedChannelClient(Honest(i), BitFlip(), N, client_id=i, **options) for i in range(N)
     ]
@@ -362,12 +362,12 @@ def test_fingerprints_differ_where_anything_sent_differs():
 
 @given(st.integers(0, 20), st.integers(0, 30), st.integers(0, 5))
 def test_schedules_start_and_can_be_always_or_never_on(start, server_round, seed):
-    assert Schedule(start_round=start).is_on(server_round, seed) == (server_round >= start)
-    assert not Schedule(start, fraction=0).is_on(server_round, seed)
+    assert AttackSchedule(start_round=start).is_on(server_round, seed) == (server_round >= start)
+    assert not AttackSchedule(start, fraction=0).is_on(server_round, seed)
 
 
 def test_schedules_are_on_for_their_fraction_of_rounds():
-    half = Schedule(fraction=0.25)
+    half = AttackSchedule(fraction=0.25)
     rounds = [half.is_on(r, 0) for r in range(1, 4001)]
     assert np.mean(rounds) == pytest.approx(0.25, abs=0.03)
     assert rounds == [half.is_on(r, 0) for r in range(1, 4001)]
@@ -375,7 +375,7 @@ def test_schedules_are_on_for_their_fraction_of_rounds():
 
 
 def test_local_attackers_toss_their_own_coins_and_colluders_one():
-    half = Schedule(fraction=0.5)
+    half = AttackSchedule(fraction=0.5)
 
     def on(client):
         honest = Honest(client.client_id)
@@ -508,10 +508,10 @@ def test_attacks_in_the_wrong_wrapper_are_refused(attack, wrapper):
     ("client_id", lambda: MaliciousClient(Honest(0), SignFlip(), client_id=-1)),
     ("seed", lambda: MaliciousClient(Honest(0), SignFlip(), seed=-1)),
     ("payload", lambda: MaliciousClient(Honest(0), SignFlip(), payload="weights")),
-    ("start_round", lambda: Schedule(start_round=-1)),
-    ("start_round", lambda: Schedule(start_round=1.5)),
-    ("fraction", lambda: Schedule(fraction=1.5)),
-    ("fraction", lambda: Schedule(fraction="half")),
+    ("start_round", lambda: AttackSchedule(start_round=-1)),
+    ("start_round", lambda: AttackSchedule(start_round=1.5)),
+    ("fraction", lambda: AttackSchedule(fraction=1.5)),
+    ("fraction", lambda: AttackSchedule(fraction="half")),
     ("num_examples", lambda: LyingClient(Honest(0), 2**63)),
     ("num_examples", lambda: LyingClient(Honest(0), 1e12)),
     ("client_id", lambda: CorruptedChannelClient(Honest(6), BitFlip(), N, client_id=6)),
@@ -528,7 +528,7 @@ def test_parameters_out_of_bounds_are_refused(name, build):
 
 def test_the_wrappers_and_the_maths_import_neither_torch_nor_ray():
     code = (
-        "import sys, clients; assert not {'torch', 'ray'} & set(sys.modules), 'clients'\n"
+        "import sys, flwr_byzantine.clients; assert not {'torch', 'ray'} & set(sys.modules)\n"
         "import flwr_byzantine.attacks; assert not {'torch', 'ray'} & set(sys.modules), 'attacks'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -17,16 +17,16 @@ from flwr.app import (
 from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 
-from clients import (
+from flwr_byzantine.attacks import BitFlip, LabelFlip, PutAllFar, SignFlip
+from flwr_byzantine.clients import (
+    AttackSchedule,
     CorruptedChannelClient,
     LabelFlippingClient,
     LyingClient,
     MaliciousClient,
     OmniscientClient,
-    Schedule,
     attack_mod,
 )
-from flwr_byzantine.attacks import BitFlip, LabelFlip, PutAllFar, SignFlip
 
 
 def train(msg, ctxt):
@@ -86,7 +86,9 @@ def test_off_the_reply_is_the_very_one_of_the_app():
         return made[-1]
 
     def later(make_honest, client_id):
-        return MaliciousClient(make_honest(client_id), SignFlip(), schedule=Schedule(start_round=3))
+        return MaliciousClient(
+            make_honest(client_id), SignFlip(), schedule=AttackSchedule(start_round=3)
+        )
 
     reply, _ = ask(later, 2, action=remember)
     assert reply is made[-1]

@@ -10,9 +10,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
-from clients import OmniscientClient, serve_both_apis
-from clients.payload import update_of
-from clients.recompute import recompute
+from flwr_byzantine.clients import OmniscientClient, serve_both_apis
+from flwr_byzantine.clients.arrays import update_of
+from flwr_byzantine.clients.recompute import recompute
 from simulations.attack_plans import ATTACKS
 from simulations.config import RunConfig
 from simulations.population import honest_client

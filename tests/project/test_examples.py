@@ -16,8 +16,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
-from clients import MaliciousClient, attack_mod
 from flwr_byzantine.attacks import SignFlip
+from flwr_byzantine.clients import MaliciousClient, attack_mod
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flwr_byzantine.attacks as attacks
-from clients import (
+from flwr_byzantine.attacks import BitFlip, LittleIsEnough, PutAllFar
+from flwr_byzantine.clients import (
     ColludingClient,
     CorruptedChannelClient,
     LabelFlippingClient,
@@ -20,7 +21,6 @@ from clients import (
     MaliciousClient,
     OmniscientClient,
 )
-from flwr_byzantine.attacks import BitFlip, LittleIsEnough, PutAllFar
 from simulations.attack_plans import ATTACK_NAMES, ATTACKS, MIXED, Lying, Plan, plan_attack
 from simulations.attacks import RedrawnClient, attack_client, byzantine_clients, check_attack
 

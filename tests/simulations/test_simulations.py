@@ -12,8 +12,6 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
-from clients.torch_client import TorchClient
-from clients.torch_model import dump_arrays, evaluate, load_arrays
 from simulations import tasks
 from simulations.alignment import Alignment
 from simulations.config import RunConfig, parse_arguments
@@ -25,6 +23,8 @@ from simulations.population import honest_client
 from simulations.recording import Recorder, initial_state
 from simulations.results import hash_arrays, save
 from simulations.server import innermost, wait_for_clients
+from simulations.torch_client import TorchClient
+from simulations.torch_model import dump_arrays, evaluate, load_arrays
 
 pytestmark = pytest.mark.torch
 

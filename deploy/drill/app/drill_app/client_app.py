@@ -1,42 +1,22 @@
-"""The nodes: honest, malicious by a wrapper of `clients`, or sending what is no model at all."""
+"""The nodes: those of `clients`, honest and malicious, or sending what is no model at all."""
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message
-from flwr.client import Client, NumPyClient
+from flwr.client import Client
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from clients.records import serve_both_apis
-from drill_app.task import load, train
+from clients import serve_both_apis
+from clients.nodes import configured_client
 
 Tensors = dict[str, Array]
 
 
-class DigitsClient(NumPyClient):
-    """Trains on the digits of one node."""
-
-    def __init__(self, data: str, node: int) -> None:
-        self.x, self.y = load(data)
-        self.node = node
-
-    def fit(self, parameters, config):  # type: ignore[no-untyped-def]
-        """Train; the round and the node decide the order of the samples."""
-        rng = np.random.default_rng([self.node, int(config["server-round"])])
-        return train(parameters, self.x, self.y, rng), len(self.y), {}
-
-
 def client_fn(context: Context) -> Client:
-    """Build the client that this node's configuration asks for."""
-    node = int(context.node_config["partition-id"])
-    client: NumPyClient = DigitsClient(str(context.node_config["data"]), node)
-    role = context.node_config["role"]
-    if role in ("sign-flip", "gaussian"):
-        from clients import MaliciousClient
-        from flwr_byzantine.attacks import Gaussian, SignFlip
-
-        attack = SignFlip(scale=10) if role == "sign-flip" else Gaussian(std=10)
-        client = MaliciousClient(client, attack, client_id=node)
-    return client.to_client()
+    """Build the client that this node's configuration asks for; a mod spoils what is malformed."""
+    config = dict(context.node_config)
+    if config["role"] == "malformed":
+        config["role"] = "honest"
+    return configured_client(config).to_client()
 
 
 def malformed(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 
 import flwr_byzantine
 import flwr_byzantine.serverapp
-from drill_app.task import evaluate, initial_model, load
+from clients.digits import evaluate, initial_model, load
 
 PATIENCE = 120.0  # seconds until all nodes have to be connected
 

@@ -8,9 +8,8 @@ from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks import ChannelAttack
 from flwr_byzantine.attacks.base import require
-
-from .payload import Arrays, flatten, unflatten
-from .wrapper import ALWAYS, ClientWrapper, Config, Reply, Schedule
+from flwr_byzantine.clients.arrays import Arrays, flatten, unflatten
+from flwr_byzantine.clients.wrapper import ALWAYS, AttackSchedule, ClientWrapper, Config, FitReply
 
 
 class CorruptedChannelClient(ClientWrapper):
@@ -44,7 +43,7 @@ class CorruptedChannelClient(ClientWrapper):
         *,
         client_id: int,
         seed: int = 0,
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
         bound = f"less than `num_clients = {num_clients}`"
@@ -52,7 +51,7 @@ class CorruptedChannelClient(ClientWrapper):
         self.channel = channel
         self.num_clients = num_clients
 
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train, and corrupt what is sent."""
         returned, num_examples, metrics = self.client.fit(parameters, config)
         arrived = self.channel(

@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 
 from flwr_byzantine.attacks import ChannelAttack, ColludingAttack, LabelFlip
 from flwr_byzantine.attacks.base import Floats, require
-
-from .payload import Arrays, Payload, check_payload, copies, update_of, with_update
-from .wrapper import ALWAYS, ClientWrapper, Config, Reply, Schedule
+from flwr_byzantine.clients.arrays import (
+    Arrays,
+    Payload,
+    check_payload,
+    copies,
+    update_of,
+    with_update,
+)
+from flwr_byzantine.clients.wrapper import ALWAYS, AttackSchedule, ClientWrapper, Config, FitReply
 
 LabelMap = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -61,7 +67,7 @@ class MaliciousClient(ClientWrapper):
         client_id: int = 0,
         seed: int = 0,
         payload: Payload = "parameters",
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
         for kind, wrapper in WRAPPERS.items():
@@ -71,7 +77,7 @@ class MaliciousClient(ClientWrapper):
         self.attack = attack
         self.payload: Payload = payload
 
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train, and replace the update."""
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
@@ -102,7 +108,7 @@ class LabelFlippingClient(ClientWrapper):
         *,
         client_id: int = 0,
         seed: int = 0,
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
     ) -> None:
         super().__init__(make_client(None), client_id=client_id, seed=seed, schedule=schedule)
         self.make_client = make_client
@@ -113,7 +119,7 @@ class LabelFlippingClient(ClientWrapper):
         """The client whose labels are flipped."""
         return self.make_client(self.attack.flip)
 
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train the client whose labels are flipped."""
         return self.poisoned.fit(parameters, config)
 
@@ -138,7 +144,7 @@ class LyingClient(ClientWrapper):
         *,
         client_id: int = 0,
         seed: int = 0,
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
         require(
@@ -150,7 +156,7 @@ class LyingClient(ClientWrapper):
         )
         self.num_examples = num_examples
 
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train, and lie about the number of examples."""
         returned, _, metrics = self.client.fit(parameters, config)
         return returned, self.num_examples, metrics

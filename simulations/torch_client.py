@@ -11,7 +11,7 @@ from flwr.common import NDArrays, Scalar
 from torch import nn
 from torch.nn import functional
 
-from clients.torch_model import ModelFactory, dump_arrays, evaluate, load_arrays, shared_model
+from simulations.torch_model import ModelFactory, dump_arrays, evaluate, load_arrays, shared_model
 
 LabelMap = Callable[[np.ndarray], np.ndarray]
 

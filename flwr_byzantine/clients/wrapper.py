@@ -12,11 +12,10 @@ from flwr.client import Client, NumPyClient
 from flwr.common import Scalar
 
 from flwr_byzantine.attacks.base import require, require_finite, require_whole, stream
-
-from .payload import Arrays
+from flwr_byzantine.clients.arrays import Arrays
 
 Config = dict[str, Scalar]
-Reply = tuple[Arrays, int, Config]
+FitReply = tuple[Arrays, int, Config]
 
 ROUND_KEYS = ("server-round", "server_round")
 COIN_STREAM = 0xC01
@@ -36,7 +35,7 @@ def round_of(config: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class AttackSchedule:
     """The rounds in which a wrapper is on.
 
     Parameters
@@ -49,7 +48,7 @@ class Schedule:
 
     Examples
     --------
-    >>> [Schedule(start_round=3).is_on(server_round, seed=0) for server_round in (1, 2, 3, 4)]
+    >>> [AttackSchedule(start_round=3).is_on(server_round, seed=0) for server_round in (1, 2, 3, 4)]
     [False, False, True, True]
     """
 
@@ -70,7 +69,7 @@ class Schedule:
         return bool(coin < self.fraction)
 
 
-ALWAYS = Schedule()
+ALWAYS = AttackSchedule()
 
 
 class ClientWrapper(NumPyClient):
@@ -88,7 +87,7 @@ class ClientWrapper(NumPyClient):
         The number of the client, at least 0.
     seed : int
         The seed of all its random choices, at least 0.
-    schedule : Schedule
+    schedule : AttackSchedule
         The rounds in which it misbehaves; by default all.
 
     Raises
@@ -105,7 +104,7 @@ class ClientWrapper(NumPyClient):
         *,
         client_id: int = 0,
         seed: int = 0,
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
     ) -> None:
         require_whole("client_id", client_id, 0, "Number the clients from 0.")
         require_whole("seed", seed, 0, "Choose any other seed.")
@@ -115,14 +114,14 @@ class ClientWrapper(NumPyClient):
         self.schedule = schedule
 
     @abstractmethod
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Return what the client sends in a round in which it is on."""
 
     def rng(self, server_round: int) -> np.random.Generator:
         """Return the client's random numbers of a round."""
         return stream(ATTACK_STREAM, self.seed, server_round, self.client_id)
 
-    def fit(self, parameters: Arrays, config: Config) -> Reply:
+    def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Train as the wrapped client does, or misbehave."""
         server_round = round_of(config)
         keys = () if self.together else (self.client_id,)

@@ -13,9 +13,8 @@ from flwr.client import NumPyClient
 from numpy.typing import NDArray
 
 from flwr_byzantine.attacks.base import Floats
-
-from .payload import Payload, copies, update_of
-from .wrapper import Config
+from flwr_byzantine.clients.arrays import Payload, copies, update_of
+from flwr_byzantine.clients.wrapper import Config
 
 
 def recompute(

@@ -12,10 +12,16 @@ import numpy as np
 from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks.base import Floats, require, require_whole, stream
-
-from .payload import Arrays, Payload, check_payload, copies, with_update
-from .recompute import ROUNDS, fingerprint, recompute
-from .wrapper import ALWAYS, ATTACK_STREAM, ClientWrapper, Config, Reply, Schedule
+from flwr_byzantine.clients.arrays import Arrays, Payload, check_payload, copies, with_update
+from flwr_byzantine.clients.recompute import ROUNDS, fingerprint, recompute
+from flwr_byzantine.clients.wrapper import (
+    ALWAYS,
+    ATTACK_STREAM,
+    AttackSchedule,
+    ClientWrapper,
+    Config,
+    FitReply,
+)
 
 Collusion = Callable[[Floats, int, np.random.Generator], Floats]
 
@@ -62,7 +68,7 @@ class ColludingClient(ClientWrapper):
         client_id: int,
         seed: int = 0,
         payload: Payload = "parameters",
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
         scope: Hashable = None,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
@@ -76,7 +82,7 @@ class ColludingClient(ClientWrapper):
         advice = "An attacker counts itself."
         require(client_id in self.attackers, "attackers", f"with {client_id}", attackers, advice)
 
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> Reply:
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train for appearances, and send this attacker's row of the attack."""
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
@@ -122,7 +128,7 @@ class OmniscientClient(ColludingClient):
         client_id: int,
         seed: int = 0,
         payload: Payload = "parameters",
-        schedule: Schedule = ALWAYS,
+        schedule: AttackSchedule = ALWAYS,
         scope: Hashable = None,
     ) -> None:
         super().__init__(

@@ -18,8 +18,8 @@ from flwr.app import (
 from flwr.client import NumPyClient
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
-from .payload import Arrays
-from .wrapper import Config, Reply
+from flwr_byzantine.clients.arrays import Arrays
+from flwr_byzantine.clients.wrapper import Config, FitReply
 
 EXAMPLES = "num-examples"
 MakeHonest = Callable[..., NumPyClient]
@@ -51,7 +51,7 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
 
     Examples
     --------
-    >>> from clients import MaliciousClient
+    >>> from flwr_byzantine.clients import MaliciousClient
     >>> from flwr.clientapp import ClientApp
     >>> from flwr_byzantine.attacks import SignFlip
     >>> def wrap(make_honest, client_id):
@@ -110,16 +110,16 @@ class _AppClient(NumPyClient):
         self.msg = msg
         self.ctxt = ctxt
         self.call_next = call_next
-        self.replies: list[tuple[Message, Reply]] = []
+        self.replies: list[tuple[Message, FitReply]] = []
 
-    def fit(self, parameters: Arrays, config: Config) -> Reply:
+    def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Ask the app to train, and return its answer as a NumPyClient would."""
         reply = self.call_next(self._message(parameters, config), self._context())
         if reply.has_error():
             raise _ErrorReplyError(reply)
         arrays = next(iter(reply.content.array_records.values())).to_numpy_ndarrays()
         metrics: dict[str, Any] = dict(next(iter(reply.content.metric_records.values()), {}))
-        answer: Reply = (arrays, cast(int, metrics.pop(EXAMPLES, 0)), metrics)
+        answer: FitReply = (arrays, cast(int, metrics.pop(EXAMPLES, 0)), metrics)
         self.replies.append((reply, answer))
         return answer
 
@@ -148,7 +148,7 @@ def _plain(config: ConfigRecord) -> Config:
     return cast(Config, dict(config.items()))
 
 
-def _with_answer(reply: Message, sent: Reply) -> Message:
+def _with_answer(reply: Message, sent: FitReply) -> Message:
     """Return the app's reply with these tensors and this number of examples in it."""
     arrays, num_examples, _ = sent
     content = RecordDict(dict(reply.content.items()))

@@ -1,0 +1,25 @@
+"""Flower clients that misbehave, for simulations and drills: wrappers around any ``NumPyClient``, and a mod.
+
+The mod is for apps of the Message API that have no ``NumPyClient``; `serve_both_apis` lets one app
+of NumPyClients answer servers of both APIs. Neither torch nor Ray is loaded.
+"""
+
+from flwr_byzantine.clients.channel import CorruptedChannelClient
+from flwr_byzantine.clients.colluding import ColludingClient, OmniscientClient
+from flwr_byzantine.clients.malicious import LabelFlippingClient, LyingClient, MaliciousClient
+from flwr_byzantine.clients.mod import attack_mod
+from flwr_byzantine.clients.records import serve_both_apis
+from flwr_byzantine.clients.wrapper import AttackSchedule, ClientWrapper
+
+__all__ = [
+    "AttackSchedule",
+    "ClientWrapper",
+    "ColludingClient",
+    "CorruptedChannelClient",
+    "LabelFlippingClient",
+    "LyingClient",
+    "MaliciousClient",
+    "OmniscientClient",
+    "attack_mod",
+    "serve_both_apis",
+]
