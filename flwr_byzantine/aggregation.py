@@ -90,7 +90,13 @@ class Aggregator:
 
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
-        find_buffers(self.buffers, model.names, strict=True)
+        found = find_buffers(self.buffers, model.names, strict=True)
+        unknown = type(self.rule).tolerated is Rule.tolerated and not hasattr(
+            self.rule, "num_byzantine"
+        )
+        if found and unknown and self.model is None:
+            text = "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
+            log(WARNING, text, self.rule)
         self.model = model
 
     def buffers_of(self, model: Model) -> tuple[int, ...]:
@@ -154,6 +160,11 @@ class Aggregator:
         by_client = {reply.client: reply for reply in replies}
         accepted = tuple(by_client[client] for client in gated.accepted)
         rule, lowered_by = self._rule_for(len(accepted), len(gated.dropped))
+        if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
+            text = (
+                "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
+            )
+            log(WARNING, text, server_round, len(gated.dropped), len(replies), rule)
         if gated.structure is None or len(accepted) < rule.min_updates:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
             if gated.dropped:
@@ -170,6 +181,7 @@ class Aggregator:
         """
         for by in range(1 + dropped if self.on_dropped == "lower_f" else 1):
             rule = self.rule.without(by) if by else self.rule
+            _check_bound(rule)
             if rule.min_updates <= accepted:
                 return rule, by
         return self.rule, 0
@@ -213,6 +225,22 @@ def _by_client(
     return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
 
 
+def _check_bound(rule: Rule) -> int:
+    """The bound of a rule; ValueError if it is none."""
+    least: object = rule.min_updates if isinstance(rule, Rule) else None
+    if not _is_whole(least, 1):
+        raise ValueError(
+            "Parameter `rule` should have a whole number of at least 1 for `min_updates`. "
+            f"Found `min_updates = {least!r}` of {rule}. Give the bound of its theorem."
+        )
+    return int(least)  # type: ignore[call-overload, no-any-return]
+
+
+def _is_whole(value: object, least: int) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and value >= least  # type: ignore[operator]
+
+
 def _dropped(dropped: Mapping[str, str]) -> str:
     """Who was dropped, and why, in a sentence; the first three of them."""
     if not dropped:
@@ -235,14 +263,15 @@ def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
             "Parameter `rule` should be a rule such as `flwr_byzantine.rules.Median()`. "
             f"Found `rule = {rule!r}`."
         )
-    least: object = rule.min_updates
-    if isinstance(least, bool) or not isinstance(least, int | np.integer) or least < 1:
+    least = _check_bound(rule)
+    tolerated: object = rule.tolerated(least)
+    if not _is_whole(tolerated, 0):
         raise ValueError(
-            "Parameter `rule` should have a whole number of at least 1 for `min_updates`. "
-            f"Found `min_updates = {least!r}` of {rule}. Give the bound of its theorem."
+            "Parameter `rule` should tolerate a whole number of Byzantine values of at least 0. "
+            f"Found `tolerated({least}) = {tolerated!r}` of {rule}. Correct `num_byzantine` or `tolerated`."
         )
     if type(rule).mixing is Rule.mixing:
-        rule.plan(int(least), None)
+        rule.plan(least, None)
     if payload not in PAYLOADS:
         raise ValueError(
             f"Parameter `payload` should be one of {PAYLOADS}. Found `payload = {payload!r}`. "

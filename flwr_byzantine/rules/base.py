@@ -60,7 +60,8 @@ class Rule(ABC):
 
     def tolerated(self, n: int) -> int:
         """f, the Byzantine values among n that the rule was told of: its field ``num_byzantine``, or 0."""
-        return int(getattr(self, "num_byzantine", 0))
+        f: int = getattr(self, "num_byzantine", 0)
+        return f
 
     def without(self, dropped: int) -> Self:
         """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
@@ -74,7 +75,8 @@ class Rule(ABC):
         ValueError
             If :meth:`mixing` or :meth:`reduction` gives what n updates cannot be aggregated by.
         """
-        mixing = check_mixing(self.mixing(n, distances), n)
+        own = None if distances is None else distances.copy()  # a rule may write to it
+        mixing = check_mixing(self.mixing(n, own), n)
         k = n if mixing is None else len(mixing)
         return mixing, check_reduction(self.reduction(k), k, mixed=mixing is not None)
 
@@ -157,7 +159,7 @@ class Rule(ABC):
 
 
 def check_count(rule: Rule, name: str, value: Any, least: int = 0) -> None:
-    """Raise ValueError unless a parameter is a whole number of at least ``least``."""
+    """Make a parameter Python's own whole number; ValueError unless it is one of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(
             f"Parameter `{name}` of {type(rule).__name__} should be a whole number of at least "
@@ -166,6 +168,7 @@ def check_count(rule: Rule, name: str, value: Any, least: int = 0) -> None:
             else f"Parameter `{name}` of {type(rule).__name__} should be None or a whole number of at "
             f"least {least}. Found `{name} = {value!r}`. Leave it out for the paper's choice."
         )
+    object.__setattr__(rule, name, int(value))  # numbers of numpy wrap around
 
 
 def check_bound(holds: bool, bound: str, **found: int) -> None:
