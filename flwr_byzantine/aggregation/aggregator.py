@@ -90,7 +90,13 @@ class Aggregator:
 
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
-        find_buffers(self.buffers, model.names, strict=True)
+        found = find_buffers(self.buffers, model.names, strict=True)
+        unknown = type(self.rule).tolerated is Rule.tolerated and not hasattr(
+            self.rule, "num_byzantine"
+        )
+        if found and unknown and self.model is None:
+            text = "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
+            log(WARNING, text, self.rule)
         self.model = model
 
     def buffers_of(self, model: Model) -> tuple[int, ...]:
@@ -160,6 +166,11 @@ class Aggregator:
         by_client = {reply.client: reply for reply in replies}
         accepted = tuple(by_client[client] for client in gated.accepted)
         rule, lowered_by = self._rule_for(len(accepted), len(gated.dropped))
+        if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
+            text = (
+                "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
+            )
+            log(WARNING, text, server_round, len(gated.dropped), len(replies), rule)
         if gated.structure is None or len(accepted) < rule.min_updates:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
             if gated.dropped:
@@ -176,6 +187,7 @@ class Aggregator:
         """
         for by in range(1 + dropped if self.on_dropped == "lower_f" else 1):
             rule = self.rule.without(by) if by else self.rule
+            _check_bound(rule)
             if rule.min_updates <= accepted:
                 return rule, by
         return self.rule, 0
@@ -219,6 +231,14 @@ def _by_client(
     return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
 
 
+def _check_bound(rule: Rule) -> int:
+    """The bound of a rule; ParameterError if it is none."""
+    least: object = rule.min_updates if isinstance(rule, Rule) else None
+    advice = "Give the bound of its theorem."
+    require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)
+    return int(rule.min_updates)
+
+
 def _dropped(dropped: Mapping[str, str]) -> str:
     """Who was dropped, and why, in a sentence; the first three of them."""
     if not dropped:
@@ -235,12 +255,11 @@ def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
         rule,
         "Pass a rule, not its class.",
     )
-    least: object = rule.min_updates
-    require_whole(
-        "min_updates", least, 1, "Give the bound of its theorem.", owner=type(rule).__name__
-    )
+    least = _check_bound(rule)
+    advice = "Correct the rule's `num_byzantine` or `tolerated`."
+    require_whole("tolerated(n)", rule.tolerated(least), 0, advice, owner=type(rule).__name__)
     if type(rule).mixing is Rule.mixing:
-        rule.plan(rule.min_updates, None)
+        rule.plan(least, None)
     require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
     number = is_number(learning_rate) and not callable(learning_rate) and learning_rate > 0
     require(

@@ -22,7 +22,7 @@ def check_buffers(buffers: Buffers) -> None:
     """Raise ValueError unless buffers are described by names, positions, or a function of the name."""
     if buffers is None or callable(buffers):
         return
-    listed = isinstance(buffers, Collection) and not isinstance(buffers, str)
+    listed = isinstance(buffers, Collection) and not isinstance(buffers, str | bytes)
     if not listed or not all(map(_is_place, buffers)):
         raise ValueError(
             "Parameter `buffers` should be a list of names or positions of tensors, a function of the "

@@ -51,7 +51,8 @@ def check_mixing(weights: Any, n: int) -> npt.NDArray[np.float64] | None:
         found = np.asarray(weights)
     except ValueError:  # rows of several lengths
         found = np.empty(0, object)
-    if found.ndim != 2 or found.dtype.kind not in "fiub" or found.shape[1] != n or not len(found):
+    real = found.dtype.kind in "fiub" and not isinstance(weights, np.ma.MaskedArray)
+    if found.ndim != 2 or not real or found.shape[1] != n or not len(found):
         raise ValueError(
             f"The mixing matrix should hold real numbers, in shape (k, {n}) with k >= 1 for {n} updates. "
             f"Found shape {found.shape} and dtype {found.dtype}. Correct the rule's `mixing`."
@@ -88,19 +89,19 @@ def check_reduction(reduction: Any, k: int, *, mixed: bool) -> Reduction | None:
             "The reduction should be None or a `flwr_byzantine.kernels.Reduction`. "
             f"Found `{reduction!r}`. Correct the rule's `reduction`."
         )
-    trim, keep = reduction.trim, reduction.keep
-    if not _is_whole(trim) or not 0 <= 2 * trim < k:
+    trim, keep = _as_int(reduction.trim), _as_int(reduction.keep)
+    if trim is None or not 0 <= 2 * trim < k:
         raise ValueError(
             f"The reduction of {k} rows should trim a whole number of them at each end, from 0 to "
             f"{(k - 1) // 2}, so that one is left. Found `{reduction}`. Correct the rule's `reduction`, "
             "or raise its `min_updates`, so that it never sees so few."
         )
-    if keep is not None and (not _is_whole(keep) or not 1 <= keep <= k):
+    if reduction.keep is not None and (keep is None or not 1 <= keep <= k):
         raise ValueError(
             f"The reduction of {k} rows should keep None or a whole number of them, from 1 to {k}. "
             f"Found `{reduction}`. Correct the rule's `reduction`, or raise its `min_updates`."
         )
-    return Reduction(int(trim), None if keep is None else int(keep))
+    return Reduction(trim, keep)
 
 
 def check_segments(
@@ -136,5 +137,7 @@ def check_base(base: Sequence[Any] | None, columns: Columns, *, add_base: bool) 
         )
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def _as_int(value: Any) -> int | None:
+    """A whole number as Python's own, which does not wrap around; None for anything else."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return int(value) if whole else None

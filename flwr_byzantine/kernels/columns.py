@@ -61,6 +61,8 @@ class Columns:
                 f"Parameter `num_rows` should be at least 1. Found `num_rows = {self.num_rows}`. "
                 "Pass the values of one row or more."
             )
+        # Held from here on: compiled code reads what was checked, whatever becomes of the lists given.
+        object.__setattr__(self, "segments", tuple(tuple(segment) for segment in self.segments))
         for segment in self.segments:
             if len(segment) != self.num_rows:
                 raise ValueError(

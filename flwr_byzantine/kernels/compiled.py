@@ -131,11 +131,12 @@ def _combine(
 
 
 def _reduce(
-    rows, offsets, base, out, like, weights, chosen, pairs, trim, keep, base_weight, scale, lo, hi,
+    rows, offsets, base, out, like, weights, chosen, wild, pairs, trim, keep, base_weight, scale, lo, hi,
     x, loaded, mixed, scratch, values,
 ):  # fmt: skip
     """Reduce the rows, or the mixed rows ``weights @ rows``, column by column, over columns lo to hi.
 
+    ``wild`` is above zero where mixed rows may hold values that are not finite although no row does.
     ``loaded`` (1, n) holds the addresses of the rows of ``x``. Without weights, ``mixed`` is ``x``. The
     result is the trimmed mean, or where ``keep`` is given the mean of the ``keep`` values nearest to it.
     numba leaves out the branches of an argument that is None.
@@ -154,7 +155,7 @@ def _reduce(
         s = _segment(offsets, column)
         start = column - offsets[s]
         width = min(x.shape[1], hi - column, offsets[s + 1] - column)
-        infinite[0] = 0.0
+        infinite[0] = wild
         for i in range(rows.shape[1]):
             steps.load(_at(rows[s, i], start, like), _row(x, i), infinite, width)
         if weights is not None:
@@ -169,6 +170,10 @@ def _reduce(
             for i in range(pairs[p, 2], pairs[p, 3]):
                 _prefetch(rows[s, i], start + width, like, ahead)
             steps.exchange(_row(mixed, pairs[p, 0]), _row(mixed, pairs[p, 1]), width)
+        if infinite[0] > 0.0:
+            steps.clear(count, width)
+            for i in range(k):
+                steps.count_infinite(_row(mixed, i), count, width)
         if keep is None:
             _mean_of_rows(mixed, trim, k - trim, mean, width)
         else:
@@ -184,9 +189,6 @@ def _reduce(
             _mean_of_rows(mixed, np.int64(0), keep, mean, width)  # not 0: a literal compiles anew
         if infinite[0] > 0.0:
             limit = trim if keep is None else min(trim, k - keep)
-            steps.clear(count, width)
-            for i in range(k):
-                steps.count_infinite(_row(mixed, i), count, width)
             steps.drop(count, float(limit), mean, tie, width)
         if keep is not None:
             tied[0] = 0.0

@@ -98,6 +98,8 @@ def inner_products(
     ValueError
         If the vector or the base does not fit the columns.
     """
+    base = None if base is None else tuple(base)  # read once: what is checked is what is used
+    vector = None if vector is None else tuple(vector)
     check_base(base, columns, add_base=False)
     if vector is not None:
         check_segments("vector", vector, columns)
@@ -167,6 +169,7 @@ def combine(
     weights = check_mixing(weights, columns.num_rows)
     rows_left = columns.num_rows if weights is None else len(weights)
     reduction = check_reduction(reduction, rows_left, mixed=weights is not None)
+    base, out = None if base is None else tuple(base), tuple(out)  # what is checked is what is used
     check_base(base, columns, add_base=add_base)
     check_segments("out", out, columns, writable=True)
     if weights is not None:
@@ -193,7 +196,9 @@ def combine(
     k = n if weights is None else len(weights)
     pairs = _comparators(n, k, reduction.trim, reduction.keep)
     mixing = (weights, None if weights is None else _chosen(weights))
-    order = (*mixing, pairs, reduction.trim, reduction.keep, *factors)
+    # Where sums of float32 may leave the range of float64, mixed rows are looked at for it.
+    wild = weights is not None and not (np.abs(weights).sum(axis=1) < 1e200).all()
+    order = (*mixing, float(wild), pairs, reduction.trim, reduction.keep, *factors)
     rows, block = columns.rows, columns.block(item if weights is None else item + 8)
 
     def partial(lo: int, hi: int) -> int:

@@ -42,6 +42,10 @@ class WeightedSum(Rule):
         """One."""
         return 1
 
+    def tolerated(self, n: int) -> int:
+        """None: weights say how far each is trusted."""
+        return 0
+
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row, the weights."""
         if n != len(self.q):

@@ -61,7 +61,8 @@ class Rule(ABC):
 
     def tolerated(self, n: int) -> int:
         """f, the Byzantine values among n that the rule was told of: its field ``num_byzantine``, or 0."""
-        return int(getattr(self, "num_byzantine", 0))
+        f: int = getattr(self, "num_byzantine", 0)
+        return f
 
     def without(self, dropped: int) -> Self:
         """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
@@ -75,7 +76,8 @@ class Rule(ABC):
         ValueError
             If :meth:`mixing` or :meth:`reduction` gives what n updates cannot be aggregated by.
         """
-        mixing = check_mixing(self.mixing(n, distances), n)
+        own = None if distances is None else distances.copy()  # a rule may write to it
+        mixing = check_mixing(self.mixing(n, own), n)
         k = n if mixing is None else len(mixing)
         return mixing, check_reduction(self.reduction(k), k, mixed=mixing is not None)
 
@@ -158,13 +160,14 @@ class Rule(ABC):
 
 
 def check_count(rule: Rule, name: str, value: object, *, least: int = 0) -> None:
-    """Raise ParameterError unless a rule's parameter is a whole number of at least ``least``."""
+    """Make a parameter Python's own whole number; ParameterError unless it is at least ``least``."""
     advice = (
         "Pass the number of Byzantine clients to survive."
         if least == 0
         else "Leave it out for the paper's choice."
     )
     require_whole(name, value, least, advice, owner=type(rule).__name__)
+    object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's wrap around
 
 
 def check_bound(holds: bool, bound: str, **found: int) -> None:

@@ -56,6 +56,11 @@ def _cast(out: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _rows_of_arrays(updates: Any) -> tuple[list[npt.NDArray[Any]], Callable[[Array], Any]]:
+    if any(isinstance(rows, np.ma.MaskedArray) for rows in (updates, *updates)):
+        raise ValueError(
+            "Parameter `updates` should hold no masked values. Found a masked array, whose mask would be "
+            "ignored. Fill it first: `updates.filled(numpy.nan)`."
+        )
     if isinstance(updates, np.ndarray):
         if updates.ndim != 2:
             raise ValueError(

@@ -30,6 +30,10 @@ class Mean(Rule):
         """One."""
         return 1
 
+    def tolerated(self, n: int) -> int:
+        """None."""
+        return 0
+
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row of 1/n."""
         return np.full((1, n), 1.0 / n)

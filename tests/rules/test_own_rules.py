@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from cases import gaussian
-from flower import every_api, replies_of
+from flower import Sent, every_api, replies_of
 
 from flwr_byzantine import rules
 from flwr_byzantine.kernels import (
@@ -145,6 +145,153 @@ def test_numbers_of_numpy_are_whole_numbers():
     rule = Own(None, Reduction(np.int32(1), keep=np.uint8(2)))
     expected = Own(None, Reduction(1, keep=2))(UPDATES)
     np.testing.assert_array_equal(rule(UPDATES), expected)
+
+
+@pytest.mark.parametrize(
+    "trim",
+    [np.uint16(32768), np.int32(-(2**31)), np.uint8(130), np.int8(-128), np.uint64(2**63)],
+    ids=repr,
+)
+def test_numbers_of_numpy_do_not_wrap_around(trim):
+    """Twice the trim was none."""
+    for reduction in (Reduction(trim), Reduction(0, keep=trim)):
+        with pytest.raises(ValueError, match="The reduction of 3 rows"):
+            combine(
+                COLUMNS, None, reduction, out=[np.zeros(30, np.float32), np.zeros(10, np.float32)]
+            )
+
+
+def test_bounds_of_numpy_do_not_wrap_around():
+    assert rules.Bulyan(np.uint8(64)).min_updates == 259
+    assert rules.TrimmedMean(np.uint8(128)).min_updates == 257
+    assert rules.MultiKrum(np.int8(100), np.int8(100)).min_updates == 203
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
+def test_weights_that_are_not_finite_make_values_that_are_not(dtype, bad):
+    """Such a mixed row is one of the values that a reduction trims."""
+    x = gaussian(7, 20).astype(dtype)
+    weights = np.eye(7)
+    weights[3] = bad
+    kept = np.sort(np.delete(x, 3, axis=0), axis=0)[1:]  # the row is trimmed as the largest
+    for reduction in (Reduction(1), Reduction(1, keep=5)):
+        found = Own(weights * np.sign(x[:, :1].sum() or 1), reduction)(x)
+        assert np.isfinite(found).all()
+        assert (found >= x.min(axis=0)).all()
+        assert (found <= x.max(axis=0)).all()
+    np.testing.assert_allclose(Own(weights, Reduction(1))(abs(x)), np.sort(
+        np.delete(abs(x), 3, axis=0), axis=0)[1:].mean(axis=0), rtol=1e-5)  # fmt: skip
+    assert len(kept) == 5
+
+
+def test_values_that_are_not_finite_are_counted_before_the_window_moves():
+    x = np.array([[-np.inf], [-np.inf], [np.inf], *[[float(i)] for i in range(1, 8)]])
+    assert np.isnan(Own(None, Reduction(2))(x)).all()
+    assert np.isnan(Own(None, Reduction(2, keep=1))(x)).all()
+
+
+class Writing(Own):
+    """Writes to the distances that it is given."""
+
+    def mixing(self, n, distances):
+        distances[:] = 0
+        return np.full((1, n), 1 / n)
+
+    def scores(self, n, distances):
+        return distances.sum(axis=1)
+
+
+@every_api
+def test_a_rule_may_write_to_its_distances(api):
+    robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=Writing())
+    api.hand_out(robust, [UPDATES[0]])
+    api.aggregate(robust, replies_of(api, UPDATES))
+    assert all(record.score > 0 for record in robust.audit)
+
+
+def test_masks_are_not_ignored():
+    masked = np.ma.masked_greater(UPDATES, 1)
+    for updates in (masked, [*masked]):
+        with pytest.raises(ValueError, match="masked"):
+            rules.Mean()(updates)
+    with pytest.raises(ValueError, match="The mixing matrix"):
+        Own(np.ma.masked_equal(np.ones((1, 3)), 0))(UPDATES)
+
+
+class Lazy(list):
+    """Gives a new array at every reading, as a data set on disk does."""
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        return Lazy(item) if isinstance(item, list) else item.copy()
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+
+def test_what_was_checked_is_what_is_read():
+    plain = [[row[:30] for row in UPDATES], [row[30:] for row in UPDATES]]
+    columns = Columns(Lazy(plain), UPDATES.dtype, 3)
+    plain[0][1] = np.zeros(3)  # too late
+    out = [np.zeros(30, np.float32), np.zeros(10, np.float32)]
+    base = [np.zeros(30, np.float32), np.zeros(10, np.float32)]
+    combine(columns, None, Reduction(1), base=Lazy(base), out=out)
+    np.testing.assert_array_equal(np.concatenate(out), np.median(UPDATES, axis=0))
+    expected = inner_products(COLUMNS, base)
+    np.testing.assert_array_equal(inner_products(columns, Lazy(base), Lazy(base)), expected)
+
+
+@dataclass(frozen=True)
+class NamedF(rules.Rule):
+    """A median that calls its f something else."""
+
+    f: Any = 1
+    num_byzantine: ClassVar[Any]
+
+    @property
+    def min_updates(self):
+        return 3
+
+    def reduction(self, k):
+        return Reduction((k - 1) // 2)
+
+
+@every_api
+def test_a_rule_that_does_not_say_its_f_is_warned_of_where_buffers_need_it(api, caplog):
+    model = [np.zeros(2, np.float32), np.ones(2, np.float32)]
+    for rule, warned in ((NamedF(), True), (rules.Median(), False), (rules.Mean(), False)):
+        caplog.clear()
+        robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=rule, buffers=[1])
+        for t in (1, 2):
+            api.hand_out(robust, model, server_round=t)
+        said = [r for r in caplog.records if "does not say its f" in r.getMessage()]
+        assert len(said) == warned
+
+
+@every_api
+@pytest.mark.parametrize("tolerated", [0.2, None, -1, True, "1"])
+def test_what_a_rule_tolerates_is_a_whole_number(api, tolerated):
+    rule = NamedF()
+    object.__setattr__(rule, "num_byzantine", tolerated)
+    with pytest.raises(ValueError, match=r"tolerated\(n\)` of NamedF should be a whole number"):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=rule)
+
+
+class Vanishing(Own):
+    """Gives no rule for a smaller f."""
+
+    def without(self, dropped):
+        return None
+
+
+@every_api
+def test_a_lowered_rule_is_checked_too(api):
+    rule = Vanishing(np.eye(3), ONE, least=9)
+    robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=rule, on_dropped="lower_f")
+    api.hand_out(robust, [UPDATES[0]])
+    with pytest.raises(ValueError, match="`min_updates` of NoneType should be a whole number"):
+        api.aggregate(robust, [*replies_of(api, UPDATES), api.reply(Sent(7, {}))])
 
 
 COLUMNS = Columns([[row[:30] for row in UPDATES], [row[30:] for row in UPDATES]], UPDATES.dtype, 3)

@@ -205,6 +205,19 @@ def test_an_old_version_is_not_taken_for_an_attacker(api):
 
 
 @every_api
+def test_rules_without_f_say_when_most_replies_were_dropped(api, caplog):
+    """A median of one reply is that reply."""
+    x = gaussian(4, 14, dtype=np.float32)
+    for dropped, warned in ((3, False), (4, True)):
+        caplog.clear()
+        strategy = api.ours.Median()
+        api.hand_out(strategy, MODEL)
+        bad = [api.reply(Sent(i, {})) for i in range(dropped)]
+        api.aggregate(strategy, [*bad, *replies_of(api, x, split)])
+        assert any("has no f" in r.getMessage() for r in caplog.records) == warned
+
+
+@every_api
 @pytest.mark.parametrize("wrong", ["lower", None, True, 1])
 def test_on_dropped_is_checked(api, wrong):
     with pytest.raises(ValueError, match=r"Parameter `on_dropped` should be one of .*keep_f"):
