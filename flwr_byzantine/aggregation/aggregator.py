@@ -4,10 +4,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.apply import apply_rule
 from flwr_byzantine.aggregation.buffers import Buffers, check_buffers, find_buffers

@@ -7,7 +7,7 @@ import pytest
 from cases import CASES
 
 import flwr_byzantine
-from flwr_byzantine import attacks, rules, serverapp, strategy
+from flwr_byzantine import attacks, clients, rules, serverapp, strategy
 from flwr_byzantine.strategies import bygars
 from simulations.attack_plans import ATTACK_NAMES, ATTACKS
 from simulations.strategies import RULES
@@ -80,6 +80,7 @@ def test_the_pages_have_every_docstring():
         serverapp.__all__
     )
     assert documented("docs/attacks.md", "flwr_byzantine.attacks") == set(attacks.__all__)
+    assert documented("docs/reference/clients.md", "flwr_byzantine.clients") == set(clients.__all__)
 
 
 def test_simulations_run_every_rule():
