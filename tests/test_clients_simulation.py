@@ -13,12 +13,12 @@ from flwr.simulation import run_simulation
 from clients import OmniscientClient, serve_both_apis
 from clients.payload import update_of
 from clients.recompute import recompute
-from simulations.attack_plans import ATTACKS
+from simulations.catalog.attacks import ATTACKS
 from simulations.config import RunConfig
-from simulations.population import honest_client
-from simulations.recording import initial_state
-from simulations.runner import run_all
-from simulations.server import wait_for_clients
+from simulations.federation.population import honest_client
+from simulations.federation.runner import run_all
+from simulations.federation.server import wait_for_clients
+from simulations.measure.recording import initial_state
 
 pytestmark = pytest.mark.slow
 

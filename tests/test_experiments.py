@@ -11,20 +11,22 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from simulations import sweep as sweeping
-from simulations.cli import app
+from simulations.commands.cli import app
 from simulations.config import RunConfig
-from simulations.experiment import FOLDER, NAMES, Cell, Experiment, all_experiments, load_experiment
-from simulations.results import write
-from simulations.summary import summarise
-from simulations.sweep import (
-    available_memory,
-    batches,
-    cell_path,
-    missing_cells,
-    read_cell,
-    sweep,
+from simulations.measure.results import write
+from simulations.measure.summary import summarise
+from simulations.sweep import jobs as sweeping
+from simulations.sweep.cells import cell_path, missing_cells, read_cell
+from simulations.sweep.experiment import (
+    FOLDER,
+    NAMES,
+    Cell,
+    Experiment,
+    all_experiments,
+    load_experiment,
 )
+from simulations.sweep.jobs import batches, sweep
+from simulations.sweep.machine import available_memory
 
 DESCRIBED = {
     "name": "small",
@@ -265,7 +267,7 @@ def test_a_damaged_cell_is_named(tmp_path):
 
 def test_missing_datasets_are_downloaded_once_before_the_jobs(ran, monkeypatch, tmp_path):
     fetched = []
-    monkeypatch.setattr(sweeping.tasks, "prepare", lambda *args, download: fetched.append(args))
+    monkeypatch.setattr(sweeping.datasets, "prepare", lambda *args, download: fetched.append(args))
     cells = [cell("mean", dataset="mnist", download=True, seed=seed) for seed in (0, 1)]
     sweep([*cells, cell("mean")], tmp_path, 2, quiet())
     assert fetched == [("mnist", "data")]

@@ -8,8 +8,8 @@ from cases import CASES
 
 import flwr_byzantine
 from flwr_byzantine import attacks, reputed, rules, serverapp, strategy
-from simulations.attack_plans import ATTACK_NAMES, ATTACKS
-from simulations.strategies import RULES
+from simulations.catalog.attacks import ATTACK_NAMES, ATTACKS
+from simulations.catalog.rules import RULES
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REPUTED = {"ByGARS", "ByGARSPlusPlus"}

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 from flwr_byzantine.audit import AuditRecord
 from simulations.config import RunConfig
-from simulations.detection import detection, verdicts
+from simulations.measure.detection import detection, verdicts
 
 CONFIG = RunConfig(rule="krum", attack="gaussian", clients=5, byzantine=1, attack_start=2)
 STRATEGY = SimpleNamespace(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from simulations.report.measures import MEASURES
+from simulations.measure.measures import MEASURES
 from simulations.report.view import Place
 
 FOLDER = Path(__file__).parent / "claims"

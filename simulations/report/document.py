@@ -7,7 +7,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from simulations.experiment import Experiment
 from simulations.report.blocks import (
     Block,
     Heading,
@@ -27,6 +26,7 @@ from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.scoreboard import Judged, judge
 from simulations.report.tables import accuracy_table, grid, scoreboard_blocks
 from simulations.report.view import Place, Results
+from simulations.sweep.experiment import Experiment
 
 TITLE = "The four papers, measured"
 READING = (

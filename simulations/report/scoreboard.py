@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
-from simulations.experiment import NAMES
+from simulations.measure.measures import MEASURES
 from simulations.report.claim import Claim
-from simulations.report.measures import MEASURES
 from simulations.report.view import BENCHMARK, Place, Results
+from simulations.sweep.experiment import NAMES
 
 Verdict = Literal["holds", "does not hold", "not run"]
 HOLDS: Final = "holds"
@@ -86,7 +86,7 @@ def measure(claim: Claim, place: Place, results: Results) -> Seen:
     numbers = [value for value in values if not math.isnan(value)]
     planned = len(results.cells.get(place, numbers))
     mean = fmean(numbers) if numbers else math.nan
-    return Seen(results.told(place), mean, len(numbers), planned)
+    return Seen(results.described(place), mean, len(numbers), planned)
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:

@@ -9,10 +9,11 @@ from statistics import fmean
 from rich import table as rich_table
 from rich.markup import escape
 
+from simulations.measure.measures import Metric
+from simulations.measure.results import Record
 from simulations.report.blocks import Block, Heading, Table, Text
 from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
-from simulations.report.view import Metric, Place, Results
-from simulations.results import Record
+from simulations.report.view import Place, Results
 
 COLOURS = {HOLDS: "green", FAILS: "red", NOT_RUN: "dim"}
 
