@@ -17,6 +17,7 @@ from simulations.measure.results import Record, replace_file
 from simulations.sweep.experiment import Cell
 
 PACKED = "cells.jsonl.xz"
+KEY = 16 * "[0-9a-f]"  # what a cell's file is called: other files stay where they are
 
 
 def cell_path(folder: Path, cell: Cell) -> Path:
@@ -66,11 +67,7 @@ def pack_cells(folder: Path) -> tuple[Path, int]:
     Path, int
         The packed file, and how many cells it holds.
     """
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in folder.glob("*/*.json")
-        if not path.name.startswith(".")  # half written
-    }
+    files = {path.relative_to(folder).as_posix(): path for path in folder.glob(f"*/{KEY}.json")}
     cells = _packed(folder) | {name: _read(path) for name, path in files.items()}
     lines = [json.dumps({"cell": name, **cells[name]}) + "\n" for name in sorted(cells)]
     packed = replace_file(folder / PACKED, lzma.compress("".join(lines).encode(), preset=6))
