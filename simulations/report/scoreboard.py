@@ -27,7 +27,7 @@ class Seen(NamedTuple):
     seeds: int
     planned: int
 
-    def told(self, number: str) -> str:
+    def in_words(self, number: str) -> str:
         """The measurement in words."""
         value = number.format(self.value) if self.seeds else NOT_RUN
         partly = f" ({self.seeds} of {self.planned} seeds)" if 0 < self.seeds < self.planned else ""
@@ -47,7 +47,7 @@ class Judged:
         """The measurements in words; empty where there is none."""
         if not any(seen.seeds for seen in self.seen):
             return ""
-        return "; ".join(seen.told(MEASURES[self.claim.measure].number) for seen in self.seen)
+        return "; ".join(seen.in_words(MEASURES[self.claim.measure].number) for seen in self.seen)
 
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
