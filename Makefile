@@ -61,10 +61,12 @@ $(PEERS): $(READY)
 bench: $(PEERS)
 	PYTHONPATH=$(PEERS) $(PYTHON) -m benchmarks
 
-# What is missing of every experiment's quick profile (hours, if all is), and the report, whatever failed.
+# What is missing of every experiment's quick profile (hours, if all is), packed into one file, and the report,
+# whatever failed.
 # DATA holds MNIST/raw and cifar10/train, or gets them.
 DATA := data
 REPRODUCTION := docs/results/reproduction
 reproduction: $(READY)
-	-$(PYTHON) -m simulations sweep --data-dir $(DATA) --download --out $(REPRODUCTION)/cells
-	$(PYTHON) -m simulations report $(REPRODUCTION)/cells --out $(REPRODUCTION)
+	-$(PYTHON) -m simulations sweep --data-dir $(DATA) --download --out $(REPRODUCTION)
+	$(PYTHON) -m simulations pack $(REPRODUCTION)
+	$(PYTHON) -m simulations report $(REPRODUCTION) --out $(REPRODUCTION)

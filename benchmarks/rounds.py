@@ -3,9 +3,9 @@
 from statistics import median
 from typing import Any
 
+from simulations.catalog.rules import RULES
 from simulations.config import RunConfig
-from simulations.runner import run_all
-from simulations.strategies import RULES
+from simulations.federation.runner import run_all
 
 LIMIT = 1.1  # time of a round over that of the same app with Flower's FedAvg
 SETTING: dict[str, Any] = {

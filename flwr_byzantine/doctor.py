@@ -9,7 +9,7 @@ from importlib import import_module, metadata
 from typing import Any, NamedTuple
 
 import numpy as np
-from packaging.requirements import Requirement  # Flower depends on it
+from packaging.requirements import Requirement
 
 from flwr_byzantine import rules
 from flwr_byzantine.kernels import Columns, inner_products, num_threads

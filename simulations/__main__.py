@@ -1,6 +1,6 @@
 """Start the command line."""
 
-from simulations.cli import app
+from simulations.commands.cli import app
 
 if __name__ == "__main__":
     app(prog_name="python -m simulations")

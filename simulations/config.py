@@ -9,10 +9,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from simulations.attacks import ATTACK_NAMES, check_attack
-from simulations.models import MODELS
-from simulations.strategies import AUXILIARY_SIZE, RULES, check_rule, check_special
-from simulations.tasks import DATASETS
+from simulations.catalog.attacks import ATTACK_NAMES, check_attack
+from simulations.catalog.baseline import check_baseline
+from simulations.catalog.bygars import AUXILIARY_SIZE, check_bygars
+from simulations.catalog.datasets import DATASETS
+from simulations.catalog.models import MODELS
+from simulations.catalog.rules import RULES, check_rule
 
 CHOICES = {"rule": RULES, "attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
 
@@ -156,6 +158,10 @@ class RunConfig(BaseModel):
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
-        check_attack(self)
-        check_special(self)
+        check_attack(self.attack, self.attack_args, self.clients, self.byzantine)
+        if self.rule == "baseline":
+            check_baseline(self.rule_args, self.clients, self.byzantine, self.redraw)
+        if self.rule.startswith("bygars"):
+            settings = self.rule, self.rule_args, self.learning_rate
+            check_bygars(*settings, self.payload, self.auxiliary)
         return self

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from simulations.report.measures import MEASURES
+from simulations.measure.measures import MEASURES
 from simulations.report.view import Place
 
 FOLDER = Path(__file__).parent / "claims"
@@ -79,17 +79,17 @@ class Claim(BaseModel):
         given = {
             "below": self.below, "at most": self.at_most, "above": self.above, "at least": self.at_least
         }  # fmt: skip
-        told = [f"{word} {number(x)}" for word, x in given.items() if math.isfinite(x)]
-        return ", ".join([*told, "falling"] if self.falling else told)
+        bounds = [f"{word} {number(x)}" for word, x in given.items() if math.isfinite(x)]
+        return ", ".join([*bounds, "falling"] if self.falling else bounds)
 
     @property
     def measured(self) -> str:
         """What is measured, against what, and the bounds."""
-        told = f"{MEASURES[self.measure].words}: {self.bounds}{', *' if self.after else ''}"
+        measured = f"{MEASURES[self.measure].words}: {self.bounds}{', *' if self.after else ''}"
         if self.against is None:
-            return told
+            return measured
         other = ", ".join(filter(None, self.against.model_dump(exclude_none=True).values()))
-        return f"{told} (reference: {other})"
+        return f"{measured} (reference: {other})"
 
     @property
     def places(self) -> list[Place]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from simulations.experiment import Experiment
 from simulations.report.blocks import (
     Block,
     Heading,
@@ -27,6 +26,7 @@ from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.scoreboard import Judged, judge
 from simulations.report.tables import accuracy_table, grid, scoreboard_blocks
 from simulations.report.view import Place, Results
+from simulations.sweep.experiment import Experiment
 
 TITLE = "The four papers, measured"
 READING = (
@@ -53,10 +53,10 @@ def write_report(results: Results, out: Path) -> list[Judged]:
     """
     out.mkdir(parents=True, exist_ok=True)
     judged = judge(load_claims(), results)
-    told = _told(results, results.cells)
+    covered = _coverage(results, results.cells)
     blocks: list[Block] = [
         Heading(TITLE, 1),
-        Text(f"Profile `{results.profile}`: {told}."),
+        Text(f"Profile `{results.profile}`: {covered}."),
         *(scoreboard_blocks(judged) if judged else []),
         Heading("How to read the figures"),
         Text(READING),
@@ -75,8 +75,8 @@ def _experiment(results: Results, experiment: Experiment, out: Path) -> Iterator
     yield Text(" ".join([f"{experiment.source}.", *filter(None, [experiment.about]), scale]))
     for name, figure in experiment.figures.items():
         yield Heading(f"{experiment.title}, {name}", 3)
-        told = _told(results, results.places(experiment.name, name))
-        yield Text(f"{figure.title}: {told}.")
+        covered = _coverage(results, results.places(experiment.name, name))
+        yield Text(f"{figure.title}: {covered}.")
         yield accuracy_table(results, experiment.name, name)
         for kind, shows, drawn in _figures(results, experiment.name, name):
             path = out / f"{anchor(f'{experiment.name} {name} {kind}')}.png"
@@ -110,7 +110,7 @@ def _figures(
             yield kind, shows, draw_scores(results, *place, rule)
 
 
-def _told(results: Results, places: Iterable[Place]) -> str:
+def _coverage(results: Results, places: Iterable[Place]) -> str:
     """Say how many of the cells have been run."""
     done, cells = results.coverage(places)
     missing = f", {cells - done} not run" if done < cells else ""

@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from simulations.config import RunConfig
+from simulations.measure.results import Record
+from simulations.measure.roles import kinds
+from simulations.report.reputations import colours, draw_reputations
 from simulations.report.tables import grid
 from simulations.report.view import Place, Results
-from simulations.reputation_plot import colours, draw_reputations, kinds
-from simulations.results import Record
 
 ACROSS = 5  # panels in a row
 DPI = 80

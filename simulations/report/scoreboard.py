@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
-from simulations.experiment import NAMES
+from simulations.measure.measures import MEASURES
 from simulations.report.claim import Claim
-from simulations.report.measures import MEASURES
 from simulations.report.view import BENCHMARK, Place, Results
+from simulations.sweep.experiment import NAMES
 
 Verdict = Literal["holds", "does not hold", "not run"]
 HOLDS: Final = "holds"
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
     seeds: int
     planned: int
 
-    def told(self, number: str) -> str:
+    def in_words(self, number: str) -> str:
         """The measurement in words."""
         value = number.format(self.value) if self.seeds else NOT_RUN
         partly = f" ({self.seeds} of {self.planned} seeds)" if 0 < self.seeds < self.planned else ""
@@ -47,7 +47,7 @@ class Judged:
         """The measurements in words; empty where there is none."""
         if not any(seen.seeds for seen in self.seen):
             return ""
-        return "; ".join(seen.told(MEASURES[self.claim.measure].number) for seen in self.seen)
+        return "; ".join(seen.in_words(MEASURES[self.claim.measure].number) for seen in self.seen)
 
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
@@ -86,7 +86,7 @@ def measure(claim: Claim, place: Place, results: Results) -> Seen:
     numbers = [value for value in values if not math.isnan(value)]
     planned = len(results.cells.get(place, numbers))
     mean = fmean(numbers) if numbers else math.nan
-    return Seen(results.told(place), mean, len(numbers), planned)
+    return Seen(results.described(place), mean, len(numbers), planned)
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:

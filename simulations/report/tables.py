@@ -9,10 +9,11 @@ from statistics import fmean
 from rich import table as rich_table
 from rich.markup import escape
 
+from simulations.measure.measures import Metric
+from simulations.measure.results import Record
 from simulations.report.blocks import Block, Heading, Table, Text
 from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
-from simulations.report.view import Metric, Place, Results
-from simulations.results import Record
+from simulations.report.view import Place, Results
 
 COLOURS = {HOLDS: "green", FAILS: "red", NOT_RUN: "dim"}
 
@@ -41,10 +42,10 @@ def spread(values: Sequence[float], seeds: int) -> str:
     """
     if not values:
         return NOT_RUN
-    told = f"{fmean(values):.1f}"
+    shown = f"{fmean(values):.1f}"
     if len(values) > 1:
-        told += f" ± {(max(values) - min(values)) / 2:.1f}"
-    return told if len(values) == seeds else f"{told} ({len(values)} of {seeds} seeds)"
+        shown += f" ± {(max(values) - min(values)) / 2:.1f}"
+    return shown if len(values) == seeds else f"{shown} ({len(values)} of {seeds} seeds)"
 
 
 def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
@@ -57,9 +58,9 @@ def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
         if place is None:
             return ""
         runs = results.runs(place)
-        told = spread(finals(runs, metric), len(results.cells[place]))
+        shown = spread(finals(runs, metric), len(results.cells[place]))
         skipped = fmean([run["skipped"] for run in runs.values()] or [0])
-        return f"{told}, {skipped:.0f} skipped" if skipped else told
+        return f"{shown}, {skipped:.0f} skipped" if skipped else shown
 
     rows = [[column, *(cell(places.get((rule, column))) for rule in rules)] for column in columns]
     return Table([f"final {metric.label}", *(results.shown(experiment, r) for r in rules)], rows)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from simulations.config import RunConfig
-from simulations.experiment import Cell, Experiment, Profile
-from simulations.results import Record
-from simulations.sweep import read_cell
+from simulations.measure.measures import Metric
+from simulations.measure.results import Record
+from simulations.sweep.cells import read_cell
+from simulations.sweep.experiment import Cell, Experiment, Profile
 
 BENCHMARK = "benchmark"  # stands where claims about cost name an experiment
 SUITES = ("strategies", "clients", "scaling", "rules", "first_use", "rounds")
-CLASSES = 10  # of every dataset of the papers
 
 
 class Place(NamedTuple):
@@ -36,35 +35,6 @@ class Place(NamedTuple):
     def name(self) -> str:
         """The place in words, without its experiment and figure."""
         return f"{self.rule}, {self.column}" if self.column else self.rule
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The accuracy that an experiment is judged by.
-
-    Examples
-    --------
-    >>> Metric("top3").guessing, Metric("top3").label
-    (0.3, 'top-3 accuracy (%)')
-    """
-
-    name: str
-
-    @property
-    def guessing(self) -> float:
-        """What a model has that knows nothing."""
-        return (3 if self.name == "top3" else 1) / CLASSES
-
-    @property
-    def label(self) -> str:
-        """The metric in words."""
-        return "top-3 accuracy (%)" if self.name == "top3" else "accuracy (%)"
-
-    def curve(self, record: Record) -> list[tuple[int, float]]:
-        """Return rounds and accuracies, where there are any."""
-        curves = record["curves"]
-        points = zip(curves["round"], curves[self.name], strict=True)
-        return [(number, value) for number, value in points if value is not None]
 
 
 class Results:
@@ -120,7 +90,7 @@ class Results:
         """Return a rule's name as readers see it: which form of ByGARS it is, is part of it."""
         return self._shown.get((experiment, rule), rule)
 
-    def told(self, place: Place) -> str:
+    def described(self, place: Place) -> str:
         """Return a place in words, without its experiment and figure."""
         return place._replace(rule=self.shown(place.experiment, place.rule)).name
 

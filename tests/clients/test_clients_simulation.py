@@ -10,15 +10,15 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
 
-from flwr_byzantine.clients import OmniscientClient, serve_both_apis
+from clients import OmniscientClient, serve_both_apis
 from flwr_byzantine.clients.arrays import update_of
 from flwr_byzantine.clients.recompute import recompute
-from simulations.attack_plans import ATTACKS
+from simulations.catalog.attacks import ATTACKS
 from simulations.config import RunConfig
-from simulations.population import honest_client
-from simulations.recording import initial_state
-from simulations.runner import run_all
-from simulations.server import wait_for_clients
+from simulations.federation.population import honest_client
+from simulations.federation.runner import run_all
+from simulations.federation.server import wait_for_clients
+from simulations.measure.recording import initial_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.torch]
 

@@ -9,8 +9,8 @@ from cases import CASES
 import flwr_byzantine
 from flwr_byzantine import attacks, clients, rules, serverapp, strategy
 from flwr_byzantine.strategies import bygars
-from simulations.attack_plans import ATTACK_NAMES, ATTACKS
-from simulations.strategies import RULES
+from simulations.catalog.attacks import ATTACK_NAMES, ATTACKS
+from simulations.catalog.rules import RULES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPUTED = {"ByGARS", "ByGARSPlusPlus"}

@@ -21,8 +21,17 @@ from flwr_byzantine.clients import (
     MaliciousClient,
     OmniscientClient,
 )
-from simulations.attack_plans import ATTACK_NAMES, ATTACKS, MIXED, Lying, Plan, plan_attack
-from simulations.attacks import RedrawnClient, attack_client, byzantine_clients, check_attack
+from simulations.catalog.attacks import (
+    ATTACK_NAMES,
+    ATTACKS,
+    MIXED,
+    Lying,
+    Plan,
+    check_attack,
+    plan_attack,
+)
+from simulations.catalog.placement import byzantine_clients
+from simulations.federation.attackers import RedrawnClient, attack_client
 
 CHANNELS = ("bit_flip", "gambler")
 
@@ -68,11 +77,15 @@ def test_every_attack_of_the_library_has_a_name():
     assert ("none", *ATTACKS) == ATTACK_NAMES
 
 
+def check(config):
+    check_attack(config.attack, config.attack_args, config.clients, config.byzantine)
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_without_arguments_an_attack_has_its_defaults(name):
     plan = plan_attack(name, {})
     assert plan == Plan(ATTACKS[name]())
-    check_attack(run(attack=name))
+    check(run(attack=name))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -115,7 +128,7 @@ def test_arguments_are_read_as_people_write_them(name, arguments, expected):
 ])  # fmt: skip
 def test_what_can_never_work_is_refused_with_the_configuration(changes, message):
     with pytest.raises(ValueError, match=message):
-        check_attack(run(**changes))
+        check(run(**changes))
 
 
 @pytest.mark.parametrize("changes", [
@@ -125,7 +138,7 @@ def test_what_can_never_work_is_refused_with_the_configuration(changes, message)
     {"attack": "lie", "byzantine": 5, "attack_args": {"z": 1.5}},
 ])  # fmt: skip
 def test_what_can_work_is_accepted(changes):
-    check_attack(run(**changes))
+    check(run(**changes))
 
 
 # Who is Byzantine.
@@ -272,7 +285,7 @@ def test_gradients_are_attacked_as_they_are():
 
 
 def test_a_new_kind_of_attack_is_refused_until_it_is_registered():
-    from simulations.attacks import Seat, behave
+    from simulations.federation.attackers import Seat, behave
 
     seat = Seat(Honest, 0, run(), Plan(object()))
     with pytest.raises(TypeError, match="register one with `behave`"):

@@ -8,14 +8,16 @@ import torch
 from pydantic import ValidationError
 
 from flwr_byzantine.reputation.schedules import PowerDecay
-from simulations import reputation, tasks
-from simulations.baseline import benign_mean
+from simulations.catalog import datasets
+from simulations.catalog.baseline import benign_mean
+from simulations.catalog.partitions import held_out
 from simulations.config import RunConfig
-from simulations.experiment import FOLDER, all_experiments, load_experiment
-from simulations.partitions import held_out
-from simulations.reputation_plot import kinds, plot_reputations
-from simulations.runner import run_all
-from simulations.strategies import build_strategy
+from simulations.federation import reputation
+from simulations.federation.runner import run_all
+from simulations.federation.strategies import build_strategy
+from simulations.measure.roles import kinds
+from simulations.report.reputations import plot_reputations
+from simulations.sweep.experiment import FOLDER, all_experiments, load_experiment
 
 pytestmark = pytest.mark.torch
 both = pytest.mark.parametrize("rule", ["bygars", "bygars++"])
@@ -27,10 +29,10 @@ def config(**options):
 
 @pytest.mark.parametrize("kind", ["iid", "dirichlet", "shared"])
 def test_no_client_has_the_server_s_samples(kind):
-    samples = len(tasks.load("digits", "")[0].y)
+    samples = len(datasets.load("digits", "")[0].y)
     own = held_out(samples, 250, seed=3)
     assert len(set(own)) == 250
-    shares = tasks.partition("digits", "", kind, 0.5, 4, 3, 250)
+    shares = datasets.partition("digits", "", kind, 0.5, 4, 3, 250)
     clients = set(np.concatenate(shares))
     assert not clients & set(own)
     assert clients | set(own) == set(range(samples))
@@ -40,7 +42,7 @@ def test_sizes_of_the_auxiliary_set():
     assert config().auxiliary == config(rule="bygars").auxiliary == 250
     assert config(rule="mean").auxiliary == 0
     assert config(rule="mean", auxiliary=250).auxiliary == 250
-    auxiliary = reputation.arguments(config(auxiliary=20, rule_args="auxiliary_batch=5"))[
+    auxiliary = reputation.bygars_arguments(config(auxiliary=20, rule_args="auxiliary_batch=5"))[
         "auxiliary"
     ]
     assert len(auxiliary.y) == 20
@@ -49,7 +51,7 @@ def test_sizes_of_the_auxiliary_set():
 
 @both
 def test_arguments(rule):
-    arguments = reputation.arguments(
+    arguments = reputation.bygars_arguments(
         config(rule=rule, learning_rate=0.3, rule_args="alpha=0.5 alpha_power=0 gamma_offset=7")
     )
     assert arguments["learning_rate"] == PowerDecay(0.3, 1.0, 7)
@@ -88,20 +90,21 @@ def test_the_auxiliary_gradient_does_not_depend_on_the_cores():
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        reputation.arguments(config())
+        reputation.bygars_arguments(config())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
 
 
 def test_tolerance_in_simulations():
-    assert reputation.arguments(config(rule="bygars", rule_args="tolerance=0"))["tolerance"] == 0
+    assert (
+        reputation.bygars_arguments(config(rule="bygars", rule_args="tolerance=0"))["tolerance"]
+        == 0
+    )
 
 
 def test_baseline_is_the_mean_of_the_benign():
-    rule = benign_mean(
-        config(rule="baseline", attack="sign_flip", byzantine=3, placement="drawn", seed=1)
-    )
+    rule = benign_mean(clients=8, byzantine=3, seed=1, placement="drawn")
     updates = np.random.default_rng(0).normal(size=(8, 5))
     q = np.array(rule.q)
     assert (q == 0).sum() == 3
@@ -123,7 +126,7 @@ def test_the_experiments_use_the_default_step_sizes():
         rules = load_experiment(FOLDER / f"{experiment}.toml").rules
         for rule in ("bygars", "bygars++"):
             stated, default = (
-                reputation.arguments(config(rule=rule, rule_args=arguments))
+                reputation.bygars_arguments(config(rule=rule, rule_args=arguments))
                 for arguments in (rules[rule]["rule_args"], {})
             )
             assert stated.keys() == default.keys()

@@ -11,20 +11,22 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from simulations import sweep as sweeping
-from simulations.cli import app
+from simulations.commands.cli import app
 from simulations.config import RunConfig
-from simulations.experiment import FOLDER, NAMES, Cell, Experiment, all_experiments, load_experiment
-from simulations.results import write
-from simulations.summary import summarise
-from simulations.sweep import (
-    available_memory,
-    batches,
-    cell_path,
-    missing_cells,
-    read_cell,
-    sweep,
+from simulations.measure.results import write
+from simulations.measure.summary import summarise
+from simulations.sweep import jobs as sweeping
+from simulations.sweep.cells import PACKED, cell_path, missing_cells, pack_cells, read_cell
+from simulations.sweep.experiment import (
+    FOLDER,
+    NAMES,
+    Cell,
+    Experiment,
+    all_experiments,
+    load_experiment,
 )
+from simulations.sweep.jobs import batches, sweep
+from simulations.sweep.machine import available_memory
 
 pytestmark = pytest.mark.torch
 
@@ -265,9 +267,58 @@ def test_a_damaged_cell_is_named(tmp_path):
         read_cell(tmp_path, own)
 
 
+def test_packed_cells_are_read_and_never_run_again(ran, tmp_path):
+    cells = [cell("mean"), cell("median", experiment="other")]
+    sweep(cells, tmp_path, 1, quiet())
+    single = [read_cell(tmp_path, own) for own in cells]
+    result = tmp_path / "run" / "result.json"  # of another command
+    write({"rounds": []}, result)
+    packed, number = pack_cells(tmp_path)
+    assert (packed.name, number) == (PACKED, 2)
+    assert files(tmp_path) == sorted([PACKED, "result.json"])
+    assert [read_cell(tmp_path, own) for own in cells] == single
+    assert [read_cell(packed, own) for own in cells] == single
+    assert missing_cells(cells, tmp_path) == []
+    more = cell("phocas")
+    assert sweep([*cells, more], tmp_path, 1, quiet()).finished == [more]
+    assert read_cell(tmp_path, more) is not None
+    assert pack_cells(tmp_path)[1] == 3
+    assert missing_cells([*cells, more], tmp_path) == []
+
+
+def test_the_same_cells_give_the_same_packed_bytes(tmp_path):
+    folders = [tmp_path / name for name in "ab"]
+    for folder, order in zip(folders, (1, -1), strict=True):
+        for own in [cell("mean"), cell("median"), cell("mean", seed=1)][::order]:
+            write({"seed": own.seed, "rule": own.rule}, cell_path(folder, own))
+    first, second = (pack_cells(folder)[0].read_bytes() for folder in folders)
+    assert first == second
+    assert pack_cells(folders[0])[0].read_bytes() == first
+
+
+def test_a_cell_of_its_own_wins_over_a_packed_one(tmp_path):
+    own = cell("mean")
+    for number in (1, 2):
+        write({"number": number}, cell_path(tmp_path, own))
+        assert read_cell(tmp_path, own) == {"number": number}
+        pack_cells(tmp_path)
+        assert read_cell(tmp_path, own) == {"number": number}
+
+
+def test_a_damaged_packed_file_is_named(tmp_path):
+    write({}, cell_path(tmp_path, cell("mean")))
+    packed, _ = pack_cells(tmp_path)
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=f"{PACKED}, which is damaged"):
+        read_cell(tmp_path, cell("mean"))
+    refused = CliRunner().invoke(app, ["pack", str(tmp_path)])
+    assert (refused.exit_code, "is damaged" in " ".join(refused.output.split())) == (1, True)
+    assert CliRunner().invoke(app, ["pack", str(tmp_path / "nowhere")]).exit_code == 1
+
+
 def test_missing_datasets_are_downloaded_once_before_the_jobs(ran, monkeypatch, tmp_path):
     fetched = []
-    monkeypatch.setattr(sweeping.tasks, "prepare", lambda *args, download: fetched.append(args))
+    monkeypatch.setattr(sweeping.datasets, "prepare", lambda *args, download: fetched.append(args))
     cells = [cell("mean", dataset="mnist", download=True, seed=seed) for seed in (0, 1)]
     sweep([*cells, cell("mean")], tmp_path, 2, quiet())
     assert fetched == [("mnist", "data")]
@@ -333,6 +384,13 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
     readme = (tmp_path / "out" / "README.md").read_text()
     assert "50.0 ± 0.0" in readme
     assert "Scoreboard" not in readme
+    assert CliRunner().invoke(app, ["pack", str(tmp_path / "cells")]).exit_code == 0
+    packed = tmp_path / "cells" / PACKED
+    report = CliRunner().invoke(
+        app, ["report", str(packed), str(file), "--out", str(tmp_path / "new")]
+    )
+    assert report.exit_code == 0
+    assert (tmp_path / "new" / "README.md").read_text() == readme
 
 
 def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):

@@ -9,20 +9,20 @@ import pytest
 from typer.testing import CliRunner
 
 import flwr_byzantine
-from simulations.cli import app
+from simulations.catalog.rules import RULES
+from simulations.commands.cli import app
 from simulations.config import RunConfig
-from simulations.experiment import FOLDER, PLACES, all_experiments, load_experiment
+from simulations.measure.measures import MEASURES, Metric
+from simulations.measure.results import write
 from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
 from simulations.report.claim import Claim, load_claims
 from simulations.report.document import write_report
 from simulations.report.figures import draw_scores, save_png
-from simulations.report.measures import MEASURES
 from simulations.report.scoreboard import judge
 from simulations.report.tables import accuracy_table
-from simulations.report.view import BENCHMARK, Metric, Place, Results, form
-from simulations.results import write
-from simulations.strategies import RULES
-from simulations.sweep import cell_path
+from simulations.report.view import BENCHMARK, Place, Results, form
+from simulations.sweep.cells import cell_path
+from simulations.sweep.experiment import FOLDER, PLACES, all_experiments, load_experiment
 
 pytestmark = pytest.mark.torch
 
@@ -263,7 +263,7 @@ def test_readers_see_which_form_of_bygars_it_is(results):
     head = accuracy_table(results, "bygars_mnist", "figure 2").head
     assert list(head[4:]) == ["bygars (normalised)", "bygars++ (normalised)"]
     place = Place("bygars_mnist", "figure 2", "bygars++", "lie, 3 of 8")
-    assert results.told(place) == "bygars++ (normalised), lie, 3 of 8"
+    assert results.described(place) == "bygars++ (normalised), lie, 3 of 8"
     assert form(RunConfig(rule="bygars", rule_args="normalize=false")) == " (to the letter)"
     assert form(RunConfig(rule="krum")) == ""
 

@@ -12,17 +12,18 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
-from simulations import tasks
-from simulations.alignment import Alignment
+from simulations.catalog import datasets
+from simulations.catalog.models import MODELS, initial_model
+from simulations.catalog.networks import initial_network
+from simulations.catalog.partitions import dirichlet_partition, held_out, iid_partition
+from simulations.commands.demo import demo_runs, judge
 from simulations.config import RunConfig, parse_arguments
-from simulations.demo import demo_runs, judge
-from simulations.models import MODELS, initial_model
-from simulations.partitions import dirichlet_partition, held_out, iid_partition
-from simulations.plots import plot_accuracy
-from simulations.population import honest_client
-from simulations.recording import Recorder, initial_state
-from simulations.results import hash_arrays, save
-from simulations.server import innermost, wait_for_clients
+from simulations.federation.population import honest_client
+from simulations.federation.server import innermost, wait_for_clients
+from simulations.measure.alignment import Alignment
+from simulations.measure.recording import Recorder, initial_state
+from simulations.measure.results import hash_arrays, save
+from simulations.report.plots import plot_accuracy
 from simulations.torch_client import TorchClient
 from simulations.torch_model import dump_arrays, evaluate, load_arrays
 
@@ -97,10 +98,10 @@ def test_arguments_are_numbers_truths_or_words():
 
 @pytest.mark.parametrize("kind", ["iid", "dirichlet"])
 def test_partitions_cover_the_data_once_and_depend_on_the_seed_alone(kind):
-    shares = tasks.partition("digits", "", kind, 0.1, 30, 7)
-    tasks.partition.cache_clear()
-    again = tasks.partition("digits", "", kind, 0.1, 30, 7)
-    other = tasks.partition("digits", "", kind, 0.1, 30, 8)
+    shares = datasets.partition("digits", "", kind, 0.1, 30, 7)
+    datasets.partition.cache_clear()
+    again = datasets.partition("digits", "", kind, 0.1, 30, 7)
+    other = datasets.partition("digits", "", kind, 0.1, 30, 8)
     assert sorted(np.concatenate(shares)) == list(range(1437))
     assert all(np.array_equal(a, b) for a, b in zip(shares, again, strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(shares, other, strict=True))
@@ -108,7 +109,7 @@ def test_partitions_cover_the_data_once_and_depend_on_the_seed_alone(kind):
 
 
 def test_iid_shares_are_even_and_dirichlet_shares_are_not():
-    labels = tasks.load("digits", "")[0].y.numpy()
+    labels = datasets.load("digits", "")[0].y.numpy()
     even = iid_partition(labels, 20, 0)
     assert {len(share) for share in even} == {71, 72}
     skewed = dirichlet_partition(labels, 20, 0, 0.1)
@@ -117,25 +118,25 @@ def test_iid_shares_are_even_and_dirichlet_shares_are_not():
 
 
 def test_held_out_samples_belong_to_no_client():
-    shares = tasks.partition("digits", "", "iid", 1.0, 5, 3, 250)
+    shares = datasets.partition("digits", "", "iid", 1.0, 5, 3, 250)
     reserved = held_out(1437, 250, 3)
     assert len(reserved) == 250
     assert not np.isin(np.concatenate(shares), reserved).any()
 
 
 def test_digits_are_standardised_and_split_once_and_for_all():
-    train, test = tasks.load("digits", "")
+    train, test = datasets.load("digits", "")
     assert (train.x.shape, test.x.shape) == ((1437, 1, 8, 8), (360, 1, 8, 8))
     assert train.x.dtype == torch.float32
     assert train.y.dtype == torch.int64
     assert abs(float(train.x.mean())) < 1e-5
-    assert tasks.load("digits", "")[0].x is train.x
+    assert datasets.load("digits", "")[0].x is train.x
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "image-folder"])
 def test_missing_data_say_where_they_should_be(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=r"`data_dir` should name a folder"):
-        tasks.load(name, str(tmp_path))
+        datasets.load(name, str(tmp_path))
 
 
 def write_images(folder, size):
@@ -152,14 +153,16 @@ def write_images(folder, size):
 @pytest.mark.parametrize("name", ["image-folder", "cifar10"])
 def test_images_in_folders_are_data(tmp_path, name):
     write_images(tmp_path if name == "image-folder" else tmp_path / "cifar10", (40, 24))
-    train, test = tasks.load(name, str(tmp_path))
+    train, test = datasets.load(name, str(tmp_path))
     assert (train.x.shape, test.x.shape) == ((12, 3, 32, 32), (6, 3, 32, 32))
     assert train.y.tolist() == [0] * 6 + [1] * 6
     assert abs(float(train.x.mean())) < 1e-5
     assert float(train.x.std()) == pytest.approx(1, abs=1e-4)
     assert float(train.x[0].mean()) > float(train.x[6].mean())
     config = RunConfig(dataset=name, data_dir=str(tmp_path))
-    assert tasks.initial_network(config)(train.x).shape == (12, 2)
+    assert initial_network(config.model, config.dataset, config.data_dir, config.seed)(
+        train.x
+    ).shape == (12, 2)
 
 
 def test_evaluation_counts_the_first_and_the_first_three():
@@ -180,8 +183,8 @@ def test_some_test_samples_are_the_same_for_every_run():
 def test_a_step_against_the_gradient_is_told_from_one_along_it():
     config = RunConfig(gradient_samples=10_000, model="lenet")
     alignment = Alignment(config)
-    model = tasks.initial_network(config)
-    train, _ = tasks.load("digits", "")
+    model = initial_network(config.model, config.dataset, config.data_dir, config.seed)
+    train, _ = datasets.load("digits", "")
     nn.functional.cross_entropy(model(train.x), train.y).backward()
     before = dump_arrays(model)
     gradient = [p.grad.numpy() for p in model.parameters()]
@@ -231,7 +234,7 @@ def with_batch_norm() -> nn.Module:
 
 
 def make_client(client_id=0, **arguments):
-    train, _ = tasks.load("digits", "")
+    train, _ = datasets.load("digits", "")
     indices = np.arange(100)
     return TorchClient(
         with_batch_norm, train.x, train.y, indices, client_id=client_id, seed=0, **arguments

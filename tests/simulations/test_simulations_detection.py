@@ -4,7 +4,7 @@ import pytest
 
 from flwr_byzantine.audit import AuditRecord
 from simulations.config import RunConfig
-from simulations.detection import detection, verdicts
+from simulations.measure.detection import detection, verdicts
 
 pytestmark = pytest.mark.torch
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from simulations.config import RunConfig
-from simulations.runner import run, run_all
+from simulations.federation.runner import run, run_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.torch]
 
@@ -59,7 +59,7 @@ def outcomes():
         "again": RunConfig(**SHORT, rule="phocas"),
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simulations.runner.tasks.prepare", lambda *_: None)
+        patch.setattr("simulations.federation.runner.datasets.prepare", lambda *_: None)
         seen = []
         results = run_all(list(runs.values()), lambda cell, record: seen.append(cell))
     assert seen == [i for i, name in enumerate(runs) if name != "bad" for _ in range(3)]
@@ -105,7 +105,7 @@ def test_a_run_that_fails_does_not_stop_the_others(outcomes):
 
 @pytest.mark.parametrize("inline", [pytest.param(False, marks=pytest.mark.ray), True])
 def test_failing_clients_fail_the_run_with_their_reason(monkeypatch, inline):
-    monkeypatch.setattr("simulations.server.CELL", "another-key")
+    monkeypatch.setattr("simulations.federation.server.CELL", "another-key")
     configs = [RunConfig(**SHORT, api=api) for api in ("message", "legacy")]
     for failure in run_all(configs, inline=inline):
         assert isinstance(failure, RuntimeError)
@@ -114,7 +114,9 @@ def test_failing_clients_fail_the_run_with_their_reason(monkeypatch, inline):
 
 
 def test_what_ends_a_single_run_is_raised(monkeypatch):
-    monkeypatch.setattr("simulations.runner.run_all", lambda *_, **__: [ArithmeticError("so")])
+    monkeypatch.setattr(
+        "simulations.federation.runner.run_all", lambda *_, **__: [ArithmeticError("so")]
+    )
     with pytest.raises(ArithmeticError, match="so"):
         run(RunConfig(**SHORT))
 

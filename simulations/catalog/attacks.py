@@ -1,0 +1,163 @@
+"""The attacks by name, and what a run's configuration may say about them.
+
+Besides the parameters of the attack, ``attack_args`` may hold
+
+- ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on;
+- ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
+  those that the attackers compute themselves.
+
+The bits of ``bit_flip`` are written ``bits=22:30:31:32``. Channels (``bit_flip``, ``gambler``)
+corrupt what every client sends, however many are Byzantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from flwr_byzantine.attacks import (
+    BitFlip,
+    ColludingAttack,
+    Constant,
+    Gambler,
+    Gaussian,
+    InnerProductManipulation,
+    LabelFlip,
+    LittleIsEnough,
+    LocalAttack,
+    Omniscient,
+    OneFarOneMean,
+    PutAllFar,
+    RandomSignFlip,
+    SignFlip,
+)
+from flwr_byzantine.attacks.base import require
+from flwr_byzantine.clients import AttackSchedule as Schedule
+
+KNOWS = ("honest", "attackers")
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A different local or data-poisoning attack for each Byzantine client: those of `MIXED`.
+
+    They are dealt out in ascending order of client, from the start again after the seventh. With 7
+    attackers among 8 clients this is the mixed attack of Regatti, Chen, Gupta (2020), "ByGARS:
+    Byzantine SGD with arbitrary number of attackers", section 5, which leaves the list open.
+    """
+
+
+@dataclass(frozen=True)
+class Lying:
+    """An absurd number of examples, with an honest update or that of a local attack."""
+
+    num_examples: int = 10**12
+    update: str = "honest"
+
+    def __post_init__(self) -> None:
+        local = [name for name, kind in ATTACKS.items() if issubclass(kind, LocalAttack)]
+        expected = f"one of honest, {', '.join(local)}"
+        require(self.update in ("honest", *local), "update", expected, self.update, "Choose one.")
+
+
+MIXED = (
+    Gaussian(),
+    SignFlip(),
+    RandomSignFlip(),
+    Constant(),
+    LabelFlip(),
+    SignFlip(scale=4),
+    SignFlip(scale=100),
+)
+
+ATTACKS: dict[str, type[Any]] = {
+    "gaussian": Gaussian,
+    "sign_flip": SignFlip,
+    "random_sign_flip": RandomSignFlip,
+    "constant": Constant,
+    "label_flip": LabelFlip,
+    "omniscient": Omniscient,
+    "ipm": InnerProductManipulation,
+    "lie": LittleIsEnough,
+    "ofom": OneFarOneMean,
+    "paf": PutAllFar,
+    "bit_flip": BitFlip,
+    "gambler": Gambler,
+    "mixed": Mixed,
+    "lying": Lying,
+}
+ATTACK_NAMES = ("none", *ATTACKS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An attack, the share of rounds in which it is on, and what colluding attackers know."""
+
+    attack: Any
+    fraction: float = 1.0
+    knows: str = KNOWS[0]
+
+    def __post_init__(self) -> None:
+        Schedule(fraction=self.fraction)
+        known = f"one of {', '.join(KNOWS)}"
+        require(self.knows in KNOWS, "knows", known, self.knows, "Whose updates are they given?")
+
+
+def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
+    """Return the attack of this name with these arguments.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such attack or argument, or an argument is out of bounds.
+
+    Examples
+    --------
+    >>> plan_attack("ipm", {"epsilon": 0.5, "fraction": 0.25}).attack
+    InnerProductManipulation(epsilon=0.5)
+    """
+    names = f"one of {', '.join(ATTACK_NAMES)}"
+    require(name in ATTACKS, "attack", names, name, "Choose one of them.")
+    kind = ATTACKS[name]
+    own = {field.name for field in fields(kind)}
+    shared = {"fraction", "knows"} if issubclass(kind, ColludingAttack) else {"fraction"}
+    for argument in arguments:
+        allowed = f"made of {', '.join(sorted(own | shared))}"
+        advice = f"The attack `{name}` has no other arguments."
+        require(argument in own | shared, "attack_args", allowed, argument, advice)
+    hints = get_type_hints(kind)
+    values = {key: _typed(value, hints[key]) for key, value in arguments.items() if key in own}
+    return Plan(kind(**values), **{key: arguments[key] for key in shared & set(arguments)})
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """Return a value as written on a command line in the type that an attack asks for.
+
+    Whole numbers may be written ``1e12``, and several ones ``22:30:31:32``.
+    """
+    if hint == tuple[int, ...] and isinstance(value, int | str):
+        parts = str(value).split(":")
+        return tuple(int(part) if part.isdecimal() else part for part in parts)
+    if hint in (int, int | None) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def check_attack(name: str, arguments: Mapping[str, Any], clients: int, byzantine: int) -> None:
+    """Raise a ValueError where the attack of a run can never work."""
+    if name == "none":
+        require(
+            not arguments, "attack_args", "empty without an attack", arguments, "Name an attack."
+        )
+        return
+    plan = plan_attack(name, arguments)
+    if not isinstance(plan.attack, ColludingAttack) or byzantine == 0:
+        return
+    bound = f"less than `clients = {clients}`"
+    advice = "Leave an honest client to know about, or pass `knows=attackers`."
+    known = byzantine < clients or plan.knows == "attackers"
+    require(known, "byzantine", bound, byzantine, advice)
+    if isinstance(plan.attack, LittleIsEnough):
+        n = clients if plan.attack.num_clients is None else plan.attack.num_clients
+        plan.attack.deviations(n, byzantine)

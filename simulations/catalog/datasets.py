@@ -1,0 +1,176 @@
+"""Datasets, held once per process, and their partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from simulations.catalog.partitions import dirichlet_partition, held_out, iid_partition
+from simulations.streams import Stream, generator
+
+IMAGE_SIDE = 32  # pixels to which the images of folders are brought
+
+
+class Split(NamedTuple):
+    """Images of shape (samples, channels, height, width), float32, and int64 labels."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+Splits = tuple[Split, Split]
+
+
+def load_digits(data_dir: str) -> Splits:
+    """Load the 1,797 real 8x8 digits that scikit-learn ships: 1,437 to train on, 360 to test.
+
+    Each pixel is standardised by its mean and deviation over the training set.
+    """
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    bunch = sklearn_digits()
+    order = generator(Stream.SAMPLES).permutation(len(bunch.target))
+    train, test = order[:1437], order[1437:]
+    x = bunch.data.astype(np.float32)
+    deviation = x[train].std(axis=0)
+    x = (x - x[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    images = torch.from_numpy(x.reshape(-1, 1, 8, 8))
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    return Split(images[train], labels[train]), Split(images[test], labels[test])
+
+
+def load_mnist(data_dir: str) -> Splits:
+    """Load MNIST, standardised by the mean and deviation of all its training pixels."""
+    return _torchvision("MNIST", data_dir, "MNIST/raw", 0.1307, 0.3081)
+
+
+def load_fashion_mnist(data_dir: str) -> Splits:
+    """Load Fashion-MNIST, standardised as MNIST is."""
+    return _torchvision("FashionMNIST", data_dir, "FashionMNIST/raw", 0.2860, 0.3530)
+
+
+def load_cifar10(data_dir: str) -> Splits:
+    """Load CIFAR-10: the original, or folders ``cifar10/train`` and ``cifar10/test`` of its images."""
+    folder = Path(data_dir) / "cifar10"
+    if folder.is_dir():
+        return load_image_folder(str(folder))
+    return _torchvision("CIFAR10", data_dir, "cifar-10-batches-py, or cifar10/train", 0.473, 0.252)
+
+
+def load_image_folder(data_dir: str) -> Splits:
+    """Load ``train/<class>/*`` and ``test/<class>/*``, any images, as 32 x 32 colour pixels.
+
+    Standardised by the mean and deviation of all training pixels.
+    """
+    from torchvision.datasets import ImageFolder
+
+    def pixels(image: Any) -> np.ndarray:
+        return np.array(image.convert("RGB").resize((IMAGE_SIDE, IMAGE_SIDE)))
+
+    splits = []
+    for part in ("train", "test"):
+        try:
+            found = ImageFolder(str(Path(data_dir) / part), transform=pixels)
+        except (FileNotFoundError, RuntimeError) as error:
+            raise FileNotFoundError(
+                "Parameter `data_dir` should name a folder that holds train/<class>/<image> and "
+                f"test/<class>/<image>. Found `data_dir = {data_dir}`, where {part} does not. "
+                "Name the right folder."
+            ) from error
+        images = torch.empty(len(found), 3, IMAGE_SIDE, IMAGE_SIDE)
+        for place, (image, _) in enumerate(found):
+            images[place] = torch.from_numpy(image).permute(2, 0, 1)
+        splits.append(Split(images, torch.tensor(found.targets)))
+    train, test = splits
+    deviation, mean = torch.std_mean(train.x)
+    for split in splits:
+        split.x.sub_(mean).div_(deviation)
+    return train, test
+
+
+def _torchvision(kind: str, data_dir: str, holds: str, mean: float, deviation: float) -> Splits:
+    """Read a dataset of torchvision's, standardised."""
+    from torchvision import datasets
+
+    splits = []
+    for train in (True, False):
+        try:
+            part = getattr(datasets, kind)(data_dir, train=train)
+        except RuntimeError as error:
+            raise FileNotFoundError(
+                f"Parameter `data_dir` should name a folder that holds {holds}. "
+                f"Found `data_dir = {data_dir}`, which does not. "
+                "Name the right folder, or allow the download with `download = true`."
+            ) from error
+        images = torch.as_tensor(part.data)
+        images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+        splits.append(
+            Split((images / 255 - mean) / deviation, torch.as_tensor(part.targets).long())
+        )
+    return splits[0], splits[1]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset: how it is read, the network for it, and torchvision's class that downloads it."""
+
+    load: Callable[[str], Splits]
+    default_model: str
+    download: str | None = None  # None: nothing to download
+
+
+DATASETS = {
+    "digits": Dataset(load_digits, "mlp-small"),
+    "mnist": Dataset(load_mnist, "mlp", "MNIST"),
+    "fashion-mnist": Dataset(load_fashion_mnist, "lenet", "FashionMNIST"),
+    "cifar10": Dataset(load_cifar10, "cnn-two", "CIFAR10"),
+    "image-folder": Dataset(load_image_folder, "cnn-two"),
+}
+
+
+def prepare(name: str, data_dir: str, download: bool) -> None:
+    """Download a dataset where that is allowed, and fail early where it is not there."""
+    kind = DATASETS[name].download
+    try:
+        load(name, data_dir)
+    except FileNotFoundError:
+        if not download or kind is None:
+            raise
+        from torchvision import datasets
+
+        getattr(datasets, kind)(data_dir, download=True)
+        load(name, data_dir)
+
+
+@lru_cache(maxsize=1)
+def load(name: str, data_dir: str) -> Splits:
+    """Return the training and the test split, read once per process."""
+    return DATASETS[name].load(data_dir)
+
+
+@lru_cache(maxsize=8)
+def partition(
+    dataset: str,
+    data_dir: str,
+    kind: str,
+    alpha: float,
+    clients: int,
+    seed: int,
+    auxiliary: int = 0,
+) -> list[np.ndarray]:
+    """Return the positions of every client's training samples, without those of the server."""
+    labels = load(dataset, data_dir)[0].y.numpy()
+    rest = np.setdiff1d(np.arange(len(labels)), held_out(len(labels), auxiliary, seed))
+    if kind == "shared":
+        return [rest] * clients
+    if kind == "dirichlet":
+        shares = dirichlet_partition(labels[rest], clients, seed, alpha)
+    else:
+        shares = iid_partition(labels[rest], clients, seed)
+    return [rest[share] for share in shares]

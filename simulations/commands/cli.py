@@ -1,0 +1,224 @@
+"""The command line: ``python -m simulations``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from simulations.commands.demo import demo as run_demo
+from simulations.commands.display import label, progress, table
+from simulations.config import RunConfig
+from simulations.federation.runner import run_all
+from simulations.measure.results import save
+from simulations.report.document import write_report
+from simulations.report.reputations import plot_reputations
+from simulations.report.tables import scoreboard_table
+from simulations.report.view import Results
+from simulations.sweep.cells import missing_cells, pack_cells
+from simulations.sweep.experiment import FOLDER, NAMES, Experiment, Profile, load_experiment
+from simulations.sweep.jobs import sweep as run_sweep
+from simulations.sweep.machine import default_jobs
+
+app = typer.Typer(
+    help="Simulated federations with misbehaving clients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+Out = Annotated[Path, typer.Option(help="The folder for what is written.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Flower and Ray log.")]
+
+
+def explain(error: ValidationError) -> str:
+    """Say what was wrong with each option and what was expected."""
+    lines = []
+    for detail in error.errors():
+        name = ".".join(str(part) for part in detail["loc"])
+        found = f" Found `{name} = {detail['input']}`." if name else ""
+        message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+        lines.append(f"{f'Parameter `{name}`: ' if name else ''}{message}.{found}")
+    return "\n".join(lines)
+
+
+def fail(message: str) -> typer.Exit:
+    """Print a message in red and return the exit that says so."""
+    console.print(f"[red]{escape(message)}[/red]")
+    return typer.Exit(1)
+
+
+def option(name: str) -> inspect.Parameter:
+    """Return the command-line option of a field of RunConfig."""
+    field = RunConfig.model_fields[name]
+    kind: Any = next((k for k in (bool, int, float) if field.annotation in (k, k | None)), str)
+    unset = field.is_required() or field.default in (None, "", {})
+    default = "" if unset else str(field.default)
+    shown = default.lower() if kind is bool else default
+    if "[default:" in str(field.description):
+        shown = ""
+    help_text = f"{field.description} [default: {shown}]" if shown else field.description
+    annotation = Annotated[kind | None, typer.Option(help=escape(str(help_text)))]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def run(out: Out = Path("runs/run"), verbose: Verbose = False, **options: Any) -> None:
+    """Run one federation and write its result.json."""
+    try:
+        config = RunConfig.from_options(options)
+    except ValidationError as error:
+        raise fail(explain(error)) from error
+    try:
+        with progress([config], console) as on_round:
+            (result,) = run_all([config], on_round, verbose=verbose)
+    except Exception as error:
+        if verbose:
+            raise
+        raise fail(f"{type(error).__name__}: {error}") from error
+    if isinstance(result, Exception):
+        if verbose:
+            raise result
+        raise fail(f"{type(result).__name__}: {result}")
+    console.print(table([result], [label(config)]))
+    if failed := sum(record["num_failed"] for record in result["rounds"]):
+        console.print(f"[yellow]Clients failed {failed} times: --verbose shows why.[/yellow]")
+    console.print(f"Result: {save(result, out)}")
+    if "reputations" in result["rounds"][-1]:
+        console.print(f"Figure: {plot_reputations(result, out / 'reputations.png')}")
+
+
+def _with_options(function: Any) -> Any:
+    """Give a command one option for each field of RunConfig, in place of ``**options``."""
+    own = inspect.signature(function, eval_str=True).parameters.values()
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for p in own
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    ] + [option(name) for name in RunConfig.model_fields]
+    function.__signature__ = inspect.Signature(parameters)
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+app.command()(_with_options(run))
+
+
+@app.command()
+def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
+    """Show FedAvg break under attack, and every robust rule withstand it."""
+    try:
+        holds = run_demo(out, console, verbose)
+    except Exception as error:
+        if verbose:
+            raise
+        raise fail(f"{type(error).__name__}: {error}") from error
+    raise typer.Exit(0 if holds else 1)
+
+
+BENCH = Path("docs/results/benchmark/bench.json")
+Experiments = Annotated[
+    list[Path] | None,
+    typer.Argument(help=f"TOML files, or names: {', '.join(NAMES)}. [default: all]"),
+]
+Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
+DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
+
+
+def named(paths: list[Path] | None, profile: Profile) -> list[Experiment]:
+    """Return the experiments that have these names or files, all without any."""
+    found = []
+    for path in paths or [Path(name) for name in NAMES]:
+        file = FOLDER / f"{path}.toml" if str(path) in NAMES else path
+        try:
+            found.append(load_experiment(file))
+            list(found[-1].cells(profile))  # whose settings may be refused too
+        except OSError as error:
+            raise fail(
+                f"There is no experiment {path}: give a TOML file, or one of {', '.join(NAMES)}."
+            ) from error
+        except ValueError as error:  # of pydantic, tomllib and RunConfig
+            raise fail(f"{file}: {error}") from error
+    return found
+
+
+@app.command()
+def sweep(
+    experiments: Experiments = None,
+    profile: Scale = "quick",
+    out: Out = Path("runs/sweep"),
+    data_dir: DataDir = "data",
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the datasets that are not there.")
+    ] = False,
+    figure: Annotated[str, typer.Option(help="This figure of the experiments alone.")] = "",
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Federations at once; 0: as many as fit, in Ray one.")
+    ] = 0,
+    ray: Annotated[bool, typer.Option("--ray", help="Run clients in Ray, as `run` does.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run the cells of experiments that are missing in a folder; interrupt it at will."""
+    found = named(experiments, profile)
+    cells = [cell for own in found for cell in own.cells(profile, data_dir, download)]
+    figures = [*dict.fromkeys(cell.figure for cell in cells)]
+    if figure and figure not in figures:
+        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
+    cells = [cell for cell in cells if figure in ("", cell.figure)]
+    asked = len({cell.key for cell in cells})
+    there = asked - len(missing_cells(cells, out))
+    outcome = run_sweep(cells, out, jobs or (1 if ray else default_jobs()), console, verbose, ray)
+    for cell, reason in outcome.failed:
+        console.print(f"[red]Failed: {escape(cell.name)}: {escape(reason)}[/red]")
+    run, failed = len(outcome.finished), len(outcome.failed)
+    console.print(f"{asked} cells: {there} were there, {run} run, {failed} failed. Results: {out}")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def pack(folder: Annotated[Path, typer.Argument(help="Where `sweep` wrote its cells.")]) -> None:
+    """Move the cells in a folder into one compressed file there, which sweep and report read."""
+    if not folder.is_dir():
+        raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
+    try:
+        packed, cells = pack_cells(folder)
+    except ValueError as error:
+        raise fail(str(error)) from error
+    console.print(f"{cells} cells: {packed}")
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="Where `sweep` wrote its cells, or a packed file.")
+    ],
+    experiments: Experiments = None,
+    profile: Scale = "quick",
+    out: Out = Path("runs/report"),
+    benchmark: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `python -m benchmarks` wrote, for the claims about cost. "
+            f"[default: {BENCH}, where it is]"
+        ),
+    ] = None,
+) -> None:
+    """Show what the cells in a folder say of the papers' claims; write report.html and README.md."""
+    if not folder.exists():
+        raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
+    if benchmark is not None and not benchmark.is_file():
+        raise fail(f"There is no file {benchmark}: give the bench.json of `python -m benchmarks`.")
+    if benchmark is None and BENCH.exists():
+        benchmark = BENCH
+    try:
+        results = Results(named(experiments, profile), profile, folder, benchmark)
+    except ValueError as error:
+        raise fail(str(error)) from error
+    console.print(scoreboard_table(write_report(results, out)))
+    console.print(f"Report: {out / 'report.html'} and {out / 'README.md'}")

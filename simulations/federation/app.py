@@ -1,0 +1,53 @@
+"""The Flower App: what ``flwr run .`` starts, on simulated or real SuperNodes."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.client import Client
+from flwr.clientapp import ClientApp
+from flwr.common import log
+from flwr.serverapp import Grid, ServerApp
+
+from flwr_byzantine.clients import serve_both_apis
+from simulations.catalog import datasets
+from simulations.config import RunConfig
+from simulations.federation.population import client
+from simulations.federation.server import serve
+from simulations.measure.recording import Recorder
+from simulations.measure.results import save
+
+
+@lru_cache(maxsize=8)
+def _read(options: frozenset[tuple[str, bool | int | float | str]]) -> RunConfig:
+    return RunConfig.from_options({name: value for name, value in options if name != "out"})
+
+
+def read_config(context: Context) -> RunConfig:
+    """Return the run that ``[tool.flwr.app.config]`` and ``--run-config`` describe."""
+    return _read(frozenset(context.run_config.items()))
+
+
+def client_fn(context: Context) -> Client:
+    """Build the client of this SuperNode."""
+    return client(read_config(context), int(context.node_config["partition-id"])).to_client()
+
+
+client_app = ClientApp(client_fn=client_fn, mods=[serve_both_apis])
+server_app = ServerApp()
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Serve one run and, with ``out`` set, write its result there."""
+    config = read_config(context)
+    datasets.prepare(config.dataset, config.data_dir, config.download)
+    recorder = Recorder(config)
+    serve(grid, context, config, recorder)
+    result = recorder.result()
+    log(logging.INFO, "Final accuracy: %.4f", result["final_accuracy"])
+    if out := str(context.run_config.get("out", "")):
+        log(logging.INFO, "Result: %s", save(result, Path(out)))

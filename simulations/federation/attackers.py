@@ -1,0 +1,161 @@
+"""What the attack makes of the Byzantine clients of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial, singledispatch
+from typing import Any
+
+from flwr.client import NumPyClient
+
+from flwr_byzantine.attacks import (
+    ChannelAttack,
+    ColludingAttack,
+    LabelFlip,
+    LittleIsEnough,
+    LocalAttack,
+)
+from flwr_byzantine.clients import (
+    AttackSchedule,
+    ClientWrapper,
+    ColludingClient,
+    CorruptedChannelClient,
+    LabelFlippingClient,
+    LyingClient,
+    MaliciousClient,
+    OmniscientClient,
+)
+from flwr_byzantine.clients.arrays import Arrays
+from flwr_byzantine.clients.wrapper import Config, FitReply
+from simulations.catalog.attacks import ATTACKS, MIXED, Lying, Mixed, Plan, plan_attack
+from simulations.catalog.placement import byzantine_clients
+from simulations.config import RunConfig
+
+MakeHonest = Callable[..., NumPyClient]
+
+
+def attack_client(make_honest: MakeHonest, client_id: int, config: RunConfig) -> NumPyClient:
+    """Return a client of a run: honest, or what the attack makes of it.
+
+    Parameters
+    ----------
+    make_honest : callable
+        ``make_honest(client_id, label_map=None)`` builds an honest client, which with a label map
+        trains on the mapped labels.
+    client_id : int
+        The number of the client, from 0.
+    config : RunConfig
+        The run.
+    """
+    if config.attack == "none":
+        return make_honest(client_id)
+    seat = Seat(make_honest, client_id, config, plan_attack(config.attack, config.attack_args))
+    if isinstance(seat.plan.attack, ChannelAttack):
+        return behave(seat.plan.attack, seat, frozenset())
+    if config.redraw:
+        return RedrawnClient(seat)
+    byzantine = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
+    return behave(seat.plan.attack, seat, byzantine) if client_id in byzantine else seat.honest()
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A client's place in a run under attack."""
+
+    make_honest: MakeHonest
+    client_id: int
+    config: RunConfig
+    plan: Plan
+
+    def honest(self) -> NumPyClient:
+        """Return the client that it is when nobody attacks."""
+        return self.make_honest(self.client_id)
+
+    def options(self) -> dict[str, Any]:
+        """Return what every wrapper is told."""
+        start, fraction = self.config.attack_start, self.plan.fraction
+        schedule = AttackSchedule(start_round=start, fraction=fraction)
+        return {"client_id": self.client_id, "seed": self.config.seed, "schedule": schedule}
+
+
+class RedrawnClient(ClientWrapper):
+    """A client that is Byzantine only in the rounds in which it is drawn.
+
+    Parameters
+    ----------
+    seat : Seat
+        The client's place in the run.
+    """
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__(seat.honest(), client_id=seat.client_id, seed=seat.config.seed)
+        self.seat = seat
+
+    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
+        """Be what this round's draw makes of the client."""
+        run = self.seat.config
+        byzantine = byzantine_clients(
+            run.clients, run.byzantine, run.seed, run.placement, True, server_round
+        )
+        if self.client_id not in byzantine:
+            return self.client.fit(parameters, config)
+        return behave(self.seat.plan.attack, self.seat, byzantine).fit(parameters, config)
+
+
+@singledispatch
+def behave(attack: object, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    """Return the Byzantine client in a seat: one function for each kind of attack."""
+    raise TypeError(f"No client commits the attack {attack!r}: register one with `behave`.")
+
+
+@behave.register
+def _local(attack: LocalAttack, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    payload = seat.config.payload
+    return MaliciousClient(seat.honest(), attack, payload=payload, **seat.options())
+
+
+@behave.register
+def _label_flip(attack: LabelFlip, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    def make_client(label_map: Any) -> NumPyClient:
+        return seat.make_honest(seat.client_id, label_map=label_map)
+
+    return LabelFlippingClient(make_client, attack, **seat.options())
+
+
+@behave.register
+def _colluding(attack: ColludingAttack, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    run = seat.config
+    if isinstance(attack, LittleIsEnough) and attack.num_clients is None:
+        attack = replace(attack, num_clients=run.clients)
+    kind: Callable[..., NumPyClient] = ColludingClient
+    if seat.plan.knows == "honest":
+        kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
+    return kind(
+        client=seat.honest(),
+        attack=attack,
+        make_honest=seat.make_honest,
+        attackers=byzantine,
+        payload=run.payload,
+        scope=repr(run),
+        **seat.options(),
+    )
+
+
+@behave.register
+def _channel(attack: ChannelAttack, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    return CorruptedChannelClient(seat.honest(), attack, seat.config.clients, **seat.options())
+
+
+@behave.register
+def _mixed(attack: Mixed, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    rank = sorted(byzantine).index(seat.client_id)
+    return behave(MIXED[rank % len(MIXED)], seat, byzantine)
+
+
+@behave.register
+def _lying(attack: Lying, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+    client = seat.honest()
+    if attack.update != "honest":
+        client = behave(ATTACKS[attack.update](), seat, byzantine)
+    return LyingClient(client, attack.num_examples, **seat.options())

@@ -1,0 +1,56 @@
+"""ByGARS in a federation: its server's own data, and its scores by client number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import TensorDataset
+
+from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
+from simulations.catalog import datasets
+from simulations.catalog.bygars import bygars_settings
+from simulations.catalog.networks import initial_network
+from simulations.catalog.partitions import held_out
+from simulations.config import RunConfig
+
+PREFIX = "reputation/"
+
+
+def bygars_arguments(config: RunConfig) -> dict[str, Any]:
+    """Return what the strategy of a run is built with, besides what every strategy is."""
+    settings = bygars_settings(config.rule, config.rule_args, config.learning_rate)
+    return settings | {"auxiliary": auxiliary_loss(config, settings.pop("auxiliary_batch"))}
+
+
+def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryLoss:
+    """Return the cross-entropy on the training samples that no client has.
+
+    Its gradients decide the model, and torch adds in an order that depends on its threads: one thread.
+    """
+    torch.set_num_threads(1)
+    train, _ = datasets.load(config.dataset, config.data_dir)
+    held = held_out(len(train.y), config.auxiliary, config.seed)
+    return TorchAuxiliaryLoss(
+        initial_network(config.model, config.dataset, config.data_dir, config.seed),
+        functional.cross_entropy,
+        TensorDataset(train.x[held], train.y[held]),
+        batch_size=batch_size,
+        seed=config.seed,
+    )
+
+
+def by_partition(strategy: Any, metrics: Mapping[str, Any] | None, clients: int) -> dict[str, Any]:
+    """Put the scores in the order of the clients' numbers, as one list; None for replies rejected.
+
+    Node ids are random, and of no interest after the run.
+    """
+    kept = {k: v for k, v in (metrics or {}).items() if not k.startswith(PREFIX)}
+    if metrics is not None and len(kept) < len(metrics):
+        scores: list[float | None] = [None] * clients
+        for reply in strategy.aggregator.last.accepted:
+            scores[int(reply.metrics["partition-id"])] = metrics[PREFIX + reply.client]
+        kept["reputations"] = scores
+    return kept

@@ -1,0 +1,143 @@
+"""Run federations in this process, on Flower's Ray-backed simulation engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from flwr.app import Context
+from flwr.client import Client
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+
+from flwr_byzantine.clients import serve_both_apis
+from simulations.catalog import datasets
+from simulations.config import RunConfig
+from simulations.federation.engine import engine, interruptible, quiet
+from simulations.federation.grid import PromptGrid
+from simulations.federation.inline import run_inline
+from simulations.federation.population import CellClient
+from simulations.federation.server import serve
+from simulations.measure.recording import OnRound, Recorder
+from simulations.measure.results import Record
+
+OnCellRound = Callable[[int, Record], None]
+OnCell = Callable[[int, Record | Exception], None]
+
+
+def run(config: RunConfig, on_round: OnRound | None = None, verbose: bool = False) -> Record:
+    """Run one federation and return its result.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    on_round : callable, optional
+        Called with the record of each round as soon as it is there.
+    verbose : bool (default: False)
+        Show what Flower logs.
+
+    Returns
+    -------
+    dict
+        ``config``, ``rounds``, ``final_accuracy``, ``parameters_sha256`` and more.
+
+    Raises
+    ------
+    Exception
+        Whatever made the run fail.
+    """
+    of_the_run = None if on_round is None else lambda _, record: on_round(record)
+    (result,) = run_all([config], of_the_run, verbose=verbose)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    on_round: OnCellRound | None = None,
+    on_cell: OnCell | None = None,
+    verbose: bool = False,
+    inline: bool = False,
+) -> list[Record | Exception]:
+    """Run several federations, one after the other, starting the engine once.
+
+    The models do not depend on the engine.
+
+    Parameters
+    ----------
+    configs : sequence of RunConfig
+        The runs, all with the same number of clients.
+    on_round : callable, optional
+        Called with the number of the run and the record of each of its rounds.
+    on_cell : callable, optional
+        Called with the number of each finished run and its result, or the exception that ended it.
+    verbose : bool (default: False)
+        Show what Flower logs.
+    inline : bool (default: False)
+        Run the clients in this process instead of Ray's: sooner where many federations run at once.
+
+    Returns
+    -------
+    list of dict or Exception
+        One per run: a run that fails does not stop the others.
+    """
+    numbers = {config.clients for config in configs}
+    if len(numbers) != 1:
+        raise ValueError(
+            "Parameter `configs` should hold runs with the same number of clients. "
+            f"Found {sorted(numbers)}: call `run_all` once for each number."
+        )
+    for config in configs:
+        datasets.prepare(config.dataset, config.data_dir, config.download)
+    results: list[Record | Exception] = []
+    stopped = threading.Event()
+
+    def serve_all(grid: Grid, context: Context) -> None:
+        for cell, config in enumerate(configs):
+            results.append(_attempt(grid, context, config, cell, on_round))
+            if on_cell is not None:
+                on_cell(cell, results[-1])
+
+    app, (clients,) = _client_app(configs), numbers
+    if inline:
+        with quiet(verbose):
+            run_inline(serve_all, app, clients)
+        return results
+    server_app = ServerApp()
+    server_app.main()(lambda grid, context: serve_all(PromptGrid(grid, stopped), context))
+    with engine(verbose, clients) as backend_config, interruptible(stopped):
+        try:
+            run_simulation(server_app, app, clients, backend_config=backend_config)
+        except InterruptedError:
+            raise KeyboardInterrupt from None
+        finally:
+            stopped.set()
+    return results
+
+
+def _attempt(
+    grid: Grid, context: Context, config: RunConfig, cell: int, on_round: OnCellRound | None
+) -> Record | Exception:
+    """Return the result of a run, or the exception that ended it."""
+    of_this_cell = None if on_round is None else lambda record: on_round(cell, record)
+    try:
+        recorder = Recorder(config, of_this_cell)
+        serve(grid, context, config, recorder, cell)
+        return recorder.result()
+    except InterruptedError:
+        raise
+    except Exception as error:
+        return error
+
+
+def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
+    """Return an app whose clients take part in each of the runs."""
+    cells = tuple(configs)
+
+    def client_fn(context: Context) -> Client:
+        return CellClient(cells, int(context.node_config["partition-id"])).to_client()
+
+    return ClientApp(client_fn=client_fn, mods=[serve_both_apis])

@@ -1,0 +1,75 @@
+"""The strategy of a run, in both of Flower's server APIs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flwr_byzantine import serverapp
+from flwr_byzantine.strategies import fit_strategies
+from simulations.catalog.baseline import benign_mean
+from simulations.catalog.rules import RULES
+from simulations.config import RunConfig
+from simulations.federation.fedavg import OrderedFedAvg, OrderedLegacyFedAvg
+from simulations.federation.reputation import bygars_arguments
+
+STRATEGIES = {"legacy": fit_strategies, "message": serverapp}
+FEDAVG = {"legacy": OrderedLegacyFedAvg, "message": OrderedFedAvg}
+
+# The rules' parameters in the words of each API.
+WORDS = {
+    "legacy": {
+        "trim": "num_malicious_clients",
+        "num_byzantine": "num_malicious_clients",
+        "num_selected": "num_clients_to_keep",
+    },
+    "message": {
+        "trim": "num_malicious_nodes",
+        "num_byzantine": "num_malicious_nodes",
+        "num_selected": "num_nodes_to_select",
+    },
+}
+
+
+def build_strategy(config: RunConfig, **arguments: Any) -> Any:
+    """Build the strategy of a run for the API it asks for.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    **arguments
+        Further arguments of that API's FedAvg.
+
+    Returns
+    -------
+    flwr.server.strategy.Strategy or flwr.serverapp.strategy.Strategy
+    """
+    legacy = config.api == "legacy"
+    fit = "fit_clients" if legacy else "train_nodes"
+    arguments = {
+        "fraction_evaluate": 0.0,
+        f"min_{fit}": config.clients,
+        "min_available_" + fit.split("_")[1]: config.clients,
+    } | arguments
+    spec = RULES[config.rule]
+    if spec is None:
+        return FEDAVG[config.api](**arguments)
+    own = rule_arguments(config)
+    if spec.tolerance:
+        own[spec.tolerance] = config.assumed_byzantine
+    words = WORDS[config.api]
+    arguments |= {words.get(name, name): value for name, value in own.items()}
+    arguments |= {"payload": config.payload, "order_by": "partition-id"}
+    if config.payload == "gradients":
+        arguments.setdefault("learning_rate", config.learning_rate)
+    return getattr(STRATEGIES[config.api], spec.name)(**arguments)
+
+
+def rule_arguments(config: RunConfig) -> dict[str, Any]:
+    """Return what the strategy of a run is built with, besides what every strategy is."""
+    if config.rule == "baseline":
+        who = config.clients, config.byzantine, config.seed, config.placement, config.redraw
+        return {"rule": benign_mean(*who)}
+    if config.rule.startswith("bygars"):
+        return bygars_arguments(config)
+    return dict(config.rule_args)

@@ -1,0 +1,66 @@
+"""Whether a rule rejected those who really were Byzantine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from flwr_byzantine.audit import REJECTED, AuditRecord, precision_recall
+from simulations.catalog.placement import byzantine_clients
+from simulations.config import RunConfig
+from simulations.measure.results import Record
+
+Partitions = Mapping[str, int]
+
+
+def verdicts(
+    strategy: Any, config: RunConfig, server_round: int, partitions: Partitions
+) -> dict[str, list[int]]:
+    """Return who was Byzantine in a round and whose reply was rejected, by number of the client.
+
+    Parameters
+    ----------
+    strategy : Strategy
+        The strategy that has just aggregated the round. One without an audit says nothing.
+    config : RunConfig
+        The run.
+    server_round : int
+        The round.
+    partitions : mapping of str to int
+        The server's names of the clients, and their numbers.
+    """
+    if not hasattr(strategy, "audit"):
+        return {}
+    records = takewhile(lambda record: record.round == server_round, reversed(strategy.audit))
+    rejected = [r.client for r in records if r.verdict in REJECTED]
+    byzantine: frozenset[int] = frozenset()
+    if config.attack != "none" and server_round >= config.attack_start:
+        drawn = (config.clients, config.byzantine, config.seed, config.placement, config.redraw)
+        byzantine = byzantine_clients(*drawn, server_round)
+    return {
+        "byzantine": sorted(byzantine),
+        "rejected": sorted(partitions[client] for client in rejected if client in partitions),
+    }
+
+
+def detection(config: RunConfig, rounds: Sequence[Record]) -> dict[str, float | None]:
+    """Return precision and recall of the rejections over all rounds with a result.
+
+    Examples
+    --------
+    >>> seen = [{"round": 1, "byzantine": [0, 1], "rejected": [0], "skipped": 0}]
+    >>> detection(RunConfig(clients=3), seen)
+    {'precision': 1.0, 'recall': 0.5}
+    """
+    records, byzantine = [], set()
+    for seen in rounds:
+        if "rejected" not in seen or seen.get("skipped"):
+            continue
+        names = [f"{seen['round']}/{client}" for client in range(config.clients)]
+        byzantine |= {names[client] for client in seen["byzantine"]}
+        records += [
+            AuditRecord(seen["round"], name, "dropped" if client in seen["rejected"] else "kept")
+            for client, name in enumerate(names)
+        ]
+    return precision_recall(records, byzantine)._asdict()

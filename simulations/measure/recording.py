@@ -1,0 +1,103 @@
+"""What is kept of a run while it goes on: one record a round."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from flwr.common import NDArrays
+
+from simulations.catalog import datasets
+from simulations.catalog.networks import initial_network
+from simulations.config import RunConfig
+from simulations.measure.alignment import Alignment
+from simulations.measure.detection import detection
+from simulations.measure.results import Record, hash_arrays
+from simulations.streams import Stream, generator
+from simulations.torch_model import dump_arrays, evaluate, load_arrays
+
+OnRound = Callable[[Record], None]
+
+PACKAGES = ("flwr-byzantine", "flwr", "ray", "torch", "numpy", "numba")
+
+
+class Recorder:
+    """Evaluate the global model centrally after each round and keep what the strategy reports.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The run.
+    on_round : callable, optional
+        Called with the record of each round.
+    """
+
+    def __init__(self, config: RunConfig, on_round: OnRound | None = None) -> None:
+        self.config = config
+        self.on_round = on_round
+        self.rounds: list[Record] = []
+        self.test = _test_samples(config)
+        self.model = initial_network(config.model, config.dataset, config.data_dir, config.seed)
+        self.alignment = Alignment(config) if config.gradient_samples else None
+        self._before: NDArrays = []
+        self._metrics: Record = {}
+        self._since = time.perf_counter()
+
+    def aggregated(self, metrics: Mapping[str, Any] | None, seconds: float, failed: int) -> None:
+        """Keep what the strategy says of the round that it has just aggregated."""
+        names = {"loss": "train_loss"}  # the clients' own, apart from that on the test set
+        own = {names.get(k, k): v for k, v in (metrics or {}).items() if k != "partition-id"}
+        self._metrics = own | {"num_failed": failed, "aggregate_seconds": seconds}
+
+    def evaluate(self, server_round: int, arrays: NDArrays) -> tuple[float, float] | None:
+        """Return loss and accuracy of the global model on the test set, where they are due."""
+        seconds = time.perf_counter() - self._since
+        last = server_round == self.config.rounds
+        found: Record = {"accuracy": None, "loss": None}
+        if last or server_round % self.config.eval_every == 0:
+            load_arrays(self.model, arrays)
+            found = evaluate(self.model, self.test.x, self.test.y)._asdict()
+            if self.alignment is not None and server_round:
+                found |= self.alignment.measure(self._before, arrays)
+        self._before = arrays
+        if server_round:
+            record = {"round": server_round, "seconds": seconds} | found
+            self.rounds.append(record | self._metrics)
+            if self.on_round is not None:
+                self.on_round(self.rounds[-1])
+        self._since = time.perf_counter()
+        return None if found["accuracy"] is None else (found["loss"], found["accuracy"])
+
+    def result(self) -> Record:
+        """Return the result of the finished run."""
+        usual = [record["seconds"] for record in self.rounds[1:] or self.rounds]
+        return {
+            "config": self.config.model_dump(),
+            "rounds": self.rounds,
+            "final_accuracy": self.rounds[-1]["accuracy"],
+            "final_top3": self.rounds[-1]["top3"],
+            "final_loss": self.rounds[-1]["loss"],
+            "detection": detection(self.config, self.rounds),
+            "seconds_per_round": statistics.median(usual),
+            "parameters_sha256": hash_arrays(dump_arrays(self.model)),
+            "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in PACKAGES},
+        }
+
+
+def initial_state(config: RunConfig) -> dict[str, torch.Tensor]:
+    """Return the parameters every run of this seed and model starts from."""
+    return initial_network(config.model, config.dataset, config.data_dir, config.seed).state_dict()
+
+
+def _test_samples(config: RunConfig) -> datasets.Split:
+    """Return the samples that the model is evaluated on: all, or some, the same for every run."""
+    test = datasets.load(config.dataset, config.data_dir)[1]
+    if not config.test_samples:
+        return test
+    order = generator(Stream.SAMPLES).permutation(len(test.y))[: config.test_samples]
+    return datasets.Split(test.x[order], test.y[order])

@@ -1,0 +1,66 @@
+"""What is kept of a run of an experiment: small enough for hundreds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simulations.measure.results import Record
+
+CURVES = ("round", "loss", "accuracy", "top3", "inner_product", "cosine", "reputations")
+KEPT = (
+    "final_accuracy", "final_top3", "final_loss", "seconds_per_round", "parameters_sha256", "versions"
+)  # fmt: skip
+
+
+def summarise(result: Record, places: Sequence[str]) -> Record:
+    """Return a run's settings but for the ``places`` on this machine, its curves, and its counts.
+
+    The curves hold the rounds in which the model was evaluated, None where one has no value.
+    """
+    rounds = result["rounds"]
+    seen = [record for record in rounds if record["accuracy"] is not None]
+    curves = {
+        name: [_rounded(record.get(name)) for record in seen]
+        for name in CURVES
+        if any(name in record for record in seen)
+    }
+    best = {f"best_{name}": max(record[name] for record in seen) for name in ("accuracy", "top3")}
+    return {
+        "config": {key: value for key, value in result["config"].items() if key not in places},
+        **{key: result[key] for key in KEPT},
+        **best,
+        "curves": curves,
+        "rejected": rejection_rates(rounds, result["config"]["clients"]),
+        "skipped": sum(bool(record.get("skipped")) for record in rounds),
+        "replaced": sum(int(record.get("num_replaced", 0)) for record in rounds),
+        "aggregate_seconds": sum(record["aggregate_seconds"] for record in rounds) / len(rounds),
+    }
+
+
+def rejection_rates(rounds: Sequence[Record], clients: int) -> dict[str, float | None]:
+    """Return the shares of Byzantine and of honest clients' replies that the rule rejected.
+
+    Examples
+    --------
+    >>> rejection_rates([{"byzantine": [0], "rejected": [0, 1]}], clients=3)
+    {'byzantine': 1.0, 'honest': 0.5}
+    """
+    judged = [r for r in rounds if "rejected" in r and not r.get("skipped")]
+    rejected = [(r, client in r["rejected"], client) for r in judged for client in range(clients)]
+
+    def share(chosen: Callable[[Any, int], bool]) -> float | None:
+        verdicts = [verdict for record, verdict, client in rejected if chosen(record, client)]
+        return sum(verdicts) / len(verdicts) if verdicts else None
+
+    return {
+        "byzantine": share(lambda record, client: client in record["byzantine"]),
+        "honest": share(lambda record, client: client not in record["byzantine"]),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits."""
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,1 @@
+"""Experiments, and the runs that they need: `python -m simulations sweep`."""

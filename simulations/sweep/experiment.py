@@ -1,0 +1,174 @@
+"""Experiments: the runs behind the papers' figures and tables, read from TOML files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from simulations.config import RunConfig
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
+PLACES = ("data_dir", "download")  # of no influence on the result, unless the folder is the dataset
+GIVEN = ("seed", *PLACES)  # settings that a file does not have
+Profile = Literal["quick", "paper"]
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of an experiment, by its place in the figure and its configuration."""
+
+    experiment: str
+    figure: str
+    rule: str
+    attack: str
+    variant: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def key(self) -> str:
+        """A name for the configuration: another one has another name, wherever the data lie."""
+        described = json.dumps(self.config.model_dump(exclude=set(self.places)), sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The settings that only say where things are on this machine."""
+        return PLACES[1:] if self.config.dataset == "image-folder" else PLACES
+
+    @property
+    def name(self) -> str:
+        """The cell in words."""
+        parts = (self.rule, self.attack, self.variant, f"seed {self.seed}")
+        return f"{self.experiment}, {self.figure}: {', '.join(part for part in parts if part)}"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scale(_Strict):
+    """How large an experiment is: settings, seeds, and what was scaled down from the paper."""
+
+    note: str
+    seeds: list[int] = Field(min_length=1)
+    settings: Settings = {}
+
+
+class Figure(_Strict):
+    """A grid of rules, attacks and variants.
+
+    ``settings`` are for all of it; those under ``quick`` or ``paper`` for that profile alone.
+    """
+
+    title: str
+    rules: list[str]
+    attacks: list[str]
+    variants: dict[str, Settings] = {"": {}}
+    without: list[list[str]] = []  # pairs of rule and attack that make no sense
+    settings: Settings = {}
+    quick: Settings = {}
+    paper: Settings = {}
+
+
+class Experiment(_Strict):
+    """A file of `simulations/experiments`.
+
+    A run's settings are those of the experiment, its profile, the figure, the rule, the attack and
+    the variant, where the later ones win.
+    """
+
+    name: str
+    title: str
+    source: str
+    about: str = ""  # what differs from the source at any scale, and why
+    metric: Literal["accuracy", "top3"] = "accuracy"  # what it is judged by
+    settings: Settings
+    profiles: dict[Profile, Scale]
+    rules: dict[str, Settings]
+    attacks: dict[str, Settings]
+    figures: dict[str, Figure]
+
+    @model_validator(mode="after")
+    def _check(self) -> Experiment:
+        for title, figure in self.figures.items():
+            for kind, used, known in (
+                ("rules", figure.rules, self.rules),
+                ("attacks", figure.attacks, self.attacks),
+            ):
+                if unknown := set(used) - set(known):
+                    raise ValueError(
+                        f"Parameter `{kind}` of the figure `{title}` should be made of "
+                        f"{', '.join(known)}. Found {sorted(unknown)}. Describe them under `{kind}`."
+                    )
+            pairs = [[rule, attack] for rule in figure.rules for attack in figure.attacks]
+            if unknown_pairs := [pair for pair in figure.without if pair not in pairs]:
+                raise ValueError(
+                    f"Parameter `without` of the figure `{title}` should hold pairs of its rules and "
+                    f"attacks. Found {unknown_pairs}. Correct them."
+                )
+        tables = [self.settings, *self.rules.values(), *self.attacks.values()]
+        tables += [scale.settings for scale in self.profiles.values()]
+        for figure in self.figures.values():
+            tables += [figure.settings, figure.quick, figure.paper, *figure.variants.values()]
+        if given := {name for table in tables for name in table if name in GIVEN}:
+            raise ValueError(
+                "Seeds belong into `seeds` of a profile, places into the options of `sweep`. "
+                f"Found {sorted(given)} among the settings. Leave them out."
+            )
+        return self
+
+    def cells(
+        self, profile: Profile, data_dir: str = "data", download: bool = False
+    ) -> Iterator[Cell]:
+        """Yield the runs of a profile, figure by figure and seed by seed.
+
+        Raises
+        ------
+        ValueError
+            If there is no such profile, or the settings of a run are refused.
+        """
+        if profile not in self.profiles:
+            raise ValueError(
+                f"Parameter `profile` should be one of {', '.join(self.profiles)}, those of "
+                f"{self.name}. Found `profile = {profile}`."
+            )
+        scale = self.profiles[profile]
+        for title, figure in self.figures.items():
+            own = figure.quick if profile == "quick" else figure.paper
+            grid = product(scale.seeds, figure.rules, figure.attacks, figure.variants)
+            for seed, rule, attack, variant in grid:
+                if [rule, attack] in figure.without:
+                    continue
+                settings = (
+                    self.settings | scale.settings | figure.settings | own
+                    | self.rules[rule] | self.attacks[attack] | figure.variants[variant]
+                )  # fmt: skip
+                config = RunConfig(**settings, seed=seed, data_dir=data_dir, download=download)
+                yield Cell(self.name, title, rule, attack, variant, seed, config)
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment from its file.
+
+    Raises
+    ------
+    ValueError
+        If the file says something else than :class:`Experiment` asks for.
+    """
+    return Experiment(name=path.stem, **tomllib.loads(path.read_text()))
+
+
+def all_experiments() -> list[Experiment]:
+    """Return the experiments of this project, by name."""
+    return [load_experiment(path) for path in sorted(FOLDER.glob("*.toml"))]

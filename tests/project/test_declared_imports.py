@@ -1,0 +1,59 @@
+"""Whatever this repository imports, `pyproject.toml` declares: others may stop to bring it along."""
+
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").is_file())
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DISTRIBUTIONS = {
+    "griffe": "griffelib",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+
+def imports(folder):
+    """The packages that the files of a folder import, but for Python's and this repository's own."""
+    files = list((REPOSITORY / folder).rglob("*.py"))
+    found = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names)
+
+
+def own():
+    """Names of modules and packages in this repository."""
+    places = [
+        path for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith(".")
+    ]
+    files = [path for place in places for path in place.rglob("*.py")]
+    return {path.stem for path in files} | {path.parent.name for path in files}
+
+
+def declared(*extras):
+    lists = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in extras)]
+    return {Requirement(text).name.lower() for texts in lists for text in texts}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("flwr_byzantine", ["torch"]), ("clients", ["torch"]), ("simulations", ["simulation"]),
+        ("benchmarks", ["simulation"]), ("docs", ["docs"]), ("tests", ["simulation", "dev"]),
+        ("examples", ["simulation"]), ("deploy", ["simulation"]),
+    ],
+)  # fmt: skip
+def test_every_import_is_declared(folder, extras):
+    found = {DISTRIBUTIONS.get(name, name) for name in imports(folder) - own()}
+    assert found - declared(*extras) == set()

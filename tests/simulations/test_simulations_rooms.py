@@ -1,0 +1,87 @@
+"""The rooms of `simulations`: imports point one way, modules are short, streams have their own numbers."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from flwr_byzantine.clients import wrapper
+from simulations import torch_client
+from simulations.streams import Stream
+
+FOLDER = (
+    next(p for p in Path(__file__).resolve().parents if (p / "simulations").is_dir())
+    / "simulations"
+)
+ORDER = (
+    "environment", "streams", "torch_model", "torch_client", "catalog", "config", "measure", "federation", "sweep", "report", "commands",
+    "__main__",
+)  # fmt: skip
+MODULES = {
+    ".".join(["simulations", *path.relative_to(FOLDER).with_suffix("").parts]): path
+    for path in sorted(FOLDER.rglob("*.py"))
+}
+
+
+def imported(name):
+    """Every module of `simulations` that a module imports, wherever in its text."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {full if full in MODULES else node.module for full in inner}
+    return {one for one in found if one in MODULES}
+
+
+def room(name):
+    return ORDER.index(name.split(".")[1])
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "simulations.__init__"])
+def test_a_module_imports_from_its_own_room_and_lower_ones(name):
+    assert [other for other in imported(name) if room(other) > room(name)] == []
+
+
+def test_there_is_no_circle():
+    left = {name: imported(name) for name in MODULES}
+    while ready := {name for name, needs in left.items() if not needs & left.keys()}:
+        left = {name: needs for name, needs in left.items() if name not in ready}
+    assert left == {}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_are_short_and_hide_no_import(name):
+    text = MODULES[name].read_text()
+    assert len(text.splitlines()) <= 300
+    assert not re.search(r"import_module|__import__|TYPE_CHECKING", text)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_random_numbers_come_from_a_named_stream(name):
+    if name != "simulations.streams":
+        assert not re.search(r"default_rng|SeedSequence|RandomState", MODULES[name].read_text())
+
+
+def test_the_clients_streams_are_those_of_the_registry():
+    """They are lower than `simulations`, and cannot import it."""
+    assert torch_client.STREAM == Stream.TRAINING
+    assert (wrapper.ATTACK_STREAM, wrapper.COIN_STREAM) == (Stream.ATTACK, Stream.COIN)
+
+
+def test_no_number_of_a_stream_has_changed():
+    """Another number would be another result for every seed."""
+    assert {stream.name: int(stream) for stream in Stream} == {
+        "SAMPLES": 0, "TRAINING": 1, "PARTITION": 2, "HELD_OUT": 3, "TRUE_GRADIENT": 4,
+        "ATTACK": 0xA77, "COIN": 0xC01, "BYZANTINE": 0xD4A,
+    }  # fmt: skip
+
+
+def test_the_page_names_every_room_in_this_order():
+    page = (FOLDER.parent / "docs" / "simulations.md").read_text().split("## Where things are")[1]
+    rows = re.findall(r"(?m)^\| `(\w+)(?:/|\.py)`", page)
+    assert rows == [name for name in ORDER if name in rows]
+    assert set(ORDER) - set(rows) == {"environment", "__main__"}
