@@ -18,7 +18,10 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ROLES = ["honest"] * 5 + ["hostile", "malformed"]
+ROLES = ["honest"] * 6 + [
+    "hostile",
+    "malformed",
+]  # seven are usable, which Multi-Krum needs for f = 2
 IMPORT = """
 import sys, flwr_byzantine, flwr_byzantine.serverapp
 assert "torch" not in sys.modules and "ray" not in sys.modules
