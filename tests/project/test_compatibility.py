@@ -18,7 +18,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ROLES = ["honest"] * 5 + ["hostile", "malformed"]
+# All but the malformed are usable: the seven that Multi-Krum needs for f = 2.
+ROLES = ["honest"] * 6 + ["hostile", "malformed"]
 IMPORT = """
 import sys, flwr_byzantine, flwr_byzantine.serverapp
 assert "torch" not in sys.modules and "ray" not in sys.modules
