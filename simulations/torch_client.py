@@ -11,11 +11,10 @@ from flwr.common import NDArrays, Scalar
 from torch import nn
 from torch.nn import functional
 
+from simulations.streams import Stream, generator
 from simulations.torch_model import ModelFactory, dump_arrays, evaluate, load_arrays, shared_model
 
 LabelMap = Callable[[np.ndarray], np.ndarray]
-
-STREAM = 1  # apart from the random streams of everything else that is drawn from the same seed
 
 
 class TorchClient(NumPyClient):
@@ -82,9 +81,8 @@ class TorchClient(NumPyClient):
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[NDArrays, int, dict[str, Scalar]]:
         """Train from the received parameters in round ``config["server-round"]``."""
-        rng = np.random.default_rng(
-            [STREAM, self.seed, self.client_id, int(config["server-round"])]
-        )
+        server_round = int(config["server-round"])
+        rng = generator(Stream.TRAINING, self.seed, self.client_id, server_round)
         model = shared_model(self.model_factory)
         load_arrays(model, parameters)
         model.train()

@@ -1,1 +1,12 @@
 """One round of robust aggregation: replies are read, gated, aggregated with a rule, and accounted for."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Names of the module that this package was before; loaded when they are asked for."""
+    if name in ("Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"):
+        from flwr_byzantine.aggregation import aggregator
+
+        return getattr(aggregator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -49,7 +49,7 @@ def declared(*extras):
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("flwr_byzantine", ["torch"]), ("clients", ["torch"]), ("simulations", ["simulation"]),
+        ("flwr_byzantine", ["torch"]), ("clients", ["simulation"]), ("simulations", ["simulation"]),
         ("benchmarks", ["simulation"]), ("docs", ["docs"]), ("tests", ["simulation", "dev"]),
         ("examples", ["simulation"]), ("deploy", ["simulation"]),
     ],

@@ -7,17 +7,24 @@ from pathlib import Path
 import pytest
 
 from flwr_byzantine.clients import wrapper
-from simulations import torch_client
 from simulations.streams import Stream
 
-FOLDER = (
-    next(p for p in Path(__file__).resolve().parents if (p / "simulations").is_dir())
-    / "simulations"
-)
+REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").is_file())
+FOLDER = REPOSITORY / "simulations"
 ORDER = (
-    "environment", "streams", "torch_model", "torch_client", "catalog", "config", "measure", "federation", "sweep", "report", "commands",
+    "environment",
+    "streams",
+    "torch_model",
+    "torch_client",
+    "catalog",
+    "config",
+    "measure",
+    "federation",
+    "sweep",
+    "report",
+    "commands",
     "__main__",
-)  # fmt: skip
+)
 MODULES = {
     ".".join(["simulations", *path.relative_to(FOLDER).with_suffix("").parts]): path
     for path in sorted(FOLDER.rglob("*.py"))
@@ -67,8 +74,7 @@ def test_random_numbers_come_from_a_named_stream(name):
 
 
 def test_the_clients_streams_are_those_of_the_registry():
-    """They are lower than `simulations`, and cannot import it."""
-    assert torch_client.STREAM == Stream.TRAINING
+    """Those of the library are lower than `simulations`, and cannot import it."""
     assert (wrapper.ATTACK_STREAM, wrapper.COIN_STREAM) == (Stream.ATTACK, Stream.COIN)
 
 
