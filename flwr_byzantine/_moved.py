@@ -27,7 +27,7 @@ MOVED = {
     "robust": "strategies.base",
     "rules.trimmed": "rules.coordinatewise",
     "schedules": "reputation.schedules",
-    "shares": "aggregation.kept",
+    "shares": "aggregation.kept_shares",
     "snapshot": "resume.snapshot",
     "strategy": "strategies.fit_strategies",
     "updates": "aggregation.gate",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from flwr_byzantine.aggregation.buffers import clamp
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
-from flwr_byzantine.aggregation.kept import kept_shares
+from flwr_byzantine.aggregation.kept_shares import kept_shares
 from flwr_byzantine.kernels import combine
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Rule

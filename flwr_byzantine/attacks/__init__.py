@@ -15,12 +15,12 @@ of a gradient, and each formula here holds for both.
 
 from .base import ChannelAttack, ColludingAttack, LocalAttack
 from .bits import BitFlip
-from .far import OneFarOneMean, PutAllFar
+from .far_from_mean import OneFarOneMean, PutAllFar
 from .gambler import Gambler
 from .labels import LabelFlip
-from .little import LittleIsEnough
-from .local import Constant, Gaussian, RandomSignFlip, SignFlip
-from .opposite import InnerProductManipulation, Omniscient
+from .little_is_enough import LittleIsEnough
+from .negative_mean import InnerProductManipulation, Omniscient
+from .own_update import Constant, Gaussian, RandomSignFlip, SignFlip
 
 __all__ = [
     "BitFlip",

@@ -28,7 +28,8 @@ class AuditRecord:
         What a selecting rule went by, such as the Krum score: lower is better.
     share : float or None
         Weight of the client's update in the result, or for a coordinate-wise rule the fraction of a
-        sample of the coordinates (``flwr_byzantine.aggregation.kept.SAMPLE``) in which its value was used.
+        sample of the coordinates (``flwr_byzantine.aggregation.kept_shares.SAMPLE``) in which its value
+        was used.
     reason : str or None
         Why the reply was dropped or the round skipped.
     """

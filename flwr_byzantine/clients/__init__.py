@@ -4,11 +4,11 @@ The mod is for apps of the Message API that have no ``NumPyClient``; `serve_both
 of NumPyClients answer servers of both APIs. Neither torch nor Ray is loaded.
 """
 
+from flwr_byzantine.clients.both_apis import serve_both_apis
 from flwr_byzantine.clients.channel import CorruptedChannelClient
 from flwr_byzantine.clients.colluding import ColludingClient, OmniscientClient
 from flwr_byzantine.clients.malicious import LabelFlippingClient, LyingClient, MaliciousClient
 from flwr_byzantine.clients.mod import attack_mod
-from flwr_byzantine.clients.records import serve_both_apis
 from flwr_byzantine.clients.wrapper import AttackSchedule, ClientWrapper
 
 __all__ = [

@@ -170,7 +170,7 @@ def check_count(rule: Rule, name: str, value: object, *, least: int = 0) -> None
     object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's wrap around
 
 
-def check_bound(holds: bool, bound: str, **found: int) -> None:
+def check_theorem(holds: bool, bound: str, **found: int) -> None:
     """Raise ValueError where a theorem says nothing, naming what it asks for."""
     if not holds:
         values = ", ".join(f"{name} = {value}" for name, value in found.items())

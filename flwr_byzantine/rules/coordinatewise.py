@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from flwr_byzantine.kernels import Reduction
-from flwr_byzantine.rules.base import Rule, check_bound, check_count
+from flwr_byzantine.rules.base import Rule, check_count, check_theorem
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class TrimmedMean(Rule):
             uses without saying so, and 2b < n. Raises ValueError otherwise.
         """
         b, q = self.trim, num_byzantine
-        check_bound(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
+        check_theorem(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
         return 2 * (b + 1) * (n - q) / (n - b - q) ** 2
 
 

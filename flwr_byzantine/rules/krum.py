@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.rules.base import Matrix, Rule, check_bound, check_count
+from flwr_byzantine.rules.base import Matrix, Rule, check_count, check_theorem
 
 
 def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
@@ -154,5 +154,5 @@ class Krum(MultiKrum):
         Phocas, lemma 1, after Blanchard et al. 2017, proposition 1. Raises ValueError unless 2f + 2 < n.
         """
         q = self.num_byzantine
-        check_bound(2 * q + 2 < n, "2f + 2 < n", n=n, f=q)
+        check_theorem(2 * q + 2 < n, "2f + 2 < n", n=n, f=q)
         return 6 * n - 6 * q + (4 * q * (n - q - 2) + 4 * q**2 * (n - q - 1)) / (n - 2 * q - 2)

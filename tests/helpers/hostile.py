@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common import Code, FitRes, Parameters, Status
-from fuzz_payload import HEADERS, npy, saved
+from fuzz_npy import HEADERS, npy, saved
 
 NAN, INF = math.nan, math.inf
 

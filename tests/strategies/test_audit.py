@@ -12,7 +12,7 @@ from cases import every_rule, gaussian
 from flower import Sent, TrainApi, every_api, replies_of, strategy_of
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation.kept import SAMPLE, kept_shares
+from flwr_byzantine.aggregation.kept_shares import SAMPLE, kept_shares
 from flwr_byzantine.aggregation.outcome import TooFewUpdatesError
 from flwr_byzantine.audit import (
     Audit,

@@ -14,7 +14,7 @@ import pytest
 from flower import FitApi, Proxy, Sent, TrainApi, every_api, message
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord, RecordDict
 from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
-from fuzz_payload import SEEDS, check, mutated, saved
+from fuzz_npy import SEEDS, check, mutated, saved
 from hostile import CATALOGUE, DTYPES, FINE, ODDITIES, SHAPES, VALUES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -245,7 +245,7 @@ def test_the_reader_of_tensors_under_a_fuzzer_that_sees_coverage(tmp_path):
     pytest.importorskip("atheris")
     for i, seed in enumerate(SEEDS):
         (tmp_path / str(i)).write_bytes(seed)
-    program = Path(__file__).parents[1] / "helpers" / "fuzz_payload.py"
+    program = Path(__file__).parents[1] / "helpers" / "fuzz_npy.py"
     options = ["-max_total_time=8", "-max_len=4096", "-rss_limit_mb=2048"]
     fuzzer = [sys.executable, "-W", "ignore", program, *options, tmp_path]
     done = subprocess.run(

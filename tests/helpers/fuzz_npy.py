@@ -1,4 +1,4 @@
-"""The reader of tensors against anything; as a program, ``python fuzz_payload.py -max_total_time=60``."""
+"""The reader of tensors against anything; as a program, ``python fuzz_npy.py -max_total_time=60``."""
 
 import io
 import sys

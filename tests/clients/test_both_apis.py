@@ -9,7 +9,7 @@ from flwr.app.metadata import Metadata
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 
-from flwr_byzantine.clients.records import serve_both_apis
+from flwr_byzantine.clients.both_apis import serve_both_apis
 
 
 class Trainer(NumPyClient):
