@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.checks import require_whole
 from flwr_byzantine.kernels import (
     Columns,
     Reduction,
@@ -157,21 +156,3 @@ class Rule(ABC):
         mixing, reduction = self.plan_for(columns)
         combine(columns, mixing, reduction, out=[out])
         return restore(out)
-
-
-def check_count(rule: Rule, name: str, value: object, *, least: int = 0) -> None:
-    """Make a parameter Python's own whole number; ParameterError unless it is at least ``least``."""
-    advice = (
-        "Pass the number of Byzantine clients to survive."
-        if least == 0
-        else "Leave it out for the paper's choice."
-    )
-    require_whole(name, value, least, advice, owner=type(rule).__name__)
-    object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's wrap around
-
-
-def check_theorem(holds: bool, bound: str, **found: int) -> None:
-    """Raise ValueError where a theorem says nothing, naming what it asks for."""
-    if not holds:
-        values = ", ".join(f"{name} = {value}" for name, value in found.items())
-        raise ValueError(f"The variance bound should be asked for where {bound}. Found `{values}`.")

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.kernels import Reduction
-from flwr_byzantine.rules.base import Matrix, Rule, check_count
+from flwr_byzantine.rules.base import Matrix, Rule
+from flwr_byzantine.rules.bounds import check_f
 from flwr_byzantine.rules.krum import krum_scores, lowest
 
 
@@ -51,7 +52,7 @@ class Bulyan(Rule):
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        check_count(self, "num_byzantine", self.num_byzantine)
+        check_f(self, "num_byzantine", self.num_byzantine)
 
     @property
     def min_updates(self) -> int:
@@ -131,7 +132,7 @@ class MultiBulyan(Bulyan):
         """Check the parameters."""
         super().__post_init__()
         if self.num_selected is not None:
-            check_count(self, "num_selected", self.num_selected, least=1)
+            check_f(self, "num_selected", self.num_selected, least=1)
 
     @property
     def min_updates(self) -> int:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from flwr_byzantine.kernels import Reduction
-from flwr_byzantine.rules.base import Rule, check_count, check_theorem
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.bounds import check_f, check_theorem
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class TrimmedMean(Rule):
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        check_count(self, "trim", self.trim)
+        check_f(self, "trim", self.trim)
 
     @property
     def min_updates(self) -> int:

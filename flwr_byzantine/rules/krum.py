@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.rules.base import Matrix, Rule, check_count, check_theorem
+from flwr_byzantine.rules.base import Matrix, Rule
+from flwr_byzantine.rules.bounds import check_f, check_theorem
 
 
 def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
@@ -78,9 +79,9 @@ class MultiKrum(Rule):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        check_count(self, "num_byzantine", self.num_byzantine)
+        check_f(self, "num_byzantine", self.num_byzantine)
         if self.num_selected is not None:
-            check_count(self, "num_selected", self.num_selected, least=1)
+            check_f(self, "num_selected", self.num_selected, least=1)
 
     @property
     def min_updates(self) -> int:

@@ -50,17 +50,23 @@ def attack_client(make_honest: MakeHonest, client_id: int, config: RunConfig) ->
     """
     if config.attack == "none":
         return make_honest(client_id)
-    seat = Seat(make_honest, client_id, config, plan_attack(config.attack, config.attack_args))
-    if isinstance(seat.plan.attack, ChannelAttack):
-        return behave(seat.plan.attack, seat, frozenset())
+    attacked = AttackedClient(
+        make_honest, client_id, config, plan_attack(config.attack, config.attack_args)
+    )
+    if isinstance(attacked.plan.attack, ChannelAttack):
+        return behave(attacked.plan.attack, attacked, frozenset())
     if config.redraw:
-        return RedrawnClient(seat)
+        return RedrawnClient(attacked)
     byzantine = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
-    return behave(seat.plan.attack, seat, byzantine) if client_id in byzantine else seat.honest()
+    return (
+        behave(attacked.plan.attack, attacked, byzantine)
+        if client_id in byzantine
+        else attacked.honest()
+    )
 
 
 @dataclass(frozen=True)
-class Seat:
+class AttackedClient:
     """A client's place in a run under attack."""
 
     make_honest: MakeHonest
@@ -84,78 +90,86 @@ class RedrawnClient(ClientWrapper):
 
     Parameters
     ----------
-    seat : Seat
+    attacked : AttackedClient
         The client's place in the run.
     """
 
-    def __init__(self, seat: Seat) -> None:
-        super().__init__(seat.honest(), client_id=seat.client_id, seed=seat.config.seed)
-        self.seat = seat
+    def __init__(self, attacked: AttackedClient) -> None:
+        super().__init__(attacked.honest(), client_id=attacked.client_id, seed=attacked.config.seed)
+        self.attacked = attacked
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Be what this round's draw makes of the client."""
-        run = self.seat.config
+        run = self.attacked.config
         byzantine = byzantine_clients(
             run.clients, run.byzantine, run.seed, run.placement, True, server_round
         )
         if self.client_id not in byzantine:
             return self.client.fit(parameters, config)
-        return behave(self.seat.plan.attack, self.seat, byzantine).fit(parameters, config)
+        return behave(self.attacked.plan.attack, self.attacked, byzantine).fit(parameters, config)
 
 
 @singledispatch
-def behave(attack: object, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
-    """Return the Byzantine client in a seat: one function for each kind of attack."""
+def behave(attack: object, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
+    """Return the Byzantine client in a attacked: one function for each kind of attack."""
     raise TypeError(f"No client commits the attack {attack!r}: register one with `behave`.")
 
 
 @behave.register
-def _local(attack: LocalAttack, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
-    payload = seat.config.payload
-    return MaliciousClient(seat.honest(), attack, payload=payload, **seat.options())
+def _local(attack: LocalAttack, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
+    payload = attacked.config.payload
+    return MaliciousClient(attacked.honest(), attack, payload=payload, **attacked.options())
 
 
 @behave.register
-def _label_flip(attack: LabelFlip, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
+def _label_flip(
+    attack: LabelFlip, attacked: AttackedClient, byzantine: frozenset[int]
+) -> NumPyClient:
     def make_client(label_map: Any) -> NumPyClient:
-        return seat.make_honest(seat.client_id, label_map=label_map)
+        return attacked.make_honest(attacked.client_id, label_map=label_map)
 
-    return LabelFlippingClient(make_client, attack, **seat.options())
+    return LabelFlippingClient(make_client, attack, **attacked.options())
 
 
 @behave.register
-def _colluding(attack: ColludingAttack, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
-    run = seat.config
+def _colluding(
+    attack: ColludingAttack, attacked: AttackedClient, byzantine: frozenset[int]
+) -> NumPyClient:
+    run = attacked.config
     if isinstance(attack, LittleIsEnough) and attack.num_clients is None:
         attack = replace(attack, num_clients=run.clients)
     kind: Callable[..., NumPyClient] = ColludingClient
-    if seat.plan.knows == "honest":
+    if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
     return kind(
-        client=seat.honest(),
+        client=attacked.honest(),
         attack=attack,
-        make_honest=seat.make_honest,
+        make_honest=attacked.make_honest,
         attackers=byzantine,
         payload=run.payload,
         scope=repr(run),
-        **seat.options(),
+        **attacked.options(),
     )
 
 
 @behave.register
-def _channel(attack: ChannelAttack, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
-    return CorruptedChannelClient(seat.honest(), attack, seat.config.clients, **seat.options())
+def _channel(
+    attack: ChannelAttack, attacked: AttackedClient, byzantine: frozenset[int]
+) -> NumPyClient:
+    return CorruptedChannelClient(
+        attacked.honest(), attack, attacked.config.clients, **attacked.options()
+    )
 
 
 @behave.register
-def _mixed(attack: Mixed, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
-    rank = sorted(byzantine).index(seat.client_id)
-    return behave(MIXED[rank % len(MIXED)], seat, byzantine)
+def _mixed(attack: Mixed, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
+    rank = sorted(byzantine).index(attacked.client_id)
+    return behave(MIXED[rank % len(MIXED)], attacked, byzantine)
 
 
 @behave.register
-def _lying(attack: Lying, seat: Seat, byzantine: frozenset[int]) -> NumPyClient:
-    client = seat.honest()
+def _lying(attack: Lying, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
+    client = attacked.honest()
     if attack.update != "honest":
-        client = behave(ATTACKS[attack.update](), seat, byzantine)
-    return LyingClient(client, attack.num_examples, **seat.options())
+        client = behave(ATTACKS[attack.update](), attacked, byzantine)
+    return LyingClient(client, attack.num_examples, **attacked.options())

@@ -285,9 +285,9 @@ def test_gradients_are_attacked_as_they_are():
 
 
 def test_a_new_kind_of_attack_is_refused_until_it_is_registered():
-    from simulations.federation.attackers import Seat, behave
+    from simulations.federation.attackers import AttackedClient, behave
 
-    seat = Seat(Honest, 0, run(), Plan(object()))
+    attacked = AttackedClient(Honest, 0, run(), Plan(object()))
     with pytest.raises(TypeError, match="register one with `behave`"):
-        behave(object(), seat, frozenset({0}))
-    assert isinstance(behave(PutAllFar(), seat, frozenset({0})), OmniscientClient)
+        behave(object(), attacked, frozenset({0}))
+    assert isinstance(behave(PutAllFar(), attacked, frozenset({0})), OmniscientClient)
