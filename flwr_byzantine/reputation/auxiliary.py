@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.checks import ParameterError, is_whole, require
+
 if TYPE_CHECKING:
     import torch
 
@@ -170,12 +172,14 @@ class TorchAuxiliaryLoss:
 
 def _check(size: int, batch_size: int | None) -> None:
     if size < 1:
-        raise ValueError(
+        raise ParameterError(
             "Parameter `dataset` should hold at least one sample. Found none. "
             "Hold some samples back from training; the paper takes 250."
         )
-    if batch_size is not None and (isinstance(batch_size, bool) or not 1 <= batch_size <= size):
-        raise ValueError(
-            f"Parameter `batch_size` should be None or from 1 to the {size} samples of the data set. "
-            f"Found `batch_size = {batch_size!r}`. Leave it out to use all of them."
-        )
+    require(
+        batch_size is None or (is_whole(batch_size) and 1 <= batch_size <= size),
+        "batch_size",
+        f"None or from 1 to the {size} samples of the data set",
+        batch_size,
+        "Leave it out to use all of them.",
+    )

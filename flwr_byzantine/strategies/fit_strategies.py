@@ -9,6 +9,7 @@ from flwr.server.strategy import FedAvg
 
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.reports import guarded, median, median_metrics
+from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.strategies import bygars
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.fit import (
@@ -29,6 +30,7 @@ from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
 from flwr_byzantine.strategies.options import (
     FIT_WORDS,
     FitOptions,
+    FitReputationOptions,
     full_signature,
     refuse_other_words,
     rule_in_words,
@@ -268,9 +270,24 @@ class ByGARS(bygars.ByGARS, RobustFedAvg):
     See :class:`flwr_byzantine.strategies.bygars.ByGARS`.
     """
 
+    def __init__(
+        self,
+        *,
+        auxiliary: AuxiliaryLoss,
+        meta_steps: int = 3,
+        tolerance: float | None = None,
+        **options: Unpack[FitReputationOptions],
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, meta_steps=meta_steps, tolerance=tolerance, **options)
+
 
 class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
     """ByGARS with one auxiliary gradient a round.
 
     See :class:`flwr_byzantine.strategies.bygars.ByGARSPlusPlus`.
     """
+
+    def __init__(
+        self, *, auxiliary: AuxiliaryLoss, **options: Unpack[FitReputationOptions]
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, **options)

@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import FedAvg
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.gate import Reply
 from flwr_byzantine.aggregation.reports import capped, guarded, median_metrics
+from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.strategies import bygars
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.message import (
@@ -24,6 +25,7 @@ from flwr_byzantine.strategies.message_wrapped import ByzantineRobust
 from flwr_byzantine.strategies.options import (
     MESSAGE_WORDS,
     MessageOptions,
+    MessageReputationOptions,
     full_signature,
     refuse_other_words,
     rule_in_words,
@@ -249,6 +251,21 @@ class MultiBulyan(RobustFedAvg):
 class ByGARS(bygars.ByGARS, RobustFedAvg):
     """Reputation scores from a small data set on the server: :class:`flwr_byzantine.ByGARS`."""
 
+    def __init__(
+        self,
+        *,
+        auxiliary: AuxiliaryLoss,
+        meta_steps: int = 3,
+        tolerance: float | None = None,
+        **options: Unpack[MessageReputationOptions],
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, meta_steps=meta_steps, tolerance=tolerance, **options)
+
 
 class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
     """ByGARS with one auxiliary gradient a round: :class:`flwr_byzantine.ByGARSPlusPlus`."""
+
+    def __init__(
+        self, *, auxiliary: AuxiliaryLoss, **options: Unpack[MessageReputationOptions]
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, **options)

@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, get_args
 
 from flwr.app import MetricRecord, RecordDict
 from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
@@ -56,6 +56,15 @@ class RobustOptions(TypedDict, total=False):
     checkpoint: str | os.PathLike[str] | None
 
 
+class ReputationOptions(TypedDict, total=False):
+    """Keywords of ByGARS and ByGARS++, the same in both APIs."""
+
+    meta_learning_rate: LearningRate
+    initial_reputation: float
+    max_norm_ratio: float
+    normalize: bool
+
+
 class FitOptions(RobustOptions, total=False):
     """With those of Flower's FedAvg of the ``aggregate_fit`` API."""
 
@@ -76,6 +85,10 @@ class FitOptions(RobustOptions, total=False):
     inplace: bool
 
 
+class FitReputationOptions(ReputationOptions, FitOptions, total=False):
+    """Both of these."""
+
+
 class MessageOptions(RobustOptions, total=False):
     """With those of Flower's FedAvg of the Message API."""
 
@@ -89,6 +102,10 @@ class MessageOptions(RobustOptions, total=False):
     configrecord_key: str
     train_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None
     evaluate_metrics_aggr_fn: Callable[[list[RecordDict], str], MetricRecord] | None
+
+
+class MessageReputationOptions(ReputationOptions, MessageOptions, total=False):
+    """Both of these."""
 
 
 def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any) -> R:
@@ -123,7 +140,7 @@ def full_signature(
     strategy : type
         A strategy of this library, or a subclass of one, whose own ``__init__`` is shown as it is.
     options : type
-        The TypedDict of the keywords that ``**options`` stands for.
+        The TypedDict of the keywords that ``**options`` stands for, where its own type does not say it.
     *sources : Callable
         Functions that the options are handed on to, which have their defaults.
     """
@@ -132,9 +149,12 @@ def full_signature(
     ours = init.__module__.startswith(__package__)
     if not ours or not named or named[-1].kind is not inspect.Parameter.VAR_KEYWORD:
         return inspect.Signature(named)
+    stated = get_args(named[-1].annotation)
+    bases = reversed(strategy.__mro__[1:-1])
+    inherited = [vars(base)["__init__"] for base in bases if "__init__" in vars(base)]
     parameters = {
         parameter.name: parameter
-        for source in sources
+        for source in (*sources, *inherited)
         for parameter in inspect.signature(source).parameters.values()
     }
     taken = {parameter.name for parameter in named}
@@ -145,7 +165,7 @@ def full_signature(
             default=parameters[name].default,
             annotation=annotation,
         )
-        for name, annotation in inspect.get_annotations(options).items()
+        for name, annotation in inspect.get_annotations(stated[0] if stated else options).items()
         if name not in taken
     ]
     return inspect.Signature([*named[:-1], *shown])

@@ -167,8 +167,3 @@ def load_experiment(path: Path) -> Experiment:
         If the file says something else than :class:`Experiment` asks for.
     """
     return Experiment(name=path.stem, **tomllib.loads(path.read_text()))
-
-
-def all_experiments() -> list[Experiment]:
-    """Return the experiments of this project, by name."""
-    return [load_experiment(path) for path in sorted(FOLDER.glob("*.toml"))]

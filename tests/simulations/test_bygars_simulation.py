@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from experiments import all_experiments
 from pydantic import ValidationError
 
 from flwr_byzantine.reputation.schedules import PowerDecay
@@ -17,7 +18,7 @@ from simulations.federation.runner import run_all
 from simulations.federation.strategies import build_strategy
 from simulations.measure.roles import kinds
 from simulations.report.reputations import plot_reputations
-from simulations.sweep.experiment import FOLDER, all_experiments, load_experiment
+from simulations.sweep.experiment import FOLDER, load_experiment
 
 pytestmark = pytest.mark.torch
 both = pytest.mark.parametrize("rule", ["bygars", "bygars++"])

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
+from experiments import all_experiments
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -22,7 +23,6 @@ from simulations.sweep.experiment import (
     NAMES,
     Cell,
     Experiment,
-    all_experiments,
     load_experiment,
 )
 from simulations.sweep.jobs import batches, sweep

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from experiments import all_experiments
 from typer.testing import CliRunner
 
 import flwr_byzantine
@@ -22,7 +23,7 @@ from simulations.report.scoreboard import judge
 from simulations.report.tables import accuracy_table
 from simulations.report.view import BENCHMARK, Place, Results, form
 from simulations.sweep.cells import cell_path
-from simulations.sweep.experiment import FOLDER, PLACES, all_experiments, load_experiment
+from simulations.sweep.experiment import FOLDER, PLACES, load_experiment
 
 pytestmark = pytest.mark.torch
 

@@ -1,0 +1,8 @@
+"""The experiments of this project, for tests of all of them."""
+
+from simulations.sweep.experiment import FOLDER, load_experiment
+
+
+def all_experiments():
+    """Return the experiments of this project, by name."""
+    return [load_experiment(path) for path in sorted(FOLDER.glob("*.toml"))]
