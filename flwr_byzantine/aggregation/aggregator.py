@@ -12,7 +12,12 @@ import numpy.typing as npt
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.apply import apply_rule
-from flwr_byzantine.aggregation.buffers import Buffers, check_buffers, find_buffers
+from flwr_byzantine.aggregation.buffers import (
+    Buffers,
+    check_buffers,
+    find_buffers,
+    point_out_counter,
+)
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.audit import Audit
@@ -99,6 +104,8 @@ class Aggregator:
         if found and unknown and self.model is None:
             text = "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
             log(WARNING, text, self.rule)
+        if self.buffers is None and not found and self.model is None:
+            point_out_counter(model.arrays)
         self.model = model
 
     def buffers_of(self, model: Model) -> tuple[int, ...]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from functools import partial
+from logging import WARNING
 from typing import Any
+
+from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
 from flwr_byzantine.reputation.aggregator import ReputationAggregator
@@ -13,6 +16,7 @@ from flwr_byzantine.reputation.schedules import PowerDecay
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
 
+RATIO = 10.0  # `max_norm_ratio`
 GAMMA = PowerDecay(0.1, power=1.0, offset=1000)
 ALPHA = PowerDecay(0.2, power=0.9, offset=40)  # of ByGARS
 ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
@@ -32,6 +36,11 @@ class ReputationStrategy(RobustStrategy):
     aggregator: ReputationAggregator
 
     def __init__(self, make: "partial[Any]", **kwargs: Any) -> None:
+        told = make.keywords
+        if told["normalize"] and told["max_norm_ratio"] != RATIO:
+            log(
+                WARNING, "`max_norm_ratio` has no effect with `normalize=True`: rows get one length"
+            )
         self._make = make
         super().__init__(rule=WeightedSum(), **kwargs)
 
@@ -137,7 +146,7 @@ class ByGARS(ReputationStrategy):
         meta_steps: int = 3,
         tolerance: float | None = None,
         initial_reputation: float = 0.0,
-        max_norm_ratio: float = 10.0,
+        max_norm_ratio: float = RATIO,
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -194,7 +203,7 @@ class ByGARSPlusPlus(ReputationStrategy):
         learning_rate: LearningRate = GAMMA,
         meta_learning_rate: LearningRate = ALPHA_PLUS_PLUS,
         initial_reputation: float = 0.0,
-        max_norm_ratio: float = 10.0,
+        max_norm_ratio: float = RATIO,
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:

@@ -1,5 +1,6 @@
 """Flower's ``aggregate_fit`` API: its objects as models and replies, and hooks that can be resumed."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from logging import WARNING
 from typing import Any
@@ -134,26 +135,10 @@ class FitAdapter(RobustStrategy, Strategy):
                 "Parameter `initial_parameters` should be the model to start from. Found none, and what "
                 f"a client gave in its place cannot be read: {error}. Pass `initial_parameters`."
             ) from error
-        if self._given is None:
-            self._point_out_buffers()
         self._given = parameters
         return super().configure_fit(  # type: ignore[safe-super]
             server_round, parameters, client_manager
         )
-
-    def _point_out_buffers(self) -> None:
-        """Warn where the model has counters, as BatchNorm does, and nobody says where its statistics are."""
-        model = self.aggregator.model
-        if self.aggregator.buffers is None and model is not None:
-            for t, array in enumerate(model.arrays):
-                if array.dtype.kind in "iu" and array.ndim == 0:
-                    text = "Tensor %s looks like BatchNorm's counter. Pass `buffers=`, the positions of "
-                    log(
-                        WARNING,
-                        text + "the running statistics, to keep them in the honest range",
-                        t,
-                    )
-                    return
 
     def aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
@@ -165,10 +150,11 @@ class FitAdapter(RobustStrategy, Strategy):
             self._save(server_round, {str(i): data for i, data in enumerate(after.tensors)})
         return parameters, metrics
 
+    @abstractmethod
     def _aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
-        raise NotImplementedError
+        """What a round comes to, to be kept in the checkpoint."""
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager

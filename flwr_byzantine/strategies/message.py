@@ -1,5 +1,6 @@
 """Flower's Message API: its records as models and replies, and hooks that can be resumed."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from logging import INFO, WARNING
 from typing import Any
@@ -193,10 +194,11 @@ class MessageAdapter(RobustStrategy, Strategy):
             self._save(server_round, {name: array.data for name, array in after.items()})
         return arrays, metrics
 
+    @abstractmethod
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        raise NotImplementedError
+        """What a round comes to, to be kept in the checkpoint."""
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

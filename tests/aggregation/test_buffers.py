@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import CASES, ROBUST, every_rule, gaussian, quickly
-from flower import FitApi, Sent, every_api, flat, replies_of, strategy_of
+from flower import Sent, TrainApi, every_api, flat, replies_of, strategy_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -121,15 +121,21 @@ def test_a_buffer_that_the_model_lacks_is_a_mistake(api, missing):
         api.hand_out(strategy, model_of(np.ones(10, np.float32)))
 
 
-def test_a_model_that_looks_like_batchnorm_is_pointed_out_where_names_are_unknown(caplog):
+@every_api
+def test_a_model_that_looks_like_batchnorm_is_pointed_out_where_names_are_unknown(api, caplog):
+    """Also in the Message API, where an app may send a list of arrays."""
+    model = list(model_of(np.ones(10, np.float32)).values())
     for chosen, warned in ((None, True), ((), False), ([1, 2], False)):
         caplog.clear()
-        strategy = FitApi().ours.Median(buffers=chosen)
+        strategy = api.ours.Median(buffers=chosen)
         for t in (1, 2):
-            FitApi().hand_out(strategy, model_of(np.ones(10, np.float32)), server_round=t)
+            api.hand_out(strategy, model, server_round=t)
         said = [r for r in caplog.records if "Tensor 3 looks like BatchNorm" in r.getMessage()]
         assert len(said) == warned
-    FitApi().hand_out(FitApi().ours.Median(), [np.ones(3), np.ones(3, np.int64)])
+    caplog.clear()
+    api.hand_out(api.ours.Median(), [np.ones(3), np.ones(3, np.int64)])
+    TrainApi().hand_out(TrainApi().ours.Median(), model_of(np.ones(10, np.float32)))
+    assert not any("BatchNorm" in r.getMessage() for r in caplog.records)
 
 
 @every_api

@@ -129,6 +129,18 @@ def test_the_normalised_form_is_the_default(api, name):
 
 @every_api
 @names
+def test_a_limit_that_has_no_effect_is_said(api, name, caplog):
+    for settings, warned in (
+        ({}, False), ({"max_norm_ratio": 5.0}, True), ({"max_norm_ratio": 5.0, "normalize": False}, False),
+    ):  # fmt: skip
+        caplog.clear()
+        build(api, name, **settings)
+        said = [r for r in caplog.records if "`max_norm_ratio` has no effect" in r.getMessage()]
+        assert len(said) == warned
+
+
+@every_api
+@names
 def test_says_what_it_is(api, name):
     strategy = build(api, name, normalize=False)
     assert repr(strategy).startswith(f"{name}(")
