@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from llvmlite.binding import get_host_cpu_name
 from rich.console import Console
 
 from benchmarks.suites import Row, all_suites, run_suite
 from flwr_byzantine.kernels import num_threads
+from flwr_byzantine.kernels.compiled import choice
 
-PACKAGES = ("flwr", "numpy", "numba", "torch", "byzfl", "byzpy")
+PACKAGES = ("flwr", "numpy", "torch", "byzfl", "byzpy")
 
 
 def machine() -> dict[str, Any]:
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "processor": model or platform.machine(),
-        "architecture": get_host_cpu_name(),  # decides which vector instructions there are
+        "kernels": choice().name,  # the vector instructions that they use
         "cores": os.cpu_count(),
         "threads": num_threads(),
         "python": platform.python_version(),

@@ -105,10 +105,8 @@ def apply_rule(
             out=out,
         )
         for t, new in zip(group, out, strict=True):
-            results[t], overflowed = _as_tensor(
-                new, structure[t], None if model is None else model.arrays[t]
-            )
-            replaced += overflowed
+            tensor = structure[t]
+            results[t] = new.reshape(tensor.shape).astype(tensor.dtype, copy=False)  # byte order
     kept = None
     if columns and mixing is None and reduction is not None:
         kept = kept_shares(columns, reduction)
@@ -133,22 +131,6 @@ def lower_median(arrays: Sequence[Array]) -> Array:
     middle = (len(arrays) - 1) // 2
     result: Array = np.partition(np.stack(arrays), middle, axis=0)[middle]
     return result
-
-
-def _as_tensor(values: Array, tensor: Array, base: Array | None) -> tuple[Array, int]:
-    """Values in a tensor's shape and dtype, and how many of them are too large for it.
-
-    These are the base's, or NaN where it is not known.
-    """
-    with np.errstate(over="ignore"):
-        cast = values.astype(tensor.dtype, copy=False).reshape(tensor.shape)
-    if cast.dtype == values.dtype:
-        return cast, 0
-    overflow = np.isinf(cast)
-    count = int(np.isfinite(values.reshape(tensor.shape)[overflow]).sum())
-    return np.where(overflow, np.nan if base is None else base, cast).astype(
-        tensor.dtype, copy=False
-    ), count
 
 
 def _fill(results: list[Array], gated: Gated) -> list[Array] | None:

@@ -14,7 +14,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
 from flwr_byzantine.checks import is_number
-from flwr_byzantine.kernels.columns import Columns
+from flwr_byzantine.kernels.columns import Columns, readable
 
 Array = npt.NDArray[Any]
 Signature = tuple[tuple[str, tuple[int, ...], str], ...]
@@ -167,13 +167,12 @@ class Gated:
 
     @cached_property
     def columns(self) -> dict[np.dtype[Any], tuple[list[int], Columns]]:
-        """Floating-point tensors by the dtype they are computed in: positions, and all clients' values."""
+        """Floating-point tensors by dtype: positions, and all clients' values."""
         assert self.structure is not None
         groups: dict[np.dtype[Any], list[int]] = {}
         for t, array in enumerate(self.structure.arrays):
             if array.dtype.kind == "f":
-                double = array.dtype.itemsize == 8
-                groups.setdefault(np.dtype(np.float64 if double else np.float32), []).append(t)
+                groups.setdefault(readable(array.dtype), []).append(t)
         clients = list(self.accepted.values())
         return {
             dtype: (group, Columns.of(clients, group, dtype)) for dtype, group in groups.items()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.kernels.columns import Columns
+from flwr_byzantine.kernels.columns import Columns, Dtype, can_be_read
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def check_reduction(reduction: Any, k: int, *, mixed: bool) -> Reduction | None:
 
 
 def check_segments(
-    name: str, arrays: Sequence[Any], columns: Columns, *, writable: bool = False
+    name: str, arrays: Sequence[Any], columns: Columns, dtype: Dtype, *, writable: bool = False
 ) -> None:
-    """Raise ValueError unless there is one array a segment, as long as the segment is wide."""
+    """Raise ValueError unless there is one array of a type for each segment, as long as it is wide."""
     widths = [segment[0].size for segment in columns.segments]
     if len(arrays) != len(widths):
         raise ValueError(
@@ -115,13 +115,13 @@ def check_segments(
             f"Found {len(arrays)}. Give one array for each tensor."
         )
     for array, width in zip(arrays, widths, strict=True):
-        ok = columns.can_hold(array) and array.size == width
+        ok = can_be_read(array, dtype) and array.size == width
         if not ok or (writable and not array.flags.writeable):
             kind = "writable, contiguous" if writable else "contiguous"
             found = f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array))}"
             raise ValueError(
                 f"Parameter `{name}` should hold {kind}, aligned, one-dimensional arrays of "
-                f"{columns.dtype}; this one with {width} values. Found an array of {found}. "
+                f"{dtype}; this one with {width} values. Found an array of {found}. "
                 "Pass it through `as_column_values`."
             )
 
@@ -129,7 +129,7 @@ def check_segments(
 def check_base(base: Sequence[Any] | None, columns: Columns, *, add_base: bool) -> None:
     """Raise ValueError unless the base fits the columns, and is there where it is added to."""
     if base is not None:
-        check_segments("base", base, columns)
+        check_segments("base", base, columns, columns.dtype)
     elif add_base:
         raise ValueError(
             "Parameter `base` should be the model where `add_base` is given. Found `base = None`. "

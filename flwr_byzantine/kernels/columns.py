@@ -11,17 +11,29 @@ import numpy.typing as npt
 Dtype = np.dtype[Any]
 Segment = Sequence[npt.NDArray[np.floating]]
 
-LINE = 64  # bytes the processor loads at once
-_TARGET_BYTES = 16 * 1024  # half of a first-level cache, for the block prefetched beside this one
-_BLOCK_STEP = 64  # columns; in multiples of it rows start at cache lines and loops have no tail
-_MIN_BLOCK = 256  # columns; a loop over fewer costs more to start than to run
+SINGLE: Dtype = np.dtype(np.float32)
+DOUBLE: Dtype = np.dtype(np.float64)
+HALF: Dtype = np.dtype(np.float16)
+BFLOAT16: Dtype = np.dtype([("bfloat16", np.uint16)])
+"""How a tensor of bfloat16 is viewed, which numpy has no type for."""
+
 _MIN_RANGE = 1 << 16
 _MAX_RANGES = 128
 
 
-def addresses(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
+def addresses(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
     """Memory addresses of arrays, which the caller must keep alive."""
     return np.array([array.ctypes.data for array in arrays], dtype=np.int64)
+
+
+def readable(dtype: Dtype) -> Dtype:
+    """The type of columns, in native byte order, for values of a floating-point type of numpy."""
+    return {2: HALF, 4: SINGLE}.get(dtype.itemsize, DOUBLE)
+
+
+def computed_in(dtype: Dtype) -> Dtype:
+    """The type of the numbers that values of a type are computed with: float32 or float64."""
+    return DOUBLE if dtype == DOUBLE else SINGLE
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,7 @@ class Columns:
         For each tensor, the n clients' values: one-dimensional, contiguous, aligned, all of ``dtype``
         and, within a segment, of one length.
     dtype : np.dtype
-        float32 or float64.
+        float32, float64, float16 or ``BFLOAT16``. Halves are made wider block by block.
     num_rows : int
         n.
 
@@ -51,9 +63,9 @@ class Columns:
 
     def __post_init__(self) -> None:
         """Check what the compiled code relies on: it follows addresses and checks nothing itself."""
-        if self.dtype not in (np.float32, np.float64) or not self.dtype.isnative:
+        if self.dtype not in (SINGLE, DOUBLE, HALF, BFLOAT16) or not self.dtype.isnative:
             raise ValueError(
-                "Parameter `dtype` should be float32 or float64 in native byte order. "
+                "Parameter `dtype` should be float32 or float64, or float16 or `BFLOAT16`, in native byte order. "
                 f"Found `dtype = {self.dtype}`. Pass arrays through `as_column_values`."
             )
         if self.num_rows < 1:
@@ -70,7 +82,7 @@ class Columns:
                     f"Found a segment of {len(segment)}. Give one array for each row."
                 )
             for array in segment:
-                if not self.can_hold(array) or array.size != segment[0].size:
+                if not can_be_read(array, self.dtype) or array.size != segment[0].size:
                     found = (
                         f"shape {np.shape(array)} and dtype {getattr(array, 'dtype', type(array))}"
                     )
@@ -79,16 +91,6 @@ class Columns:
                         f"of {self.dtype}, of one length in a segment. Found an array of {found}. "
                         "Pass it through `as_column_values`."
                     )
-
-    def can_hold(self, array: Any) -> bool:
-        """Whether the compiled code can read an array, of whatever length, beside these columns."""
-        return (
-            isinstance(array, np.ndarray)
-            and array.dtype == self.dtype
-            and array.ndim == 1
-            and array.flags.c_contiguous
-            and array.flags.aligned
-        )
 
     @classmethod
     def of(
@@ -105,9 +107,9 @@ class Columns:
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
-        """Addresses, shape (segments, n)."""
-        flat = [array.ctypes.data for segment in self.segments for array in segment]
-        return np.array(flat, dtype=np.int64).reshape(len(self.segments), self.num_rows)
+        """Memory addresses, shape (segments, n)."""
+        segments = [addresses(segment) for segment in self.segments]
+        return np.array(segments, dtype=np.int64).reshape(len(segments), self.num_rows)
 
     @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
@@ -126,10 +128,44 @@ class Columns:
         count = min(max(d // _MIN_RANGE, 1), _MAX_RANGES)
         return sorted({d * i // count for i in range(count + 1)})
 
-    def block(self, bytes_per_value: int) -> int:
-        """Columns a block, so that all rows of a block stay in the cache."""
-        fitting = _TARGET_BYTES // (self.num_rows * bytes_per_value)
-        return min(4096, max(_MIN_BLOCK, fitting // _BLOCK_STEP * _BLOCK_STEP))
+
+def can_be_read(array: Any, dtype: Dtype) -> bool:
+    """Whether the compiled code can read an array as values of a type."""
+    return (
+        isinstance(array, np.ndarray)
+        and array.dtype == dtype
+        and array.ndim == 1
+        and array.flags.c_contiguous
+        and array.flags.aligned
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Where a result goes: out = base_weight * base + scale * value, and the base where that is not finite.
+
+    Parameters
+    ----------
+    base : tuple[np.ndarray, ...] or None
+        The global model, one array a segment, of the columns' type. None where it is not known.
+    out : tuple[np.ndarray, ...]
+        As the base; written in place.
+    base_weight : float
+        Factor on the base.
+    scale : float
+        Factor on the value.
+    """
+
+    base: tuple[npt.NDArray[Any], ...] | None
+    out: tuple[npt.NDArray[Any], ...]
+    base_weight: float
+    scale: float
+
+    @cached_property
+    def addresses(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Memory addresses of the base, zeros where it is not known, and of the result."""
+        out = addresses(self.out)
+        return np.zeros_like(out) if self.base is None else addresses(self.base), out
 
 
 def as_column_values(array: npt.NDArray[np.generic], dtype: Dtype) -> npt.NDArray[np.floating]:

@@ -2,16 +2,29 @@
 
 A comparator (i, j) with i < j leaves the smaller of two values at i and the larger at j. A network is a
 fixed sequence of comparators, so it has no branches and sorts many columns at once with vector minima
-and maxima.
+and maxima. Comparators on up to eight rows are taken together, as a sorter: it reads every row once.
 """
 
+from collections import deque
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+Comparators = list[tuple[int, int]]
 
-def odd_even_merge_sort(n: int) -> list[tuple[int, int]]:
+_MERGE_4 = [(0, 2), (1, 3), (1, 2)]
+_SORT_4 = [(0, 1), (2, 3), *_MERGE_4]
+_MERGE_8 = [(0, 4), (1, 5), (2, 6), (3, 7), (2, 4), (3, 5), (1, 2), (3, 4), (5, 6)]
+_SORT_8 = [*_SORT_4, *((i + 4, j + 4) for i, j in _SORT_4), *_MERGE_8]
+
+SORTERS: list[Comparators] = [[(0, 1)], _MERGE_4, _SORT_4, _MERGE_8, _SORT_8]
+"""What one sorter does to its rows, numbered from 0; in the order of ``sorters`` in kernels.c."""
+
+Sorter = tuple[int, tuple[int, ...]]
+
+
+def odd_even_merge_sort(n: int) -> Comparators:
     """Comparators of Batcher's odd-even merge sort for any n.
 
     Parameters
@@ -48,33 +61,72 @@ def odd_even_merge_sort(n: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def prune(pairs: list[tuple[int, int]], label: list[int]) -> list[tuple[int, int]]:
-    """Leave out comparators whose effect nobody sees.
+def in_sorters(pairs: Comparators, n: int) -> list[Sorter]:
+    """Take the comparators of a network on n rows together, as many as a sorter does at once.
 
     Parameters
     ----------
     pairs : list[tuple[int, int]]
-        A sorting network.
-    label : list[int]
-        Positions with equal labels may hold their values in any order afterwards.
+        A network.
+    n : int
+        Number of rows. Row n stands for one of infinities, which makes a sorter of one for fewer rows.
 
     Returns
     -------
-    list[tuple[int, int]]
-        The network without every trailing comparator between two positions of one label.
+    list[tuple[int, tuple[int, ...]]]
+        For each sorter its position in ``SORTERS``, and its rows.
+
+    Examples
+    --------
+    >>> in_sorters(odd_even_merge_sort(3), 3)
+    [(2, (0, 1, 2, 3))]
     """
-    kept: list[tuple[int, int]] = []
-    touched: set[int] = set()
-    for i, j in reversed(pairs):
-        if i in touched or j in touched or label[i] != label[j]:
-            kept.append((i, j))
-            touched |= {i, j}
-    return kept[::-1]
+    waiting: list[deque[int]] = [deque() for _ in range(n)]  # of each row, comparators not done yet
+    for number, pair in enumerate(pairs):
+        for row in pair:
+            waiting[row].append(number)
+    sorters: list[Sorter] = []
+    for number, (first, _) in enumerate(pairs):
+        if waiting[first] and waiting[first][0] == number:
+            fitting = [_fit(kind, number, pairs, waiting) for kind in range(len(SORTERS))]
+            _, kind, rows, done = min(fit for fit in fitting if fit is not None)
+            for row in done:
+                waiting[row].popleft()
+            sorters.append((kind, rows))
+    return sorters
+
+
+def _fit(
+    kind: int, number: int, pairs: Comparators, waiting: list[deque[int]]
+) -> tuple[float, int, tuple[int, ...], list[int]] | None:
+    """The sorter that starts with a comparator: its cost, kind and rows, and the rows of all it does.
+
+    None where its comparators are not the next in line of all its rows.
+    """
+    n, comparators = len(waiting), SORTERS[kind]
+    first, second = pairs[number]
+    gap, rest = divmod(second - first, comparators[0][1])
+    if rest:
+        return None
+    num_rows = 1 + max(j for _, j in comparators)
+    rows = tuple(min(first + gap * i, n) for i in range(num_rows))
+    done: list[int] = []
+    for i, j in comparators:
+        if rows[j] < n:
+            place, other = (
+                waiting[row][done.count(row)] if done.count(row) < len(waiting[row]) else None
+                for row in (rows[i], rows[j])
+            )
+            if place is None or place != other or pairs[place] != (rows[i], rows[j]):
+                return None
+            done += pairs[place]
+    # A row is read and written, a comparator is a minimum and a maximum.
+    return (num_rows + len(comparators)) / len(done), kind, rows, done
 
 
 @lru_cache(maxsize=256)
-def selection_network(n: int, trim: int, keep: int | None) -> npt.NDArray[np.int64]:
-    """Network that separates what a trimmed mean, and a window of nearest values, must tell apart.
+def selection_network(n: int, trim: int, keep: int | None) -> tuple[Sorter, ...]:
+    """Sorters that separate what a trimmed mean, and a window of nearest values, must tell apart.
 
     Parameters
     ----------
@@ -88,11 +140,38 @@ def selection_network(n: int, trim: int, keep: int | None) -> npt.NDArray[np.int
 
     Returns
     -------
-    np.ndarray
-        Shape (comparators, 2).
+    tuple[tuple[int, tuple[int, ...]], ...]
+        As :func:`in_sorters` gives them. Those whose effect nobody sees are left out: the last of their
+        rows, between values that need not be told apart.
     """
     border = 0 if keep is None else n - keep
     middle = [-1 if i < trim else -3 if i >= n - trim else -2 for i in range(n)]
     label = [i if i < border or i >= n - border else middle[i] for i in range(n)]
-    pairs = prune(odd_even_merge_sort(n), label)
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    kept: list[Sorter] = []
+    touched: set[int] = set()
+    for kind, rows in reversed(in_sorters(odd_even_merge_sort(n), n)):
+        real = [row for row in rows if row < n]
+        if touched.isdisjoint(real) and len({label[row] for row in real}) == 1:
+            continue
+        kept.append((kind, rows))
+        touched.update(real)
+    return tuple(kept[::-1])
+
+
+def comparators(sorters: tuple[Sorter, ...], n: int) -> Comparators:
+    """The comparators of sorters on n rows, in order."""
+    return [
+        (rows[i], rows[j])
+        for kind, rows in sorters
+        for i, j in SORTERS[kind]
+        if rows[j] < n
+    ]
+
+
+@lru_cache(maxsize=256)
+def as_table(sorters: tuple[Sorter, ...]) -> npt.NDArray[np.int32]:
+    """Sorters as kernels.c reads them: shape (sorters, 9), the kind and up to eight rows."""
+    table = np.zeros((len(sorters), 9), np.int32)
+    for line, (kind, rows) in zip(table, sorters, strict=True):
+        line[: 1 + len(rows)] = kind, *rows
+    return table

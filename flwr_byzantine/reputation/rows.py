@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flwr_byzantine.aggregation.apply import apply_rule
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
 from flwr_byzantine.kernels import Columns, inner_products
-from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.kernels.columns import as_column_values, computed_in
 from flwr_byzantine.rules.base import Matrix, Rule
 
 Vector = npt.NDArray[np.float64]
@@ -118,7 +118,8 @@ class PseudoGradients:
             if self.payload == "parameters":
                 base = [as_column_values(self.model.arrays[t], dtype) for t in tensors]
             if gradient is not None:
-                vector = [as_column_values(np.asarray(gradient[t]), dtype) for t in tensors]
+                kind = computed_in(dtype)
+                vector = [as_column_values(np.asarray(gradient[t]), kind) for t in tensors]
             total += inner_products(columns, vector, base)
         return total
 

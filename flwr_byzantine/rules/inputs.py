@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.kernels import Columns
-from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.kernels.columns import BFLOAT16, DOUBLE, as_column_values, readable
+from flwr_byzantine.kernels.reference import widened
 
 Array = npt.NDArray[np.floating]
 
@@ -38,21 +39,19 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
         rows, restore = _rows_of_tensors(torch, updates, first)
     else:
         rows, restore = _rows_of_arrays(updates)
-    dtype = np.result_type(*rows) if rows else np.dtype(np.float64)
+    dtype = _common(rows)
     _check(rows, dtype)
-    compute: np.dtype[Any] = np.dtype(
-        np.float32 if dtype in (np.float16, np.float32) else np.float64
-    )
-    values = [as_column_values(row, compute) for row in rows]
-    floating = dtype if dtype.kind == "f" and dtype.itemsize <= 8 else compute
-    return Columns([values], compute, len(values)), lambda out: restore(_cast(out, floating))
+    kind = dtype if dtype == BFLOAT16 else readable(dtype) if dtype.kind == "f" else DOUBLE
+    values = [as_column_values(row, kind) for row in rows]
+    return Columns([values], kind, len(values)), restore
 
 
-def _cast(out: Array, dtype: np.dtype[Any]) -> Array:
-    """Values in another type; NaN where they are too large for it."""
-    with np.errstate(over="ignore"):
-        cast = out.astype(dtype, copy=False)
-    return cast if dtype == out.dtype else np.where(np.isinf(cast), np.nan, cast).astype(dtype)
+def _common(rows: list[npt.NDArray[Any]]) -> np.dtype[Any]:
+    """The type that holds the values of all rows."""
+    if rows and all(row.dtype == BFLOAT16 for row in rows):
+        return BFLOAT16
+    rows[:] = [widened(row) if row.dtype == BFLOAT16 else row for row in rows]
+    return np.result_type(*rows) if rows else DOUBLE
 
 
 def _rows_of_arrays(updates: Any) -> tuple[list[npt.NDArray[Any]], Callable[[Array], Any]]:
@@ -80,16 +79,26 @@ def _rows_of_tensors(
             f"Found shape {tuple(first.shape)}. Flatten each update into one row."
         )
     device, dtype = first.device, first.dtype
-    rows = [row.detach().cpu() for row in updates]
-    if dtype is torch.bfloat16:
-        rows = [row.float() for row in rows]
     result = dtype if dtype.is_floating_point else torch.float64
 
-    def restore(out: Array) -> Any:
-        tensor = torch.from_numpy(out).to(device, result)
-        return tensor.masked_fill(tensor.isinf(), math.nan) if dtype is torch.bfloat16 else tensor
+    def values(row: Any) -> npt.NDArray[Any]:
+        row = row.detach().cpu()
+        if row.dtype is torch.bfloat16:
+            bits: npt.NDArray[Any] = row.contiguous().view(torch.int16).numpy()
+            return bits.view(BFLOAT16)
+        array: npt.NDArray[Any] = row.numpy()
+        return array
 
-    return [row.numpy() for row in rows], restore
+    def restore(out: Array) -> Any:
+        if out.dtype == BFLOAT16:
+            return torch.from_numpy(out.view(np.int16)).view(torch.bfloat16).to(device)
+        tensor = torch.from_numpy(out)
+        if tensor.dtype is result:
+            return tensor.to(device)
+        tensor = tensor.to(device, result)  # the first row's type, where others are wider
+        return tensor.masked_fill(tensor.isinf(), math.nan)
+
+    return [values(row) for row in updates], restore
 
 
 def _check(rows: list[npt.NDArray[Any]], dtype: np.dtype[Any]) -> None:
@@ -99,7 +108,7 @@ def _check(rows: list[npt.NDArray[Any]], dtype: np.dtype[Any]) -> None:
             "Parameter `updates` should hold at least one update, each one-dimensional and of the same "
             f"length. Found shapes {sorted(shapes)}. Flatten each update into one row."
         )
-    if dtype.kind not in "fiub":
+    if dtype != BFLOAT16 and dtype.kind not in "fiub":
         raise ValueError(
             "Parameter `updates` should hold real numbers. "
             f"Found dtype {dtype}. Convert them to float32 or float64."

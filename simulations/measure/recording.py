@@ -23,7 +23,7 @@ from simulations.torch_model import dump_arrays, evaluate, load_arrays
 
 OnRound = Callable[[Record], None]
 
-PACKAGES = ("flwr-byzantine", "flwr", "ray", "torch", "numpy", "numba")
+PACKAGES = ("flwr-byzantine", "flwr", "ray", "torch", "numpy")
 
 
 class Recorder:

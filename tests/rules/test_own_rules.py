@@ -346,7 +346,7 @@ def test_changes_are_added_to_something():
         combine(COLUMNS, None, Reduction(1), add_base=True, out=GOOD)
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.float16, ">f4", object])
+@pytest.mark.parametrize("dtype", [np.int32, ">f4", object])
 def test_columns_are_of_a_dtype_that_compiled_code_knows(dtype):
     with pytest.raises(ValueError, match="Parameter `dtype` should be float32 or float64"):
         pairwise_distances(Columns([[np.zeros(3, dtype)]], np.dtype(dtype), 1))

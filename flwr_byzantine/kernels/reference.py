@@ -1,0 +1,187 @@
+"""What the kernels compute, in numpy: the definition, and what serves where there is no compiled library.
+
+Each function takes a range of columns, ``lo`` to ``hi``, and works on it block by block, so that a block
+of all rows stays in the cache. ``kernels.c`` does the same faster. Mixes and reductions are equal to the
+last bit; sums over columns (distances, inner products) are added in another order there.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.kernels.checks import Reduction
+from flwr_byzantine.kernels.columns import BFLOAT16, Columns, Dtype, Target, computed_in
+from flwr_byzantine.kernels.networks import comparators, selection_network
+
+Values = npt.NDArray[np.floating]
+Doubles = npt.NDArray[np.float64]
+
+_quiet = np.errstate(invalid="ignore", over="ignore")  # clients may send anything
+_BLOCK_BYTES = 1 << 18  # of float64: a fraction of a second-level cache
+
+
+@_quiet
+def distances(columns: Columns, lo: int, hi: int) -> Doubles:
+    """Squared Euclidean distances, shape (n, n); only the part above the diagonal is filled."""
+    result = np.zeros((columns.num_rows, columns.num_rows))
+    for s, part in _blocks(columns, lo, hi):
+        x = _rows(columns, s, part).astype(np.float64)
+        for i in range(1, len(x)):
+            difference = x[:i] - x[i]
+            result[:i, i] += np.einsum("ij,ij->i", difference, difference)
+    return result
+
+
+@_quiet
+def inner_products(
+    columns: Columns, base: list[Values] | None, vector: list[Values] | None, lo: int, hi: int
+) -> Doubles:
+    """<row - base, vector> of each row, or <row - base, row - base> without a vector, shape (n,)."""
+    result = np.zeros(columns.num_rows)
+    for s, part in _blocks(columns, lo, hi):
+        x = _rows(columns, s, part).astype(np.float64)
+        if base is not None:
+            x -= widened(base[s][part])
+        other = x if vector is None else vector[s][part].astype(np.float64)[None]
+        result += np.einsum("ij,ij->i", x, np.broadcast_to(other, x.shape))
+    return result
+
+
+@_quiet
+def mix(columns: Columns, weights: Doubles, target: Target, lo: int, hi: int) -> int:
+    """Store the sum of the rows times their weights, shape (n,); gives how many values were replaced."""
+    replaced = 0
+    for s, part in _blocks(columns, lo, hi):
+        mixed = _mixed(_rows(columns, s, part), weights[None])[0]
+        replaced += _store(mixed, target, columns.dtype, s, part)
+    return replaced
+
+
+@_quiet
+def reduce(
+    columns: Columns, weights: Doubles | None, reduction: Reduction, target: Target, lo: int, hi: int
+) -> int:
+    """Reduce the rows, or the mixed rows, column by column, and store; gives how many values were replaced.
+
+    ``weights`` is the mixing matrix, shape (k, n). None is the identity.
+    """
+    replaced = 0
+    for s, part in _blocks(columns, lo, hi):
+        x = _without_nan(_rows(columns, s, part))
+        if weights is not None:
+            x = _without_nan(_mixed(x, weights))
+        replaced += _store(_reduced(x, reduction), target, columns.dtype, s, part)
+    return replaced
+
+
+def _reduced(x: Values, reduction: Reduction) -> Doubles:
+    """Trimmed mean of each column, or the mean of the values nearest to it; NaN where there is none.
+
+    A column has none where more values are not finite than may be left out.
+    """
+    k, trim, keep = len(x), reduction.trim, reduction.keep
+    infinite = (~np.isfinite(x)).sum(axis=0)
+    given = x.copy()
+    for i, j in comparators(selection_network(k, trim, keep), k):
+        x[i], x[j] = np.minimum(x[i], x[j]), np.maximum(x[i], x[j])
+    center = _mean(x[trim : k - trim])
+    if keep is None:
+        center[infinite > trim] = np.nan
+        return center
+    # In sorted order, the nearest values are neighbours: a window of them. It starts at the first t whose
+    # value is no farther from the center than value t + keep, which would replace it. Exactly one value of
+    # each residue class modulo `keep` lies in the window; it takes the place of the first of its class.
+    tied = np.zeros(center.shape, bool)
+    for t in range(k - keep):
+        before, after = center - x[t], x[t + keep] - center
+        tied |= (before == after) & (before > 0)
+        x[t % keep] = np.where(before > after, x[t + keep], x[t % keep])
+    mean = _mean(x[:keep])
+    lost = infinite > min(trim, k - keep)
+    mean[lost] = np.nan
+    tied &= ~lost
+    mean[tied] = _nearest(given[:, tied], center[tied], x[:keep, tied])
+    return mean
+
+
+def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
+    """Mean of the values nearest the center; of two as near, the one of the lower row.
+
+    ``chosen`` holds as many values that are as near, whichever were chosen.
+    """
+    keep = len(chosen)
+    radius = np.abs(chosen - center).max(axis=0)
+    distance = np.abs(x - center)
+    inside, border = distance < radius, distance == radius
+    border &= np.cumsum(border, axis=0) <= keep - inside.sum(axis=0)
+    return (_sum(np.where(inside, x, 0)) + _sum(np.where(border, x, 0))) / keep
+
+
+def _mixed(x: Values, weights: Doubles) -> Doubles:
+    """Rows mixed, one after the other; a weight of zero leaves a row out, whatever it holds."""
+    mixed = np.zeros((len(weights), x.shape[1]))
+    for row, row_weights in zip(mixed, weights, strict=True):
+        for i in np.flatnonzero(row_weights):
+            row += x[i] * row_weights[i]
+    return mixed
+
+
+def _sum(x: Values) -> Doubles:
+    """Sum of the rows, one after the other."""
+    total = np.zeros(x.shape[1])
+    for row in x:
+        total += row
+    return total
+
+
+def _mean(x: Values) -> Doubles:
+    return _sum(x) / len(x)
+
+
+def _without_nan(x: Values) -> Values:
+    """The same array; NaN in it becomes infinite, so that it is sorted last."""
+    x[np.isnan(x)] = np.inf
+    return x
+
+
+def _store(value: Doubles, target: Target, dtype: Dtype, s: int, part: slice) -> int:
+    """out = base_weight * base + scale * value; the base where that is not finite. Counts those."""
+    result = value * target.scale
+    base: Values | float = np.nan
+    if target.base is not None:
+        base = widened(target.base[s][part])
+        result = base * np.float64(target.base_weight) + result
+    stored = widened(narrowed(result.astype(computed_in(dtype)), dtype))
+    finite = np.isfinite(stored)
+    target.out[s][part] = narrowed(np.where(finite, stored, base).astype(stored.dtype), dtype)
+    return int(np.count_nonzero(~finite))
+
+
+def widened(values: npt.NDArray[np.generic]) -> Values:
+    """Values of any type of columns in the type that they are computed with."""
+    if values.dtype == BFLOAT16:
+        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return values.astype(computed_in(values.dtype), copy=False)
+
+
+def narrowed(values: Values, dtype: Dtype) -> npt.NDArray[np.generic]:
+    """Values rounded to a type of columns, to the nearest, the even one of two."""
+    if dtype != BFLOAT16:
+        return values.astype(dtype, copy=False)
+    bits = values.view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16).view(BFLOAT16)
+
+
+def _rows(columns: Columns, s: int, part: slice) -> Values:
+    """The values of all rows in a block, shape (n, width); a copy."""
+    return np.stack([widened(row[part]) for row in columns.segments[s]])
+
+
+def _blocks(columns: Columns, lo: int, hi: int) -> Iterator[tuple[int, slice]]:
+    """Blocks of columns: the segment that each is in, and where."""
+    size = max(256, _BLOCK_BYTES // (8 * columns.num_rows))
+    for s, (first, end) in enumerate(zip(columns.offsets[:-1], columns.offsets[1:], strict=True)):
+        for start in range(max(lo, first), min(hi, end), size):
+            yield s, slice(start - first, min(start + size, hi, end) - first)

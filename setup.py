@@ -1,0 +1,96 @@
+"""Compiles kernels.c at the installation, with whatever C compiler there is. All else is in pyproject.toml.
+
+The result is a plain shared library, which needs no particular Python: wheels are ``py3-none-<platform>``.
+Without a compiler the installation works too, and numpy computes instead.
+"""
+
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+SOURCE = "flwr_byzantine/kernels/kernels.c"
+# No option here may let the compiler assume that values are finite, or reorder sums: see kernels.c.
+FLAGS = "-std=c11 -O3 -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math".split()
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mprefer-vector-width=512"]
+X86 = platform.machine() in ("x86_64", "AMD64")
+INSTRUCTION_SETS = {"plain": [], **({"avx2": AVX2, "avx512": AVX512} if X86 else {})}
+
+
+def compilers() -> list[list[str]]:
+    """Commands to try, the user's own first."""
+    named = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"]
+    return [command for text in named if (command := shlex.split(text or ""))]
+
+
+def compile_library(compiler: list[str], target: Path) -> None:
+    """Compile the source once for each instruction set, and link; one that cannot be is left out.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        If not even the plain one can be.
+    """
+    extra = shlex.split(os.environ.get("CFLAGS", ""))
+    digest = hashlib.sha256(Path(SOURCE).read_bytes()).hexdigest()
+    objects = []
+    with TemporaryDirectory() as folder:
+        for name, options in INSTRUCTION_SETS.items():
+            made = str(Path(folder, f"{name}.o"))
+            once = [f'-DSOURCE_DIGEST="{digest}"'] if name == "plain" else []
+            command = [*compiler, *extra, *FLAGS, *options, f"-DISA={name}", *once, "-c", SOURCE, "-o", made]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                objects.append(made)
+            elif name == "plain":
+                raise subprocess.SubprocessError(done.stderr[-1000:])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        linked = Path(folder, target.name)
+        link = [*compiler, *extra, "-shared", *objects, "-o", str(linked), "-lm"]
+        subprocess.run(link, check=True, capture_output=True)
+        target.unlink(missing_ok=True)  # a process may have it in use: it keeps the old file
+        target.write_bytes(linked.read_bytes())
+
+
+class BuildKernels(build_ext):
+    """Compiles the library; says so where it cannot, and goes on."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """A name without Python's version, which is none of its business."""
+        return str(Path(*fullname.split("."))) + ".so"
+
+    def build_extension(self, ext: Extension) -> None:
+        """Try one compiler after the other."""
+        target = Path(self.get_ext_fullpath(ext.name))
+        problems = []
+        for compiler in compilers():
+            try:
+                return compile_library(compiler, target)
+            except (OSError, subprocess.SubprocessError) as error:
+                problems.append(f"{shlex.join(compiler)}: {error}")
+        print("flwr-byzantine: no C compiler could build kernels.c, so numpy computes, several times slower.")
+        print("\n".join(problems))
+        target.unlink(missing_ok=True)
+
+
+class Wheel(bdist_wheel):
+    """A wheel for every Python 3 on this platform."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """The library needs no Python."""
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(
+    ext_modules=[Extension("flwr_byzantine.kernels._kernels", [SOURCE], optional=True)],
+    cmdclass={"build_ext": BuildKernels, "bdist_wheel": Wheel},
+)
