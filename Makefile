@@ -5,10 +5,10 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast test-wheel test-lowest test-newest lint format docs dist bench reproduction
+.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest lint format docs dist bench reproduction
 .DEFAULT_GOAL := test
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
 	@test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
 		"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
 	test -x $(PYTHON) || "$(HOST_PYTHON)" -m venv .venv
@@ -21,6 +21,14 @@ demo: $(READY)
 # Two files at once: many tests wait for processes and timeouts.
 test: $(READY)
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+# The library's own tests where there is no compiled library: numpy computes.
+test-numpy: $(READY)
+	FLWR_BYZANTINE_KERNELS=numpy $(PYTHON) -m pytest -n 2 --dist loadfile -m 'not slow' tests/kernels tests/rules tests/strategies
+
+# The tests of the kernels, compiled so that they stop at any wrong address and any undefined behaviour.
+test-sanitized: $(READY)
+	$(PYTHON) tests/helpers/sanitized.py
 
 test-fast: $(READY)
 	$(PYTHON) -m pytest -m 'not slow'

@@ -24,10 +24,9 @@ def write_shares(folder: Path, nodes: int, seed: int = 0) -> list[Path]:
 
 
 def write_app(folder: Path) -> Path:
-    """Write the Flower App: the drill's own, with the library and the clients beside it."""
+    """Write the Flower App: the drill's own, with the clients beside it."""
     skip = shutil.ignore_patterns("__pycache__")
     app = folder / "app"
     shutil.copytree(Path(__file__).parent / "app", app, ignore=skip)
-    for package in ("flwr_byzantine", "clients"):
-        shutil.copytree(REPOSITORY / package, app / package, ignore=skip)
+    shutil.copytree(REPOSITORY / "clients", app / "clients", ignore=skip)
     return app

@@ -11,6 +11,7 @@ from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Matrix, Rule
 from flwr_byzantine.rules.bounds import check_f
 from flwr_byzantine.rules.krum import krum_scores, lowest
+from flwr_byzantine.rules.remaining import Remaining
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,15 @@ class Bulyan(Rule):
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """Theta one-hot rows, in the order of the clients."""
         assert distances is not None
-        remaining = list(range(n))
+        remaining = Remaining(distances, self.num_byzantine)
         selected = []
         finite = True
         for _ in range(n - 2 * self.num_byzantine):
-            among = distances[np.ix_(remaining, remaining)]
-            scores = krum_scores(among, max(1, len(remaining) - self.num_byzantine - 2))
-            winner = int(np.argmin(scores))
-            finite &= bool(np.isfinite(scores[winner]))
-            selected.append(remaining.pop(winner))
+            scores = remaining.scores()
+            best = int(np.argmin(scores))
+            finite &= bool(np.isfinite(scores[best]))
+            selected.append(int(remaining.clients[best]))
+            remaining.take(selected[-1])
         rows = np.eye(n)[sorted(selected)]
         return rows if finite else rows * np.nan
 
@@ -145,15 +146,14 @@ class MultiBulyan(Bulyan):
         assert distances is not None
         theta = n - 2 * self.num_byzantine - 2
         m = self.num_selected or theta
-        remaining = list(range(n))
+        remaining = Remaining(distances, self.num_byzantine)
         rows = np.zeros((theta, n))
         for row in rows:
-            neighbours = len(remaining) - self.num_byzantine - 2
-            scores = krum_scores(distances[np.ix_(remaining, remaining)], neighbours)
-            best = lowest(scores, min(m, neighbours))
+            scores, clients = remaining.scores(), remaining.clients
+            best = lowest(scores, min(m, len(clients) - self.num_byzantine - 2))
             finite = np.isfinite(scores[best]).all()
-            row[np.array(remaining)[best]] = 1 / len(best) if finite else np.nan
-            remaining.pop(int(best[0]))
+            row[clients[best]] = 1 / len(best) if finite else np.nan
+            remaining.take(int(clients[best[0]]))
         return rows
 
     def relative_rate(self, n: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from flwr.common import NDArrays
 
+from flwr_byzantine.kernels.compiled import choice
 from simulations.catalog import datasets
 from simulations.catalog.networks import initial_network
 from simulations.config import RunConfig
@@ -86,6 +87,7 @@ class Recorder:
             "seconds_per_round": statistics.median(usual),
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),
             "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in PACKAGES},
+            "kernels": choice().name,
         }
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from flwr_byzantine.kernels import compiled
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 # All but the malformed are usable: the seven that Multi-Krum needs for f = 2.
 ROLES = ["honest"] * 6 + ["hostile", "malformed"]
@@ -106,18 +108,21 @@ def import_from(folder, path):
 def test_the_wheel_works_from_site_packages(tmp_path):
     source, wheels, target = tmp_path / "source", tmp_path / "wheels", tmp_path / "target"
     source.mkdir()
-    for name in ("pyproject.toml", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     for name in ("flwr_byzantine", "clients", "simulations", "deploy"):
-        shutil.copytree(
-            REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        skip = shutil.ignore_patterns("__pycache__", compiled.LIBRARY.name)
+        shutil.copytree(REPOSITORY / name, source / name, ignore=skip)
     pip = [sys.executable, "-m", "pip", "-q"]
     subprocess.run([*pip, "wheel", source, "--no-deps", "-w", wheels], check=True)
     (wheel,) = wheels.glob("*.whl")
+    assert "-py3-none-" in wheel.name
+    assert not wheel.name.endswith("-any.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
     assert {path.name.split("-")[0] for path in target.iterdir()} == {"flwr_byzantine"}
     assert (target / "flwr_byzantine" / "py.typed").exists()
+    for name in (compiled.SOURCE.name, compiled.LIBRARY.name):
+        assert (target / "flwr_byzantine" / "kernels" / name).exists()
     assert import_from(tmp_path, target) == target / "flwr_byzantine" / "__init__.py"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flwr_byzantine.kernels import compiled
 from simulations.config import RunConfig
 from simulations.federation.runner import run, run_all
 
@@ -138,6 +139,9 @@ def test_the_command_line_writes_the_same_result_from_another_process(tmp_path, 
     assert [record["round"] for record in result["rounds"]] == [1, 2, 3]
     assert result["final_accuracy"] == outcomes["message"]["final_accuracy"]
     assert result["parameters_sha256"] == outcomes["message"]["parameters_sha256"]
+    # The bundle has no library: it would leave out the compiled kernels, and come first on the path.
+    assert result["kernels"] == compiled.choice().name
+    assert compiled.LIBRARY.exists() == (result["kernels"] != "numpy")
     assert result["versions"].keys() >= {"flwr", "torch", "numpy"}
     assert "phocas, gaussian" in output
 
