@@ -5,7 +5,7 @@ of all rows stays in the cache. ``kernels.c`` does the same faster. Mixes and re
 last bit; sums over columns (distances, inner products) are added in another order there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ Values = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
 _quiet = np.errstate(invalid="ignore", over="ignore")  # clients may send anything
-_BLOCK_BYTES = 1 << 18  # of float64: a fraction of a second-level cache
+_BLOCK_BYTES = 1 << 21  # of float64: of the size of a second-level cache
+_WIDEST = 8192  # columns; BLAS takes longer inner products apart, for as many threads as it has
 
 
 @_quiet
@@ -27,9 +28,10 @@ def distances(columns: Columns, lo: int, hi: int) -> Doubles:
     result = np.zeros((columns.num_rows, columns.num_rows))
     for s, part in _blocks(columns, lo, hi):
         x = _rows(columns, s, part).astype(np.float64)
+        memory = np.empty_like(x)
         for i in range(1, len(x)):
-            difference = x[:i] - x[i]
-            result[:i, i] += np.einsum("ij,ij->i", difference, difference)
+            difference = np.subtract(x[:i], x[i], out=memory[:i])
+            result[:i, i] += np.vecdot(difference, difference)
     return result
 
 
@@ -43,8 +45,7 @@ def inner_products(
         x = _rows(columns, s, part).astype(np.float64)
         if base is not None:
             x -= widened(base[s][part])
-        other = x if vector is None else vector[s][part].astype(np.float64)[None]
-        result += np.einsum("ij,ij->i", x, np.broadcast_to(other, x.shape))
+        result += np.vecdot(x, x if vector is None else vector[s][part].astype(np.float64))
     return result
 
 
@@ -81,11 +82,10 @@ def _reduced(x: Values, reduction: Reduction) -> Doubles:
     A column has none where more values are not finite than may be left out.
     """
     k, trim, keep = len(x), reduction.trim, reduction.keep
-    infinite = (~np.isfinite(x)).sum(axis=0)
-    given = x.copy()
-    for i, j in comparators(selection_network(k, trim, keep), k):
-        x[i], x[j] = np.minimum(x[i], x[j]), np.maximum(x[i], x[j])
-    center = _mean(x[trim : k - trim])
+    finite = np.isfinite(x)
+    infinite = np.zeros(x.shape[1]) if finite.all() else k - finite.sum(axis=0)
+    rows = _in_order(x, reduction)
+    center = _mean(rows[trim : k - trim])
     if keep is None:
         center[infinite > trim] = np.nan
         return center
@@ -94,15 +94,27 @@ def _reduced(x: Values, reduction: Reduction) -> Doubles:
     # each residue class modulo `keep` lies in the window; it takes the place of the first of its class.
     tied = np.zeros(center.shape, bool)
     for t in range(k - keep):
-        before, after = center - x[t], x[t + keep] - center
+        before, after = center - rows[t], rows[t + keep] - center
         tied |= (before == after) & (before > 0)
-        x[t % keep] = np.where(before > after, x[t + keep], x[t % keep])
-    mean = _mean(x[:keep])
+        np.copyto(rows[t % keep], rows[t + keep], where=before > after)
+    mean = _mean(rows[:keep])
     lost = infinite > min(trim, k - keep)
     mean[lost] = np.nan
     tied &= ~lost
-    mean[tied] = _nearest(given[:, tied], center[tied], x[:keep, tied])
+    if tied.any():
+        mean[tied] = _nearest(x[:, tied], center[tied], np.stack(rows[:keep])[:, tied])
     return mean
+
+
+def _in_order(x: Values, reduction: Reduction) -> list[Values]:
+    """The rows after every column was put in order, as far as the reduction needs it; the others stay."""
+    rows, spare = [row.copy() for row in x], np.empty_like(x[0])
+    sorters = selection_network(len(x), reduction.trim, reduction.keep)
+    for i, j in comparators(sorters, len(x)):
+        np.minimum(rows[i], rows[j], out=spare)
+        np.maximum(rows[i], rows[j], out=rows[j])
+        rows[i], spare = spare, rows[i]
+    return rows
 
 
 def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
@@ -115,7 +127,7 @@ def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
     distance = np.abs(x - center)
     inside, border = distance < radius, distance == radius
     border &= np.cumsum(border, axis=0) <= keep - inside.sum(axis=0)
-    return (_sum(np.where(inside, x, 0)) + _sum(np.where(border, x, 0))) / keep
+    return _sum([*np.where(inside, x, 0), *np.where(border, x, 0)]) / keep
 
 
 def _mixed(x: Values, weights: Doubles) -> Doubles:
@@ -127,21 +139,21 @@ def _mixed(x: Values, weights: Doubles) -> Doubles:
     return mixed
 
 
-def _sum(x: Values) -> Doubles:
+def _sum(x: Sequence[Values]) -> Doubles:
     """Sum of the rows, one after the other."""
-    total = np.zeros(x.shape[1])
+    total = np.zeros(len(x[0]))
     for row in x:
         total += row
     return total
 
 
-def _mean(x: Values) -> Doubles:
+def _mean(x: Sequence[Values]) -> Doubles:
     return _sum(x) / len(x)
 
 
 def _without_nan(x: Values) -> Values:
     """The same array; NaN in it becomes infinite, so that it is sorted last."""
-    x[np.isnan(x)] = np.inf
+    np.copyto(x, np.inf, where=np.isnan(x))
     return x
 
 
@@ -181,7 +193,7 @@ def _rows(columns: Columns, s: int, part: slice) -> Values:
 
 def _blocks(columns: Columns, lo: int, hi: int) -> Iterator[tuple[int, slice]]:
     """Blocks of columns: the segment that each is in, and where."""
-    size = max(256, _BLOCK_BYTES // (8 * columns.num_rows))
+    size = min(max(256, _BLOCK_BYTES // (8 * columns.num_rows)), _WIDEST)
     for s, (first, end) in enumerate(zip(columns.offsets[:-1], columns.offsets[1:], strict=True)):
         for start in range(max(lo, first), min(hi, end), size):
             yield s, slice(start - first, min(start + size, hi, end) - first)
