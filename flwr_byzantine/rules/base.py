@@ -60,8 +60,18 @@ class Rule(ABC):
 
     def tolerated(self, n: int) -> int:
         """f, the Byzantine values among n that the rule was told of: its field ``num_byzantine``, or 0."""
-        f: int = getattr(self, "num_byzantine", 0)
+        f: int = getattr(self.at(n), "num_byzantine", 0)
         return f
+
+    def at(self, received: int) -> "Rule":
+        """The rule of a round with so many replies: where f is a fraction of them, with the number f.
+
+        Parameters
+        ----------
+        received : int
+            All replies, those that are refused before the rule sees them included.
+        """
+        return self
 
     def without(self, dropped: int) -> Self:
         """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
@@ -75,14 +85,15 @@ class Rule(ABC):
         ValueError
             If :meth:`mixing` or :meth:`reduction` gives what n updates cannot be aggregated by.
         """
+        rule = self.at(n)
         own = None if distances is None else distances.copy()  # a rule may write to it
-        mixing = check_mixing(self.mixing(n, own), n)
+        mixing = check_mixing(rule.mixing(n, own), n)
         k = n if mixing is None else len(mixing)
-        return mixing, check_reduction(self.reduction(k), k, mixed=mixing is not None)
+        return mixing, check_reduction(rule.reduction(k), k, mixed=mixing is not None)
 
     def scores_of(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
         """As :meth:`scores`; ValueError unless they are one real number for each update."""
-        given: object = self.scores(n, distances)
+        given: object = self.at(n).scores(n, distances)
         if given is None:
             return None
         found = np.asarray(given)
