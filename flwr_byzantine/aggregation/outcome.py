@@ -10,6 +10,8 @@ from flwr.common.logger import log
 from flwr_byzantine.aggregation.gate import Model, Reply
 from flwr_byzantine.audit import AuditRecord
 
+PREFIX = "byzantine/"  # of the names of our own metrics: what users' clients report keeps its names
+
 
 class TooFewUpdatesError(RuntimeError):
     """A round had no robust result, and ``on_too_few="raise"`` was asked for."""
@@ -54,7 +56,12 @@ class Outcome:
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts for Flower's metrics."""
+        """Counts for Flower's metrics, under names that begin with ``PREFIX``."""
+        return {PREFIX + name: count for name, count in self.counts.items()}
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """How many replies there were, and what became of them."""
         counts: dict[str, int | float] = {
             "num_received": len(self.accepted) + len(self.dropped),
             "num_dropped": len(self.dropped),
@@ -84,7 +91,7 @@ class Outcome:
         if self.reason:
             log(WARNING, "Round %s skipped, the model stays: %s", server_round, self.reason)
         else:
-            log(INFO, "Round %s: %s", server_round, self.metrics)
+            log(INFO, "Round %s: %s", server_round, self.counts)
 
     def audit(self, server_round: int) -> list[AuditRecord]:
         """What became of each client's reply; see :class:`AuditRecord` for the verdicts."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from flwr_byzantine.aggregation.outcome import Outcome
+from flwr_byzantine.aggregation.outcome import PREFIX, Outcome
 from flwr_byzantine.checks import is_number
 from flwr_byzantine.reputation.rows import GradientSize, Vector
 
@@ -29,8 +29,10 @@ class ReputationOutcome(Outcome):
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts, and ``reputation/<client>`` for every client."""
-        scores = {f"reputation/{client}": score for client, score in self.reputations.items()}
+        """Counts, and ``byzantine/reputation/<client>`` for every client of the round."""
+        scores = {
+            f"{PREFIX}reputation/{client}": score for client, score in self.reputations.items()
+        }
         return {**super().metrics, **scores}
 
 

@@ -83,7 +83,7 @@ class ByGARS(ReputationStrategy):
     and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client that
     always sends the negated gradient becomes useful. They persist; clients absent from a round keep
     theirs. They belong to the ids the server knows the clients by, and are in every round's metrics as
-    ``reputation/<client>``.
+    ``byzantine/reputation/<client>``.
 
     Parameters
     ----------

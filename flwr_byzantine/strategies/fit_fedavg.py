@@ -48,7 +48,7 @@ class RobustFedAvg(FitAdapter, FedAvg):
         rule was told, since nobody knows whose replies they were; where too few are left for it, the
         round is skipped. ``"lower_f"``: then the rule runs with the largest f that the others suffice
         for, lowered by no more than the number of dropped replies. Each such round is warned of, and its
-        metrics say ``f_lowered_by``.
+        metrics say ``byzantine/f_lowered_by``.
     buffers : Collection[str | int], Callable[[str], bool] or None
         Tensors such as BatchNorm's running variance, which must not leave the range of what honest
         clients send: names, positions, or a function of the name. They are clamped to the interval from

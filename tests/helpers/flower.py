@@ -196,5 +196,10 @@ def replies_of(api: Any, updates: Any, split: Any = lambda row: [row]) -> list[A
     return [api.reply(Sent(100 + i, split(row))) for i, row in enumerate(updates)]
 
 
+def counted(metrics: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    """What a round's own metrics say under these names."""
+    return tuple(metrics[f"byzantine/{name}"] for name in names)
+
+
 def flat(tensors: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.ravel(tensor) for tensor in tensors])

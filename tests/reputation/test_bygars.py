@@ -529,8 +529,8 @@ def test_reputations_are_in_the_metrics(make):
     play(aggregator, [1], {"3": [1], "4": [0]})
     metrics = aggregator.last.metrics
     used = {"3": 0.55, "4": 0.5} if make is bygars else {"3": 0.5, "4": 0.5}
-    expected = {f"reputation/{k}": v for k, v in used.items()}
-    found = {k: v for k, v in metrics.items() if k.startswith("rep")}
+    expected = {f"byzantine/reputation/{k}": v for k, v in used.items()}
+    found = {k: v for k, v in metrics.items() if "reputation" in k}
     assert found == pytest.approx(expected, abs=0.01)
 
 

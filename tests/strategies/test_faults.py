@@ -98,7 +98,7 @@ def survive(api, reply, dropped=None, nodes=(1, 2, 3)):
         assert (tensor <= 3).all()
     found = {record.client for record in strategy.audit if record.verdict == "dropped"}
     assert found == ({dropped} if dropped else set())
-    assert metrics["num_dropped"] == len(found)
+    assert metrics["byzantine/num_dropped"] == len(found)
     return strategy
 
 
@@ -188,7 +188,7 @@ def test_fields_that_are_none():
         ends = name in ("parameters", "num_examples")
         assert (verdict(api, [*honest(api), (proxy, broken)]) == ENDS) == ends
         usual = api.aggregate(api.ours.Median(), [*honest(api), (proxy, broken)])
-        assert usual[1]["num_dropped"] == bad
+        assert usual[1]["byzantine/num_dropped"] == bad
     survive(api, [(proxy, None)], dropped="4")
 
 
@@ -258,7 +258,7 @@ def test_too_few_good_replies_keep_the_model(api):
     assert verdict(api, honest(api, (1, 2, 2, 3))) == GOES_ON
     tensors, metrics = api.aggregate(strategy, honest(api, (1, 2, 3, 4)))
     assert tensors is None
-    assert metrics["skipped"] == 1
+    assert metrics["byzantine/skipped"] == 1
     assert {record.verdict for record in strategy.audit} == {"skipped"}
 
 

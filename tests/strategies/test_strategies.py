@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from cases import CASES, every_rule, gaussian
-from flower import APIS, FitApi, Sent, TrainApi, every_api, flat, replies_of, strategy_of
+from flower import APIS, FitApi, Sent, TrainApi, counted, every_api, flat, replies_of, strategy_of
 from flwr.app import MetricRecord
 from flwr.common import ndarrays_to_parameters
 from flwr.server.strategy.aggregate import aggregate_krum
@@ -36,10 +36,15 @@ def test_equals_the_bare_rule(api, case, dtype, known):
     tensors, metrics = api.aggregate(strategy, replies_of(api, x, split))
     assert [(t.shape, t.dtype) for t in tensors] == [(shape, dtype) for shape in SHAPES]
     np.testing.assert_array_equal(flat(tensors), case.make(f)(x))
-    assert metrics["num_received"] == len(x)
-    assert metrics["num_dropped"] == metrics["num_replaced"] == metrics["skipped"] == 0
+    assert metrics["byzantine/num_received"] == len(x)
+    assert (
+        metrics["byzantine/num_dropped"]
+        == metrics["byzantine/num_replaced"]
+        == metrics["byzantine/skipped"]
+        == 0
+    )
     if case.weights is not None:
-        assert metrics["num_selected"] == np.count_nonzero(case.weights(x, f))
+        assert metrics["byzantine/num_selected"] == np.count_nonzero(case.weights(x, f))
 
 
 @every_api
@@ -151,7 +156,7 @@ def test_float_precision_follows_the_model(api):
 def test_model_of_whole_numbers_only(api):
     tensors, metrics = api.aggregate(api.ours.Krum(), replies_of(api, np.array([[1], [5], [9]])))
     assert tensors == [[5]]
-    assert metrics["skipped"] == 0
+    assert metrics["byzantine/skipped"] == 0
 
 
 @every_api
@@ -162,7 +167,7 @@ def test_model_handed_out_is_the_one_kept_for_values_that_are_not_finite(api):
     api.hand_out(strategy, [np.arange(4.0)])
     tensors, metrics = api.aggregate(strategy, replies_of(api, x))
     np.testing.assert_array_equal(tensors[0], [1, 1, 1, 1])
-    assert metrics["num_replaced"] == 1
+    assert metrics["byzantine/num_replaced"] == 1
     api.hand_out(strategy, [np.full(4, 7.0)], server_round=2)
     tensors, _ = api.aggregate(strategy, replies_of(api, x), server_round=2)
     np.testing.assert_array_equal(tensors[0], [1, 7, 1, 1])
@@ -175,15 +180,15 @@ def test_everyone_not_finite_keeps_the_model(api):
         x = np.full((case.enough(1), 3), np.nan)
         unknown, metrics = api.aggregate(strategy, replies_of(api, x))
         assert unknown is None
-        assert metrics["skipped"] == 1
+        assert metrics["byzantine/skipped"] == 1
         api.hand_out(strategy, [np.arange(3.0)])
         known, metrics = api.aggregate(strategy, replies_of(api, x))
         if case.name in ("Mean", "Median", "TrimmedMean", "Phocas"):  # coordinate by coordinate
             np.testing.assert_array_equal(known[0], np.arange(3))
-            assert metrics["num_replaced"] == 3
+            assert metrics["byzantine/num_replaced"] == 3
         else:  # there is no update to select
             assert known is None
-            assert metrics["skipped"] == 1
+            assert metrics["byzantine/skipped"] == 1
 
 
 # -- FedAvg's own arguments ---------------------------------------------------------------------------
@@ -231,7 +236,7 @@ def test_flowers_number_of_models_to_keep(api):
         strategy = getattr(api.ours, name)(**{api.f_name: 2, api.m_name: keep})
         tensors, metrics = api.aggregate(strategy, replies_of(api, x))
         np.testing.assert_array_equal(tensors[0], rules.MultiKrum(2, keep)(x))
-        assert metrics["num_selected"] == keep
+        assert metrics["byzantine/num_selected"] == keep
 
 
 def test_arguments_of_flowers_bulyan():
@@ -306,10 +311,13 @@ def test_failures(api):
     replies = [*replies_of(api, gaussian(5, 3)), api.error(200)]
     tensors, metrics = api.aggregate(api.ours.Krum(**{api.f_name: 1}), replies)
     assert tensors is not None
-    assert (metrics["num_received"], metrics["num_dropped"]) == (5, 0)  # f stays 1: n = 5 is enough
+    assert counted(metrics, "num_received", "num_dropped") == (
+        5,
+        0,
+    )  # f stays 1: n = 5 is enough
     tensors, metrics = api.aggregate(api.ours.Krum(**{api.f_name: 1}), replies[1:])
     assert tensors is None
-    assert metrics["skipped"] == 1
+    assert metrics["byzantine/skipped"] == 1
     assert api.aggregate(api.ours.Krum(), [api.error(1)])[0] is None
     assert api.aggregate(api.ours.Krum(), [])[0] is None
     if api.name == "fit":
@@ -359,7 +367,7 @@ def test_functions_for_metrics_see_harmless_counts(api, stage):
         replies = [api.reply(Sent(i, [np.ones(2)], c, {"a": 1.0})) for i, c in enumerate(counts)]
         tensors, metrics = api.aggregate(strategy, replies)
         assert tensors is not None
-        assert metrics["num_received"] == 5
+        assert metrics["byzantine/num_received"] == 5
     else:
         metrics = api.evaluate(
             strategy, [api.evaluation(i, 0.5, c, a=1.0) for i, c in enumerate(counts)]
@@ -378,7 +386,7 @@ def test_a_function_for_metrics_that_raises_is_left_out(api):
         api.ours.Median(**{name: broken}), replies_of(api, np.ones((3, 2)))
     )
     assert tensors is not None
-    assert metrics["num_received"] == 3
+    assert metrics["byzantine/num_received"] == 3
 
 
 @every_api
