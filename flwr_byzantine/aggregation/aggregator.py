@@ -22,8 +22,8 @@ from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, 
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
 from flwr_byzantine.aggregation.progress import Progress
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.checks import is_number, require, require_choice, require_whole
-from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.checks import is_number, require, require_choice
+from flwr_byzantine.rules.base import Rule, check_bound, check_rule
 
 LearningRate = float | Callable[[int], float]
 PAYLOADS = ("parameters", "gradients")
@@ -238,7 +238,7 @@ class Aggregator:
         promised = self.rule.at(accepted + dropped)
         for by in range(1 + dropped if self.on_dropped == "lower_f" else 1):
             rule = promised.without(by) if by else promised
-            _check_bound(rule)
+            check_bound(rule)
             if rule.min_updates <= accepted:
                 return rule, by
         return promised, 0
@@ -282,27 +282,8 @@ def _by_client(
     return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
 
 
-def _check_bound(rule: Rule) -> int:
-    """The bound of a rule; ParameterError if it is none."""
-    least: object = rule.min_updates if isinstance(rule, Rule) else None
-    advice = "Give the bound of its theorem."
-    require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)
-    return int(rule.min_updates)
-
-
 def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
-    require(
-        isinstance(rule, Rule),
-        "rule",
-        "a rule such as `flwr_byzantine.rules.Median()`",
-        rule,
-        "Pass a rule, not its class.",
-    )
-    least = _check_bound(rule)
-    advice = "Correct the rule's `num_byzantine` or `tolerated`."
-    require_whole("tolerated(n)", rule.tolerated(least), 0, advice, owner=type(rule).__name__)
-    if type(rule).mixing is Rule.mixing:
-        rule.plan(least, None)
+    check_rule(rule)
     require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
     number = is_number(learning_rate) and not callable(learning_rate) and learning_rate > 0
     require(

@@ -24,18 +24,23 @@ class Words:
     ----------
     first_model : str
         The parameter that is the model to start from.
-    f : str
-        The parameter that is f.
-    least : str
-        The parameters that say how many replies a round asks for, in words.
+    minimums : tuple[str, str, str]
+        The parameters that say how many clients are asked to train, are asked to evaluate, and have to be
+        there.
     clients : str
         Who sends replies.
+    f : str
+        The parameter that is f; empty where there is none.
     """
 
-    first_model: str = "model"
-    f: str = "num_byzantine"
-    least: str = "the number of clients that a round asks"
+    first_model: str = "initial_parameters"
+    minimums: tuple[str, str, str] = (
+        "min_fit_clients",
+        "min_evaluate_clients",
+        "min_available_clients",
+    )
     clients: str = "clients"
+    f: str = ""
 
 
 @dataclass
@@ -110,8 +115,10 @@ class Progress:
         if len(outcome.dropped) > len(outcome.accepted):
             reason = next(iter(outcome.dropped.values()))
             return f"{why}Let {self.words.clients} send what fits the model; one was refused for: {reason}"
+        asked, _, available = self.words.minimums
+        lower = f", lower `{self.words.f}`" if self.words.f else ""
         return (
-            f"{why}Raise {self.words.least}, lower `{self.words.f}`, or find out in the log why "
+            f"{why}Raise `{asked}` and `{available}`{lower}, or find out in the log why "
             f"{self.words.clients} do not answer"
         )
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.checks import require, require_whole
 from flwr_byzantine.kernels import (
     Columns,
     Reduction,
@@ -167,3 +168,24 @@ class Rule(ABC):
         mixing, reduction = self.plan_for(columns)
         combine(columns, mixing, reduction, out=[out])
         return restore(out)
+
+
+def check_rule(rule: object) -> None:
+    """Raise ParameterError unless it is a rule that says sensible things of itself."""
+    advice = "Pass a rule, not its class."
+    expected = "a rule such as `flwr_byzantine.rules.Median()`"
+    require(isinstance(rule, Rule), "rule", expected, rule, advice)
+    assert isinstance(rule, Rule)
+    least = check_bound(rule)
+    advice = "Correct the rule's `num_byzantine` or `tolerated`."
+    require_whole("tolerated(n)", rule.tolerated(least), 0, advice, owner=type(rule).__name__)
+    if type(rule).mixing is Rule.mixing:
+        rule.plan(least, None)
+
+
+def check_bound(rule: Rule) -> int:
+    """The bound of a rule; ParameterError if it is none."""
+    least: object = rule.min_updates if isinstance(rule, Rule) else None
+    advice = "Give the bound of its theorem."
+    require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)
+    return int(rule.min_updates)

@@ -6,7 +6,7 @@ That n is large enough for f is :attr:`flwr_byzantine.rules.Rule.min_updates`, w
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,13 @@ def check_f(
         advice = "Pass the number of Byzantine clients to survive."
         require_whole(name, value, 0, advice, owner=owner)
         object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's wrap around
+
+
+def find_f(rule: object) -> tuple[str, Any] | None:
+    """The field of a rule that is f, and what it is; None where the rule has no f."""
+    names = (name for name in ("num_byzantine", "trim", "beta") if hasattr(rule, name))
+    name = next(names, None)
+    return None if name is None else (name, getattr(rule, name))
 
 
 def number_of(f: float, received: int) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
+from flwr_byzantine.checks import is_number, require
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.bounds import check_f, check_theorem, in_numbers, least_updates, number_of
@@ -112,6 +113,51 @@ class TrimmedMean(Rule):
         b, q = self.tolerated(n), num_byzantine
         check_theorem(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
         return 2 * (b + 1) * (n - q) / (n - b - q) ** 2
+
+
+@dataclass(frozen=True)
+class FlooredTrimmedMean(Rule):
+    """Trimmed mean that leaves out a share of the values at each end, rounded down as Flower does.
+
+    Among fewer than 1 / beta updates it leaves out none, which protects from nobody.
+
+    Parameters
+    ----------
+    beta : float
+        The share, 0 <= beta < 0.5.
+
+    Raises
+    ------
+    ValueError
+        If ``beta`` is out of range.
+
+    Examples
+    --------
+    >>> FlooredTrimmedMean(beta=0.25)([[1.0], [2.0], [3.0], [1e20]])
+    array([2.5])
+    """
+
+    beta: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        holds = is_number(self.beta) and not isinstance(self.beta, bool) and 0 <= self.beta < 0.5
+        advice = "Pass the share to leave out at each end, such as 0.2."
+        owner = type(self).__name__
+        require(holds, "beta", "at least 0 and below 0.5", self.beta, advice, owner=owner)
+
+    @property
+    def min_updates(self) -> int:
+        """One."""
+        return 1
+
+    def at(self, received: int) -> TrimmedMean:
+        """The trimmed mean with the number b."""
+        return TrimmedMean(int(self.beta * received))
+
+    def tolerated(self, n: int) -> int:
+        """The number b."""
+        return int(self.beta * n)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Mapping
-from logging import INFO
-from typing import Any
+from dataclasses import replace
+from logging import INFO, WARNING
+from typing import Any, ClassVar
 
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
 from flwr_byzantine.aggregation.buffers import Buffers
 from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.aggregation.progress import Progress, Words
 from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.base import Rule, check_rule
+from flwr_byzantine.rules.bounds import find_f
 
 
 class RobustStrategy:
@@ -22,7 +25,7 @@ class RobustStrategy:
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log
+    payload, learning_rate, order_by, on_too_few, on_dropped, bound, buffers, audit_log
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
@@ -30,6 +33,9 @@ class RobustStrategy:
     **kwargs
         For the strategy this is mixed into.
     """
+
+    words: ClassVar[Words]  # of its API
+    rule_words: ClassVar[Mapping[str, str]]  # fields of rules, and the API's words for them
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class RobustStrategy:
         order_by: str | None = None,
         on_too_few: str = "skip",
         on_dropped: str = "keep_f",
+        bound: str = "keep",
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -53,14 +60,45 @@ class RobustStrategy:
             order_by=order_by,
             on_too_few=on_too_few,
             on_dropped=on_dropped,
+            bound=bound,
             buffers=buffers,
             audit_log=audit_log,
         )
+        self._begin_run()
+        warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
         self._done = 0
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
         return Aggregator(rule, **settings)
+
+    @property
+    def rule(self) -> Rule:
+        """The aggregation rule; another one can be set between rounds."""
+        return self.aggregator.rule
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        check_rule(rule)
+        self._check_new(rule)
+        self.aggregator.rule = rule
+        self.aggregator.progress.words = self._words_for(rule)
+        warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
+
+    def _check_new(self, rule: Rule) -> None:
+        """Raise where a new rule does not fit the rest of the strategy."""
+
+    def _words_for(self, rule: Rule) -> Words:
+        """The words of the API, and the one for f that a user of this class writes."""
+        found = find_f(rule)
+        if found is None:
+            return self.words
+        word = self.rule_words.get(found[0], "")
+        return replace(self.words, f=word if hasattr(type(self), word) else found[0])
+
+    def _begin_run(self, learning: bool = False) -> None:
+        """Forget what the rounds of the run before came to."""
+        self.aggregator.progress = Progress(self._words_for(self.aggregator.rule), learning)
 
     @property
     def audit(self) -> tuple[AuditRecord, ...]:
@@ -83,12 +121,21 @@ class RobustStrategy:
             self._load_state(found.state)
             self._done = found.server_round
             log(INFO, "Resuming after round %s, from a checkpoint", self._done)
+        self._begin_run(learning=found is not None)
         return found
 
     def _save(self, server_round: int, tensors: Mapping[str, bytes]) -> None:
         """Keep what is needed to go on after a round."""
         if self.checkpoints is not None:
             self.checkpoints.save(Checkpoint(server_round, tensors, self._state()))
+
+
+def warn_without_f(owner: str, rule: Rule, word: str) -> None:
+    """Warn of a rule that is told to survive nobody."""
+    found = find_f(rule)
+    if found is not None and found[1] == 0:
+        text = "%s protects from no attacker: its `%s` is 0. Pass how many to survive%s"
+        log(WARNING, text, owner, word, "" if word == "beta" else ", or their share, such as 0.2")
 
 
 def check_same_model(found: Checkpoint, initial: Model) -> None:

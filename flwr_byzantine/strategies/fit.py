@@ -15,6 +15,7 @@ from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
 from flwr_byzantine.aggregation.reports import capped
 from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
@@ -108,6 +109,8 @@ class FitAdapter(RobustStrategy, Strategy):
     the last of them, and the next one goes on as if there had been no break.
     """
 
+    words = FIT_API
+    rule_words = FIT_WORDS
     _given: Parameters | None = None
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:

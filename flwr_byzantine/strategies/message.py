@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import clip, encode
 from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -121,6 +122,8 @@ class MessageAdapter(RobustStrategy, Strategy):
     of them, and the next one goes on as if there had been no break.
     """
 
+    words = MESSAGE_API
+    rule_words = MESSAGE_WORDS
     _given: ArrayRecord | None = None
 
     def start(
