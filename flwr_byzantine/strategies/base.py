@@ -76,7 +76,8 @@ class RobustStrategy:
         self.aggregator.load_state_dict(state["aggregator"])
 
     def _resume(self) -> Checkpoint | None:
-        """Go back to the newest checkpoint, if there is one: its rounds are done."""
+        """Begin a run: go back to the newest checkpoint, if there is one. Its rounds are done."""
+        self.aggregator.audit.begin()
         self._done = 0
         found = None if self.checkpoints is None else self.checkpoints.load()
         if found is not None:
