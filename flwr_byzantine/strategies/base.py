@@ -17,6 +17,7 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from flwr_byzantine.rules.base import Rule, check_rule
 from flwr_byzantine.rules.bounds import find_f
+from flwr_byzantine.strategies.hosts import check_around
 
 
 class RobustStrategy:
@@ -35,8 +36,8 @@ class RobustStrategy:
         For the strategy this is mixed into.
     """
 
-    words: ClassVar[Words]  # of its API
-    rule_words: ClassVar[Mapping[str, str]]  # fields of rules, and the API's words for them
+    words: ClassVar[Words] = Words()  # of its API
+    rule_words: ClassVar[Mapping[str, str]] = {}  # fields of rules, and the API's words for them
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class RobustStrategy:
         )
         self._begin_run()
         warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
+        self._warned = self._looked = False
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
         self._done = 0
 
@@ -85,6 +87,24 @@ class RobustStrategy:
         self.aggregator.rule = rule
         self.aggregator.progress.words = self._words_for(rule)
         warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
+
+    def _look_around(self) -> None:
+        """Find out, once, whether something around this strategy makes the rule useless."""
+        if not self._looked:
+            check_around(self)
+            self._looked = True
+
+    def _note_asked(self, server_round: int, asked: int) -> None:
+        """Warn, once, of a round that asks fewer clients than the rule needs."""
+        least = self.rule.at(asked).min_updates
+        if 0 < asked < least and not self._warned and self.aggregator.bound != "warn":
+            self._warned = True
+            least_asked, _, available = self.words.minimums
+            text = (
+                "Round %s asks %s %s, and %s needs %s: such rounds are skipped. Raise `%s` and `%s`"
+            )
+            who = self.words.clients
+            log(WARNING, text, server_round, asked, who, self.rule, least, least_asked, available)
 
     def _check_new(self, rule: Rule) -> None:
         """Raise where a new rule does not fit the rest of the strategy."""

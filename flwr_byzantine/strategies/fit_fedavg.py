@@ -112,6 +112,7 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
         if failures and not self.accept_failures:
+            self._refuse(server_round, results, failures)
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
         if not results:

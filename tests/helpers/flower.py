@@ -70,7 +70,9 @@ class FitApi:
     def evaluation(self, node: int, loss: float, num_examples: Any = 10, **metrics: Any) -> Any:
         return Proxy(str(node)), EvaluateRes(Status(Code.OK, ""), loss, num_examples, metrics)
 
-    def hand_out(self, strategy: Any, model: Any, server_round: int = 1, nodes: int | None = None) -> Any:
+    def hand_out(
+        self, strategy: Any, model: Any, server_round: int = 1, nodes: int | None = None
+    ) -> Any:
         manager = SimpleClientManager()
         for node in range(nodes or at_least(strategy, "min_available_clients")):
             manager.register(Proxy(str(node)))
@@ -118,7 +120,9 @@ class TrainApi:
         record = MetricRecord({"loss": loss, **metrics, "num-examples": num_examples})
         return message(node, RecordDict({"metrics": record}), "evaluate")
 
-    def hand_out(self, strategy: Any, model: Any, server_round: int = 1, nodes: int | None = None) -> Any:
+    def hand_out(
+        self, strategy: Any, model: Any, server_round: int = 1, nodes: int | None = None
+    ) -> Any:
         arrays = ArrayRecord({name: Array(t) for name, t in Sent(0, model).named.items()})
         nodes = nodes or at_least(strategy, "min_available_nodes")
         with running_task():
