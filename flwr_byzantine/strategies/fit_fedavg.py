@@ -7,7 +7,7 @@ from flwr.common import Parameters
 from flwr.server.strategy import FedAvg
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation.reports import guarded, median, median_metrics
+from flwr_byzantine.aggregation.reports import median_loss, median_metrics
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.fit import (
     EvaluateFailures,
@@ -16,10 +16,10 @@ from flwr_byzantine.strategies.fit import (
     FitFailures,
     FitResults,
     Metrics,
+    aggregate_metrics,
     losses,
     read_reports,
     read_results,
-    weighted,
     write_parameters,
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
@@ -77,6 +77,11 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
     min_fit_clients, min_available_clients : int or None
         How many clients are asked in a round, and how many have to be there. None is what the rule needs,
         and at least Flower's 2. A smaller number raises.
+    cap_examples : bool
+        Functions for metrics (``fit_metrics_aggregation_fn``, ``evaluate_metrics_aggregation_fn``) see the
+        numbers of examples as clients sent them, so that one client that claims many outweighs all
+        others. True cuts every number to the median of the positive ones, and leaves out clients
+        whose number is not positive.
     **options
         Every other keyword argument of Flower's ``FedAvg``.
 
@@ -118,9 +123,9 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         if not results:
             return None, {}
         parameters = None if outcome.model is None else write_parameters(outcome.model)
-        function, accepted = self.fit_metrics_aggregation_fn, outcome.accepted
-        own = guarded(function, weighted(accepted)) if function and accepted else None
-        return parameters, {**(own or {}), **outcome.metrics}
+        function = self.fit_metrics_aggregation_fn
+        own = aggregate_metrics(function, outcome.accepted, self.cap_examples) if function else {}
+        return parameters, own | outcome.metrics
 
     def aggregate_evaluate(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
@@ -133,8 +138,8 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         if function is None:
             metrics: Any = median_metrics([report.metrics for report in reports])
         else:
-            metrics = guarded(function, weighted(reports)) or {}
-        return median(losses(reports)), metrics
+            metrics = aggregate_metrics(function, reports, self.cap_examples)
+        return median_loss(losses(reports)), metrics
 
 
 RobustFedAvg.__signature__ = full_signature(

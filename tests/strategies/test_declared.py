@@ -31,6 +31,7 @@ OURS = {
     "buffers",
     "audit_log",
     "checkpoint",
+    "cap_examples",
 }
 ALONE = {"MultiBulyan", "MultiKrum", "TrimmedMean", "Phocas", "Krum", "Bulyan"}
 
