@@ -108,9 +108,10 @@ class Rule(ABC):
     def plan_for(self, columns: Columns) -> tuple[Matrix | None, Reduction | None]:
         """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
         n = columns.num_rows
-        if n < self.min_updates:
+        least = self.at(n).min_updates
+        if n < least:
             raise ValueError(
-                f"Parameter `updates` should hold at least {self.min_updates} updates for {self}. "
+                f"Parameter `updates` should hold at least {least} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
         return self.plan(n, self.distances_of([columns]))
