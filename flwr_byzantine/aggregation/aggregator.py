@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import WARNING
 from typing import Any
@@ -20,11 +20,11 @@ from flwr_byzantine.aggregation.buffers import (
 )
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
+from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.checks import is_number, require, require_choice, require_whole
+from flwr_byzantine.checks import require, require_choice, require_whole
 from flwr_byzantine.rules.base import Rule
 
-LearningRate = float | Callable[[int], float]
 PAYLOADS = ("parameters", "gradients")
 ON_TOO_FEW = ("skip", "raise")
 ON_DROPPED = ("keep_f", "lower_f")
@@ -91,6 +91,8 @@ class Aggregator:
         self.on_dropped = on_dropped
         self.buffers = buffers
         self.audit = Audit(audit_log)
+        if learning_rate != 1.0 and not self._needs_model:
+            log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
         self.model: Model | None = None
         self.last: Outcome | None = None
@@ -228,8 +230,7 @@ class Aggregator:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""
         if self.payload == "parameters":
             return None
-        rate = self.learning_rate
-        return -(rate(server_round) if callable(rate) else rate)
+        return -step_size("learning_rate", self.learning_rate, server_round)
 
 
 def _by_client(
@@ -270,11 +271,4 @@ def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
     if type(rule).mixing is Rule.mixing:
         rule.plan(least, None)
     require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
-    number = is_number(learning_rate) and not callable(learning_rate) and learning_rate > 0
-    require(
-        callable(learning_rate) or number,
-        "learning_rate",
-        "a positive number or a function of the round",
-        learning_rate,
-        "Pass 0.1, for example.",
-    )
+    check_learning_rate("learning_rate", learning_rate)

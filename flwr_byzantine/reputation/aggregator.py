@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
+from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply
 from flwr_byzantine.aggregation.outcome import Outcome
+from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.checks import require, require_finite
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.background import IN_BACKGROUND, in_background
@@ -23,7 +24,6 @@ from flwr_byzantine.reputation.rows import (
     Vector,
     WeightedSum,
 )
-from flwr_byzantine.reputation.schedules import check_schedule, step_size
 from flwr_byzantine.reputation.scores import Memory, ReputationOutcome
 from flwr_byzantine.rules.base import Rule
 
@@ -72,7 +72,7 @@ class ReputationAggregator(Aggregator):
         **kwargs: Any,
     ) -> None:
         super().__init__(WeightedSum(), payload, learning_rate, order_by, **kwargs)
-        check_schedule("meta_learning_rate", meta_learning_rate)
+        check_learning_rate("meta_learning_rate", meta_learning_rate)
         _check(auxiliary, initial_reputation, max_norm_ratio)
         self.auxiliary = auxiliary
         self.meta_learning_rate = meta_learning_rate

@@ -7,9 +7,10 @@ from typing import Any
 
 from flwr.common.logger import log
 
-from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
+from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.buffers import Buffers
 from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from flwr_byzantine.rules.base import Rule

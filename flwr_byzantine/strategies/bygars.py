@@ -7,7 +7,8 @@ from typing import Any
 
 from flwr.common.logger import log
 
-from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
+from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.reputation.aggregator import ReputationAggregator
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator

@@ -8,8 +8,8 @@ from typing import Any, TypedDict, TypeVar, get_args
 from flwr.app import MetricRecord, RecordDict
 from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
 
-from flwr_byzantine.aggregation.aggregator import LearningRate
 from flwr_byzantine.aggregation.buffers import Buffers
+from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
 

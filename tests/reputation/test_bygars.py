@@ -569,11 +569,20 @@ def test_tolerance_needs_a_loss():
         bygars(lambda parameters, server_round: [], tolerance=0.0)
 
 
+@both
 @pytest.mark.parametrize("name", ["learning_rate", "meta_learning_rate"])
-def test_schedules_that_give_no_step_size(name):
-    aggregator = plusplus(Quadratic([0]), **{name: lambda server_round: math.nan})
-    with pytest.raises(ValueError, match=f"Parameter `{name}` should give finite step sizes"):
+@pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, True, None, "0.1", [0.1], 1j, 10**400])
+def test_functions_that_give_no_step_size(make, name, value):
+    aggregator = make(Quadratic([0]), **{name: lambda server_round: value})
+    with pytest.raises(ValueError, match=f"Parameter `{name}` should give finite numbers"):
         play(aggregator, [1], [[1]])
+
+
+@both
+def test_a_step_size_may_be_0(make):
+    rates = dict.fromkeys(["learning_rate", "meta_learning_rate"], lambda server_round: 0)
+    aggregator = make(Quadratic([0]), initial_reputation=1.0, **rates)
+    assert play(aggregator, [1], [[1]]) == 1
 
 
 def test_a_gradient_too_small_to_be_squared_is_no_reversal():

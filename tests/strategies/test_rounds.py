@@ -1,6 +1,9 @@
 """What a round says: who failed, what users' functions see, and under which names."""
 
+import math
+
 import numpy as np
+import pytest
 from flower import Sent, every_api
 from flwr.app import MetricRecord
 
@@ -19,3 +22,46 @@ def test_our_metrics_have_one_prefix_and_the_users_theirs(api):
     assert metrics.pop("num_received") == -1
     assert {name for name in metrics if not name.startswith(SHARED)} == set()
     assert metrics[SHARED + "num_received"] == 6
+
+
+@every_api
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -0.1, True, np.True_, None, "0.1", [0.1], [[1], [1, 2]], 1j, 10**400],
+)
+def test_a_function_has_to_give_a_step_size(api, value):
+    """The same is tested of ByGARS in `test_bygars.py`."""
+    strategy = api.ours.Median(payload="gradients", learning_rate=lambda server_round: value)
+    api.hand_out(strategy, [np.ones(2)])
+    gradients = [api.reply(Sent(i, [np.ones(2)])) for i in range(3)]
+    with pytest.raises(ValueError, match=r"Parameter `learning_rate` should give .* in round 1"):
+        api.aggregate(strategy, gradients)
+
+
+@every_api
+@pytest.mark.parametrize("value", [0, 0.5, np.float32(0.5), np.array(0.5), np.int64(1)])
+def test_a_step_size_may_be_0_and_of_any_type_of_number(api, value):
+    strategy = api.ours.Median(payload="gradients", learning_rate=lambda server_round: value)
+    api.hand_out(strategy, [np.ones(2)])
+    tensors, _ = api.aggregate(strategy, [api.reply(Sent(i, [np.ones(2)])) for i in range(3)])
+    np.testing.assert_array_equal(tensors[0], np.ones(2) * (1 - value))
+
+
+@every_api
+@pytest.mark.parametrize("rate", [True, math.nan, -1, 0])
+def test_a_number_has_to_be_a_step_size(api, rate):
+    given = {"auxiliary": lambda parameters, server_round: []}
+    for name, more in (("Median", {"payload": "gradients"}), ("ByGARS", given)):
+        with pytest.raises(ValueError, match="`learning_rate` should be a positive number"):
+            getattr(api.ours, name)(learning_rate=rate, **more)
+    with pytest.raises(ValueError, match="`meta_learning_rate` should be a positive number"):
+        api.ours.ByGARSPlusPlus(meta_learning_rate=rate, **given)
+
+
+@every_api
+def test_a_learning_rate_without_effect_is_said(api, caplog):
+    api.ours.Median(learning_rate=0.1, payload="gradients")
+    api.ours.Median()
+    assert "learning_rate" not in caplog.text
+    api.ours.Median(learning_rate=0.1)
+    assert "`learning_rate` has no effect" in caplog.text
