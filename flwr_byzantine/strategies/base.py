@@ -2,21 +2,18 @@
 
 import os
 from collections.abc import Mapping
-from logging import INFO
 from typing import Any
-
-from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.buffers import Buffers
-from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.audit import AuditRecord
-from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.strategies.resuming import Resuming
 
 
-class RobustStrategy:
+class RobustStrategy(Resuming):
     """Aggregates with a rule, and can be killed and started again; mixed into strategies.
 
     Parameters
@@ -58,7 +55,6 @@ class RobustStrategy:
             audit_log=audit_log,
         )
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
-        self._done = 0
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
         return Aggregator(rule, **settings)
@@ -68,35 +64,10 @@ class RobustStrategy:
         """What became of every client's reply, the newest rounds: :class:`AuditRecord`."""
         return self.aggregator.audit.records
 
-    def _state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model and the round."""
-        return {"aggregator": self.aggregator.state_dict()}
+        return self._state()
 
-    def _load_state(self, state: Mapping[str, Any]) -> None:
-        self.aggregator.load_state_dict(state["aggregator"])
-
-    def _resume(self) -> Checkpoint | None:
-        """Begin a run: go back to the newest checkpoint, if there is one. Its rounds are done."""
-        self.aggregator.audit.begin()
-        self._done = 0
-        found = None if self.checkpoints is None else self.checkpoints.load()
-        if found is not None:
-            self._load_state(found.state)
-            self._done = found.server_round
-            log(INFO, "Resuming after round %s, from a checkpoint", self._done)
-        return found
-
-    def _save(self, server_round: int, tensors: Mapping[str, bytes]) -> None:
-        """Keep what is needed to go on after a round."""
-        if self.checkpoints is not None:
-            self.checkpoints.save(Checkpoint(server_round, tensors, self._state()))
-
-
-def check_same_model(found: Checkpoint, initial: Model) -> None:
-    """Raise CheckpointError where a checkpoint holds another model than the run starts with."""
-    kept = Model.read(found.tensors.items()).signature
-    if kept != initial.signature:
-        raise CheckpointError(
-            "Parameter `checkpoint` should belong to the model of this run. Found tensors "
-            f"{kept[:3]}..., expected {initial.signature[:3]}.... Choose another file for this run."
-        )
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self._load_state(state)

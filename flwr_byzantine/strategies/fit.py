@@ -1,7 +1,7 @@
 """Flower's ``aggregate_fit`` API: its objects as models and replies, and hooks that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import WARNING
 from typing import Any
 
@@ -14,7 +14,7 @@ from flwr.server.strategy import Strategy
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
 from flwr_byzantine.aggregation.reports import capped
-from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.strategies.base import RobustStrategy
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
@@ -108,16 +108,16 @@ class FitAdapter(RobustStrategy, Strategy):
     the last of them, and the next one goes on as if there had been no break.
     """
 
+    _api = "aggregate_fit"
     _given: Parameters | None = None
+    _instead = False  # the model of the round was not the one that the server gave
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
         """Give the checkpoint's model, or ask the strategy where there is none."""
         initial = super().initialize_parameters(client_manager)  # type: ignore[safe-super]
-        found = self._resume()
+        found = self._resume(None if initial is None else lambda: read_parameters(initial))
         if found is not None:
-            if initial is not None:
-                check_same_model(found, read_parameters(initial))
-            return Parameters(list(found.tensors.values()), "numpy.ndarray")
+            return _parameters(found.tensors)
         if initial is None:
             log(WARNING, "The first model is one client's: pass `initial_parameters` to trust none")
         return initial
@@ -126,10 +126,15 @@ class FitAdapter(RobustStrategy, Strategy):
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
         """Ask the strategy, and remember the model clients are given."""
-        if server_round <= self._done:
-            return []
         try:
-            self.aggregator.begin(server_round, read_parameters(parameters))
+            model = read_parameters(parameters)
+            if self._is_done(server_round, model):
+                return []
+            self._instead = not self._goes_on(server_round, _tensors(parameters))
+            if self._instead and self._found is not None:
+                parameters = _parameters(self._found.tensors)
+                model = read_parameters(parameters)
+            self.aggregator.begin(server_round, model)
         except MalformedTensorError as error:  # only Flower's first model can be a client's
             raise ValueError(
                 "Parameter `initial_parameters` should be the model to start from. Found none, and what "
@@ -144,10 +149,15 @@ class FitAdapter(RobustStrategy, Strategy):
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
         """Aggregate the clients' replies with the rule; None keeps the model as it is."""
+        if server_round <= self._done:
+            tensors = self._passed_over()
+            return None if tensors is None else _parameters(tensors), {}
         parameters, metrics = self._aggregate_fit(server_round, results, failures)
+        if self._instead:
+            parameters = parameters or self._given
         after = parameters or self._given
         if after is not None:
-            self._save(server_round, {str(i): data for i, data in enumerate(after.tensors)})
+            self._save(server_round, _tensors(after))
         return parameters, metrics
 
     @abstractmethod
@@ -170,7 +180,17 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round < self._done:
             return None
+        if self._found is not None and server_round == self._done:
+            parameters = _parameters(self._found.tensors)
         return super().evaluate(server_round, parameters)  # type: ignore[safe-super]
+
+
+def _tensors(parameters: Parameters) -> dict[str, bytes]:
+    return {str(i): data for i, data in enumerate(parameters.tensors)}
+
+
+def _parameters(tensors: Mapping[str, bytes]) -> Parameters:
+    return Parameters(list(tensors.values()), "numpy.ndarray")
 
 
 class Delegating(Strategy):

@@ -1,7 +1,7 @@
 """Flower's Message API: its records as models and replies, and hooks that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from logging import INFO, WARNING
 from typing import Any
 
@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import clip, encode
-from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.strategies.base import RobustStrategy
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -121,7 +121,9 @@ class MessageAdapter(RobustStrategy, Strategy):
     of them, and the next one goes on as if there had been no break.
     """
 
+    _api = "Message"
     _given: ArrayRecord | None = None
+    _instead = False  # the model of the round was not the one that the loop gave
 
     def start(
         self,
@@ -147,17 +149,33 @@ class MessageAdapter(RobustStrategy, Strategy):
         Result
             Flower's result, without the metrics of rounds that were done before.
         """
-        found = self._resume()
-        if found is not None:
-            check_same_model(found, read_record(initial_arrays))
-            initial_arrays = _record(found.tensors)
+        given = {
+            "grid": grid,
+            "initial_arrays": initial_arrays,
+            "num_rounds": num_rounds,
+            "timeout": timeout,
+            "train_config": train_config,
+            "evaluate_config": evaluate_config,
+            "evaluate_fn": evaluate_fn,
+        }
+        result: Result = self._run(super().start, given)
+        return result
 
-        evaluate = None if evaluate_fn is None else self._not_again(evaluate_fn)
-        result = super().start(
-            grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate
-        )
-        if found is not None and not result.arrays:
-            result.arrays = initial_arrays
+    def _run(self, loop: Callable[..., Any], given: dict[str, Any]) -> Any:
+        """Call a loop over all rounds, from the checkpoint's model where there is one."""
+        found = self._resume(lambda: read_record(given["initial_arrays"]))
+        if found is not None:
+            given["initial_arrays"] = _record(found.tensors)
+        if given.get("evaluate_fn") is not None:
+            given["evaluate_fn"] = self._not_again(given["evaluate_fn"])
+        try:
+            result = loop(**given)
+        finally:
+            self._begun = False
+            if self.checkpoints is not None:
+                self.checkpoints.release()
+        if found is not None and isinstance(result, Result) and not result.arrays:
+            result.arrays = given["initial_arrays"]
         return result
 
     def _not_again(self, evaluate_fn: EvaluateFunction) -> EvaluateFunction:
@@ -174,9 +192,14 @@ class MessageAdapter(RobustStrategy, Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask the strategy, and remember the model nodes are given."""
-        if server_round <= self._done:
+        model = read_record(arrays)
+        if self._is_done(server_round, model):
             return []
-        self.aggregator.begin(server_round, read_record(arrays))
+        self._instead = not self._goes_on(server_round, _tensors(arrays))
+        if self._instead and self._found is not None:
+            arrays = _record(self._found.tensors)
+            model = read_record(arrays)
+        self.aggregator.begin(server_round, model)
         self._given = arrays
         return super().configure_train(  # type: ignore[safe-super]
             server_round, arrays, config, grid
@@ -187,11 +210,14 @@ class MessageAdapter(RobustStrategy, Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the nodes' replies with the rule; None keeps the model as it is."""
         if server_round <= self._done:
-            return None, None
+            tensors = self._passed_over()
+            return None if tensors is None else _record(tensors), None
         arrays, metrics = self._aggregate_train(server_round, replies)
+        if self._instead:
+            arrays = arrays or self._given
         after = arrays or self._given
         if after is not None:
-            self._save(server_round, {name: array.data for name, array in after.items()})
+            self._save(server_round, _tensors(after))
         return arrays, metrics
 
     @abstractmethod
@@ -241,7 +267,11 @@ class Delegating(Strategy):
         return self.strategy.configure_evaluate(server_round, arrays, config, grid)
 
 
-def _record(tensors: Any) -> ArrayRecord:
+def _tensors(arrays: ArrayRecord) -> dict[str, bytes]:
+    return {name: array.data for name, array in arrays.items()}
+
+
+def _record(tensors: Mapping[str, bytes]) -> ArrayRecord:
     """Flower's array record of a checkpoint's tensors, their bytes as they were."""
     model = Model.read(tensors.items())
     return ArrayRecord(
