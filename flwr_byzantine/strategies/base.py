@@ -8,6 +8,7 @@ from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.buffers import Buffers
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.audit import AuditRecord
+from flwr_byzantine.checks import require_bool
 from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.resuming import Resuming
@@ -25,6 +26,9 @@ class RobustStrategy(Resuming):
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
         there already, the run goes on after its round.
+    cap_examples : bool
+        Whether users' metrics functions see numbers of examples that are capped, see
+        :func:`flwr_byzantine.aggregation.reports.capped`, in place of those that clients sent.
     **kwargs
         For the strategy this is mixed into.
     """
@@ -41,9 +45,12 @@ class RobustStrategy(Resuming):
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        cap_examples: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        require_bool("cap_examples", cap_examples)
+        self.cap_examples = cap_examples
         self.aggregator = self._make_aggregator(
             rule,
             payload=payload,

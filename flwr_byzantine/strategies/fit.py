@@ -13,7 +13,7 @@ from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
-from flwr_byzantine.aggregation.reports import capped
+from flwr_byzantine.aggregation.reports import capped, guarded
 from flwr_byzantine.strategies.base import RobustStrategy
 
 FitResults = list[tuple[ClientProxy, FitRes]]
@@ -89,10 +89,23 @@ def _read(proxy: ClientProxy, result: Any, trained: bool) -> Reply:
         return Reply(client, malformed=f"unreadable reply ({type(error).__name__})", source=source)
 
 
-def weighted(replies: Sequence[Reply]) -> list[tuple[int, Metrics]]:
-    """What Flower's metrics functions take, with counts that no client can blow up."""
-    counts = capped([reply.num_examples for reply in replies])
-    return [(n, dict(reply.metrics)) for n, reply in zip(counts, replies, strict=True) if n]
+def aggregate_metrics(
+    function: MetricsFunction, replies: Sequence[Reply], cap_examples: bool
+) -> Metrics:
+    """Call a user's function on the numbers of examples and metrics that clients sent."""
+    counts = [reply.num_examples for reply in replies]
+    if cap_examples:
+        counts = capped(counts)
+    sent = [
+        (count, dict(reply.metrics))
+        for count, reply in zip(counts, replies, strict=True)
+        if count or not cap_examples
+    ]
+    return (guarded(function, sent, read=_as_metrics) if sent else None) or {}
+
+
+def _as_metrics(found: Any) -> Metrics:
+    return dict(found or {})
 
 
 def losses(replies: Iterable[Reply]) -> list[Any]:

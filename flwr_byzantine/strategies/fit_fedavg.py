@@ -7,7 +7,7 @@ from flwr.common import Parameters
 from flwr.server.strategy import FedAvg
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation.reports import guarded, median, median_metrics
+from flwr_byzantine.aggregation.reports import median_loss, median_metrics
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.fit import (
     EvaluateFailures,
@@ -16,10 +16,10 @@ from flwr_byzantine.strategies.fit import (
     FitFailures,
     FitResults,
     Metrics,
+    aggregate_metrics,
     losses,
     read_reports,
     read_results,
-    weighted,
     write_parameters,
 )
 from flwr_byzantine.strategies.options import FitOptions, full_signature, refuse_other_words
@@ -63,6 +63,11 @@ class RobustFedAvg(FitAdapter, FedAvg):
         before it beside it. Started again with the same file, clients and number of rounds, a run
         goes on where it was killed, and ends as if it had not been. Strategies around this one see
         nothing of it: give it to the outermost.
+    cap_examples : bool
+        Functions for metrics (``fit_metrics_aggregation_fn``, ``evaluate_metrics_aggregation_fn``) see the
+        numbers of examples as clients sent them, so that one client that claims many outweighs all
+        others. True cuts every number to the median of the positive ones, and leaves out clients
+        whose number is not positive.
     **options
         Every keyword argument of Flower's ``FedAvg``.
 
@@ -100,9 +105,9 @@ class RobustFedAvg(FitAdapter, FedAvg):
         if not results:
             return None, {}
         parameters = None if outcome.model is None else write_parameters(outcome.model)
-        function, accepted = self.fit_metrics_aggregation_fn, outcome.accepted
-        own = guarded(function, weighted(accepted)) if function and accepted else None
-        return parameters, {**(own or {}), **outcome.metrics}
+        function = self.fit_metrics_aggregation_fn
+        own = aggregate_metrics(function, outcome.accepted, self.cap_examples) if function else {}
+        return parameters, own | outcome.metrics
 
     def aggregate_evaluate(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
@@ -115,8 +120,8 @@ class RobustFedAvg(FitAdapter, FedAvg):
         if function is None:
             metrics: Any = median_metrics([report.metrics for report in reports])
         else:
-            metrics = guarded(function, weighted(reports)) or {}
-        return median(losses(reports)), metrics
+            metrics = aggregate_metrics(function, reports, self.cap_examples)
+        return median_loss(losses(reports)), metrics
 
 
 RobustFedAvg.__signature__ = full_signature(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
 
-from flwr_byzantine.aggregation.reports import capped, median, median_metrics
+from flwr_byzantine.aggregation.reports import capped, median_loss, median_metrics
 from flwr_byzantine.strategies.fit import (
     Delegating,
     EvaluateFailures,
@@ -38,8 +38,8 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
         The aggregation rule.
     **options
         ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
+        ``audit_log``, ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints
+        hold the wrapped strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
     ------
@@ -74,9 +74,9 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     ) -> tuple[float | None, Metrics]:
         """Hand one clean report to the wrapped strategy: medians of the losses and metrics."""
         reports = read_reports(server_round, results)
-        loss = median(losses(reports))
-        if loss is None:
+        if not reports:
             return None, {}
+        loss = median_loss(losses(reports))
         metrics: Any = median_metrics([report.metrics for report in reports])
         count = max(1, sum(capped([report.num_examples for report in reports])))
         clean = EvaluateRes(Status(Code.OK, ""), loss, count, metrics)

@@ -29,8 +29,23 @@ def median_metricrecords(records: list[RecordDict], weighted_by_key: str) -> Met
     return MetricRecord(medians)
 
 
-def capped_records(replies: Sequence[Reply], weighted_by_key: str) -> list[RecordDict]:
-    """Copies of the nodes' records with example counts that no node can blow up."""
+def aggregate_metrics(
+    function: MetricsFunction, replies: Sequence[Reply], weighted_by_key: str, cap_examples: bool
+) -> MetricRecord:
+    """Call a metrics function on what nodes sent, or on copies with capped numbers of examples."""
+    contents = [reply.source.content for reply in replies]
+    if cap_examples and function is not median_metricrecords:
+        contents = guarded(_capped_records, replies, weighted_by_key) or []
+    found = guarded(function, contents, weighted_by_key, read=_as_record) if contents else None
+    return found or MetricRecord()
+
+
+def _as_record(found: Any) -> MetricRecord:
+    return MetricRecord(dict(found or {}))
+
+
+def _capped_records(replies: Sequence[Reply], weighted_by_key: str) -> list[RecordDict]:
+    """Copies of the nodes' records with numbers of examples that no node can blow up."""
     capped_contents = []
     for count, reply in zip(capped([r.num_examples for r in replies]), replies, strict=True):
         content = reply.source.content
@@ -42,17 +57,6 @@ def capped_records(replies: Sequence[Reply], weighted_by_key: str) -> list[Recor
     return capped_contents
 
 
-def aggregate_metrics(
-    replies: Sequence[Reply], function: MetricsFunction, weighted_by_key: str
-) -> MetricRecord:
-    """Call a metrics function on what nodes reported; what it cannot digest is left out."""
-    if function is median_metricrecords:
-        contents = [reply.source.content for reply in replies]
-    else:
-        contents = guarded(capped_records, replies, weighted_by_key) or []
-    return (guarded(function, contents, weighted_by_key) if contents else None) or MetricRecord()
-
-
 class RobustFedAvg(MessageAdapter, FedAvg):
     """FedAvg with a robust rule in place of the weighted average.
 
@@ -60,7 +64,7 @@ class RobustFedAvg(MessageAdapter, FedAvg):
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log, checkpoint
+    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log, checkpoint, cap_examples
         As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes for clients.
         Names of tensors are those of the array record, such as ``bn1.running_var``.
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None
@@ -100,8 +104,7 @@ class RobustFedAvg(MessageAdapter, FedAvg):
         outcome = self.aggregator.aggregate(server_round, answers)
         if not answers:
             return None, None
-        accepted, function = outcome.accepted, self.train_metrics_aggr_fn
-        metrics = aggregate_metrics(accepted, function, self.weighted_by_key)
+        metrics = self._metrics_of(self.train_metrics_aggr_fn, outcome.accepted)
         metrics.update(outcome.metrics)
         return None if outcome.model is None else write_record(outcome.model), metrics
 
@@ -112,7 +115,10 @@ class RobustFedAvg(MessageAdapter, FedAvg):
         reports = read_reports(server_round, replies, self.weighted_by_key)
         if not reports:
             return None
-        return aggregate_metrics(reports, self.evaluate_metrics_aggr_fn, self.weighted_by_key)
+        return self._metrics_of(self.evaluate_metrics_aggr_fn, reports)
+
+    def _metrics_of(self, function: MetricsFunction, replies: Sequence[Reply]) -> MetricRecord:
+        return aggregate_metrics(function, replies, self.weighted_by_key, self.cap_examples)
 
 
 RobustFedAvg.__signature__ = full_signature(

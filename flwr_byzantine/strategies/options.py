@@ -54,6 +54,7 @@ class RobustOptions(TypedDict, total=False):
     buffers: Buffers
     audit_log: str | os.PathLike[str] | None
     checkpoint: str | os.PathLike[str] | None
+    cap_examples: bool
 
 
 class ReputationOptions(TypedDict, total=False):

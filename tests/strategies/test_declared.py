@@ -29,6 +29,7 @@ OURS = {
     "buffers",
     "audit_log",
     "checkpoint",
+    "cap_examples",
 }
 ALONE = {"MultiBulyan", "MultiKrum", "TrimmedMean", "Phocas", "Krum", "Bulyan"}
 

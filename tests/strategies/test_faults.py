@@ -30,6 +30,8 @@ from hostile import (
     record_dict,
 )
 
+from flwr_byzantine.rules import Median
+
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
 
@@ -205,10 +207,13 @@ def test_one_evaluation_does_not_change_what_is_read(api, value):
 
 
 @every_api
-def test_a_majority_that_reports_nan_is_not_hidden(api):
+def test_a_majority_that_reports_nan_is_not_hidden(api, caplog):
     replies = [api.evaluation(i, NAN) for i in range(5)] + [api.evaluation(9, 0.01)]
     assert np.isnan(api.evaluate(api.theirs.FedAvg(), replies)["loss"])
-    assert "loss" not in api.evaluate(api.ours.Median(), replies)
+    for strategy in (api.ours.Median(), api.ours.ByzantineRobust(api.theirs.FedAvg(), Median())):
+        caplog.clear()
+        assert np.isnan(api.evaluate(strategy, replies)["loss"])
+        assert "no finite number as" in caplog.text
 
 
 def test_evaluations_of_other_types():

@@ -4,10 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from flower import Sent, every_api
+from flower import Sent, counted, every_api
 from flwr.app import MetricRecord
 
+from flwr_byzantine.rules import Median
+
 SHARED = "byzantine/"
+
+
+def words(api):
+    """The keywords of the users' metrics functions: after training, after evaluating."""
+    if api.name == "fit":
+        return "fit_metrics_aggregation_fn", "evaluate_metrics_aggregation_fn"
+    return "train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"
 
 
 @every_api
@@ -15,8 +24,7 @@ def test_our_metrics_have_one_prefix_and_the_users_theirs(api):
     def own(*arguments):
         return {"num_received": -1.0} if api.name == "fit" else MetricRecord({"num_received": -1.0})
 
-    word = "fit_metrics_aggregation_fn" if api.name == "fit" else "train_metrics_aggr_fn"
-    strategy = api.ours.MultiKrum(**{api.f_name: 1, word: own})
+    strategy = api.ours.MultiKrum(**{api.f_name: 1, words(api)[0]: own})
     replies = [api.reply(Sent(i, [np.full(3, float(i))])) for i in range(6)]
     _, metrics = api.aggregate(strategy, replies)
     assert metrics.pop("num_received") == -1
@@ -65,3 +73,69 @@ def test_a_learning_rate_without_effect_is_said(api, caplog):
     assert "learning_rate" not in caplog.text
     api.ours.Median(learning_rate=0.1)
     assert "`learning_rate` has no effect" in caplog.text
+
+
+def spying(api, seen):
+    """A metrics function that keeps the number of examples and metric `a` that it is given of each."""
+
+    def function(reports, key=None):
+        if api.name == "fit":
+            seen.append([(count, metrics.get("a")) for count, metrics in reports])
+            return {"mine": 1.0}
+        records = [next(iter(report.metric_records.values())) for report in reports]
+        seen.append([(record[key], record.get("a")) for record in records])
+        return MetricRecord({"mine": 1.0})
+
+    return function
+
+
+SIZES = [1000, 10, 10, -4, 0]
+
+
+@every_api
+@pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize(("cap", "expected"), [(False, SIZES), (True, [10, 10, 10])])
+def test_users_functions_see_counts_as_sent(api, phase, cap, expected):
+    seen = []
+    options = {words(api)[phase]: spying(api, seen)} | ({"cap_examples": True} if cap else {})
+    strategy = api.ours.Median(**options)
+    if phase:
+        replies = [api.evaluation(i, 0.5, size, a=i) for i, size in enumerate(SIZES)]
+        metrics = api.evaluate(strategy, replies)
+    else:
+        replies = [api.reply(Sent(i, [np.ones(2)], size, {"a": i})) for i, size in enumerate(SIZES)]
+        _, metrics = api.aggregate(strategy, replies)
+    assert metrics["mine"] == 1
+    assert seen == [[(count, i) for i, count in enumerate(expected)]]
+
+
+@every_api
+def test_cap_examples_is_checked(api):
+    for make in (
+        api.ours.Median,
+        lambda **o: api.ours.ByzantineRobust(api.theirs.FedAvg(), Median(), **o),
+    ):
+        with pytest.raises(ValueError, match="`cap_examples` should be True or False"):
+            make(cap_examples=3)
+
+
+@every_api
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_bug_in_a_users_function_is_logged_and_the_round_goes_on(api, phase, caplog):
+    def average(reports, key=None):
+        return reports[0]["acuracy"]
+
+    for function in (average, lambda *arguments: 3):
+        caplog.clear()
+        strategy = api.ours.Median(**{words(api)[phase]: function})
+        if phase:
+            found = api.evaluate(strategy, [api.evaluation(i, 0.5) for i in range(3)])
+            assert found == ({"loss": 0.5} if api.name == "fit" else {})
+        else:
+            replies = [api.reply(Sent(i, [np.ones(2)])) for i in range(3)]
+            tensors, metrics = api.aggregate(strategy, replies)
+            assert tensors is not None
+            assert counted(metrics, "num_received") == (3,)
+        if function is average:
+            assert 'return reports[0]["acuracy"]' in caplog.text
+        assert "Traceback" in caplog.text

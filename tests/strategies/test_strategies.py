@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from cases import CASES, every_rule, gaussian
 from flower import APIS, FitApi, Sent, TrainApi, counted, every_api, flat, replies_of, strategy_of
-from flwr.app import MetricRecord
 from flwr.common import ndarrays_to_parameters
 from flwr.server.strategy.aggregate import aggregate_krum
 
@@ -337,56 +336,6 @@ def test_losses_and_metrics_are_medians(api):
     result = api.evaluate(api.ours.Krum(**{api.f_name: 1}), replies)
     assert result == pytest.approx({"loss": 0.65, "accuracy": 0.85})
     assert api.evaluate(api.ours.Krum(), []) == {}
-
-
-def collecting(seen):
-    """A user's function for metrics in either API, which sees the example counts."""
-
-    def fit(reports):
-        seen.extend(count for count, _ in reports)
-        return {"mine": sum(metrics["a"] for _, metrics in reports)}
-
-    def train(records, key):
-        reports = [next(iter(record.metric_records.values())) for record in records]
-        seen.extend(report[key] for report in reports)
-        return MetricRecord({"mine": sum(report["a"] for report in reports)})
-
-    return {"fit": fit, "train": train}
-
-
-@every_api
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
-def test_functions_for_metrics_see_harmless_counts(api, stage):
-    seen = []
-    function = collecting(seen)[api.name]
-    hook = api.name if stage == "train" else stage
-    name = hook + {"fit": "_metrics_aggregation_fn", "train": "_metrics_aggr_fn"}[api.name]
-    strategy = api.ours.Median(**{name: function})
-    counts = [10, 20, 30, 10**15, -4]
-    if stage == "train":
-        replies = [api.reply(Sent(i, [np.ones(2)], c, {"a": 1.0})) for i, c in enumerate(counts)]
-        tensors, metrics = api.aggregate(strategy, replies)
-        assert tensors is not None
-        assert metrics["byzantine/num_received"] == 5
-    else:
-        metrics = api.evaluate(
-            strategy, [api.evaluation(i, 0.5, c, a=1.0) for i, c in enumerate(counts)]
-        )
-    assert metrics["mine"] == 4
-    assert sorted(seen) == [10, 20, 25, 25]
-
-
-@every_api
-def test_a_function_for_metrics_that_raises_is_left_out(api):
-    def broken(*arguments):
-        raise KeyError("accuracy")
-
-    name = {"fit": "fit_metrics_aggregation_fn", "train": "train_metrics_aggr_fn"}[api.name]
-    tensors, metrics = api.aggregate(
-        api.ours.Median(**{name: broken}), replies_of(api, np.ones((3, 2)))
-    )
-    assert tensors is not None
-    assert metrics["byzantine/num_received"] == 3
 
 
 @every_api
