@@ -64,6 +64,7 @@ class ReputationOptions(TypedDict, total=False):
     initial_reputation: float
     max_norm_ratio: float
     normalize: bool
+    forget_after: int | None
 
 
 class FitOptions(RobustOptions, total=False):
