@@ -3,11 +3,13 @@
 from typing import Any
 
 import numpy as np
-from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
+from flwr.common import Code, EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Status
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.reports import capped, median_loss, median_metrics
 from flwr_byzantine.strategies.fit import (
-    Delegating,
     EvaluateFailures,
     EvaluateResults,
     FitAdapter,
@@ -21,6 +23,39 @@ from flwr_byzantine.strategies.fit import (
     write_parameters,
 )
 from flwr_byzantine.strategies.wrapped import Wrapping
+
+
+class Delegating(Strategy):
+    """Asks another strategy in all but aggregation."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Strategy):
+            raise ValueError(
+                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
+                f"Found `strategy = {strategy!r}`. For the Message API, import from "
+                "`flwr_byzantine.serverapp`."
+            )
+        self.strategy = strategy
+
+    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.initialize_parameters(client_manager)
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_fit(server_round, parameters, client_manager)
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
+
+    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.evaluate(server_round, parameters)
 
 
 class ByzantineRobust(Wrapping, FitAdapter, Delegating):
