@@ -19,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 
 SOURCE = "flwr_byzantine/kernels/kernels.c"
 # No option here may let the compiler assume that values are finite, or reorder sums: see kernels.c.
-FLAGS = "-std=c11 -O3 -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math".split()
+FLAGS = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mprefer-vector-width=512"]
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -47,7 +47,18 @@ def compile_library(compiler: list[str], target: Path) -> None:
         for name, options in INSTRUCTION_SETS.items():
             made = str(Path(folder, f"{name}.o"))
             once = [f'-DSOURCE_DIGEST="{digest}"'] if name == "plain" else []
-            command = [*compiler, *extra, *FLAGS, *options, f"-DISA={name}", *once, "-c", SOURCE, "-o", made]
+            command = [
+                *compiler,
+                *extra,
+                *FLAGS,
+                *options,
+                f"-DISA={name}",
+                *once,
+                "-c",
+                SOURCE,
+                "-o",
+                made,
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 objects.append(made)
@@ -77,7 +88,9 @@ class BuildKernels(build_ext):
                 return compile_library(compiler, target)
             except (OSError, subprocess.SubprocessError) as error:
                 problems.append(f"{shlex.join(compiler)}: {error}")
-        print("flwr-byzantine: no C compiler could build kernels.c, so numpy computes, several times slower.")
+        print(
+            "flwr-byzantine: no C compiler could build kernels.c, so numpy computes, several times slower."
+        )
         print("\n".join(problems))
         target.unlink(missing_ok=True)
 

@@ -83,6 +83,11 @@ def require_choice(name: str, value: object, choices: Sequence[str], advice: str
     require(known, name, f"one of {tuple(choices)}", value, advice)
 
 
+def require_bool(name: str, value: object) -> None:
+    """Raise unless a parameter is True or False."""
+    require(isinstance(value, bool), name, "True or False", value, "Leave it out for the default.")
+
+
 def is_whole(value: object) -> bool:
     """Whether a value is a whole number; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

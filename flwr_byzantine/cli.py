@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from flwr_byzantine.audit import read_audit, table
+from flwr_byzantine.audit import table
+from flwr_byzantine.audit.file import read_lines, without_repeated
 
 NOTE = (
     "Only `dropped` is a fact about a client. `trimmed` and `not selected` are no evidence against it: a "
@@ -15,12 +16,18 @@ NOTE = (
 def audit(arguments: argparse.Namespace) -> int:
     """Print what became of each client's replies."""
     try:
-        records, unreadable = read_audit(arguments.file)
+        written, unreadable = read_lines(arguments.file)
     except OSError as error:
         print(f"Cannot read the audit log: {error}", file=sys.stderr)
         return 2
     if unreadable:
         print(f"{unreadable} lines are no audit records and are left out", file=sys.stderr)
+    records = without_repeated(written)
+    if len(records) < len(written):
+        repeated = len(written) - len(records)
+        print(
+            f"{repeated} records are left out: a later start repeated their rounds", file=sys.stderr
+        )
     if not records:
         print(f"{arguments.file} holds no audit records", file=sys.stderr)
         return 2

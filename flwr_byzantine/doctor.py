@@ -130,7 +130,9 @@ def _kernels() -> Iterator[Finding]:
     if wrong:
         yield Finding("FAIL", f"the {chosen.name} kernels give wrong results: {', '.join(wrong)}")
     elif chosen.name != "numpy":
-        yield Finding("ok", f"compiled kernels give the right results, for {chosen.name} instructions")
+        yield Finding(
+            "ok", f"compiled kernels give the right results, for {chosen.name} instructions"
+        )
     else:
         yield Finding("ok", "numpy's kernels give the right results")
         why = chosen.reason or f"the environment variable {VARIABLE} asks for it"

@@ -10,6 +10,8 @@ from flwr.common.logger import log
 from flwr_byzantine.aggregation.gate import Model, Reply
 from flwr_byzantine.audit import AuditRecord
 
+PREFIX = "byzantine/"  # of the names of our own metrics: what users' clients report keeps its names
+
 
 class TooFewUpdatesError(RuntimeError):
     """A round had no robust result, and ``on_too_few="raise"`` was asked for."""
@@ -54,7 +56,12 @@ class Outcome:
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts for Flower's metrics."""
+        """Counts for Flower's metrics, under names that begin with ``PREFIX``."""
+        return {PREFIX + name: count for name, count in self.counts.items()}
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """How many replies there were, and what became of them."""
         counts: dict[str, int | float] = {
             "num_received": len(self.accepted) + len(self.dropped),
             "num_dropped": len(self.dropped),
@@ -71,6 +78,16 @@ class Outcome:
         accepted = tuple(replace(reply, tensors=(), source=None) for reply in self.accepted)
         return replace(self, model=None, accepted=accepted)
 
+    def error(self, server_round: int) -> TooFewUpdatesError:
+        """What to raise where a round without a result shall end the run."""
+        shown = [f"{client} ({reason})" for client, reason in list(self.dropped.items())[:3]]
+        more = ", ..." if len(self.dropped) > 3 else ""
+        dropped = f"Dropped: {', '.join(shown)}{more}. " if shown else ""
+        return TooFewUpdatesError(
+            f"Round {server_round} has no robust result: {self.reason}. {dropped}Sample more clients, "
+            'assume fewer of them Byzantine, or pass `on_too_few="skip"` to keep the old model.'
+        )
+
     def log(self, server_round: int) -> None:
         """Name every client that was dropped, and why a round left the model as it was."""
         for client, reason in self.dropped.items():
@@ -84,7 +101,7 @@ class Outcome:
         if self.reason:
             log(WARNING, "Round %s skipped, the model stays: %s", server_round, self.reason)
         else:
-            log(INFO, "Round %s: %s", server_round, self.metrics)
+            log(INFO, "Round %s: %s", server_round, self.counts)
 
     def audit(self, server_round: int) -> list[AuditRecord]:
         """What became of each client's reply; see :class:`AuditRecord` for the verdicts."""

@@ -1,33 +1,51 @@
 """Losses and metrics that clients report, aggregated so that one client cannot set them."""
 
+import math
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from logging import WARNING
+from logging import ERROR, WARNING
 from typing import Any, TypeVar
 
 import numpy as np
 from flwr.common.logger import log
 
+from flwr_byzantine.aggregation.npy import clip
 from flwr_byzantine.checks import is_number
 
 T = TypeVar("T")
+MAX_CALLS = 20  # of a traceback in the log
+NOT_FINITE = "Most clients report no finite number as %s: it is NaN"
 
 
 def median(values: Iterable[Any]) -> float | None:
     """Median of the finite numbers among what clients reported.
 
-    None where fewer than half of the reports are such: what is left may be an attacker's alone.
+    NaN where at least half of the reports are numbers, and fewer than half are finite: what is left may be
+    an attacker's alone. None where most are no numbers.
 
     Examples
     --------
     >>> median([0.25, 0.5, float("nan"), "high", 1e30])
     0.5
+    >>> median([0.25, float("nan"), float("nan")])
+    nan
     """
     reported = list(values)
     finite = [float(v) for v in reported if is_number(v)]
-    if not finite or 2 * len(finite) < len(reported):
-        return None
-    return 2 * float(np.median(np.divide(finite, 2)))  # the sum of two middle ones may be too large
+    if finite and 2 * len(finite) >= len(reported):
+        return 2 * float(np.median(np.divide(finite, 2)))  # two middle ones may sum to too much
+    numbers = sum(isinstance(v, int | float) for v in reported)
+    return math.nan if numbers and 2 * numbers >= len(reported) else None
+
+
+def median_loss(losses: Sequence[Any]) -> float:
+    """Median of the losses that clients report; NaN where there is none, with a warning."""
+    loss = median(losses)
+    if loss is None or math.isnan(loss):
+        log(WARNING, NOT_FINITE, "the loss")
+        return math.nan
+    return loss
 
 
 def median_metrics(
@@ -46,7 +64,7 @@ def median_metrics(
     Returns
     -------
     dict
-        Metric -> median of the finite values.
+        Metric -> median of the finite values; NaN, and a warning, where most of them are not finite.
     """
     skip = set(leave_out)
     counts = Counter(key for report in reports for key in report if key not in skip)
@@ -68,16 +86,48 @@ def median_metrics(
         medians = [median(position) for position in zip(*lists, strict=True)]
         if all(m is not None for m in medians):
             result[key] = [m for m in medians if m is not None]
+    unknown = [key for key, value in result.items() if np.isnan(value).any()]
+    if unknown:
+        log(WARNING, NOT_FINITE, clip(", ".join(map(str, unknown))))
     return result
 
 
-def guarded(function: Callable[..., T], *arguments: Any) -> T | None:
-    """Call a user's function on what clients reported; log instead of raising what they provoke."""
+def guarded(
+    function: Callable[..., Any], *arguments: Any, read: Callable[[Any], T] = lambda found: found
+) -> T | None:
+    """Call a user's function on what clients reported; what it raises is logged, with its traceback.
+
+    Parameters
+    ----------
+    function : Callable
+        The user's.
+    *arguments
+        What it is given.
+    read : Callable
+        What is made of its result; a result that this refuses counts as the function's fault.
+
+    Returns
+    -------
+    Any
+        None where it raised.
+    """
     try:
-        return function(*arguments)
-    except Exception as error:  # the user's function met a client's lie
-        log(WARNING, "%s failed on the clients' reports and is left out: %r", function, error)
+        return read(function(*arguments))
+    except Exception as error:  # a bug of the user's, or a client's lie that it did not expect
+        text = "%s failed on what clients report, and its metrics are left out.\n%s"
+        log(ERROR, text, _name(function), _traceback(error))
         return None
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"`{getattr(function, '__qualname__', None) or repr(function)}`"
+
+
+def _traceback(error: BaseException) -> str:
+    """The newest calls that led to an error, and its text, which a client may have written, cut short."""
+    inner = error.__traceback__ and error.__traceback__.tb_next
+    calls = "".join(traceback.format_tb(inner, limit=-MAX_CALLS))
+    return f"Traceback (most recent call last):\n{calls}{type(error).__name__}: {clip(error)}"
 
 
 def capped(counts: Sequence[Any]) -> list[int]:

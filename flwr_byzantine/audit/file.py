@@ -1,15 +1,21 @@
 """The records of a run: in memory, and in a file of one JSON object a line."""
 
+import math
 import os
+import secrets
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from logging import ERROR
 from pathlib import Path
 from typing import Any
 
 from flwr_byzantine.audit.records import AuditRecord
+from flwr_byzantine.checks import require, wrong
 
 MAX_RECORDS = 100_000
+_ADVICE = "Create its folder first, or give another file."
 
 
 class Audit:
@@ -28,6 +34,8 @@ class Audit:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        text = path is None or isinstance(path, str | os.PathLike)
+        require(text, "audit_log", "the name of a file", path, _ADVICE)
         self.path = None if path is None else Path(path)
         self._rounds: deque[Sequence[AuditRecord]] = deque()
         self._count = 0
@@ -35,10 +43,18 @@ class Audit:
         try:
             self._write([])
         except OSError as error:
-            raise ValueError(
-                "Parameter `audit_log` should be a file that can be written. "
-                f"Found `audit_log = {str(path)!r}`: {error}. Create its folder first."
-            ) from error
+            found = f"`audit_log = {str(path)!r}`: {error}"
+            expected = "a file that can be written"
+            raise wrong("audit_log", expected, path, _ADVICE, found=found) from error
+        self.begin()
+
+    def begin(self) -> None:
+        """Give a run that starts, or starts again, an id of its own.
+
+        Its first round takes the place of what an earlier start did of the same and of later rounds.
+        """
+        self.run_id = secrets.token_hex(8)
+        self._first = True
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: all but the lock."""
@@ -56,18 +72,36 @@ class Audit:
             return tuple(record for records in self._rounds for record in records)
 
     def add(self, records: Sequence[AuditRecord]) -> None:
-        """Append the records of one round; they are on disk when this returns."""
+        """Append the records of one round; they are on disk when this returns.
+
+        Where the disk is full, or the file cannot be written for another reason, an ERROR in the log says
+        so, and the run goes on.
+        """
         with self._lock:
+            records = [replace(record, run_id=self.run_id) for record in records]
+            if self._first and records:
+                self._first = False
+                begins = min(record.round for record in records)
+                kept = [r for r in self._rounds if not r or r[0].round < begins]
+                self._rounds, self._count = deque(kept), sum(map(len, kept))
             self._rounds.append(records)
             self._count += len(records)
             while self._count > MAX_RECORDS and len(self._rounds) > 1:
                 self._count -= len(self._rounds.popleft())
-            self._write(records)
+            try:
+                self._write(records)
+            except OSError as error:
+                from flwr.common.logger import log  # the log can be read without Flower
+
+                text = "The audit log %s lacks the %s records of this round: %s. The run goes on"
+                log(ERROR, text, self.path, len(records), error)
 
     def _write(self, records: Sequence[AuditRecord]) -> None:
         if self.path is None:
             return
         text = "".join(record.to_json() + "\n" for record in records)
+        if records:  # moved away with its folder: written anew
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             file.write((_torn_end(file) + text).encode())
             file.flush()
@@ -94,9 +128,17 @@ def read_audit(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
     -------
     tuple[list[AuditRecord], int]
         The records, and the number of lines that are none: a process killed in the middle of a line
-        leaves one. Of a round that was repeated after a crash, the last records count.
+        leaves one. A run that was started again has another ``run_id``, and its first round takes the
+        place of what was written before of the same and of later rounds. So a round that was repeated
+        after a crash counts once, with the replies of one start alone.
     """
-    records: dict[tuple[int, str], AuditRecord] = {}
+    records, unreadable = read_lines(path)
+    return without_repeated(records), unreadable
+
+
+def read_lines(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
+    """All records of a file, also of rounds that were repeated; and the number of other lines."""
+    records: dict[tuple[str | None, int, str], AuditRecord] = {}
     unreadable = 0
     with Path(path).open(encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -105,5 +147,18 @@ def read_audit(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
             except (ValueError, RecursionError):
                 unreadable += 1
                 continue
-            records[record.round, record.client] = record
+            records[record.run_id, record.round, record.client] = record
     return list(records.values()), unreadable
+
+
+def without_repeated(records: Sequence[AuditRecord]) -> list[AuditRecord]:
+    """The records of each round's last start: see :func:`read_audit`."""
+    begins: dict[str | None, int] = {}  # in the order of the starts
+    for record in records:
+        begins.setdefault(record.run_id, record.round)
+    ends: dict[str | None, float] = {}
+    end = math.inf
+    for run_id, begin in reversed(begins.items()):
+        ends[run_id] = end
+        end = min(end, begin)
+    return [record for record in records if record.round < ends[record.run_id]]

@@ -2,8 +2,10 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from flwr_byzantine.checks import is_number, is_whole
 
 REJECTED = ("trimmed", "not selected", "dropped")
 VERDICTS = ("kept", *REJECTED, "skipped")
@@ -32,6 +34,9 @@ class AuditRecord:
         was used.
     reason : str or None
         Why the reply was dropped or the round skipped.
+    run_id : str or None
+        Which start of the run this belongs to: a random word, another one each time a run starts or is
+        resumed. None for what was written without. Records are compared without it.
     """
 
     round: int
@@ -40,6 +45,7 @@ class AuditRecord:
     score: float | None = None
     share: float | None = None
     reason: str | None = None
+    run_id: str | None = field(default=None, compare=False)
 
     def to_json(self) -> str:
         """One line of valid JSON; a number that is not finite is null."""
@@ -51,13 +57,31 @@ class AuditRecord:
 
     @classmethod
     def from_json(cls, line: str) -> "AuditRecord":
-        """Read what :meth:`to_json` wrote; ValueError if it is something else."""
+        """Read what :meth:`to_json` wrote; ValueError if it is something else.
+
+        What cannot be printed is stripped from its texts: a file can be anybody's, and control
+        characters can change what a terminal shows.
+        """
         values: Any = json.loads(line)
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != known:
+        if not isinstance(values, dict) or {"run_id": None, **values}.keys() != known:
             raise ValueError(f"keys other than {sorted(known)}")
-        if not isinstance(values["round"], int) or not isinstance(values["client"], str):
+        if not is_whole(values["round"]) or not isinstance(values["client"], str):
             raise ValueError(f"round {values['round']!r}, client {values['client']!r}")
         if values["verdict"] not in VERDICTS:
             raise ValueError(f"verdict {values['verdict']!r}")
+        for name in ("score", "share"):
+            if not (values[name] is None or is_number(values[name])):
+                raise ValueError(f"{name} {values[name]!r}")
+        for name in ("client", "reason", "run_id"):
+            text = values.get(name)
+            if text is not None:
+                values[name] = _printable(text)
         return cls(**values)
+
+
+def _printable(text: object) -> str:
+    """A text without control characters and what else cannot be printed; ValueError if it is none."""
+    if not isinstance(text, str):
+        raise ValueError(f"text {text!r}")
+    return "".join(character for character in text if character.isprintable())

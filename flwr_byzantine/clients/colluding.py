@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from flwr.client import NumPyClient
 
-from flwr_byzantine.attacks.base import Floats, require, require_whole, stream
+from flwr_byzantine.attacks.base import Floats, require, require_whole
 from flwr_byzantine.clients.arrays import Arrays, Payload, check_payload, copies, with_update
 from flwr_byzantine.clients.recompute import ROUNDS, fingerprint, recompute
 from flwr_byzantine.clients.wrapper import (
@@ -21,6 +21,7 @@ from flwr_byzantine.clients.wrapper import (
     ClientWrapper,
     Config,
     FitReply,
+    stream_of,
 )
 
 Collusion = Callable[[Floats, int, np.random.Generator], Floats]
@@ -95,7 +96,7 @@ class ColludingClient(ClientWrapper):
 
         def compute() -> Floats:
             known = recompute(self.make_honest, self.known, received, config, self.payload)
-            rng = stream(ATTACK_STREAM, self.seed, server_round)
+            rng = stream_of(ATTACK_STREAM, self.seed, server_round)
             return self.attack(known, len(self.attackers), rng)
 
         sent = fingerprint(received, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from logging import WARNING
 from typing import Any, cast
 
 from flwr.app import (
@@ -17,11 +18,14 @@ from flwr.app import (
 )
 from flwr.client import NumPyClient
 from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.common.logger import log
 
+from flwr_byzantine.attacks.base import require
 from flwr_byzantine.clients.arrays import Arrays
 from flwr_byzantine.clients.wrapper import Config, FitReply
 
 EXAMPLES = "num-examples"
+PARTITION_KEYS = ("partition-id", "partition_id")
 MakeHonest = Callable[..., NumPyClient]
 
 
@@ -29,8 +33,9 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
     """Return a mod that lets the clients of a ``ClientApp`` misbehave as NumPyClients do.
 
     The app itself, asked to train, is presented as a NumPyClient; any wrapper of this package goes
-    around it. Attackers that know others run the app in the place of those: a node's number is its
-    ``partition-id``, so the app should take its data from that and nothing from ``context.state``.
+    around it. A node's number is its ``partition-id``; without one it is its node id, with a warning.
+    Attackers that know others run the app in the place of those, which takes partition-ids: the app
+    should take its data from that and nothing from ``context.state``.
 
     Parameters
     ----------
@@ -63,7 +68,7 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
     def mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
         if msg.metadata.message_type.split(".")[0] != "train":
             return call_next(msg, ctxt)
-        client_id = int(ctxt.node_config["partition-id"])
+        client_id = _number_of(ctxt)
         own: list[_AppClient] = []
 
         def make_honest(number: int, label_map: object = None) -> NumPyClient:
@@ -72,7 +77,8 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
                     "Parameter `label_map` should be None for a mod. Found a map: a mod cannot "
                     "reach the labels. Flip them where the app loads its data."
                 )
-            client = _AppClient(number, msg, ctxt, call_next)
+            context = ctxt if number == client_id else _in_place_of(number, ctxt)
+            client = _AppClient(msg, context, call_next)
             if number == client_id:
                 own.append(client)
             return client
@@ -87,9 +93,40 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
         for reply, answer in replies:
             if answer is sent:
                 return reply
-        return _with_answer(replies[0][0], sent)
+        return _with_answer(replies[0][0] if replies else _reply_to(msg), sent)
 
     return mod
+
+
+def _number_of(ctxt: Context) -> int:
+    """Return the number of a node: its partition-id, or else its own id."""
+    for key in PARTITION_KEYS:
+        if key in ctxt.node_config:
+            return int(ctxt.node_config[key])
+    text = "The node has no `partition-id`: the mod calls it by its node id, %s"
+    log(WARNING, text, ctxt.node_id)
+    return ctxt.node_id
+
+
+def _in_place_of(number: int, ctxt: Context) -> Context:
+    """Return a context like a node's own, with another number and no state."""
+    other = {key: number for key in PARTITION_KEYS if key in ctxt.node_config}
+    require(
+        bool(other),
+        "node_config",
+        "with a `partition-id`, for an attack that knows other nodes",
+        dict(ctxt.node_config),
+        "Start the nodes with `partition-id=0`, 1 and so on, or choose an attack of the own update.",
+    )
+    node_config = {**ctxt.node_config, **other}
+    return Context(ctxt.run_id, ctxt.node_id, node_config, RecordDict(), ctxt.run_config)
+
+
+def _reply_to(msg: Message) -> Message:
+    """Return a reply for a wrapper that did not ask the app, with the names of the tensors received."""
+    key, arrays = next(iter(msg.content.array_records.items()))
+    content = RecordDict({key: ArrayRecord(dict(arrays.items())), "metrics": MetricRecord()})
+    return Message(content, reply_to=msg)
 
 
 class _ErrorReplyError(Exception):
@@ -103,10 +140,7 @@ class _ErrorReplyError(Exception):
 class _AppClient(NumPyClient):
     """The app, at the place of one node, as a NumPyClient."""
 
-    def __init__(
-        self, number: int, msg: Message, ctxt: Context, call_next: ClientAppCallable
-    ) -> None:
-        self.number = number
+    def __init__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> None:
         self.msg = msg
         self.ctxt = ctxt
         self.call_next = call_next
@@ -114,7 +148,7 @@ class _AppClient(NumPyClient):
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Ask the app to train, and return its answer as a NumPyClient would."""
-        reply = self.call_next(self._message(parameters, config), self._context())
+        reply = self.call_next(self._message(parameters, config), self.ctxt)
         if reply.has_error():
             raise _ErrorReplyError(reply)
         arrays = next(iter(reply.content.array_records.values())).to_numpy_ndarrays()
@@ -134,14 +168,6 @@ class _AppClient(NumPyClient):
         msg.content = content
         return msg
 
-    def _context(self) -> Context:
-        """Return the node's own context, or one like it with another number and no state."""
-        ctxt = self.ctxt
-        if self.number == int(ctxt.node_config["partition-id"]):
-            return ctxt
-        node_config = {**ctxt.node_config, "partition-id": self.number}
-        return Context(ctxt.run_id, ctxt.node_id, node_config, RecordDict(), ctxt.run_config)
-
 
 def _plain(config: ConfigRecord) -> Config:
     """Return the configuration as a NumPyClient gets it; lists, which it may hold here, stay."""
@@ -153,7 +179,8 @@ def _with_answer(reply: Message, sent: FitReply) -> Message:
     arrays, num_examples, _ = sent
     content = RecordDict(dict(reply.content.items()))
     key, names = next(iter(content.array_records.items()))
-    content[key] = ArrayRecord(dict(zip(names, map(Array, arrays), strict=True)))
+    named = [*names, *map(str, range(len(names), len(arrays)))]  # a wrapper may send more, or fewer
+    content[key] = ArrayRecord(dict(zip(named, map(Array, arrays), strict=False)))
     for name, metrics in list(content.metric_records.items())[:1]:
         content[name] = MetricRecord({**metrics, EXAMPLES: num_examples})
     reply.content = content

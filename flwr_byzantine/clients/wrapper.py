@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 from flwr.client import Client, NumPyClient
@@ -17,21 +17,46 @@ from flwr_byzantine.clients.arrays import Arrays
 Config = dict[str, Scalar]
 FitReply = tuple[Arrays, int, Config]
 
-ROUND_KEYS = ("server-round", "server_round")
+ROUND_KEYS = ("server-round", "server_round", "round", "current-round", "current_round")
 COIN_STREAM = 0xC01
 ATTACK_STREAM = 0xA77
 
 
-def round_of(config: Mapping[str, Any]) -> int:
-    """Return the server's round from the configuration of a fit call."""
-    for key in ROUND_KEYS:
-        if key in config:
-            return int(config[key])
-    raise ValueError(
-        f"Parameter `config` should hold the round under `{ROUND_KEYS[0]}`. Found the keys "
-        f"{sorted(config)}. Give the strategy an `on_fit_config_fn` that returns "
-        f"{{'{ROUND_KEYS[0]}': server_round}}."
+class MissingRound:
+    """Takes the place of the round, and of what is drawn for it, where the server does not say it.
+
+    An attack that needs neither goes on. Whatever uses it raises ValueError, and says what to send.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.error = (
+            f"Parameter `config` should hold the round under `{ROUND_KEYS[0]}`. Found the keys "
+            f"{sorted(map(str, config))}. Let the server send it: give the strategy an "
+            f"`on_fit_config_fn` that returns {{'{ROUND_KEYS[0]}': server_round}}."
+        )
+
+    def _raise(self, *arguments: object) -> NoReturn:
+        raise ValueError(self.error)
+
+    __getattr__ = __index__ = __len__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __mod__ = (
+        _raise
     )
+
+
+def round_of(config: Mapping[str, Any]) -> int:
+    """Return the server's round from the configuration of a fit call; `MissingRound` where there is none."""
+    for key in ROUND_KEYS:
+        try:
+            return int(config[key])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return cast(int, MissingRound(config))
+
+
+def stream_of(*keys: int) -> np.random.Generator:
+    """Return the random numbers that belong to these keys, or to no known round: the attack may need none."""
+    missing = [key for key in keys if isinstance(key, MissingRound)]
+    return cast(np.random.Generator, missing[0]) if missing else stream(*keys)
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,8 @@ class AttackSchedule:
 
     def is_on(self, server_round: int, seed: int, *keys: int) -> bool:
         """Return whether it is on in a round; each further key tosses a coin of its own."""
+        if isinstance(server_round, MissingRound) and self.start_round <= 1 and self.fraction == 1:
+            return True
         if server_round < self.start_round:
             return False
         coin = stream(COIN_STREAM, seed, server_round, *keys).random()
@@ -93,7 +120,8 @@ class ClientWrapper(NumPyClient):
     Raises
     ------
     ValueError
-        From ``fit``, where the configuration does not tell the round.
+        From ``fit``, where the configuration does not tell the round, and the schedule or the attack
+        needs it.
     """
 
     together: ClassVar[bool] = False  # whether all clients of the kind are on in the same rounds
@@ -119,7 +147,7 @@ class ClientWrapper(NumPyClient):
 
     def rng(self, server_round: int) -> np.random.Generator:
         """Return the client's random numbers of a round."""
-        return stream(ATTACK_STREAM, self.seed, server_round, self.client_id)
+        return stream_of(ATTACK_STREAM, self.seed, server_round, self.client_id)
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Train as the wrapped client does, or misbehave."""

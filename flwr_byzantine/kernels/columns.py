@@ -65,8 +65,8 @@ class Columns:
         """Check what the compiled code relies on: it follows addresses and checks nothing itself."""
         if self.dtype not in (SINGLE, DOUBLE, HALF, BFLOAT16) or not self.dtype.isnative:
             raise ValueError(
-                "Parameter `dtype` should be float32 or float64, or float16 or `BFLOAT16`, in native byte order. "
-                f"Found `dtype = {self.dtype}`. Pass arrays through `as_column_values`."
+                "Parameter `dtype` should be float32 or float64, or float16 or `BFLOAT16`, in native byte "
+                f"order. Found `dtype = {self.dtype}`. Pass arrays through `as_column_values`."
             )
         if self.num_rows < 1:
             raise ValueError(

@@ -80,14 +80,16 @@ def choice() -> Choice:
                 f"Environment variable `{VARIABLE}` should be 'numpy' here. Found `{VARIABLE} = {asked!r}`, "
                 f"but {error}. Set it to 'numpy', or unset it."
             ) from None
-        logging.getLogger("flwr").warning("Aggregation is computed by numpy, several times slower: %s", error)
+        logging.getLogger("flwr").warning(
+            "Aggregation is computed by numpy, several times slower: %s", error
+        )
         return Choice(reference, "numpy", str(error))
     usable = INSTRUCTION_SETS[: 1 + library.kernels_instruction_set()]
     there = [name for name in usable if hasattr(library, f"distances_float_{name}")]
     if asked and asked not in there:
         raise ValueError(
-            f"Environment variable `{VARIABLE}` should be 'numpy' or one of {there}, which this processor has. "
-            f"Found `{VARIABLE} = {asked!r}`. Unset it to use the best of them."
+            f"Environment variable `{VARIABLE}` should be 'numpy' or one of {there}, which this processor "
+            f"has. Found `{VARIABLE} = {asked!r}`. Unset it to use the best of them."
         )
     name = asked or there[-1]
     return Choice(Compiled(library, name), name)
@@ -184,7 +186,13 @@ class Compiled:
         vector_at = none if vector is None else addresses(vector)
         result = np.zeros(columns.num_rows)
         self._call(
-            "inner_products", columns, base_at.ctypes.data, vector_at.ctypes.data, lo, hi, result.ctypes.data
+            "inner_products",
+            columns,
+            base_at.ctypes.data,
+            vector_at.ctypes.data,
+            lo,
+            hi,
+            result.ctypes.data,
         )
         return result
 

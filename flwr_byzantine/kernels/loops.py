@@ -1,4 +1,4 @@
-"""The kernels as functions of numpy arrays: arguments are checked, and ranges of columns spread over threads."""
+"""The kernels as functions of numpy arrays: checked arguments, and ranges of columns spread over threads."""
 
 from collections.abc import Sequence
 
@@ -53,8 +53,8 @@ def inner_products(
     columns : Columns
         n rows of d values.
     vector : Sequence[np.ndarray] or None
-        One array a segment, of the type that the columns are computed in. None takes each row's inner product with itself, its
-        squared Euclidean norm.
+        One array a segment, of the type that the columns are computed in. None takes each row's inner
+        product with itself, its squared Euclidean norm.
     base : Sequence[np.ndarray] or None
         Subtracted from each row in float64, so that models 1e-4 apart lose nothing. None is zero.
 

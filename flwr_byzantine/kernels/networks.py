@@ -78,7 +78,7 @@ def in_sorters(pairs: Comparators, n: int) -> list[Sorter]:
 
     Examples
     --------
-    >>> in_sorters(odd_even_merge_sort(3), 3)
+    >>> in_sorters(odd_even_merge_sort(4), 4)
     [(2, (0, 1, 2, 3))]
     """
     waiting: list[deque[int]] = [deque() for _ in range(n)]  # of each row, comparators not done yet
@@ -160,12 +160,7 @@ def selection_network(n: int, trim: int, keep: int | None) -> tuple[Sorter, ...]
 
 def comparators(sorters: tuple[Sorter, ...], n: int) -> Comparators:
     """The comparators of sorters on n rows, in order."""
-    return [
-        (rows[i], rows[j])
-        for kind, rows in sorters
-        for i, j in SORTERS[kind]
-        if rows[j] < n
-    ]
+    return [(rows[i], rows[j]) for kind, rows in sorters for i, j in SORTERS[kind] if rows[j] < n]
 
 
 @lru_cache(maxsize=256)

@@ -61,7 +61,12 @@ def mix(columns: Columns, weights: Doubles, target: Target, lo: int, hi: int) ->
 
 @_quiet
 def reduce(
-    columns: Columns, weights: Doubles | None, reduction: Reduction, target: Target, lo: int, hi: int
+    columns: Columns,
+    weights: Doubles | None,
+    reduction: Reduction,
+    target: Target,
+    lo: int,
+    hi: int,
 ) -> int:
     """Reduce the rows, or the mixed rows, column by column, and store; gives how many values were replaced.
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
+from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply
 from flwr_byzantine.aggregation.outcome import Outcome
-from flwr_byzantine.checks import require, require_finite
+from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.background import IN_BACKGROUND, in_background
 from flwr_byzantine.reputation.rounds import EarlyGradient, ScoredRound, Step
@@ -23,8 +23,8 @@ from flwr_byzantine.reputation.rows import (
     Vector,
     WeightedSum,
 )
-from flwr_byzantine.reputation.schedules import check_schedule, step_size
 from flwr_byzantine.reputation.scores import Memory, ReputationOutcome
+from flwr_byzantine.reputation.settings import check_settings
 from flwr_byzantine.rules.base import Rule
 
 SHORTEST = 1e-140  # a vector shorter than this loses digits, or vanishes, when it is squared
@@ -49,6 +49,8 @@ class ReputationAggregator(Aggregator):
     normalize : bool
         Whether to make all rows of H as long as the round's auxiliary gradient at w_t, take cosines in
         place of inner products, and move the model by the scores' shares.
+    forget_after : int or None
+        A client without a usable reply in so many rounds is forgotten. None keeps all scores.
     order_by, **kwargs
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
 
@@ -68,17 +70,19 @@ class ReputationAggregator(Aggregator):
         initial_reputation: float,
         max_norm_ratio: float,
         normalize: bool,
+        forget_after: int | None,
         order_by: str | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(WeightedSum(), payload, learning_rate, order_by, **kwargs)
-        check_schedule("meta_learning_rate", meta_learning_rate)
-        _check(auxiliary, initial_reputation, max_norm_ratio)
+        check_learning_rate("meta_learning_rate", meta_learning_rate)
+        check_settings(auxiliary, initial_reputation, max_norm_ratio, forget_after)
         self.auxiliary = auxiliary
         self.meta_learning_rate = meta_learning_rate
         self.initial_reputation = float(initial_reputation)
         self.max_norm_ratio = float(max_norm_ratio)
         self.normalize = normalize
+        self.forget_after = forget_after
         self._memory = Memory()
         self._pending: Future[Memory] | None = None
         self._swap = threading.Lock()
@@ -154,7 +158,7 @@ class ReputationAggregator(Aggregator):
             step_size("meta_learning_rate", self.meta_learning_rate, server_round),
         )
         step = self._play(this_round, memory)
-        scores = memory.updated(clients, step.q, None).reputations
+        scores = dict(zip(clients, step.q.tolist(), strict=True))
         weights = dict(zip(clients, step.weights.tolist(), strict=True))
         return ReputationOutcome(
             step.model, None, accepted, gated.dropped, weights, step.replaced, scores
@@ -163,6 +167,13 @@ class ReputationAggregator(Aggregator):
     @abstractmethod
     def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
         """Move the model, and see to it that the next :meth:`_recall` gives the new scores."""
+
+    def _next(
+        self, memory: Memory, this_round: ScoredRound, q: Vector, size: GradientSize
+    ) -> Memory:
+        """The memory after a round: with its new scores, and without those of clients long unseen."""
+        after = memory.updated(size).scored(this_round.server_round, this_round.clients, q)
+        return after.without_unseen(this_round.server_round, self.forget_after)
 
     def _recall(self) -> Memory:
         """The latest memory, after the update that is going on; before it where that waits for us.
@@ -274,27 +285,3 @@ class ReputationAggregator(Aggregator):
         with np.errstate(divide="ignore", invalid="ignore"):
             values = products / (norms * length) if self.normalize else products * factors
         return np.where((factors > 0) & np.isfinite(values), values, 0.0)
-
-
-def _check(auxiliary: object, initial_reputation: float, max_norm_ratio: float) -> None:
-    require(
-        callable(auxiliary),
-        "auxiliary",
-        "a function `auxiliary(parameters, server_round)` that gives a gradient",
-        auxiliary,
-        "Try `TorchAuxiliaryLoss`.",
-    )
-    require_finite(
-        "initial_reputation",
-        initial_reputation,
-        "Leave it out for the paper's 0, or try 1 / (number of clients).",
-    )
-    require(
-        isinstance(max_norm_ratio, int | float)
-        and not isinstance(max_norm_ratio, bool)
-        and max_norm_ratio > 0,
-        "max_norm_ratio",
-        "a positive number",
-        max_norm_ratio,
-        "Pass `math.inf` to set no limit.",
-    )

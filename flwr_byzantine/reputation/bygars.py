@@ -77,7 +77,7 @@ class ByGARSAggregator(ReputationAggregator):
             if self.tolerance is not None and not lower < loss - self.tolerance:
                 break
             step, loss = better, lower
-        self._memory = memory.updated(this_round.clients, step.q, newest)
+        self._memory = self._next(memory, this_round, step.q, newest)
         return step
 
     def _loss(self, model: Model, server_round: int) -> float:
@@ -131,7 +131,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         factors = self._factors(norms, reference.length)
         products = self._products(this_round.rows, gradient, norms, factors, size.length)
         q = (1 - this_round.alpha) * this_round.q + this_round.alpha * products
-        return memory.updated(this_round.clients, q, size)
+        return self._next(memory, this_round, q, size)
 
 
 def _check_meta(auxiliary: object, meta_steps: int, tolerance: float | None) -> None:

@@ -1,9 +1,7 @@
 """Step sizes that depend on the round."""
 
-import math
 from dataclasses import dataclass
 
-from flwr_byzantine.aggregation.aggregator import LearningRate
 from flwr_byzantine.checks import is_number, require
 
 _OTHERS = "For any other schedule pass a function of the round."
@@ -51,7 +49,7 @@ class PowerDecay:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name, value in (("initial", self.initial), ("offset", self.offset)):
-            holds = is_number(value) and value > 0
+            holds = is_number(value) and not isinstance(value, bool) and value > 0
             require(holds, name, "a number, positive", value, _OTHERS, owner="PowerDecay")
         holds = is_number(self.power) and 0.5 < self.power <= 1
         bound = "a number, above 0.5 and at most 1, for theorem 2"
@@ -60,31 +58,3 @@ class PowerDecay:
     def __call__(self, server_round: int) -> float:
         """Value in a round; the first is 1."""
         return float(self.initial * (1 + (server_round - 1) / self.offset) ** -self.power)
-
-
-def check_schedule(name: str, schedule: LearningRate) -> None:
-    """Raise ValueError unless a schedule is a positive number or a function."""
-    require(
-        callable(schedule) or (is_number(schedule) and schedule > 0),
-        name,
-        "a positive number or a function of the round",
-        schedule,
-        "Try `PowerDecay(0.1, power=1.0, offset=100)`.",
-    )
-
-
-def step_size(name: str, schedule: LearningRate, server_round: int) -> float:
-    """Value of a schedule in a round.
-
-    Raises
-    ------
-    ValueError
-        If a user's function gives anything but a finite number of at least 0.
-    """
-    value = schedule(server_round) if callable(schedule) else schedule
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(
-            f"Parameter `{name}` should give finite step sizes of at least 0. Found {value!r} in round "
-            f"{server_round}. Check the function that was passed."
-        )
-    return float(value)

@@ -3,13 +3,11 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-import numpy as np
-
-from flwr_byzantine.aggregation.outcome import Outcome
-from flwr_byzantine.checks import is_number
+from flwr_byzantine.aggregation.outcome import PREFIX, Outcome
+from flwr_byzantine.checks import is_number, is_whole
 from flwr_byzantine.reputation.rows import GradientSize, Vector
 
 REMEMBERED = 9  # auxiliary gradients
@@ -22,15 +20,17 @@ class ReputationOutcome(Outcome):
     Parameters
     ----------
     reputations : Mapping[str, float]
-        Client -> score, of every client known so far.
+        Client -> score, of the clients of the round.
     """
 
     reputations: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts, and ``reputation/<client>`` for every client."""
-        scores = {f"reputation/{client}": score for client, score in self.reputations.items()}
+        """Counts, and ``byzantine/reputation/<client>`` for every client of the round."""
+        scores = {
+            f"{PREFIX}reputation/{client}": score for client, score in self.reputations.items()
+        }
         return {**super().metrics, **scores}
 
 
@@ -46,11 +46,14 @@ class Memory:
         Lengths of the newest auxiliary gradients, ``REMEMBERED`` at most.
     trained : tuple[bool, ...] or None
         Which tensors have a gradient; None before the first one.
+    seen : Mapping[str, int]
+        Client -> the last round in which it had a usable reply.
     """
 
     reputations: Mapping[str, float] = field(default_factory=dict)
     lengths: tuple[float, ...] = ()
     trained: tuple[bool, ...] | None = None
+    seen: Mapping[str, int] = field(default_factory=dict)
 
     def size(self, newest: GradientSize | None = None) -> GradientSize | None:
         """The usual length: the lower median, which one bad step does not change. None at first.
@@ -61,21 +64,36 @@ class Memory:
             What the round's own auxiliary gradient is like, where it is there already.
         """
         if newest is not None:
-            return self.updated((), np.empty(0), newest).size() or newest
+            return self.updated(newest).size() or newest
         if self.trained is None:
             return None
         return GradientSize(statistics.median_low(self.lengths), self.trained)
 
-    def updated(self, clients: Sequence[str], q: Vector, size: GradientSize | None) -> Self:
-        """With new scores of some clients, and with what another auxiliary gradient was like.
+    def updated(self, size: GradientSize) -> Self:
+        """With what another auxiliary gradient was like.
 
         One that is not finite, from a model that the auxiliary loss overflows on, is passed over.
         """
-        lengths, trained = self.lengths, self.trained
-        if size is not None and math.isfinite(size.length):
-            lengths, trained = (*lengths, size.length)[-REMEMBERED:], size.trained
+        if not math.isfinite(size.length):
+            return self
+        lengths = (*self.lengths, size.length)[-REMEMBERED:]
+        return replace(self, lengths=lengths, trained=size.trained)
+
+    def scored(self, server_round: int, clients: Sequence[str], q: Vector) -> Self:
+        """With the new scores of the clients of a round."""
         scores = dict(zip(clients, q.tolist(), strict=True))
-        return type(self)({**self.reputations, **scores}, lengths, trained)
+        return replace(
+            self,
+            reputations={**self.reputations, **scores},
+            seen={**self.seen, **dict.fromkeys(clients, server_round)},
+        )
+
+    def without_unseen(self, server_round: int, rounds: int | None) -> Self:
+        """Without the clients that were in none of the newest ``rounds`` rounds."""
+        if rounds is None or all(last > server_round - rounds for last in self.seen.values()):
+            return self
+        seen = {client: last for client, last in self.seen.items() if last > server_round - rounds}
+        return replace(self, reputations={c: self.reputations[c] for c in seen}, seen=seen)
 
     def state_dict(self) -> dict[str, Any]:
         """Write as numbers, strings, lists and None, which JSON keeps bit for bit."""
@@ -83,6 +101,7 @@ class Memory:
             "reputations": dict(self.reputations),
             "lengths": list(self.lengths),
             "trained": None if self.trained is None else list(self.trained),
+            "seen": dict(self.seen),
         }
 
     @classmethod
@@ -96,20 +115,23 @@ class Memory:
         """
         try:
             scores, lengths, trained = state["reputations"], state["lengths"], state["trained"]
+            seen = state["seen"]
             ok = all(isinstance(client, str) and is_number(q) for client, q in scores.items())
             ok &= all(is_number(length) and length >= 0 for length in lengths)
             ok &= (trained is None) == (not lengths)
             ok &= all(isinstance(moves, bool) for moves in trained or ())
+            ok &= set(seen) == set(scores) and all(map(is_whole, seen.values()))
         except (AttributeError, KeyError, TypeError, ValueError):
             ok = False
         if not ok:
             raise ValueError(
                 "Parameter `state` should be what `state_dict` gave. "
                 f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy of this "
-                "version; one with a `length` is an earlier version's, and cannot be read."
+                "version; one without `seen` is an earlier version's, and cannot be read."
             )
         return cls(
             {client: float(score) for client, score in scores.items()},
             tuple(map(float, lengths)),
             None if trained is None else tuple(trained),
+            {client: int(last) for client, last in seen.items()},
         )

@@ -21,7 +21,7 @@ class Remaining:
     distances : np.ndarray
         Squared distances, shape (n, n).
     num_byzantine : int
-        f, with n >= f + 3.
+        f.
 
     Examples
     --------
@@ -38,6 +38,8 @@ class Remaining:
         n = len(distances)
         self._distances, self._f = distances, num_byzantine
         self._there = np.ones(n, bool)
+        if not self._sorted:
+            return
         with_self = distances.copy()
         np.fill_diagonal(with_self, -1.0)  # first in its row
         order = np.argsort(with_self, axis=1, kind="stable")[:, 1:]
@@ -53,10 +55,20 @@ class Remaining:
         """Indices of the updates that remain."""
         return np.flatnonzero(self._there)
 
+    @property
+    def neighbours(self) -> int:
+        """How many neighbours' distances a score adds up: r - f - 2, or 1."""
+        return max(1, int(self._there.sum()) - self._f - 2)
+
+    @property
+    def _sorted(self) -> bool:
+        """Whether there is a neighbour fewer for each update that is taken out."""
+        return int(self._there.sum()) - self._f - 2 >= 1
+
     def scores(self) -> npt.NDArray[np.float64]:
         """Krum scores of the updates that remain, shape (r,)."""
         clients = self.clients
-        if len(clients) - self._f - 2 < 1:
+        if not self._sorted:
             return krum_scores(self._distances[np.ix_(clients, clients)], 1)
         counted = self._counted[: self._farthest[clients].max() + 1]
         scores: npt.NDArray[np.float64] = counted.sum(axis=0)[clients]
@@ -65,9 +77,9 @@ class Remaining:
     def take(self, client: int) -> None:
         """Take an update out."""
         self._there[client] = False
-        columns = self.clients
-        if len(columns) - self._f - 2 < 1:
+        if not self._sorted:
             return
+        columns = self.clients
         # The farthest neighbour gives way where the update that is gone was none.
         gone = np.minimum(self._place[client, columns], self._farthest[columns])
         self._counted[gone, columns] = 0.0

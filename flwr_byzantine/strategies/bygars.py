@@ -7,7 +7,8 @@ from typing import Any
 
 from flwr.common.logger import log
 
-from flwr_byzantine.aggregation.aggregator import Aggregator, LearningRate
+from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.reputation.aggregator import ReputationAggregator
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
@@ -17,6 +18,7 @@ from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
 
 RATIO = 10.0  # `max_norm_ratio`
+FORGET_AFTER = 1000  # rounds
 GAMMA = PowerDecay(0.1, power=1.0, offset=1000)
 ALPHA = PowerDecay(0.2, power=0.9, offset=40)  # of ByGARS
 ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
@@ -82,8 +84,8 @@ class ByGARS(ReputationStrategy):
 
     and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client that
     always sends the negated gradient becomes useful. They persist; clients absent from a round keep
-    theirs. They belong to the ids the server knows the clients by, and are in every round's metrics as
-    ``reputation/<client>``.
+    theirs, until they are forgotten (`forget_after`). They belong to the ids the server knows the
+    clients by. A round's metrics hold those of its own clients, as ``byzantine/reputation/<client>``.
 
     Parameters
     ----------
@@ -119,6 +121,10 @@ class ByGARS(ReputationStrategy):
         :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
         asks for a shorter step, and would turn the scores of honest clients negative. False is the paper
         to the letter.
+    forget_after : int or None
+        A client that sent no usable reply in so many rounds is forgotten. If it comes back, it begins
+        with `initial_reputation`, as a new client does. None keeps all scores for good, which are many
+        where nodes get new ids.
     **kwargs
         As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule.
 
@@ -148,6 +154,7 @@ class ByGARS(ReputationStrategy):
         initial_reputation: float = 0.0,
         max_norm_ratio: float = RATIO,
         normalize: bool = True,
+        forget_after: int | None = FORGET_AFTER,
         **kwargs: Any,
     ) -> None:
         make = partial(
@@ -159,6 +166,7 @@ class ByGARS(ReputationStrategy):
             initial_reputation=initial_reputation,
             max_norm_ratio=max_norm_ratio,
             normalize=normalize,
+            forget_after=forget_after,
         )
         super().__init__(make, learning_rate=learning_rate, **kwargs)
 
@@ -178,7 +186,7 @@ class ByGARSPlusPlus(ReputationStrategy):
     auxiliary : Callable
         As for :class:`ByGARS`; only the gradient is asked for. It runs in a thread of its own while the
         clients compute; what it raises ends the round.
-    learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize
+    learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize, forget_after
         As for :class:`ByGARS`. Theorem 2 asks for sums of :math:`\alpha_t` and :math:`\gamma_t` that
         diverge, of squares that do not, and :math:`\gamma_t / \alpha_t \to 0`:
         :class:`flwr_byzantine.reputation.schedules.PowerDecay`, with the larger power for :math:`\gamma_t`.
@@ -205,6 +213,7 @@ class ByGARSPlusPlus(ReputationStrategy):
         initial_reputation: float = 0.0,
         max_norm_ratio: float = RATIO,
         normalize: bool = True,
+        forget_after: int | None = FORGET_AFTER,
         **kwargs: Any,
     ) -> None:
         make = partial(
@@ -214,5 +223,6 @@ class ByGARSPlusPlus(ReputationStrategy):
             initial_reputation=initial_reputation,
             max_norm_ratio=max_norm_ratio,
             normalize=normalize,
+            forget_after=forget_after,
         )
         super().__init__(make, learning_rate=learning_rate, **kwargs)

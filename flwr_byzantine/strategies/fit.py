@@ -1,7 +1,7 @@
 """Flower's ``aggregate_fit`` API: its objects as models and replies, and hooks that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import WARNING
 from typing import Any
 
@@ -13,8 +13,11 @@ from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
-from flwr_byzantine.aggregation.reports import capped
-from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.aggregation.reports import capped, guarded
+from flwr_byzantine.checks import wrong
+from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.hosts import inside
+from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
@@ -89,10 +92,23 @@ def _read(proxy: ClientProxy, result: Any, trained: bool) -> Reply:
         return Reply(client, malformed=f"unreadable reply ({type(error).__name__})", source=source)
 
 
-def weighted(replies: Sequence[Reply]) -> list[tuple[int, Metrics]]:
-    """What Flower's metrics functions take, with counts that no client can blow up."""
-    counts = capped([reply.num_examples for reply in replies])
-    return [(n, dict(reply.metrics)) for n, reply in zip(counts, replies, strict=True) if n]
+def aggregate_metrics(
+    function: MetricsFunction, replies: Sequence[Reply], cap_examples: bool
+) -> Metrics:
+    """Call a user's function on the numbers of examples and metrics that clients sent."""
+    counts = [reply.num_examples for reply in replies]
+    if cap_examples:
+        counts = capped(counts)
+    sent = [
+        (count, dict(reply.metrics))
+        for count, reply in zip(counts, replies, strict=True)
+        if count or not cap_examples
+    ]
+    return (guarded(function, sent, read=_as_metrics) if sent else None) or {}
+
+
+def _as_metrics(found: Any) -> Metrics:
+    return dict(found or {})
 
 
 def losses(replies: Iterable[Reply]) -> list[Any]:
@@ -108,16 +124,28 @@ class FitAdapter(RobustStrategy, Strategy):
     the last of them, and the next one goes on as if there had been no break.
     """
 
+    words = FIT_API
+    rule_words = FIT_WORDS
+    _api = "aggregate_fit"
     _given: Parameters | None = None
+    _instead = False  # the model of the round was not the one that the server gave
+    _first_is_ours = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for part in inside(self):
+            given = getattr(part, "initial_parameters", None)
+            if given is not None:
+                self._first_is_ours = True
+                self._read_first(given)
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
         """Give the checkpoint's model, or ask the strategy where there is none."""
         initial = super().initialize_parameters(client_manager)  # type: ignore[safe-super]
-        found = self._resume()
+        self._first_is_ours = initial is not None
+        found = self._resume(None if initial is None else lambda: self._read_first(initial))
         if found is not None:
-            if initial is not None:
-                check_same_model(found, read_parameters(initial))
-            return Parameters(list(found.tensors.values()), "numpy.ndarray")
+            return _parameters(found.tensors)
         if initial is None:
             log(WARNING, "The first model is one client's: pass `initial_parameters` to trust none")
         return initial
@@ -126,29 +154,56 @@ class FitAdapter(RobustStrategy, Strategy):
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
         """Ask the strategy, and remember the model clients are given."""
-        if server_round <= self._done:
+        model = self._read_first(parameters)
+        if self._is_done(server_round, model):
             return []
-        try:
-            self.aggregator.begin(server_round, read_parameters(parameters))
-        except MalformedTensorError as error:  # only Flower's first model can be a client's
-            raise ValueError(
-                "Parameter `initial_parameters` should be the model to start from. Found none, and what "
-                f"a client gave in its place cannot be read: {error}. Pass `initial_parameters`."
-            ) from error
+        self._look_around()
+        self._instead = not self._goes_on(server_round, _tensors(parameters))
+        if self._instead and self._found is not None:
+            parameters = _parameters(self._found.tensors)
+            model = read_parameters(parameters)
+        self.aggregator.begin(server_round, model)
         self._given = parameters
-        return super().configure_fit(  # type: ignore[safe-super]
+        asked = super().configure_fit(  # type: ignore[safe-super]
             server_round, parameters, client_manager
         )
+        self._note_asked(server_round, len(asked))
+        if not asked:  # Flower calls nothing more in such a round
+            available = self.words.minimums[-1]
+            self.aggregator.skip(server_round, f"nobody was asked; `{available}` makes Flower wait")
+        return asked
+
+    def _read_first(self, parameters: Parameters) -> Model:
+        """Read a model; only the first one can be wrong, which may be a client's."""
+        try:
+            return read_parameters(parameters)
+        except MalformedTensorError as error:
+            found, advice = str(error), "Pass `ndarrays_to_parameters` of its arrays."
+            if not self._first_is_ours:
+                found = f"none, and what a client gave in its place cannot be read: {error}"
+                advice = "Pass `initial_parameters`."
+            expected = "the model to start from, in floating-point or whole numbers"
+            raise wrong("initial_parameters", expected, parameters, advice, found=found) from error
 
     def aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
         """Aggregate the clients' replies with the rule; None keeps the model as it is."""
+        if server_round <= self._done:
+            tensors = self._passed_over()
+            return None if tensors is None else _parameters(tensors), {}
         parameters, metrics = self._aggregate_fit(server_round, results, failures)
+        if self._instead:
+            parameters = parameters or self._given
         after = parameters or self._given
         if after is not None:
-            self._save(server_round, {str(i): data for i, data in enumerate(after.tensors)})
+            self._save(server_round, _tensors(after))
         return parameters, metrics
+
+    def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
+        """Skip a round for its failures, as ``accept_failures=False`` asks."""
+        reason = f"{len(failures)} clients failed, and `accept_failures` is False"
+        self.aggregator.skip(server_round, reason, read_results(results))
 
     @abstractmethod
     def _aggregate_fit(
@@ -170,37 +225,14 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round < self._done:
             return None
+        if self._found is not None and server_round == self._done:
+            parameters = _parameters(self._found.tensors)
         return super().evaluate(server_round, parameters)  # type: ignore[safe-super]
 
 
-class Delegating(Strategy):
-    """Asks another strategy in all but aggregation."""
+def _tensors(parameters: Parameters) -> dict[str, bytes]:
+    return {str(i): data for i, data in enumerate(parameters.tensors)}
 
-    def __init__(self, strategy: Strategy) -> None:
-        if not isinstance(strategy, Strategy):
-            raise ValueError(
-                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
-                f"Found `strategy = {strategy!r}`. For the Message API, import from "
-                "`flwr_byzantine.serverapp`."
-            )
-        self.strategy = strategy
 
-    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
-        """Ask the wrapped strategy."""
-        return self.strategy.initialize_parameters(client_manager)
-
-    def configure_fit(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, FitIns]]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_fit(server_round, parameters, client_manager)
-
-    def configure_evaluate(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, EvaluateIns]]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
-
-    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
-        """Ask the wrapped strategy."""
-        return self.strategy.evaluate(server_round, parameters)
+def _parameters(tensors: Mapping[str, bytes]) -> Parameters:
+    return Parameters(list(tensors.values()), "numpy.ndarray")

@@ -1,46 +1,32 @@
 """The strategies of Flower's ``aggregate_fit`` API."""
 
 from functools import partial
-from inspect import Signature
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
-from flwr.common import Parameters
-from flwr.server.strategy import FedAvg
+from flwr.server.strategy.aggregate import aggregate_krum
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation.reports import guarded, median, median_metrics
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.strategies import bygars
-from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.fit import (
-    EvaluateFailures,
-    EvaluateResults,
-    FitAdapter,
-    FitFailures,
-    FitResults,
-    Metrics,
-    losses,
-    read_parameters,
-    read_reports,
-    read_results,
-    weighted,
-    write_parameters,
-)
+from flwr_byzantine.strategies.fit import read_parameters, write_parameters
+from flwr_byzantine.strategies.fit_fedavg import RobustFedAvg
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
 from flwr_byzantine.strategies.options import (
     FIT_WORDS,
     FitOptions,
     FitReputationOptions,
-    full_signature,
-    refuse_other_words,
     rule_in_words,
 )
+from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
 
 __all__ = [
     "Bulyan",
     "ByGARS",
     "ByGARSPlusPlus",
     "ByzantineRobust",
+    "FedMedian",
+    "FedTrimmedAvg",
     "Krum",
     "Mean",
     "Median",
@@ -53,104 +39,6 @@ __all__ = [
     "write_parameters",
 ]
 
-
-class RobustFedAvg(FitAdapter, FedAvg):
-    """FedAvg with a robust rule in place of the weighted average.
-
-    Parameters
-    ----------
-    rule : flwr_byzantine.rules.Rule
-        The aggregation rule.
-    payload : str
-        ``"parameters"`` (default), or ``"gradients"`` where clients send gradients instead of models.
-    learning_rate : float or Callable[[int], float]
-        For gradients: a number, or a function of the round.
-    order_by : str or None
-        A metric clients report that fixes the order in which the rule sees them, for repeatable
-        simulations. It decides ties and rounding only.
-    on_too_few : str
-        What a round without a robust result does, for which too few usable replies are left:
-        ``"skip"`` (default) keeps the model, ``"raise"`` raises
-        :class:`flwr_byzantine.TooFewUpdatesError`.
-    on_dropped : str
-        What f is in a round in which malformed replies were dropped. ``"keep_f"`` (default): what the
-        rule was told, since nobody knows whose replies they were; where too few are left for it, the
-        round is skipped. ``"lower_f"``: then the rule runs with the largest f that the others suffice
-        for, lowered by no more than the number of dropped replies. Each such round is warned of, and its
-        metrics say ``f_lowered_by``.
-    buffers : Collection[str | int], Callable[[str], bool] or None
-        Tensors such as BatchNorm's running variance, which must not leave the range of what honest
-        clients send: names, positions, or a function of the name. They are clamped to the interval from
-        the (f + 1)-th smallest to the (f + 1)-th largest value, and no server optimiser moves them. None
-        finds them by name (``running_mean``, ``running_var``), which only the Message API has: in this
-        one, pass their positions in the model.
-    audit_log : str, Path or None
-        A file to append to what became of every client's reply, one line of JSON each; read it with
-        ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.
-    checkpoint : str, Path or None
-        A file to keep the model, the round and the strategy's state in after every round, with the one
-        before it beside it. Started again with the same file, clients and number of rounds, a run
-        goes on where it was killed, and ends as if it had not been. Strategies around this one see
-        nothing of it: give it to the outermost.
-    **options
-        Every keyword argument of Flower's ``FedAvg``.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-    TypeError
-        If a keyword is the Message API's.
-    """
-
-    def __init__(self, *, rule: rules.Rule, **options: Unpack[FitOptions]) -> None:
-        refuse_other_words(type(self), options)
-        super().__init__(rule=rule, **options)
-
-    __signature__: ClassVar[Signature]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let signatures show all keywords."""
-        super().__init_subclass__(**kwargs)
-        cls.__signature__ = full_signature(
-            cls, FitOptions, FedAvg.__init__, RobustStrategy.__init__
-        )
-
-    def __repr__(self) -> str:
-        """Name of the strategy, and its rule."""
-        return f"{type(self).__name__}(rule={self.aggregator.rule})"
-
-    def _aggregate_fit(
-        self, server_round: int, results: FitResults, failures: FitFailures
-    ) -> tuple[Parameters | None, Metrics]:
-        if failures and not self.accept_failures:
-            return None, {}
-        outcome = self.aggregator.aggregate(server_round, read_results(results))
-        if not results:
-            return None, {}
-        parameters = None if outcome.model is None else write_parameters(outcome.model)
-        function, accepted = self.fit_metrics_aggregation_fn, outcome.accepted
-        own = guarded(function, weighted(accepted)) if function and accepted else None
-        return parameters, {**(own or {}), **outcome.metrics}
-
-    def aggregate_evaluate(
-        self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
-    ) -> tuple[float | None, Metrics]:
-        """Median of the reported losses, and of each metric unless a function for them was given."""
-        reports = read_reports(server_round, results)
-        if not reports or (failures and not self.accept_failures):
-            return None, {}
-        function = self.evaluate_metrics_aggregation_fn
-        if function is None:
-            metrics: Any = median_metrics([report.metrics for report in reports])
-        else:
-            metrics = guarded(function, weighted(reports)) or {}
-        return median(losses(reports)), metrics
-
-
-RobustFedAvg.__signature__ = full_signature(
-    RobustFedAvg, FitOptions, FedAvg.__init__, RobustStrategy.__init__
-)
 _rule = partial(rule_in_words, FIT_WORDS)
 
 
@@ -168,13 +56,28 @@ class Median(RobustFedAvg):
         super().__init__(rule=rules.Median(), **options)
 
 
+class FedMedian(Median):
+    """:class:`Median`, under the name that it has in Flower."""
+
+
+class FedTrimmedAvg(RobustFedAvg):
+    """Trimmed mean of Flower's kind: it leaves out a share of the values at each end of a coordinate.
+
+    `beta` is the share, rounded down to whole clients: among fewer than 1 / beta replies it trims nothing,
+    and is warned of. :class:`TrimmedMean` takes a number, or a share that is rounded up.
+    """
+
+    def __init__(self, *, beta: float = 0.2, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=_rule(FlooredTrimmedMean, beta), **options)
+
+
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
     `num_malicious_clients` is b.
     """
 
-    def __init__(self, *, num_malicious_clients: int = 0, **options: Unpack[FitOptions]) -> None:
+    def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
         super().__init__(rule=_rule(rules.TrimmedMean, num_malicious_clients), **options)
 
 
@@ -184,7 +87,7 @@ class Phocas(RobustFedAvg):
     `num_malicious_clients` is b.
     """
 
-    def __init__(self, *, num_malicious_clients: int = 0, **options: Unpack[FitOptions]) -> None:
+    def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
         super().__init__(rule=_rule(rules.Phocas, num_malicious_clients), **options)
 
 
@@ -195,10 +98,12 @@ class Krum(RobustFedAvg):
     best models, which is Multi-Krum.
     """
 
+    num_clients_to_keep = Selected(0)
+
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         num_clients_to_keep: int = 0,
         **options: Unpack[FitOptions],
     ) -> None:
@@ -219,7 +124,7 @@ class MultiKrum(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         num_clients_to_keep: int | None = None,
         **options: Unpack[FitOptions],
     ) -> None:
@@ -235,15 +140,24 @@ class Bulyan(RobustFedAvg):
     accepted and without effect: the selection is always Krum's.
     """
 
+    first_aggregation_rule = Unused(aggregate_krum)
+    aggregation_rule_kwargs = Unused({})
+
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         first_aggregation_rule: Any = None,
         to_keep: Any = None,
         **options: Unpack[FitOptions],
     ) -> None:
         super().__init__(rule=_rule(rules.Bulyan, num_malicious_clients), **options)
+        kwargs = {} if to_keep is None else {"to_keep": to_keep}
+        given = {
+            "first_aggregation_rule": first_aggregation_rule,
+            "aggregation_rule_kwargs": kwargs,
+        }
+        keep_unused(self, given)
 
 
 class MultiBulyan(RobustFedAvg):
@@ -255,7 +169,7 @@ class MultiBulyan(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         num_clients_to_keep: int | None = None,
         **options: Unpack[FitOptions],
     ) -> None:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import numpy as np
-from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
+from flwr.common import Code, EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Status
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import Strategy
 
-from flwr_byzantine.aggregation.reports import capped, median, median_metrics
+from flwr_byzantine.aggregation.reports import capped, median_loss, median_metrics
 from flwr_byzantine.strategies.fit import (
-    Delegating,
     EvaluateFailures,
     EvaluateResults,
     FitAdapter,
@@ -21,6 +23,39 @@ from flwr_byzantine.strategies.fit import (
     write_parameters,
 )
 from flwr_byzantine.strategies.wrapped import Wrapping
+
+
+class Delegating(Strategy):
+    """Asks another strategy in all but aggregation."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Strategy):
+            raise ValueError(
+                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
+                f"Found `strategy = {strategy!r}`. For the Message API, import from "
+                "`flwr_byzantine.serverapp`."
+            )
+        self.strategy = strategy
+
+    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.initialize_parameters(client_manager)
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_fit(server_round, parameters, client_manager)
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
+
+    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.evaluate(server_round, parameters)
 
 
 class ByzantineRobust(Wrapping, FitAdapter, Delegating):
@@ -38,8 +73,8 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
         The aggregation rule.
     **options
         ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log`` and ``checkpoint``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
+        ``audit_log``, ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints
+        hold the wrapped strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
     ------
@@ -52,6 +87,7 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     ) -> tuple[Parameters | None, Metrics]:
         if failures and not getattr(self.strategy, "accept_failures", True):
             self._start_momentum()
+            self._refuse(server_round, results, failures)
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
         if outcome.model is None:
@@ -74,9 +110,9 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     ) -> tuple[float | None, Metrics]:
         """Hand one clean report to the wrapped strategy: medians of the losses and metrics."""
         reports = read_reports(server_round, results)
-        loss = median(losses(reports))
-        if loss is None:
+        if not reports:
             return None, {}
+        loss = median_loss(losses(reports))
         metrics: Any = median_metrics([report.metrics for report in reports])
         count = max(1, sum(capped([report.num_examples for report in reports])))
         clean = EvaluateRes(Status(Code.OK, ""), loss, count, metrics)

@@ -1,43 +1,32 @@
 """The strategies of Flower's Message API (``aggregate_train``)."""
 
-from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from inspect import Signature
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAvg
+from flwr.serverapp.strategy.multikrum import select_multikrum
 
 from flwr_byzantine import rules
-from flwr_byzantine.aggregation.gate import Reply
-from flwr_byzantine.aggregation.reports import capped, guarded, median_metrics
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.strategies import bygars
-from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.message import (
-    MessageAdapter,
-    read_messages,
-    read_record,
-    read_reports,
-    write_record,
-)
+from flwr_byzantine.strategies.message import read_record, write_record
+from flwr_byzantine.strategies.message_fedavg import RobustFedAvg
 from flwr_byzantine.strategies.message_wrapped import ByzantineRobust
 from flwr_byzantine.strategies.options import (
     MESSAGE_WORDS,
     MessageOptions,
     MessageReputationOptions,
-    full_signature,
-    refuse_other_words,
     rule_in_words,
 )
-
-MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
+from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
 
 __all__ = [
     "Bulyan",
     "ByGARS",
     "ByGARSPlusPlus",
     "ByzantineRobust",
+    "FedMedian",
+    "FedTrimmedAvg",
     "Krum",
     "Mean",
     "Median",
@@ -50,103 +39,6 @@ __all__ = [
     "write_record",
 ]
 
-
-def median_metricrecords(records: list[RecordDict], weighted_by_key: str) -> MetricRecord:
-    """Median of each metric, in place of Flower's average weighted by what clients claim."""
-    reports = [metrics for record in records for metrics in record.metric_records.values()]
-    medians: dict[str, Any] = median_metrics(reports, leave_out=[weighted_by_key])
-    return MetricRecord(medians)
-
-
-def capped_records(replies: Sequence[Reply], weighted_by_key: str) -> list[RecordDict]:
-    """Copies of the nodes' records with example counts that no node can blow up."""
-    capped_contents = []
-    for count, reply in zip(capped([r.num_examples for r in replies]), replies, strict=True):
-        content = reply.source.content
-        name, metrics = next(iter(content.metric_records.items()))
-        records: dict[str, Any] = dict(content.array_records)
-        records[name] = MetricRecord({**metrics, weighted_by_key: count})
-        if count:
-            capped_contents.append(RecordDict(records))
-    return capped_contents
-
-
-def aggregate_metrics(
-    replies: Sequence[Reply], function: MetricsFunction, weighted_by_key: str
-) -> MetricRecord:
-    """Call a metrics function on what nodes reported; what it cannot digest is left out."""
-    if function is median_metricrecords:
-        contents = [reply.source.content for reply in replies]
-    else:
-        contents = guarded(capped_records, replies, weighted_by_key) or []
-    return (guarded(function, contents, weighted_by_key) if contents else None) or MetricRecord()
-
-
-class RobustFedAvg(MessageAdapter, FedAvg):
-    """FedAvg with a robust rule in place of the weighted average.
-
-    Parameters
-    ----------
-    rule : flwr_byzantine.rules.Rule
-        The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log, checkpoint
-        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes for clients.
-        Names of tensors are those of the array record, such as ``bn1.running_var``.
-    train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None
-        As in FedAvg; None takes the median of each metric instead of an average weighted by the
-        example counts nodes claim.
-    **options
-        Every keyword argument of Flower's ``FedAvg``.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-    TypeError
-        If a keyword is the ``aggregate_fit`` API's.
-    """
-
-    def __init__(self, *, rule: rules.Rule, **options: Unpack[MessageOptions]) -> None:
-        refuse_other_words(type(self), options)
-        for name in ("train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"):
-            if options.get(name) is None:
-                options[name] = median_metricrecords
-        super().__init__(rule=rule, **options)
-
-    __signature__: ClassVar[Signature]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let signatures show all keywords."""
-        super().__init_subclass__(**kwargs)
-        cls.__signature__ = full_signature(
-            cls, MessageOptions, FedAvg.__init__, RobustStrategy.__init__
-        )
-
-    def _aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        answers = read_messages("aggregate_train", replies, self.weighted_by_key)
-        outcome = self.aggregator.aggregate(server_round, answers)
-        if not answers:
-            return None, None
-        accepted, function = outcome.accepted, self.train_metrics_aggr_fn
-        metrics = aggregate_metrics(accepted, function, self.weighted_by_key)
-        metrics.update(outcome.metrics)
-        return None if outcome.model is None else write_record(outcome.model), metrics
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
-        """Median of each reported metric, unless a function for them was given."""
-        reports = read_reports(server_round, replies, self.weighted_by_key)
-        if not reports:
-            return None
-        return aggregate_metrics(reports, self.evaluate_metrics_aggr_fn, self.weighted_by_key)
-
-
-RobustFedAvg.__signature__ = full_signature(
-    RobustFedAvg, MessageOptions, FedAvg.__init__, RobustStrategy.__init__
-)
 _rule = partial(rule_in_words, MESSAGE_WORDS)
 
 
@@ -164,13 +56,30 @@ class Median(RobustFedAvg):
         super().__init__(rule=rules.Median(), **options)
 
 
+class FedMedian(Median):
+    """:class:`Median`, under the name that it has in Flower."""
+
+
+class FedTrimmedAvg(RobustFedAvg):
+    """Trimmed mean of Flower's kind: it leaves out a share of the values at each end of a coordinate.
+
+    `beta` is the share, rounded down to whole nodes: among fewer than 1 / beta replies it trims nothing,
+    and is warned of. :class:`TrimmedMean` takes a number, or a share that is rounded up.
+    """
+
+    def __init__(self, *, beta: float = 0.2, **options: Unpack[MessageOptions]) -> None:
+        super().__init__(rule=_rule(FlooredTrimmedMean, beta), **options)
+
+
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
     `num_malicious_nodes` is b.
     """
 
-    def __init__(self, *, num_malicious_nodes: int = 0, **options: Unpack[MessageOptions]) -> None:
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
         super().__init__(rule=_rule(rules.TrimmedMean, num_malicious_nodes), **options)
 
 
@@ -180,7 +89,9 @@ class Phocas(RobustFedAvg):
     `num_malicious_nodes` is b.
     """
 
-    def __init__(self, *, num_malicious_nodes: int = 0, **options: Unpack[MessageOptions]) -> None:
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
         super().__init__(rule=_rule(rules.Phocas, num_malicious_nodes), **options)
 
 
@@ -190,7 +101,11 @@ class Krum(RobustFedAvg):
     `num_malicious_nodes` is f.
     """
 
-    def __init__(self, *, num_malicious_nodes: int = 0, **options: Unpack[MessageOptions]) -> None:
+    num_nodes_to_select = Selected(1)
+
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
         super().__init__(rule=_rule(rules.Krum, num_malicious_nodes), **options)
 
 
@@ -204,7 +119,7 @@ class MultiKrum(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: float = 0,
         num_nodes_to_select: int | None = None,
         **options: Unpack[MessageOptions],
     ) -> None:
@@ -220,14 +135,17 @@ class Bulyan(RobustFedAvg):
     the selection is always Krum's.
     """
 
+    selection_rule = Unused(select_multikrum)
+
     def __init__(
         self,
         *,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: float = 0,
         selection_rule: Any = None,
         **options: Unpack[MessageOptions],
     ) -> None:
         super().__init__(rule=_rule(rules.Bulyan, num_malicious_nodes), **options)
+        keep_unused(self, {"selection_rule": selection_rule})
 
 
 class MultiBulyan(RobustFedAvg):
@@ -239,7 +157,7 @@ class MultiBulyan(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: float = 0,
         num_nodes_to_select: int | None = None,
         **options: Unpack[MessageOptions],
     ) -> None:

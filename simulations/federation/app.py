@@ -44,10 +44,13 @@ server_app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Serve one run and, with ``out`` set, write its result there."""
     config = read_config(context)
+    out = str(context.run_config.get("out", ""))
+    if out:  # a folder that cannot be made ends the run before it has begun
+        Path(out).mkdir(parents=True, exist_ok=True)
     datasets.prepare(config.dataset, config.data_dir, config.download)
     recorder = Recorder(config)
     serve(grid, context, config, recorder)
     result = recorder.result()
     log(logging.INFO, "Final accuracy: %.4f", result["final_accuracy"])
-    if out := str(context.run_config.get("out", "")):
+    if out:
         log(logging.INFO, "Result: %s", save(result, Path(out)))

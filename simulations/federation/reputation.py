@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
+from flwr_byzantine.aggregation.outcome import PREFIX
 from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 from simulations.catalog import datasets
 from simulations.catalog.bygars import bygars_settings
@@ -16,7 +17,7 @@ from simulations.catalog.networks import initial_network
 from simulations.catalog.partitions import held_out
 from simulations.config import RunConfig
 
-PREFIX = "reputation/"
+REPUTATION = "reputation/"
 
 
 def bygars_arguments(config: RunConfig) -> dict[str, Any]:
@@ -47,10 +48,11 @@ def by_partition(strategy: Any, metrics: Mapping[str, Any] | None, clients: int)
 
     Node ids are random, and of no interest after the run.
     """
-    kept = {k: v for k, v in (metrics or {}).items() if not k.startswith(PREFIX)}
-    if metrics is not None and len(kept) < len(metrics):
+    found = {name.removeprefix(PREFIX): value for name, value in (metrics or {}).items()}
+    kept = {k: v for k, v in found.items() if not k.startswith(REPUTATION)}
+    if len(kept) < len(found):
         scores: list[float | None] = [None] * clients
         for reply in strategy.aggregator.last.accepted:
-            scores[int(reply.metrics["partition-id"])] = metrics[PREFIX + reply.client]
+            scores[int(reply.metrics["partition-id"])] = found[REPUTATION + reply.client]
         kept["reputations"] = scores
     return kept

@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -86,9 +86,17 @@ class Recorder:
             "detection": detection(self.config, self.rounds),
             "seconds_per_round": statistics.median(usual),
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),
-            "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in PACKAGES},
+            "versions": {"python": sys.version.split()[0]} | {p: installed(p) for p in PACKAGES},
             "kernels": choice().name,
         }
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, None where it is not there: a server has no need of Ray."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def initial_state(config: RunConfig) -> dict[str, torch.Tensor]:

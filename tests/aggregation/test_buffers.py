@@ -64,7 +64,7 @@ def test_running_statistics_stay_in_the_honest_range(api, case):
         np.testing.assert_array_equal(found[4:8], plain[4:8].clip(low[4:8], high[4:8]))
         for other in (slice(0, 4), slice(8, 10)):
             np.testing.assert_array_equal(found[other], plain[other])
-        assert metrics["num_replaced"] == 0
+        assert metrics["byzantine/num_replaced"] == 0
         left += (~inside[4:8]).sum()
     if str(case) in ("Phocas", "Krum", "MultiKrum"):
         assert left > 0  # the rule alone leaves it
@@ -201,12 +201,12 @@ def test_values_that_are_not_finite_bound_nothing(api):
     strategy = api.ours.Phocas(**{api.f_name: 2}, **options(api))
     api.hand_out(strategy, model_of(np.ones(10, np.float32)))
     tensors, metrics = api.aggregate(strategy, replies_of(api, x, model_of))
-    assert metrics["num_replaced"] == 0
+    assert metrics["byzantine/num_replaced"] == 0
     assert (tensors[2] >= x[2:, 6:8].min(axis=0)).all()
     assert (tensors[2] <= x[2:, 6:8].max(axis=0)).all()
     x[:6, 6] = NAN  # nothing is left to go by: the old value
     tensors, metrics = api.aggregate(strategy, replies_of(api, x, model_of))
-    assert metrics["num_replaced"] == 1
+    assert metrics["byzantine/num_replaced"] == 1
     assert tensors[2][0] == 1
 
 
@@ -291,7 +291,7 @@ def test_half_precision_overflows_to_the_old_value(api, known):
     sent = {"w": np.array([-60000, 1, 0], np.float16)}
     tensors, metrics = api.aggregate(strategy, [api.reply(Sent(i, sent)) for i in range(3)])
     np.testing.assert_array_equal(tensors[0], np.array([60000, 60000, 60000], np.float16))
-    assert metrics["num_replaced"] == 1
+    assert metrics["byzantine/num_replaced"] == 1
 
     model, doubled = {"w": np.zeros(3, np.float16)}, Doubled(num_byzantine=0)
     robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), doubled)
@@ -300,7 +300,7 @@ def test_half_precision_overflows_to_the_old_value(api, known):
     sent = {"w": np.array([60000, 100, 0], np.float16)}
     tensors, metrics = api.aggregate(robust, [api.reply(Sent(i, sent)) for i in range(3)])
     assert np.isfinite(tensors[0]).all()
-    assert metrics["num_replaced"] == 1
+    assert metrics["byzantine/num_replaced"] == 1
 
 
 class Doubled(rules.MultiKrum):

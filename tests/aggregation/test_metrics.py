@@ -7,7 +7,14 @@ from cases import quickly
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_byzantine.aggregation.reports import capped, guarded, is_number, median, median_metrics
+from flwr_byzantine.aggregation.reports import (
+    capped,
+    guarded,
+    is_number,
+    median,
+    median_loss,
+    median_metrics,
+)
 
 NAN, INF = math.nan, math.inf
 anything = st.one_of(
@@ -20,12 +27,32 @@ anything = st.one_of(
     ("values", "expected"),
     [
         ([], None), ([3], 3), ([1, 2], 1.5), ([5, 1, 9], 5), ([True, True, False], 1), ([NAN, 4, 6], 5),
-        ([INF, -INF, 2, 2], 2), ([NAN, INF], None), (["a", None, b"", [1.0]], None), ([10**400, 7], 7),
-        ([NAN, NAN, 0.1], None),
+        ([INF, -INF, 2, 2], 2), (["a", None, b"", [1.0]], None), ([10**400, 7], 7), (["a", "b", NAN], None),
     ],
 )  # fmt: skip
 def test_median_of_the_numbers(values, expected):
     assert median(values) == expected
+
+
+@pytest.mark.parametrize(
+    "values", [[NAN, INF], [NAN, NAN, 0.1], [NAN], [10**400], [NAN, NAN, "a", None], [INF, -INF, 1]]
+)
+def test_a_median_that_most_numbers_have_no_part_in_is_nan(values, caplog):
+    assert math.isnan(median(values))
+    assert math.isnan(median_loss(values))
+    assert "no finite number as the loss" in caplog.text
+    caplog.clear()
+    found = median_metrics([{"loss": v, "name": "a", "list": [1, v]} for v in values])
+    assert math.isnan(found["loss"])
+    assert found["list"][0] == 1
+    assert math.isnan(found["list"][1])
+    assert "as loss, list: it is NaN" in caplog.text
+    assert "name" not in found
+
+
+@pytest.mark.parametrize("values", [["a", "b", NAN], [None]])
+def test_a_loss_that_is_no_number_is_nan_too(values):
+    assert math.isnan(median_loss(values))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=3), st.data())
@@ -40,11 +67,11 @@ def test_a_minority_cannot_move_a_median_beyond_the_honest(honest, data):
 
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b", ""]), anything), max_size=6))
 @quickly
-def test_medians_of_anything_are_finite_numbers(reports):
+def test_medians_of_anything_are_numbers_that_are_not_infinite(reports):
     for value in median_metrics(reports).values():
         for number in value if isinstance(value, list) else [value]:
             assert isinstance(number, float)
-            assert math.isfinite(number)
+            assert not math.isinf(number)
 
 
 @pytest.mark.parametrize("value", [1.7e308, -1.7e308])
@@ -97,7 +124,39 @@ def test_no_count_is_larger_than_what_most_claim(counts):
     assert max(result, default=0) <= most
 
 
-def test_a_users_function_may_fail(caplog):
+def test_what_a_users_function_raises_is_logged_with_its_traceback(caplog):
     assert guarded(lambda a, b: a + b, 1, 2) == 3
-    assert guarded(lambda report: report["accuracy"], {}) is None
-    assert "accuracy" in caplog.text
+
+    def accuracy(report):
+        return report["accuracy"] / len(report)
+
+    assert guarded(accuracy, {}) is None
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    for shown in (
+        "accuracy` failed",
+        "Traceback (most recent",
+        'report["accuracy"] / len(',
+        "KeyError",
+    ):
+        assert shown in record.getMessage()
+
+
+def test_a_result_that_cannot_be_read_is_the_functions_fault(caplog):
+    assert guarded(lambda: 3, read=dict) is None
+    assert "TypeError" in caplog.text
+
+
+def test_what_a_client_wrote_is_cut_in_a_traceback(caplog):
+    def convert(text):
+        return float(text)
+
+    def endless(text):
+        return endless(text)
+
+    guarded(convert, "\x1b[31m\nfake line " * 10**5)
+    guarded(endless, "")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "\x1b" not in first
+    assert "\nfake line" not in first
+    assert max(len(first), len(second)) < 3000

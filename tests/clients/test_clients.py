@@ -485,14 +485,40 @@ def test_an_attack_of_the_wrong_size_is_refused():
         MaliciousClient(Honest(0), lambda own, rng: own[:2]).fit(MODEL, CONFIG)
 
 
-def test_the_round_may_have_either_spelling_but_has_to_be_there():
-    client = MaliciousClient(Honest(0), SignFlip())
-    with pytest.raises(ValueError, match="on_fit_config_fn"):
-        client.fit(MODEL, {"lr": 0.1})
-    client.client = Echo()
-    client.payload = "gradients"
-    sent, _, _ = client.fit(MODEL, {"server_round": 1})
-    np.testing.assert_array_equal(sent[0], -Echo.reply[0][0])
+@pytest.mark.parametrize("key", ["server-round", "server_round", "round", "current_round"])
+def test_the_round_may_have_several_names(key):
+    client = MaliciousClient(Echo(), Gaussian(), payload="gradients")
+    sent, _, _ = client.fit(MODEL, {key: 3})
+    expected, _, _ = client.fit(MODEL, CONFIG)
+    np.testing.assert_array_equal(sent[0], expected[0])
+
+
+def test_an_attack_that_needs_no_round_works_without_one():
+    for config in ({}, {"lr": 0.1}, {"round": "first"}):
+        sent, _, _ = MaliciousClient(Echo(), SignFlip(), payload="gradients").fit(MODEL, config)
+        np.testing.assert_array_equal(sent[0], -Echo.reply[0][0])
+        assert LyingClient(Echo(), -3).fit(MODEL, config)[1] == -3
+    colluding = ColludingClient(
+        Echo(), Omniscient(), lambda client_id: Echo(), [0], client_id=0, payload="gradients"
+    )
+    sent, _, _ = colluding.fit(MODEL, {})
+    assert sent[0][-1] == np.float32(-1e20) * Echo.reply[0][0][-1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MaliciousClient(Echo(), Gaussian(), payload="gradients"),
+        lambda: MaliciousClient(Echo(), SignFlip(), schedule=AttackSchedule(start_round=2)),
+        lambda: LyingClient(Echo(), schedule=AttackSchedule(fraction=0.5)),
+        lambda: CorruptedChannelClient(Echo(), BitFlip(), 1, client_id=0),
+    ],
+)
+def test_what_needs_the_round_says_so(make):
+    with pytest.raises(
+        ValueError, match=r"`server-round`. Found the keys \['lr'\].*on_fit_config_fn"
+    ):
+        make().fit(MODEL, {"lr": 0.1})
 
 
 @pytest.mark.parametrize(("attack", "wrapper"), [

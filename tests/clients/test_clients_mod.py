@@ -15,6 +15,7 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.app.metadata import Metadata
+from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 
 from flwr_byzantine.attacks import BitFlip, LabelFlip, PutAllFar, SignFlip
@@ -44,7 +45,18 @@ def train(msg, ctxt):
     )
 
 
-def ask(wrap, client_id, message_type="train", action=train):
+def train_alike(msg, ctxt):
+    """Add 1, whichever node and round it is."""
+    arrays = msg.content.array_records["model"]
+    sent = {name: Array(array.numpy() + np.float32(1)) for name, array in arrays.items()}
+    numbers = MetricRecord({"num-examples": 10})
+    return Message(RecordDict({"model": ArrayRecord(sent), "numbers": numbers}), reply_to=msg)
+
+
+ROUND_2 = {"server-round": 2, "lr": [0.1]}
+
+
+def ask(wrap, client_id, message_type="train", action=train, config=ROUND_2):
     app = ClientApp(mods=[attack_mod(wrap)])
     app.train()(action)
     app.evaluate()(action)
@@ -54,10 +66,9 @@ def ask(wrap, client_id, message_type="train", action=train):
         src_task_id=None, dst_task_id=None,
     )  # fmt: skip
     model = {"w": Array(np.zeros((2, 2), dtype=np.float32)), "b": Array(np.ones(1, np.float32))}
-    content = RecordDict(
-        {"model": ArrayRecord(model), "config": ConfigRecord({"server-round": 2, "lr": [0.1]})}
-    )
-    context = Context(1, 2, {"partition-id": client_id}, RecordDict(), {})
+    content = RecordDict({"model": ArrayRecord(model), "config": ConfigRecord(config)})
+    node_config = client_id if isinstance(client_id, dict) else {"partition-id": client_id}
+    context = Context(1, 2, node_config, RecordDict(), {})
     return app(Message(content, metadata=metadata), context), context
 
 
@@ -134,3 +145,47 @@ def test_labels_are_out_of_reach():
 
     with pytest.raises(ValueError, match="cannot reach the labels"):
         ask(wrap, 2)
+
+
+def test_an_attack_that_needs_neither_number_nor_round_gets_along_without(caplog):
+    reply, _ = ask(flip, {}, action=train_alike, config={"lr": 0.1})
+    assert values(reply) == {"w": [-1] * 4, "b": [0]}
+    assert "no `partition-id`" in caplog.text
+    caplog.clear()
+    ask(flip, {"partition_id": "3"}, action=train_alike, config={})
+    assert "partition-id" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["round", "current-round"])
+def test_a_round_under_another_name_is_found(key):
+    def later(make_honest, client_id):
+        schedule = AttackSchedule(start_round=3)
+        return MaliciousClient(make_honest(client_id), SignFlip(), schedule=schedule)
+
+    replies = [ask(later, 0, action=train_alike, config={key: r})[0] for r in (2, 3)]
+    assert [values(reply)["b"] for reply in replies] == [[2], [0]]
+
+
+def test_an_attack_that_knows_other_nodes_needs_their_numbers():
+    def wrap(make_honest, client_id):
+        return OmniscientClient(
+            make_honest(client_id), PutAllFar(), make_honest, [client_id], [4], client_id=client_id
+        )
+
+    with pytest.raises(ValueError, match="`node_config` should be with a `partition-id`"):
+        ask(wrap, {}, action=train_alike)
+
+
+@pytest.mark.parametrize("sent", [2, 1, 3, 0])
+def test_a_wrapper_that_never_trains_answers_all_the_same(sent):
+    class Lazy(NumPyClient):
+        def fit(self, parameters, config):
+            return [array + 5 for array in [*parameters, *parameters][:sent]], 7, {}
+
+    asked = []
+    reply, _ = ask(lambda make_honest, client_id: Lazy(), 0, action=lambda *a: asked.append(a))
+    assert asked == []
+    named = {"w": [5] * 4, "b": [6], "2": [5] * 4}
+    assert values(reply) == dict(list(named.items())[:sent])
+    assert dict(reply.content["metrics"]) == {"num-examples": 7}
+    assert reply.metadata.reply_to_message_id == "m"

@@ -147,7 +147,7 @@ MORE_NUMBERS = {
     "another metric": reporting(loss=0.5, surprise=1.0),
     "NaN metric": reporting(loss=NAN),
     "huge metric": reporting(loss=1e300),
-    "a metric of ours": reporting(num_dropped=99, skipped=1),
+    "a metric of ours": reporting(**{"byzantine/num_dropped": 99, "byzantine/skipped": 1}),
 }
 
 LIES = MALFORMED | NUMBERS

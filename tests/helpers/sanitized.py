@@ -1,7 +1,7 @@
 """Runs the tests of the kernels on a library that stops at wrong addresses and undefined behaviour.
 
-``python tests/helpers/sanitized.py``: compiles kernels.c under gcc's or clang's address and undefined-behaviour
-sanitizers into a copy of the package, and runs the tests there.
+``python tests/helpers/sanitized.py``: compiles kernels.c with the sanitizers of gcc or clang into a copy of
+the package, and runs the tests there.
 """
 
 import os
@@ -24,13 +24,20 @@ def main() -> int:
     ).stdout.strip()
     with tempfile.TemporaryDirectory(prefix="sanitized-") as folder:
         skip = shutil.ignore_patterns("__pycache__", "_kernels.so")
-        tests = Path(folder) / "tests"  # beside the copy, for pytest puts their folder first on the path
-        for source, target in (("flwr_byzantine", Path(folder) / "flwr_byzantine"), ("tests", tests)):
+        tests = (
+            Path(folder) / "tests"
+        )  # beside the copy, for pytest puts their folder first on the path
+        for source, target in (
+            ("flwr_byzantine", Path(folder) / "flwr_byzantine"),
+            ("tests", tests),
+        ):
             shutil.copytree(REPOSITORY / source, target, ignore=skip)
         path = os.pathsep.join([folder, str(tests / "helpers")])
         environment = {**os.environ, "CC": compiler, "CFLAGS": SANITIZERS, "PYTHONPATH": path}
         build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", folder]
-        subprocess.run([*build, "--build-temp", folder], cwd=REPOSITORY, env=environment, check=True)
+        subprocess.run(
+            [*build, "--build-temp", folder], cwd=REPOSITORY, env=environment, check=True
+        )
         library = subprocess.run(
             [sys.executable, "-c", "from flwr_byzantine.kernels import compiled; print(compiled.LIBRARY)"],
             cwd=folder, env=environment, capture_output=True, text=True, check=True,
@@ -41,7 +48,16 @@ def main() -> int:
             "LD_PRELOAD": runtime,  # Python itself is not compiled so
             "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            tests,
+        ]
         options = ["-m", "not slow", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
         chosen = [tests / room for room in TESTS]
         return subprocess.run([*command, *options, *chosen], cwd=tests, env=environment).returncode

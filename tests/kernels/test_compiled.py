@@ -1,4 +1,4 @@
-"""The compiled kernels against numpy's, for every instruction set of this processor; and which of them serve."""
+"""The compiled kernels against numpy's, for every instruction set there is; and which of them serve."""
 
 import os
 import shutil
@@ -154,7 +154,9 @@ def test_without_a_library_numpy_serves_and_the_log_says_so_once(without_library
     assert done.stdout.split() == ["[2.]", "[2.]", "[2.]", "numpy"]
     assert done.stderr.count("Install a C compiler") == 1
     told = in_a_process(
-        "from flwr_byzantine.cli import main; main(['doctor'])", without_library, FLWR_BYZANTINE_KERNELS=""
+        "from flwr_byzantine.cli import main; main(['doctor'])",
+        without_library,
+        FLWR_BYZANTINE_KERNELS="",
     )
     assert "note  numpy computes" in told.stdout
     assert "Install a C compiler" in told.stdout

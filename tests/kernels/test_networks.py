@@ -81,5 +81,3 @@ def test_sorters_that_sort_do(kind):
     n = 1 + max(j for _, j in SORTERS[kind])
     x = (np.arange(2**n) >> np.arange(n)[:, None]) & 1
     np.testing.assert_array_equal(apply(SORTERS[kind], x), np.sort(x, axis=0))
-
-

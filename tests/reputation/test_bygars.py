@@ -25,6 +25,7 @@ SETTINGS = {
     "initial_reputation": 0.0,
     "max_norm_ratio": 10.0,
     "normalize": False,
+    "forget_after": None,
     "order_by": None,
 }
 
@@ -264,11 +265,16 @@ def test_restored_aggregators_continue_bit_for_bit(make):
 
 @pytest.mark.parametrize(
     "state",
-    [{}, {"reputations": {"a": "x"}, "lengths": [], "trained": None}, None,
-     {"reputations": {1: 0.5}, "lengths": [], "trained": None},
-     *[{"reputations": {}, "lengths": lengths, "trained": trained} for lengths, trained in [
-         ([1.0], None), ([1.0], [1]), ([-1.0], [True]), (3, None), ([], [True]), ([math.nan], [True]),
-     ]]],
+    [
+        {}, None, {"reputations": {}, "lengths": [], "trained": None},
+        *[{"reputations": {}, "seen": {}, "lengths": lengths, "trained": trained} for lengths, trained in [
+            ([1.0], None), ([1.0], [1]), ([-1.0], [True]), (3, None), ([], [True]), ([math.nan], [True]),
+        ]],
+        *[{"reputations": scores, "seen": seen, "lengths": [], "trained": None} for scores, seen in [
+            ({"a": "x"}, {"a": 1}), ({1: 0.5}, {1: 1}), ({"a": 0.5}, {}), ({}, {"a": 1}),
+            ({"a": 0.5}, {"a": 1.5}), ({"a": 0.5}, {"a": True}), ({"a": 0.5}, 3), ({"a": 0.5}, None),
+        ]],
+    ],
 )  # fmt: skip
 def test_refuses_foreign_states(state):
     with pytest.raises(ValueError, match="Parameter `state`"):
@@ -529,8 +535,8 @@ def test_reputations_are_in_the_metrics(make):
     play(aggregator, [1], {"3": [1], "4": [0]})
     metrics = aggregator.last.metrics
     used = {"3": 0.55, "4": 0.5} if make is bygars else {"3": 0.5, "4": 0.5}
-    expected = {f"reputation/{k}": v for k, v in used.items()}
-    found = {k: v for k, v in metrics.items() if k.startswith("rep")}
+    expected = {f"byzantine/reputation/{k}": v for k, v in used.items()}
+    found = {k: v for k, v in metrics.items() if "reputation" in k}
     assert found == pytest.approx(expected, abs=0.01)
 
 
@@ -569,13 +575,68 @@ def test_tolerance_needs_a_loss():
         bygars(lambda parameters, server_round: [], tolerance=0.0)
 
 
+@both
 @pytest.mark.parametrize("name", ["learning_rate", "meta_learning_rate"])
-def test_schedules_that_give_no_step_size(name):
-    aggregator = plusplus(Quadratic([0]), **{name: lambda server_round: math.nan})
-    with pytest.raises(ValueError, match=f"Parameter `{name}` should give finite step sizes"):
+@pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, True, None, "0.1", [0.1], 1j, 10**400])
+def test_functions_that_give_no_step_size(make, name, value):
+    aggregator = make(Quadratic([0]), **{name: lambda server_round: value})
+    with pytest.raises(ValueError, match=f"Parameter `{name}` should give finite numbers"):
         play(aggregator, [1], [[1]])
+
+
+@both
+def test_a_step_size_may_be_0(make):
+    rates = dict.fromkeys(["learning_rate", "meta_learning_rate"], lambda server_round: 0)
+    aggregator = make(Quadratic([0]), initial_reputation=1.0, **rates)
+    assert play(aggregator, [1], [[1]]) == 1
 
 
 def test_a_gradient_too_small_to_be_squared_is_no_reversal():
     gradient, before = [np.array([1e200])], [np.array([-1e-200])]
     assert without_reversal(gradient, before) is gradient
+
+
+# -- clients that do not come back ----------------------------------------------------------------------
+
+
+@both
+def test_a_client_unseen_for_long_is_forgotten(make):
+    aggregator = make(Quadratic([0]), forget_after=3, initial_reputation=0.5)
+    play(aggregator, [1], {"a": [1], "b": [1]}, server_round=1)
+    kept = aggregator.reputations
+    for server_round in (2, 3):
+        play(aggregator, [1], {"b": [1]}, server_round)
+        assert aggregator.reputations["a"] == kept["a"]
+    play(aggregator, [1], {"b": [1]}, server_round=4)
+    assert list(aggregator.reputations) == ["b"]
+    play(aggregator, [1], {"a": [1]}, server_round=5)
+    again = make(Quadratic([0]), initial_reputation=0.5)
+    play(again, [1], {"a": [1]}, server_round=5)
+    assert aggregator.reputations["a"] == pytest.approx(again.reputations["a"])
+
+
+@both
+def test_nobody_is_forgotten_where_that_is_asked_for(make):
+    aggregator = make(Quadratic([0]), forget_after=None)
+    play(aggregator, [1], {"a": [1]}, server_round=1)
+    play(aggregator, [1], {"b": [1]}, server_round=10**6)
+    assert list(aggregator.reputations) == ["a", "b"]
+
+
+@both
+def test_a_round_costs_what_its_replies_do_however_many_ids_there_were(make):
+    """Metrics and what is kept: nodes without keys get a new id at every start."""
+    aggregator = make(Quadratic([0]), forget_after=5)
+    for server_round in range(1, 21):
+        play(aggregator, [1], {f"{server_round}-{i}": [1] for i in range(50)}, server_round)
+        names = [name for name in aggregator.last.metrics if "reputation" in name]
+        assert len(names) == 50
+        assert all(f"/{server_round}-" in name for name in names)
+    assert len(aggregator.reputations) == len(aggregator.state_dict()["seen"]) == 250
+
+
+@both
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "never"])
+def test_when_to_forget_is_checked(make, value):
+    with pytest.raises(ValueError, match="`forget_after` should be a whole number of at least 1"):
+        make(Quadratic([0]), forget_after=value)

@@ -39,7 +39,7 @@ def test_learns_from_a_majority_of_attackers(api, name):
     scores = strategy.reputations
     assert list(scores) == ["100", "101", "102", "103"]
     assert scores["100"] > 0 > max(scores["101"], scores["102"], scores["103"])
-    assert metrics["reputation/100"] > 0 > metrics["reputation/102"]
+    assert metrics["byzantine/reputation/100"] > 0 > metrics["byzantine/reputation/102"]
 
 
 @names
@@ -47,7 +47,7 @@ def test_both_apis_give_the_same_model(name):
     results = [train(api, build(api, name), 5) for api in APIS]
     np.testing.assert_array_equal(results[0][0], results[1][0])
     scores = [
-        {key: value for key, value in metrics.items() if key.startswith("reputation/")}
+        {key: value for key, value in metrics.items() if key.startswith("byzantine/reputation/")}
         for _, metrics in results
     ]
     assert scores[0] == scores[1]

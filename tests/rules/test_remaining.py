@@ -31,13 +31,13 @@ def distances_of(random, n):
 @given(st.integers(3, 40), st.integers(0, 8), st.integers(0, 2**32 - 1))
 @quickly
 def test_scores_while_updates_are_taken_out(n, f, seed):
-    f = min(f, n - 3)
     random = np.random.default_rng(seed)
     distances = distances_of(random, n)
     remaining, left = Remaining(distances, f), list(range(n))
     while len(left) > 1:
         among = distances[np.ix_(left, left)]
         expected = krum_scores(among, max(1, len(left) - f - 2))
+        assert remaining.neighbours == max(1, len(left) - f - 2)
         np.testing.assert_array_equal(remaining.clients, left)
         np.testing.assert_allclose(remaining.scores(), expected, rtol=1e-13)
         gone = left.pop(int(random.integers(len(left))))

@@ -1,5 +1,6 @@
 """Configurations, data, the honest client, recording and the demonstration's verdict."""
 
+import importlib.metadata
 import json
 import math
 import tomllib
@@ -19,6 +20,7 @@ from simulations.catalog.partitions import dirichlet_partition, held_out, iid_pa
 from simulations.commands.demo import demo_runs, judge
 from simulations.config import RunConfig, parse_arguments
 from simulations.federation.population import honest_client
+from simulations.federation.runner import run_all
 from simulations.federation.server import innermost, wait_for_clients
 from simulations.measure.alignment import Alignment
 from simulations.measure.recording import Recorder, initial_state
@@ -210,6 +212,23 @@ def test_the_recorder_compares_steps_where_it_evaluates():
         cosines.append(recorder.rounds[1]["cosine"])
     assert 0 < abs(cosines[0]) < 1
     assert cosines[1] == pytest.approx(-cosines[0], abs=1e-6)
+
+
+def test_a_finished_run_keeps_its_result_where_ray_is_not_installed(monkeypatch, tmp_path):
+    """A server of real SuperNodes has no need of Ray, nor of anything else that is only named."""
+    real = importlib.metadata.distribution
+
+    def distribution(name):
+        if name in ("ray", "numba"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    config = RunConfig(clients=4, byzantine=0, rounds=1, local_steps=1, rule="median")
+    (result,) = run_all([config], inline=True)
+    assert result["versions"]["ray"] is None
+    assert result["versions"]["flwr"] is not None
+    assert json.loads(save(result, tmp_path).read_text())["rounds"]
 
 
 @pytest.mark.parametrize("name", MODELS)

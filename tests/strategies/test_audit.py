@@ -170,15 +170,91 @@ def test_torn_lines_are_left_out_and_harm_no_other(tmp_path):
     Audit(path).add([AuditRecord(1, "a", "kept"), AuditRecord(1, "b", "kept")])
     path.write_bytes(path.read_bytes()[:-20])
     again = Audit(path)
-    again.add([AuditRecord(1, "b", "dropped", reason="x"), AuditRecord(2, "b", "kept")])
+    again.add([AuditRecord(2, "b", "dropped", reason="x")])
     path.write_bytes(path.read_bytes() + b'{"round": 3, "cl\xff')
     records, unreadable = read_audit(path)
     assert unreadable == 2
-    assert records == [
-        AuditRecord(1, "a", "kept"),
-        AuditRecord(1, "b", "dropped", reason="x"),
-        AuditRecord(2, "b", "kept"),
-    ]
+    assert records == [AuditRecord(1, "a", "kept"), AuditRecord(2, "b", "dropped", reason="x")]
+
+
+def test_every_line_says_which_start_it_belongs_to(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    audit = Audit(path)
+    for server_round in (1, 2):
+        audit.add([AuditRecord(server_round, "a", "kept")])
+    Audit(path).add([AuditRecord(3, "a", "kept")])
+    ids = [json.loads(line)["run_id"] for line in path.read_text().splitlines()]
+    assert ids[0] == ids[1] == audit.run_id == read_audit(path)[0][0].run_id
+    assert ids[2] != ids[0]
+    assert all(isinstance(run_id, str) and run_id for run_id in ids)
+
+
+def test_a_round_that_is_repeated_is_not_mixed(tmp_path, capsys):
+    """Round 2 was under way, and round 3 of an older run is there: the newest start counts."""
+    path = tmp_path / "audit.jsonl"
+    old = json.loads(AuditRecord(4, "old", "kept").to_json())
+    old.pop("run_id")  # as before there was one
+    path.write_text(json.dumps(old) + "\n")
+    first = Audit(path)
+    for server_round in (1, 2, 3):
+        first.add([AuditRecord(server_round, client, "kept") for client in "ab"])
+    second = Audit(path)
+    for server_round in (2, 3):
+        second.add([AuditRecord(server_round, client, "kept") for client in "ac"])
+    third = Audit(path)
+    third.add([AuditRecord(3, "d", "kept")])
+    records, _ = read_audit(path)
+    seen = {(record.round, record.client) for record in records}
+    assert seen == {(1, "a"), (1, "b"), (2, "a"), (2, "c"), (3, "d")}
+    assert main(["audit", str(path)]) == 0
+    assert "7 records are left out" in capsys.readouterr().err
+
+
+def test_what_is_in_memory_is_not_mixed_either():
+    audit = Audit()
+    for server_round in (1, 2, 3):
+        audit.add([AuditRecord(server_round, "a", "kept")])
+    audit.begin()
+    audit.add([AuditRecord(2, "b", "kept")])
+    audit.add([AuditRecord(3, "b", "kept")])
+    assert [(r.round, r.client) for r in audit.records] == [(1, "a"), (2, "b"), (3, "b")]
+    assert len({record.run_id for record in audit.records}) == 2
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x00", "\x9b2J", "\r\n", "\u202e", "\u2028", "\x7f"])
+def test_control_characters_are_stripped(tmp_path, odd, capsys):
+    path = tmp_path / "audit.jsonl"
+    path.write_text(AuditRecord(1, f"a{odd}b", "dropped", reason=f"c{odd}d").to_json() + "\n")
+    (record,), _ = read_audit(path)
+    assert record.client.isprintable()
+    assert record.reason.isprintable()
+    assert (record.client[0], record.client[-1]) == ("a", "b")
+    assert (record.reason[0], record.reason[-1]) == ("c", "d")
+    assert main(["audit", str(path)]) == 0
+    assert capsys.readouterr().out.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("write", ["full", "gone"])
+def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path, caplog, monkeypatch, write):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    audit = Audit(folder / "audit.jsonl")
+    audit.add([AuditRecord(1, "a", "kept")])
+    if write == "gone":  # moved away: written anew
+        folder.rename(tmp_path / "moved")
+        audit.add([AuditRecord(2, "a", "kept")])
+        assert [record.round for record in read_audit(folder / "audit.jsonl")[0]] == [2]
+        return
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(audit_file.os, "fsync", full)
+    audit.add([AuditRecord(2, "a", "kept")])
+    (error,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert "audit.jsonl" in error
+    assert "No space left" in error
+    assert len(audit.records) == 2
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from hostile import (
     record_dict,
 )
 
+from flwr_byzantine.rules import Median
+
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
 
@@ -98,7 +100,7 @@ def survive(api, reply, dropped=None, nodes=(1, 2, 3)):
         assert (tensor <= 3).all()
     found = {record.client for record in strategy.audit if record.verdict == "dropped"}
     assert found == ({dropped} if dropped else set())
-    assert metrics["num_dropped"] == len(found)
+    assert metrics["byzantine/num_dropped"] == len(found)
     return strategy
 
 
@@ -188,7 +190,7 @@ def test_fields_that_are_none():
         ends = name in ("parameters", "num_examples")
         assert (verdict(api, [*honest(api), (proxy, broken)]) == ENDS) == ends
         usual = api.aggregate(api.ours.Median(), [*honest(api), (proxy, broken)])
-        assert usual[1]["num_dropped"] == bad
+        assert usual[1]["byzantine/num_dropped"] == bad
     survive(api, [(proxy, None)], dropped="4")
 
 
@@ -205,10 +207,13 @@ def test_one_evaluation_does_not_change_what_is_read(api, value):
 
 
 @every_api
-def test_a_majority_that_reports_nan_is_not_hidden(api):
+def test_a_majority_that_reports_nan_is_not_hidden(api, caplog):
     replies = [api.evaluation(i, NAN) for i in range(5)] + [api.evaluation(9, 0.01)]
     assert np.isnan(api.evaluate(api.theirs.FedAvg(), replies)["loss"])
-    assert "loss" not in api.evaluate(api.ours.Median(), replies)
+    for strategy in (api.ours.Median(), api.ours.ByzantineRobust(api.theirs.FedAvg(), Median())):
+        caplog.clear()
+        assert np.isnan(api.evaluate(strategy, replies)["loss"])
+        assert "no finite number as" in caplog.text
 
 
 def test_evaluations_of_other_types():
@@ -258,7 +263,7 @@ def test_too_few_good_replies_keep_the_model(api):
     assert verdict(api, honest(api, (1, 2, 2, 3))) == GOES_ON
     tensors, metrics = api.aggregate(strategy, honest(api, (1, 2, 3, 4)))
     assert tensors is None
-    assert metrics["skipped"] == 1
+    assert metrics["byzantine/skipped"] == 1
     assert {record.verdict for record in strategy.audit} == {"skipped"}
 
 

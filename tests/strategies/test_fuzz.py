@@ -84,7 +84,7 @@ def result(dice):
     """Replies of the ``aggregate_fit`` API, which nothing forces to be what they claim to be."""
     tensors = dice.mostly(dice.tensors, lambda: dice.choice([[dice.odd()] * 3, dice.odd()]))
     parameters = dice.mostly(lambda: Parameters(tensors, "numpy.ndarray"), dice.odd)
-    keys = ["loss", "accuracy", "num_dropped", dice.text(), 5]
+    keys = ["loss", "accuracy", "byzantine/num_dropped", dice.text(), 5]
     reported = {dice.choice(keys): dice.mostly(dice.number, dice.odd) for _ in range(3)}
     metrics, count = dice.mostly(lambda: reported, dice.odd), dice.mostly(dice.number, dice.odd)
     status, proxy = Status(Code.OK, ""), Proxy(str(dice.choice([1, 2, 3, 200])))
@@ -152,7 +152,7 @@ def finite_model(strategy, api, hostile, known):
     tensors, metrics = api.aggregate(strategy, [*honest(api)[:5], *hostile, *honest(api)[5:]])
     for tensor in tensors or []:
         assert np.isfinite(tensor).all()
-    assert metrics["num_received"] <= HOSTILE + HONEST
+    assert metrics["byzantine/num_received"] <= HOSTILE + HONEST
     return tensors
 
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from cases import every_rule, gaussian
-from flower import Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
+from flower import Sent, TrainApi, counted, every_api, flat, message, replies_of, strategy_of
 from flwr.app import RecordDict
 from hostile import (
     ALL_MALFORMED,
@@ -49,7 +49,11 @@ def check_dropped(api, reply, known):
     np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f stays
     assert list(strategy.aggregator.last.dropped) == ["7"]
     assert strategy.aggregator.last.dropped["7"]
-    assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (11, 1, 0)
+    assert (
+        metrics["byzantine/num_received"],
+        metrics["byzantine/num_dropped"],
+        metrics["byzantine/skipped"],
+    ) == (11, 1, 0)
 
 
 def check_accepted(api, reply, update):
@@ -57,7 +61,11 @@ def check_accepted(api, reply, update):
     assert strategy.aggregator.last.dropped == {}
     expected = rules.TrimmedMean(2)(np.concatenate([[update], x]))
     np.testing.assert_array_equal(flat(tensors), expected)
-    assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (11, 0, 0)
+    assert (
+        metrics["byzantine/num_received"],
+        metrics["byzantine/num_dropped"],
+        metrics["byzantine/skipped"],
+    ) == (11, 0, 0)
 
 
 @every_api
@@ -92,7 +100,7 @@ def test_error_replies_are_no_updates(api):
     strategy, tensors, metrics, x = run_round(api, api.error(7))
     np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f stays
     assert strategy.aggregator.last.dropped == {}
-    assert metrics["num_received"] == 10
+    assert metrics["byzantine/num_received"] == 10
 
 
 @every_api
@@ -106,7 +114,7 @@ def test_a_node_counts_once(api, second):
         strategy, [*replies_of(api, x, split), *[api.reply(Sent(104, again))] * 5]
     )
     np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))
-    assert (metrics["num_received"], metrics["num_dropped"]) == (10, 0)
+    assert counted(metrics, "num_received", "num_dropped") == (10, 0)
 
 
 def round_with_two_dropped(api, case, n, f=3, **options):
@@ -117,7 +125,7 @@ def round_with_two_dropped(api, case, n, f=3, **options):
     bad = [api.reply(Sent(1, {})), api.reply(Sent(999, {**GOOD, "b": b"?"}))]
     tensors, metrics = api.aggregate(strategy, [*bad, *replies_of(api, x, split)])
     assert set(strategy.aggregator.last.dropped) == {"1", "999"}
-    assert metrics["num_dropped"] == 2
+    assert metrics["byzantine/num_dropped"] == 2
     return strategy, tensors, metrics, x
 
 
@@ -129,7 +137,7 @@ def test_every_rule_keeps_f_whatever_is_dropped(api, case, on_dropped):
     n = case.least(3)
     _, tensors, metrics, x = round_with_two_dropped(api, case, n, on_dropped=on_dropped)
     np.testing.assert_array_equal(flat(tensors), case.make(3)(x))
-    assert metrics["f_lowered_by"] == metrics["skipped"] == 0
+    assert metrics["byzantine/f_lowered_by"] == metrics["byzantine/skipped"] == 0
 
 
 @every_api
@@ -140,7 +148,7 @@ def test_every_rule_skips_a_round_in_which_too_few_are_left(api, case, caplog):
     n = case.least(3) - 1
     strategy, tensors, metrics, _ = round_with_two_dropped(api, case, n)
     assert tensors is None
-    assert (metrics["skipped"], metrics["f_lowered_by"]) == (1, 0)
+    assert counted(metrics, "skipped", "f_lowered_by") == (1, 0)
     assert f"{n} usable replies" in strategy.aggregator.last.reason
     assert "2 others were dropped" in strategy.aggregator.last.reason
     lines = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
@@ -158,7 +166,7 @@ def test_every_rule_lowers_f_where_that_is_asked_for(api, case, by, caplog):
         pytest.skip("needs one reply, whatever f is")
     strategy, tensors, metrics, x = round_with_two_dropped(api, case, n, on_dropped="lower_f")
     np.testing.assert_array_equal(flat(tensors), case.make(3 - by)(x))
-    assert (metrics["skipped"], metrics["f_lowered_by"]) == (0, by)
+    assert counted(metrics, "skipped", "f_lowered_by") == (0, by)
     assert any(f"f is lowered by {by}" in record.getMessage() for record in caplog.records)
     api.aggregate(strategy, replies_of(api, gaussian(case.least(3), 14), split))
     assert strategy.aggregator.last.f_lowered_by == 0  # of its round alone
@@ -172,7 +180,7 @@ def test_no_rule_lowers_f_by_more_than_was_dropped(api, case):
         pytest.skip("needs one reply, whatever f is")
     strategy, tensors, metrics, _ = round_with_two_dropped(api, case, n, on_dropped="lower_f")
     assert tensors is None
-    assert (metrics["skipped"], metrics["f_lowered_by"]) == (1, 0)
+    assert counted(metrics, "skipped", "f_lowered_by") == (1, 0)
     assert f"needs {case.least(3)}" in strategy.aggregator.last.reason
 
 
@@ -235,8 +243,8 @@ def test_too_few_updates_keep_the_model(api, case):
         strategy, replies_of(api, gaussian(n, 14), split) or [api.reply(Sent(1, {}))]
     )
     assert tensors is None
-    assert metrics["skipped"] == 1
-    assert metrics["num_received"] == max(n, 1)
+    assert metrics["byzantine/skipped"] == 1
+    assert metrics["byzantine/num_received"] == max(n, 1)
     assert strategy.aggregator.model is before
     assert "needs" in strategy.aggregator.last.reason
 
@@ -250,7 +258,11 @@ def test_only_malformed_replies_keep_the_model(api):
         replies = [api.reply(Sent(i, {"w": b"noise", "b": b""})) for i in range(6)]
         tensors, metrics = api.aggregate(strategy, replies)
         assert tensors is None
-        assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (6, 6, 1)
+        assert (
+            metrics["byzantine/num_received"],
+            metrics["byzantine/num_dropped"],
+            metrics["byzantine/skipped"],
+        ) == (6, 6, 1)
 
 
 @every_api
@@ -263,7 +275,7 @@ def test_without_a_model_the_majority_decides(api, first):
     strategy = api.ours.TrimmedMean(**{api.f_name: 3})
     tensors, metrics = api.aggregate(strategy, [*liars, *good] if first else [*good, *liars])
     np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(3)(x))
-    assert metrics["num_dropped"] == 3
+    assert metrics["byzantine/num_dropped"] == 3
 
 
 @every_api

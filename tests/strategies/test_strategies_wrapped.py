@@ -79,7 +79,11 @@ def test_equals_the_wrapped_strategy_on_the_rules_result(api, name):
         one = [api.reply(Sent(100, split(RULE(x))))]
         expected, _ = api.aggregate(alone, one, server_round)
         np.testing.assert_allclose(flat(got), flat(expected), rtol=1e-12)
-        assert (metrics["num_received"], metrics["num_dropped"], metrics["skipped"]) == (9, 0, 0)
+        assert (
+            metrics["byzantine/num_received"],
+            metrics["byzantine/num_dropped"],
+            metrics["byzantine/skipped"],
+        ) == (9, 0, 0)
         assert not np.array_equal(flat(got), flat(model))
         model = got
 
@@ -156,7 +160,7 @@ def test_dtypes_survive_round_after_round(api, name):
             for i in range(5)
         ]
         model, metrics = api.aggregate(robust, replies, server_round)
-        assert metrics["num_dropped"] == 0
+        assert metrics["byzantine/num_dropped"] == 0
         assert [tensor.dtype for tensor in model] == dtypes
 
 
@@ -197,10 +201,10 @@ def test_malformed_replies_and_too_few_keep_the_run_going(api, name):
     bad = api.reply(Sent(7, [np.ones(1)]))
     tensors, metrics = api.aggregate(robust, [bad, *replies[:4]])
     assert tensors is None
-    assert metrics["skipped"] == 1
+    assert metrics["byzantine/skipped"] == 1
     tensors, metrics = api.aggregate(robust, [bad, *replies])
     assert np.isfinite(flat(tensors)).all()
-    assert metrics["num_dropped"] == 1
+    assert metrics["byzantine/num_dropped"] == 1
     assert list(robust.aggregator.last.dropped) == ["7"]
     assert api.aggregate(robust, [api.error(1)])[0] is None
     assert api.aggregate(robust, [])[0] is None

@@ -1,0 +1,33 @@
+"""What is checked of the settings that ByGARS and ByGARS++ share."""
+
+from flwr_byzantine.checks import require, require_finite, require_whole
+
+
+def check_settings(
+    auxiliary: object, initial_reputation: float, max_norm_ratio: float, forget_after: int | None
+) -> None:
+    """Raise ParameterError for one that cannot work."""
+    require(
+        callable(auxiliary),
+        "auxiliary",
+        "a function `auxiliary(parameters, server_round)` that gives a gradient",
+        auxiliary,
+        "Try `TorchAuxiliaryLoss`.",
+    )
+    require_finite(
+        "initial_reputation",
+        initial_reputation,
+        "Leave it out for the paper's 0, or try 1 / (number of clients).",
+    )
+    require(
+        isinstance(max_norm_ratio, int | float)
+        and not isinstance(max_norm_ratio, bool)
+        and max_norm_ratio > 0,
+        "max_norm_ratio",
+        "a positive number",
+        max_norm_ratio,
+        "Pass `math.inf` to set no limit.",
+    )
+    if forget_after is not None:
+        advice = "Pass None to keep all scores."
+        require_whole("forget_after", forget_after, 1, advice)

@@ -1,0 +1,147 @@
+"""``RobustFedAvg`` of the ``aggregate_fit`` API: FedAvg with a rule in place of its average."""
+
+from inspect import Signature
+from typing import Any, ClassVar, Unpack
+
+from flwr.common import Parameters
+from flwr.server.strategy import FedAvg
+
+from flwr_byzantine import rules
+from flwr_byzantine.aggregation.reports import median_loss, median_metrics
+from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.fit import (
+    EvaluateFailures,
+    EvaluateResults,
+    FitAdapter,
+    FitFailures,
+    FitResults,
+    Metrics,
+    aggregate_metrics,
+    losses,
+    read_reports,
+    read_results,
+    write_parameters,
+)
+from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
+from flwr_byzantine.strategies.options import (
+    FIT_WORDS,
+    FitOptions,
+    full_signature,
+    refuse_other_words,
+)
+from flwr_byzantine.strategies.settings import declare
+
+
+class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
+    """FedAvg with a robust rule in place of the weighted average.
+
+    Parameters
+    ----------
+    rule : flwr_byzantine.rules.Rule
+        The aggregation rule.
+    payload : str
+        ``"parameters"`` (default), or ``"gradients"`` where clients send gradients instead of models.
+    learning_rate : float or Callable[[int], float]
+        For gradients: a number, or a function of the round.
+    order_by : str or None
+        A metric clients report that fixes the order in which the rule sees them, for repeatable
+        simulations. It decides ties and rounding only.
+    on_too_few : str
+        What a round without a robust result does, for which too few usable replies are left:
+        ``"skip"`` (default) keeps the model, ``"raise"`` raises
+        :class:`flwr_byzantine.TooFewUpdatesError`.
+    on_dropped : str
+        What f is in a round in which malformed replies were dropped. ``"keep_f"`` (default): what the
+        rule was told, since nobody knows whose replies they were; where too few are left for it, the
+        round is skipped. ``"lower_f"``: then the rule runs with the largest f that the others suffice
+        for, lowered by no more than the number of dropped replies. Each such round is warned of, and its
+        metrics say ``byzantine/f_lowered_by``.
+    bound : str
+        What happens with fewer replies than the rule's theorem asks for. ``"keep"`` (default): the round is
+        skipped. ``"warn"``: the rule runs all the same, as Flower's do, and every such round is warned of,
+        for the rule promises nothing there.
+    buffers : Collection[str | int], Callable[[str], bool] or None
+        Tensors such as BatchNorm's running variance, which must not leave the range of what honest
+        clients send: names, positions, or a function of the name. They are clamped to the interval from
+        the (f + 1)-th smallest to the (f + 1)-th largest value, and no server optimiser moves them. None
+        finds them by name (``running_mean``, ``running_var``), which only the Message API has: in this
+        one, pass their positions in the model.
+    audit_log : str, Path or None
+        A file to append to what became of every client's reply, one line of JSON each; read it with
+        ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.
+    checkpoint : str, Path or None
+        A file to keep the model, the round and the strategy's state in after every round, with the one
+        before it beside it. Started again with the same file, clients and number of rounds, a run
+        goes on where it was killed, and ends as if it had not been. Strategies around this one see
+        nothing of it: give it to the outermost.
+    min_fit_clients, min_available_clients : int or None
+        How many clients are asked in a round, and how many have to be there. None is what the rule needs,
+        and at least Flower's 2. A smaller number raises.
+    cap_examples : bool
+        Functions for metrics (``fit_metrics_aggregation_fn``, ``evaluate_metrics_aggregation_fn``) see the
+        numbers of examples as clients sent them, so that one client that claims many outweighs all
+        others. True cuts every number to the median of the positive ones, and leaves out clients
+        whose number is not positive.
+    **options
+        Every other keyword argument of Flower's ``FedAvg``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    TypeError
+        If a keyword is the Message API's.
+    """
+
+    def __init__(self, *, rule: rules.Rule, **options: Unpack[FitOptions]) -> None:
+        refuse_other_words(type(self), options)
+        super().__init__(rule=rule, **options)
+
+    min_fit_clients = Minimum()
+    min_available_clients = Minimum()
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let signatures show all keywords."""
+        super().__init_subclass__(**kwargs)
+        declare(cls, FIT_WORDS)
+        cls.__signature__ = full_signature(
+            cls, FitOptions, FedAvg.__init__, RobustStrategy.__init__
+        )
+
+    def __repr__(self) -> str:
+        """Name of the strategy, and its rule."""
+        return f"{type(self).__name__}(rule={self.aggregator.rule})"
+
+    def _aggregate_fit(
+        self, server_round: int, results: FitResults, failures: FitFailures
+    ) -> tuple[Parameters | None, Metrics]:
+        if failures and not self.accept_failures:
+            self._refuse(server_round, results, failures)
+            return None, {}
+        outcome = self.aggregator.aggregate(server_round, read_results(results))
+        if not results:
+            return None, {}
+        parameters = None if outcome.model is None else write_parameters(outcome.model)
+        function = self.fit_metrics_aggregation_fn
+        own = aggregate_metrics(function, outcome.accepted, self.cap_examples) if function else {}
+        return parameters, own | outcome.metrics
+
+    def aggregate_evaluate(
+        self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
+    ) -> tuple[float | None, Metrics]:
+        """Median of the reported losses, and of each metric unless a function for them was given."""
+        reports = read_reports(server_round, results)
+        if not reports or (failures and not self.accept_failures):
+            return None, {}
+        function = self.evaluate_metrics_aggregation_fn
+        if function is None:
+            metrics: Any = median_metrics([report.metrics for report in reports])
+        else:
+            metrics = aggregate_metrics(function, reports, self.cap_examples)
+        return median_loss(losses(reports)), metrics
+
+
+RobustFedAvg.__signature__ = full_signature(
+    RobustFedAvg, FitOptions, FedAvg.__init__, RobustStrategy.__init__
+)

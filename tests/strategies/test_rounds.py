@@ -1,0 +1,141 @@
+"""What a round says: who failed, what users' functions see, and under which names."""
+
+import math
+
+import numpy as np
+import pytest
+from flower import Sent, counted, every_api
+from flwr.app import MetricRecord
+
+from flwr_byzantine.rules import Median
+
+SHARED = "byzantine/"
+
+
+def words(api):
+    """The keywords of the users' metrics functions: after training, after evaluating."""
+    if api.name == "fit":
+        return "fit_metrics_aggregation_fn", "evaluate_metrics_aggregation_fn"
+    return "train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"
+
+
+@every_api
+def test_our_metrics_have_one_prefix_and_the_users_theirs(api):
+    def own(*arguments):
+        return {"num_received": -1.0} if api.name == "fit" else MetricRecord({"num_received": -1.0})
+
+    strategy = api.ours.MultiKrum(**{api.f_name: 1, words(api)[0]: own})
+    replies = [api.reply(Sent(i, [np.full(3, float(i))])) for i in range(6)]
+    _, metrics = api.aggregate(strategy, replies)
+    assert metrics.pop("num_received") == -1
+    assert {name for name in metrics if not name.startswith(SHARED)} == set()
+    assert metrics[SHARED + "num_received"] == 6
+
+
+@every_api
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -0.1, True, np.True_, None, "0.1", [0.1], [[1], [1, 2]], 1j, 10**400],
+)
+def test_a_function_has_to_give_a_step_size(api, value):
+    """The same is tested of ByGARS in `test_bygars.py`."""
+    strategy = api.ours.Median(payload="gradients", learning_rate=lambda server_round: value)
+    api.hand_out(strategy, [np.ones(2)])
+    gradients = [api.reply(Sent(i, [np.ones(2)])) for i in range(3)]
+    with pytest.raises(ValueError, match=r"Parameter `learning_rate` should give .* in round 1"):
+        api.aggregate(strategy, gradients)
+
+
+@every_api
+@pytest.mark.parametrize("value", [0, 0.5, np.float32(0.5), np.array(0.5), np.int64(1)])
+def test_a_step_size_may_be_0_and_of_any_type_of_number(api, value):
+    strategy = api.ours.Median(payload="gradients", learning_rate=lambda server_round: value)
+    api.hand_out(strategy, [np.ones(2)])
+    tensors, _ = api.aggregate(strategy, [api.reply(Sent(i, [np.ones(2)])) for i in range(3)])
+    np.testing.assert_array_equal(tensors[0], np.ones(2) * (1 - value))
+
+
+@every_api
+@pytest.mark.parametrize("rate", [True, math.nan, -1, 0])
+def test_a_number_has_to_be_a_step_size(api, rate):
+    given = {"auxiliary": lambda parameters, server_round: []}
+    for name, more in (("Median", {"payload": "gradients"}), ("ByGARS", given)):
+        with pytest.raises(ValueError, match="`learning_rate` should be a positive number"):
+            getattr(api.ours, name)(learning_rate=rate, **more)
+    with pytest.raises(ValueError, match="`meta_learning_rate` should be a positive number"):
+        api.ours.ByGARSPlusPlus(meta_learning_rate=rate, **given)
+
+
+@every_api
+def test_a_learning_rate_without_effect_is_said(api, caplog):
+    api.ours.Median(learning_rate=0.1, payload="gradients")
+    api.ours.Median()
+    assert "learning_rate" not in caplog.text
+    api.ours.Median(learning_rate=0.1)
+    assert "`learning_rate` has no effect" in caplog.text
+
+
+def spying(api, seen):
+    """A metrics function that keeps the number of examples and metric `a` that it is given of each."""
+
+    def function(reports, key=None):
+        if api.name == "fit":
+            seen.append([(count, metrics.get("a")) for count, metrics in reports])
+            return {"mine": 1.0}
+        records = [next(iter(report.metric_records.values())) for report in reports]
+        seen.append([(record[key], record.get("a")) for record in records])
+        return MetricRecord({"mine": 1.0})
+
+    return function
+
+
+SIZES = [1000, 10, 10, -4, 0]
+
+
+@every_api
+@pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize(("cap", "expected"), [(False, SIZES), (True, [10, 10, 10])])
+def test_users_functions_see_counts_as_sent(api, phase, cap, expected):
+    seen = []
+    options = {words(api)[phase]: spying(api, seen)} | ({"cap_examples": True} if cap else {})
+    strategy = api.ours.Median(**options)
+    if phase:
+        replies = [api.evaluation(i, 0.5, size, a=i) for i, size in enumerate(SIZES)]
+        metrics = api.evaluate(strategy, replies)
+    else:
+        replies = [api.reply(Sent(i, [np.ones(2)], size, {"a": i})) for i, size in enumerate(SIZES)]
+        _, metrics = api.aggregate(strategy, replies)
+    assert metrics["mine"] == 1
+    assert seen == [[(count, i) for i, count in enumerate(expected)]]
+
+
+@every_api
+def test_cap_examples_is_checked(api):
+    for make in (
+        api.ours.Median,
+        lambda **o: api.ours.ByzantineRobust(api.theirs.FedAvg(), Median(), **o),
+    ):
+        with pytest.raises(ValueError, match="`cap_examples` should be True or False"):
+            make(cap_examples=3)
+
+
+@every_api
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_bug_in_a_users_function_is_logged_and_the_round_goes_on(api, phase, caplog):
+    def average(reports, key=None):
+        return reports[0]["acuracy"]
+
+    for function in (average, lambda *arguments: 3):
+        caplog.clear()
+        strategy = api.ours.Median(**{words(api)[phase]: function})
+        if phase:
+            found = api.evaluate(strategy, [api.evaluation(i, 0.5) for i in range(3)])
+            assert found == ({"loss": 0.5} if api.name == "fit" else {})
+        else:
+            replies = [api.reply(Sent(i, [np.ones(2)])) for i in range(3)]
+            tensors, metrics = api.aggregate(strategy, replies)
+            assert tensors is not None
+            assert counted(metrics, "num_received") == (3,)
+        if function is average:
+            assert 'return reports[0]["acuracy"]' in caplog.text
+        assert "Traceback" in caplog.text
