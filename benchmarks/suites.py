@@ -1,9 +1,7 @@
 """What is measured. Every suite returns rows for the table and for ``bench.json``."""
 
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ from benchmarks.replies import Results, client_replies
 from benchmarks.rounds import rounds
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.kernels.threads import spread
 from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
 
 Row = dict[str, Any]
@@ -64,6 +63,21 @@ def _aggregate(strategy: FedAvg, results: Results) -> Call:
     return lambda: strategy.aggregate_fit(2, results, [])
 
 
+def reading(results: Results) -> Call:
+    """Read all replies once, with all threads: what no aggregation can be faster than."""
+    tensors = [
+        np.frombuffer(tensor, np.int64, len(tensor) // 8)
+        for _, fit in results
+        for tensor in fit.parameters.tensors
+    ]
+
+    def read(lo: int, hi: int) -> None:
+        for tensor in tensors[lo:hi]:
+            np.bitwise_or.reduce(tensor)
+
+    return lambda: spread(read, [*range(0, len(tensors), 8), len(tensors)])
+
+
 def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]]:
     """Replies, a call of every strategy's ``aggregate_fit`` on them, and what ends its background work.
 
@@ -71,7 +85,7 @@ def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]
     """
     results = client_replies(n, d)
     model = read_parameters(Parameters(list(results[0][1].parameters.tensors), "numpy.ndarray"))
-    calls = {"FedAvg": _aggregate(FedAvg(), results)}
+    calls = {"reading": reading(results), "FedAvg": _aggregate(FedAvg(), results)}
     robust = robust_strategies(n, model)
     for name, strategy in robust.items():
         strategy.aggregator.model = model
@@ -88,6 +102,9 @@ def strategies(n: int, d: int, repeat: int) -> list[Row]:
     rows = []
     for name, call in calls.items():
         row = _ratio_row(name, timings[name], timings["FedAvg"]) | {"n": n, "d": d}
+        readings = timings[name].ratios(timings["reading"])
+        row |= {"readings": float(np.median(readings)), "readings_min": min(readings)}
+        row |= {"readings_max": max(readings)}
         peak = peak_bytes(call)
         settle.get(name, lambda: None)()
         row["memory"] = None if peak is None else peak / payload
@@ -174,32 +191,24 @@ def bare_rules(n: int, d: int, repeat: int) -> list[Row]:
 
 
 def first_use() -> list[Row]:
-    """Seconds of a fresh process: import, first aggregation, and first aggregation once cached."""
-    rows = [{"name": "import flwr_byzantine", "seconds": _fresh("pass", {}), "limit": 1.0}]
+    """Seconds of a fresh process: import, and a first aggregation beside a second one."""
+    rows: list[Row] = [{"name": "import flwr_byzantine", "first": _fresh("pass")[0], "limit": 1.0}]
     for name in ("Median", "Phocas", "MultiKrum", "Bulyan", "MultiBulyan"):
         arguments = "" if name == "Median" else "1"
-        code = f"rules.{name}({arguments})(numpy.zeros((7, 9), 'float32'))"
-        with tempfile.TemporaryDirectory() as cache:
-            environment = {"NUMBA_CACHE_DIR": cache}
-            rows.append(
-                {"name": f"first {name}", "seconds": _fresh(code, environment), "limit": 5.0}
-            )
-            rows.append(
-                {"name": f"cached {name}", "seconds": _fresh(code, environment), "limit": 1.0}
-            )
+        first, second = _fresh(f"rules.{name}({arguments})(numpy.zeros((20, 100_000), 'float32'))")
+        rows.append({"name": name, "first": first, "second": second, "limit": second + 0.05})
     return rows
 
 
-def _fresh(code: str, environment: Mapping[str, str]) -> float:
-    """Seconds in a new process: of ``import flwr_byzantine``, or of a first use after it."""
+def _fresh(code: str) -> list[float]:
+    """Seconds in a new process: of ``import flwr_byzantine``, or of a first and a second use after it."""
     imports = "import time; s = time.perf_counter(); import flwr_byzantine; from flwr_byzantine import rules"
-    reset = "" if code == "pass" else "import numpy; s = time.perf_counter(); "
-    script = f"{imports}; {reset}{code}; print(time.perf_counter() - s)"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
-    )
-    return float(done.stdout.splitlines()[-1])
+    clock = "print(time.perf_counter() - s); s = time.perf_counter()"
+    uses = ["pass"] if code == "pass" else ["import numpy; s = time.perf_counter()", code, code]
+    lines = [imports, *(line for use in uses for line in (use, clock))]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [float(line) for line in done.stdout.splitlines()][-2:]
 
 
 Suite = Callable[[], list[Row]]

@@ -1,15 +1,12 @@
 """``python -m flwr_byzantine doctor``: what it finds, and how it ends."""
 
-import os
-import subprocess
-import sys
 from importlib import metadata
-from types import SimpleNamespace
 
 import pytest
 
 from flwr_byzantine import doctor, rules
 from flwr_byzantine.cli import main
+from flwr_byzantine.kernels import compiled, reference
 
 
 def found(capsys):
@@ -24,22 +21,10 @@ def test_this_installation_works(capsys):
     assert code == 0
     assert not lines["FAIL"]
     text = "\n".join(lines["ok"])
-    for name in ("flwr", "numba", "numpy"):
+    for name in ("flwr", "numpy"):
         assert f"{name} {metadata.version(name)}" in text
     for word in ("torch", "ray", "aggregate_fit API", "Message API", "threads", "right results"):
         assert word in text
-
-
-def test_a_process_of_its_own_names_the_cache_and_uses_it(tmp_path):
-    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "flwr_byzantine", "doctor"]
-    outputs = [
-        subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
-    assert all(f"machine code is kept in {tmp_path}" in output for output in outputs)
-    assert "compiled" in outputs[0].partition("first use took")[2].splitlines()[0]
-    assert "loaded from the cache" in outputs[1]
 
 
 def test_a_wrong_number_of_threads_is_essential(capsys, monkeypatch):
@@ -56,12 +41,12 @@ def test_wrong_results_are_essential(capsys, monkeypatch):
     assert "wrong results: Mean()" in lines["FAIL"][0]
 
 
-def test_code_that_is_not_kept_is_told(capsys, monkeypatch):
-    stats = SimpleNamespace(cache_hits={}, cache_path=None)
-    monkeypatch.setattr(doctor, "_statistics", lambda: [stats])
+def test_numpy_is_told_where_it_was_asked_for(capsys, monkeypatch):
+    numpy_kernels = compiled.Choice(reference, "numpy")
+    monkeypatch.setattr(doctor, "choice", lambda: numpy_kernels)
     code, lines = found(capsys)
     assert code == 0
-    assert "NUMBA_CACHE_DIR" in lines["note"][0]
+    assert "FLWR_BYZANTINE_KERNELS asks for it" in lines["note"][0]
 
 
 @pytest.mark.parametrize(
