@@ -593,28 +593,26 @@ APART void NAME(mean)(const T *x, int64_t first, int64_t last, int64_t stride, i
     }
 }
 
-/* `right` takes the place of `left` in `place` where it is nearer the center; `tie` is above 0 where they are
-   as near, and different. `place` may be `left`. */
+/* `right` takes the place of `left`, in `place`, where it is nearer the center; `tie` grows where they are as near,
+   and different. `place` may be `left`: each case has its loop, in which no two rows are one. */
 APART void NAME(slide)(
     const T *left, const T *restrict right, T *place, const double *restrict center, double *restrict tie,
     int64_t width)
 {
-    if (left == place) {
-        T *restrict own = place; /* lets the compiler use registers */
-        for (int64_t c = 0; c < width; c++) {
-            double before = center[c] - own[c], after = right[c] - center[c];
-            tie[c] += before == after ? before : 0;
-            own[c] = before > after ? right[c] : own[c];
-        }
-    } else {
-        const T *restrict from = left;
-        T *restrict own = place;
-        for (int64_t c = 0; c < width; c++) {
-            double before = center[c] - from[c], after = right[c] - center[c];
-            tie[c] += before == after ? before : 0;
-            own[c] = before > after ? right[c] : own[c];
-        }
+    T *restrict own = place;
+#define SLIDE(from) \
+    for (int64_t c = 0; c < width; c++) { \
+        double before = center[c] - from[c], after = right[c] - center[c]; \
+        tie[c] += before == after ? before : 0; \
+        own[c] = before > after ? right[c] : own[c]; \
     }
+    if (left == place) {
+        SLIDE(own)
+    } else {
+        const T *restrict other = left;
+        SLIDE(other)
+    }
+#undef SLIDE
 }
 
 /* Copy a row to a block, filled up with zeros; gives whether all its values are finite. */
