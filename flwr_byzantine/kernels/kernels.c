@@ -49,6 +49,7 @@
 #define LARGER_double(a, b) _mm256_max_pd(a, b)
 #define SMALLER_float(a, b) _mm256_min_ps(a, b)
 #define LARGER_float(a, b) _mm256_max_ps(a, b)
+#define WIDE_float(place) _mm256_cvtps_pd(_mm_loadu_ps(place))
 #elif defined(__aarch64__)
 #define REGISTER 16
 #define FUSED(a, b, c) ((doubles)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
@@ -73,7 +74,7 @@
 #define LARGER_float(a, b) WHERE((a) > (b), a, b, bits_float, full_float)
 #endif
 
-#ifndef WIDE_float
+#ifndef WIDE_float /* gcc 12 converts half registers, and joins them */
 #define WIDE_float(place) __builtin_convertvector(*(const part_float *)(place), doubles)
 #endif
 #define WIDE_double(place) (*(const doubles *)(place))
@@ -483,27 +484,28 @@ int64_t NAME(inner_products)(
 
 /* ---- The result. ---- */
 
-/* out = base_weight * base + scale * value in a block; the base where that is not finite. Counts those.
-   `copy` is memory for two rows of the block. */
+/* out = base_weight * base + scale * value in a block; the base where that is not finite. Counts those. `copy` is
+   memory for two rows of the block. The base and the result may be the same array. */
 static int64_t NAME(store)(
     const Columns *x, const Target *target, Block b, const double *restrict value, T *copy)
 {
     double base_weight = target->base_weight, scale = target->scale;
     const T *base = NAME(part)(target->base[b.segment], x, b, copy);
-    T *restrict result = copy + b.padded;
-    if (base)
-        for (int64_t c = 0; c < b.width; c++) result[c] = (T)(base[c] * base_weight + value[c] * scale);
-    else
-        for (int64_t c = 0; c < b.width; c++) result[c] = (T)(value[c] * scale);
-    if (x->storage != AS_T) return narrow_all(x, target, b, (const float *)result);
-    T *out = (T *)target->out[b.segment] + b.start;
+    T *out = x->storage == AS_T ? (T *)target->out[b.segment] + b.start : copy + b.padded;
     int64_t replaced = 0;
-    for (int64_t c = 0; c < b.width; c++) {
-        int64_t lost = result[c] - result[c] != 0;
-        out[c] = !lost ? result[c] : base ? base[c] : (T)NAN;
+    for (int64_t c = 0; c < b.width && base; c++) {
+        T result = (T)(base[c] * base_weight + value[c] * scale);
+        int64_t lost = result - result != 0;
+        out[c] = lost && x->storage == AS_T ? base[c] : result;
         replaced += lost;
     }
-    return replaced;
+    for (int64_t c = 0; c < b.width && !base; c++) {
+        T result = (T)(value[c] * scale);
+        int64_t lost = result - result != 0;
+        out[c] = lost ? (T)NAN : result;
+        replaced += lost;
+    }
+    return x->storage == AS_T ? replaced : narrow_all(x, target, b, (const float *)out);
 }
 
 /* ---- One mixed row. ---- */
@@ -513,14 +515,12 @@ INLINE void NAME(add_rows)(
     const T *const *row, const double *weight, double *total, int64_t width, const int R)
 {
     int64_t c = 0;
-    for (; c + 2 * LANES <= width; c += 2 * LANES) {
-        doubles one = *(doubles *)(total + c), two = *(doubles *)(total + c + LANES);
-        for (int r = 0; r < R; r++) {
-            one += WIDE(row[r] + c) * weight[r];
-            two += WIDE(row[r] + c + LANES) * weight[r];
-        }
-        *(doubles *)(total + c) = one;
-        *(doubles *)(total + c + LANES) = two;
+    for (; c + STEP <= width; c += STEP) {
+        doubles s[STEP / LANES];
+        for (int v = 0; v < STEP / LANES; v++) s[v] = *(doubles *)(total + c + v * LANES);
+        for (int r = 0; r < R; r++)
+            for (int v = 0; v < STEP / LANES; v++) s[v] += WIDE(row[r] + c + v * LANES) * weight[r];
+        for (int v = 0; v < STEP / LANES; v++) *(doubles *)(total + c + v * LANES) = s[v];
     }
     for (; c < width; c++)
         for (int r = 0; r < R; r++) total[c] += row[r][c] * weight[r];
