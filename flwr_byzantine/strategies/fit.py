@@ -17,7 +17,7 @@ from flwr_byzantine.aggregation.reports import capped, guarded
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.hosts import inside
-from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
+from flwr_byzantine.strategies.words import FIT_API, FIT_WORDS
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]

@@ -14,7 +14,7 @@ from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, encode
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
+from flwr_byzantine.strategies.words import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
