@@ -213,6 +213,11 @@ class Aggregator:
         accepted = tuple(by_client[client] for client in gated.accepted)
         rule, lowered_by = self._rule_for(len(accepted), len(gated.dropped))
         few = len(accepted) < rule.min_updates
+        if rule is not self.rule and self.rule.tolerated(len(replies)) == 0:
+            text = (
+                "Round %s: %s trims nothing among %s replies: ask more clients, or a larger share"
+            )
+            log(WARNING, text, server_round, self.rule, len(replies))
         if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
             text = (
                 "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
