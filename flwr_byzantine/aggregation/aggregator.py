@@ -20,14 +20,16 @@ from flwr_byzantine.aggregation.buffers import (
 )
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
+from flwr_byzantine.aggregation.progress import Progress
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.checks import require, require_choice, require_whole
-from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.checks import require_choice
+from flwr_byzantine.rules.base import Rule, check_bound, check_rule
 
 PAYLOADS = ("parameters", "gradients")
 ON_TOO_FEW = ("skip", "raise")
 ON_DROPPED = ("keep_f", "lower_f")
+BOUNDS = ("keep", "warn")
 
 __all__ = ["Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
 
@@ -55,6 +57,9 @@ class Aggregator:
         What f is in a round in which malformed replies were dropped: ``"keep_f"`` runs the rule as it
         was told; ``"lower_f"``, where too few replies are left for that, with the largest f that they
         suffice for, lowered by no more than the number of dropped ones.
+    bound : str
+        What happens with fewer replies than the rule's theorem asks for: ``"keep"`` skips the round,
+        ``"warn"`` runs the rule, which promises nothing then, and warns.
     buffers : Collection[str | int], Callable[[str], bool] or None
         The tensors that are clamped to the honest range, see
         :func:`flwr_byzantine.aggregation.buffers.find_buffers`.
@@ -76,12 +81,14 @@ class Aggregator:
         *,
         on_too_few: str = "skip",
         on_dropped: str = "keep_f",
+        bound: str = "keep",
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
     ) -> None:
         _check(rule, payload, learning_rate)
         require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")
         require_choice("on_dropped", on_dropped, ON_DROPPED, "Leave it out for full protection.")
+        require_choice("bound", bound, BOUNDS, "Leave it out for full protection.")
         check_buffers(buffers)
         self.rule = rule
         self.payload = payload
@@ -89,8 +96,10 @@ class Aggregator:
         self.order_by = order_by
         self.on_too_few = on_too_few
         self.on_dropped = on_dropped
+        self.bound = bound
         self.buffers = buffers
         self.audit = Audit(audit_log)
+        self.progress = Progress()
         if learning_rate != 1.0 and not self._needs_model:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
@@ -144,16 +153,42 @@ class Aggregator:
             )
         with self.lock:
             ordered = in_order(first_of_each(replies), self.order_by)
-            outcome = self._aggregate(server_round, ordered)
-            outcome.log(server_round)
-            self.audit.add(outcome.audit(server_round))
-            self.last = outcome.without_payload()
+            return self._finish(server_round, self._aggregate(server_round, ordered), ordered)
+
+    def skip(self, server_round: int, reason: str, replies: Iterable[Reply] = ()) -> Outcome:
+        """Leave the model as it is, for a reason that is not in the replies.
+
+        Parameters
+        ----------
+        server_round : int
+            Current round.
+        reason : str
+            Why, for the log and the audit.
+        replies : Iterable[Reply]
+            What is not aggregated.
+
+        Returns
+        -------
+        Outcome
+            Without a model.
+
+        Raises
+        ------
+        TooFewUpdatesError
+            If ``on_too_few`` is ``"raise"``.
+        """
+        with self.lock:
+            ordered = in_order(first_of_each(replies), self.order_by)
+            return self._finish(server_round, Outcome(None, reason, tuple(ordered)), ())
+
+    def _finish(self, server_round: int, outcome: Outcome, replies: Sequence[Reply]) -> Outcome:
+        """Tell everybody what a round came to."""
+        outcome.log(server_round)
+        self.audit.add(outcome.audit(server_round))
+        self.last = outcome.without_payload()
+        self.progress.add(outcome, replies, self.model, self.rule.min_updates)
         if outcome.model is None and self.on_too_few == "raise":
-            raise TooFewUpdatesError(
-                f"Round {server_round} has no robust result: {outcome.reason}. "
-                f"{_dropped(outcome.dropped)}Sample more clients, assume fewer of them Byzantine, or "
-                'pass `on_too_few="skip"` to keep the old model.'
-            )
+            raise outcome.error(server_round)
         return outcome
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,12 +212,18 @@ class Aggregator:
         by_client = {reply.client: reply for reply in replies}
         accepted = tuple(by_client[client] for client in gated.accepted)
         rule, lowered_by = self._rule_for(len(accepted), len(gated.dropped))
+        few = len(accepted) < rule.min_updates
         if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
             text = (
                 "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
             )
             log(WARNING, text, server_round, len(gated.dropped), len(replies), rule)
-        if gated.structure is None or len(accepted) < rule.min_updates:
+        if few and accepted and self.bound == "warn":
+            text = (
+                'Round %s: %s replies, %s needs %s and promises nothing; it runs for `bound="warn"`'
+            )
+            log(WARNING, text, server_round, len(accepted), rule, rule.min_updates)
+        elif gated.structure is None or few:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
             if gated.dropped:
                 reason += f", and {len(gated.dropped)} others were dropped"
@@ -196,12 +237,13 @@ class Aggregator:
         Nobody knows whether a dropped reply was an attacker's or an old version's. So f stays, but where
         the user asks for another law.
         """
+        promised = self.rule.at(accepted + dropped)
         for by in range(1 + dropped if self.on_dropped == "lower_f" else 1):
-            rule = self.rule.without(by) if by else self.rule
-            _check_bound(rule)
+            rule = promised.without(by) if by else promised
+            check_bound(rule)
             if rule.min_updates <= accepted:
                 return rule, by
-        return self.rule, 0
+        return promised, 0
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
@@ -241,34 +283,7 @@ def _by_client(
     return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
 
 
-def _check_bound(rule: Rule) -> int:
-    """The bound of a rule; ParameterError if it is none."""
-    least: object = rule.min_updates if isinstance(rule, Rule) else None
-    advice = "Give the bound of its theorem."
-    require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)
-    return int(rule.min_updates)
-
-
-def _dropped(dropped: Mapping[str, str]) -> str:
-    """Who was dropped, and why, in a sentence; the first three of them."""
-    if not dropped:
-        return ""
-    shown = [f"{client} ({reason})" for client, reason in list(dropped.items())[:3]]
-    return f"Dropped: {', '.join(shown)}{', ...' if len(dropped) > 3 else ''}. "
-
-
 def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
-    require(
-        isinstance(rule, Rule),
-        "rule",
-        "a rule such as `flwr_byzantine.rules.Median()`",
-        rule,
-        "Pass a rule, not its class.",
-    )
-    least = _check_bound(rule)
-    advice = "Correct the rule's `num_byzantine` or `tolerated`."
-    require_whole("tolerated(n)", rule.tolerated(least), 0, advice, owner=type(rule).__name__)
-    if type(rule).mixing is Rule.mixing:
-        rule.plan(least, None)
+    check_rule(rule)
     require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
     check_learning_rate("learning_rate", learning_rate)

@@ -140,6 +140,10 @@ def _header(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
         dtype = np.dtype(entries["descr"].decode())
     except Exception:  # whatever numpy trips over, the text is the client's
         raise MalformedTensorError(f"no dtype {entries['descr'].decode()}") from None
+    if dtype.kind == "c":
+        raise MalformedTensorError(
+            f"complex numbers ({dtype}), which have no order; send real and imaginary parts as two tensors"
+        )
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise MalformedTensorError(
             f"dtype {dtype}, expected floating-point, integer or boolean numbers"

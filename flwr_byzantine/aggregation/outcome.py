@@ -78,6 +78,16 @@ class Outcome:
         accepted = tuple(replace(reply, tensors=(), source=None) for reply in self.accepted)
         return replace(self, model=None, accepted=accepted)
 
+    def error(self, server_round: int) -> TooFewUpdatesError:
+        """What to raise where a round without a result shall end the run."""
+        shown = [f"{client} ({reason})" for client, reason in list(self.dropped.items())[:3]]
+        more = ", ..." if len(self.dropped) > 3 else ""
+        dropped = f"Dropped: {', '.join(shown)}{more}. " if shown else ""
+        return TooFewUpdatesError(
+            f"Round {server_round} has no robust result: {self.reason}. {dropped}Sample more clients, "
+            'assume fewer of them Byzantine, or pass `on_too_few="skip"` to keep the old model.'
+        )
+
     def log(self, server_round: int) -> None:
         """Name every client that was dropped, and why a round left the model as it was."""
         for client, reason in self.dropped.items():

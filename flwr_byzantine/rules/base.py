@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from flwr_byzantine.checks import require, require_whole
 from flwr_byzantine.kernels import (
     Columns,
     Reduction,
@@ -60,8 +61,18 @@ class Rule(ABC):
 
     def tolerated(self, n: int) -> int:
         """f, the Byzantine values among n that the rule was told of: its field ``num_byzantine``, or 0."""
-        f: int = getattr(self, "num_byzantine", 0)
+        f: int = getattr(self.at(n), "num_byzantine", 0)
         return f
+
+    def at(self, received: int) -> "Rule":
+        """The rule of a round with so many replies: where f is a fraction of them, with the number f.
+
+        Parameters
+        ----------
+        received : int
+            All replies, those that are refused before the rule sees them included.
+        """
+        return self
 
     def without(self, dropped: int) -> Self:
         """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
@@ -75,14 +86,15 @@ class Rule(ABC):
         ValueError
             If :meth:`mixing` or :meth:`reduction` gives what n updates cannot be aggregated by.
         """
+        rule = self.at(n)
         own = None if distances is None else distances.copy()  # a rule may write to it
-        mixing = check_mixing(self.mixing(n, own), n)
+        mixing = check_mixing(rule.mixing(n, own), n)
         k = n if mixing is None else len(mixing)
-        return mixing, check_reduction(self.reduction(k), k, mixed=mixing is not None)
+        return mixing, check_reduction(rule.reduction(k), k, mixed=mixing is not None)
 
     def scores_of(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
         """As :meth:`scores`; ValueError unless they are one real number for each update."""
-        given: object = self.scores(n, distances)
+        given: object = self.at(n).scores(n, distances)
         if given is None:
             return None
         found = np.asarray(given)
@@ -96,9 +108,10 @@ class Rule(ABC):
     def plan_for(self, columns: Columns) -> tuple[Matrix | None, Reduction | None]:
         """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
         n = columns.num_rows
-        if n < self.min_updates:
+        least = self.at(n).min_updates
+        if n < least:
             raise ValueError(
-                f"Parameter `updates` should hold at least {self.min_updates} updates for {self}. "
+                f"Parameter `updates` should hold at least {least} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
         return self.plan(n, self.distances_of([columns]))
@@ -156,3 +169,24 @@ class Rule(ABC):
         mixing, reduction = self.plan_for(columns)
         combine(columns, mixing, reduction, out=[out])
         return restore(out)
+
+
+def check_rule(rule: object) -> None:
+    """Raise ParameterError unless it is a rule that says sensible things of itself."""
+    advice = "Pass a rule, not its class."
+    expected = "a rule such as `flwr_byzantine.rules.Median()`"
+    require(isinstance(rule, Rule), "rule", expected, rule, advice)
+    assert isinstance(rule, Rule)
+    least = check_bound(rule)
+    advice = "Correct the rule's `num_byzantine` or `tolerated`."
+    require_whole("tolerated(n)", rule.tolerated(least), 0, advice, owner=type(rule).__name__)
+    if type(rule).mixing is Rule.mixing:
+        rule.plan(least, None)
+
+
+def check_bound(rule: Rule) -> int:
+    """The bound of a rule; ParameterError if it is none."""
+    least: object = rule.min_updates if isinstance(rule, Rule) else None
+    advice = "Give the bound of its theorem."
+    require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)
+    return int(rule.min_updates)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Matrix, Rule
-from flwr_byzantine.rules.bounds import check_f
+from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates
 from flwr_byzantine.rules.krum import krum_scores, lowest
 
 
@@ -28,13 +28,14 @@ class Bulyan(Rule):
 
     Parameters
     ----------
-    num_byzantine : int
-        f, the number of Byzantine updates to survive.
+    num_byzantine : int or float
+        f, the number of Byzantine updates to survive. A fraction between 0 and 1 is that share of the n
+        updates, rounded up.
 
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is not a whole number >= 0; when called, if n < 4f + 3.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 4f + 3.
 
     Examples
     --------
@@ -46,33 +47,41 @@ class Bulyan(Rule):
     El Mhamdi, Guerraoui, Rouault 2018, The hidden vulnerability of distributed learning in Byzantium.
     """
 
-    num_byzantine: int
+    num_byzantine: float
 
     uses_distances: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        check_f(self, "num_byzantine", self.num_byzantine)
+        check_f(self, "num_byzantine", self.num_byzantine, self._bound)
+
+    def _bound(self, f: int) -> int:
+        return 4 * f + 3
 
     @property
     def min_updates(self) -> int:
         """4f + 3."""
-        return 4 * self.num_byzantine + 3
+        return least_updates(self.num_byzantine, self._bound)
+
+    def at(self, received: int) -> Self:
+        """The same rule with the number f."""
+        return in_numbers(self, "num_byzantine", received)
 
     def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64]:
         """Krum scores of the first step, over n - f - 2 neighbours."""
         assert distances is not None
-        return krum_scores(distances, n - self.num_byzantine - 2)
+        return krum_scores(distances, max(1, n - self.tolerated(n) - 2))
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """Theta one-hot rows, in the order of the clients."""
+        """Theta one-hot rows, in the order of the clients; below the bound at least one."""
         assert distances is not None
+        f = self.tolerated(n)
         remaining = list(range(n))
         selected = []
         finite = True
-        for _ in range(n - 2 * self.num_byzantine):
+        for _ in range(max(1, n - 2 * f)):
             among = distances[np.ix_(remaining, remaining)]
-            scores = krum_scores(among, max(1, len(remaining) - self.num_byzantine - 2))
+            scores = krum_scores(among, max(1, len(remaining) - f - 2))
             winner = int(np.argmin(scores))
             finite &= bool(np.isfinite(scores[winner]))
             selected.append(remaining.pop(winner))
@@ -81,7 +90,7 @@ class Bulyan(Rule):
 
     def reduction(self, k: int) -> Reduction:
         """Mean of the beta values nearest the median."""
-        return Reduction(trim=(k - 1) // 2, keep=k - 2 * self.num_byzantine)
+        return Reduction(trim=(k - 1) // 2, keep=max(1, k - 2 * self.tolerated(k)))
 
     def without(self, dropped: int) -> Self:
         """The same rule with f - dropped."""
@@ -105,8 +114,9 @@ class MultiBulyan(Bulyan):
 
     Parameters
     ----------
-    num_byzantine : int
-        f, the number of Byzantine updates to survive.
+    num_byzantine : int or float
+        f, the number of Byzantine updates to survive. A fraction between 0 and 1 is that share of the n
+        updates, rounded up.
     num_selected : int or None
         m, 1 <= m <= n - 2f - 2. None is n - 2f - 2.
 
@@ -130,25 +140,28 @@ class MultiBulyan(Bulyan):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        super().__post_init__()
         if self.num_selected is not None:
-            check_f(self, "num_selected", self.num_selected, least=1)
+            check_f(self, "num_selected", self.num_selected)
+        super().__post_init__()
+
+    def _bound(self, f: int) -> int:
+        return max(4 * f + 3, (self.num_selected or 0) + 2 * f + 2)
 
     @property
     def min_updates(self) -> int:
         """4f + 3, or m + 2f + 2 where m is given and larger."""
-        f = self.num_byzantine
-        return max(4 * f + 3, (self.num_selected or 0) + 2 * f + 2)
+        return super().min_updates
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """Theta rows, each the mean of a Multi-Krum selection."""
+        """Theta rows, each the mean of a Multi-Krum selection; below the bound at least one."""
         assert distances is not None
-        theta = n - 2 * self.num_byzantine - 2
+        f = self.tolerated(n)
+        theta = max(1, n - 2 * f - 2)
         m = self.num_selected or theta
         remaining = list(range(n))
         rows = np.zeros((theta, n))
         for row in rows:
-            neighbours = len(remaining) - self.num_byzantine - 2
+            neighbours = max(1, len(remaining) - f - 2)
             scores = krum_scores(distances[np.ix_(remaining, remaining)], neighbours)
             best = lowest(scores, min(m, neighbours))
             finite = np.isfinite(scores[best]).all()
@@ -158,6 +171,6 @@ class MultiBulyan(Bulyan):
 
     def relative_rate(self, n: int) -> float:
         """Convergence rate without an attack, as a share of averaging's: sqrt(m/n) (theorem 2)."""
-        return math.sqrt((self.num_selected or n - 2 * self.num_byzantine - 2) / n)
+        return math.sqrt((self.num_selected or n - 2 * self.tolerated(n) - 2) / n)
 
     slowdown = relative_rate  # its earlier name

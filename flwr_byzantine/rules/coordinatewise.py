@@ -3,9 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
+from flwr_byzantine.checks import is_number, require
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.rules.bounds import check_f, check_theorem
+from flwr_byzantine.rules.bounds import check_f, check_theorem, in_numbers, least_updates, number_of
+
+
+def _at_both_ends(b: int) -> int:
+    return 2 * b + 1
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,14 @@ class TrimmedMean(Rule):
 
     Parameters
     ----------
-    trim : int
-        b, the number of values left out at each end, 0 <= b <= ceil(n/2) - 1.
+    trim : int or float
+        b, the number of values left out at each end, 0 <= b <= ceil(n/2) - 1. A fraction between 0 and 1 is
+        that share of the n values, rounded up.
 
     Raises
     ------
     ValueError
-        If ``trim`` is not a whole number >= 0; when called, if n < 2b + 1.
+        If ``trim`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2b + 1.
 
     Examples
     --------
@@ -68,24 +74,28 @@ class TrimmedMean(Rule):
     Xie, Koyejo, Gupta 2018, Phocas, definition 7.
     """
 
-    trim: int
+    trim: float
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        check_f(self, "trim", self.trim)
+        check_f(self, "trim", self.trim, _at_both_ends)
 
     @property
     def min_updates(self) -> int:
         """2b + 1."""
-        return 2 * self.trim + 1
+        return least_updates(self.trim, _at_both_ends)
+
+    def at(self, received: int) -> Self:
+        """The same rule with the number b."""
+        return in_numbers(self, "trim", received)
 
     def tolerated(self, n: int) -> int:
         """The number b."""
-        return self.trim
+        return number_of(self.trim, n)
 
     def reduction(self, k: int) -> Reduction:
-        """Trim b values at each end."""
-        return Reduction(trim=self.trim)
+        """Trim b values at each end, or all but the middle ones where there are fewer."""
+        return Reduction(trim=min(number_of(self.trim, k), (k - 1) // 2))
 
     def without(self, dropped: int) -> Self:
         """The same rule with b - dropped."""
@@ -100,9 +110,54 @@ class TrimmedMean(Rule):
             Number of updates, and q, the Byzantine values in each coordinate: q <= b, which the proof
             uses without saying so, and 2b < n. Raises ValueError otherwise.
         """
-        b, q = self.trim, num_byzantine
+        b, q = self.tolerated(n), num_byzantine
         check_theorem(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
         return 2 * (b + 1) * (n - q) / (n - b - q) ** 2
+
+
+@dataclass(frozen=True)
+class FlooredTrimmedMean(Rule):
+    """Trimmed mean that leaves out a share of the values at each end, rounded down as Flower does.
+
+    Among fewer than 1 / beta updates it leaves out none, which protects from nobody.
+
+    Parameters
+    ----------
+    beta : float
+        The share, 0 <= beta < 0.5.
+
+    Raises
+    ------
+    ValueError
+        If ``beta`` is out of range.
+
+    Examples
+    --------
+    >>> FlooredTrimmedMean(beta=0.25)([[1.0], [2.0], [3.0], [1e20]])
+    array([2.5])
+    """
+
+    beta: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        holds = is_number(self.beta) and not isinstance(self.beta, bool) and 0 <= self.beta < 0.5
+        advice = "Pass the share to leave out at each end, such as 0.2."
+        owner = type(self).__name__
+        require(holds, "beta", "at least 0 and below 0.5", self.beta, advice, owner=owner)
+
+    @property
+    def min_updates(self) -> int:
+        """One."""
+        return 1
+
+    def at(self, received: int) -> TrimmedMean:
+        """The trimmed mean with the number b."""
+        return TrimmedMean(int(self.beta * received))
+
+    def tolerated(self, n: int) -> int:
+        """The number b."""
+        return int(self.beta * n)
 
 
 @dataclass(frozen=True)
@@ -115,13 +170,14 @@ class Phocas(TrimmedMean):
 
     Parameters
     ----------
-    trim : int
-        b, the number of Byzantine values tolerated in a coordinate, 0 <= b <= ceil(n/2) - 1.
+    trim : int or float
+        b, the number of Byzantine values tolerated in a coordinate, 0 <= b <= ceil(n/2) - 1. A fraction
+        between 0 and 1 is that share of the n values, rounded up.
 
     Raises
     ------
     ValueError
-        If ``trim`` is not a whole number >= 0; when called, if n < 2b + 1.
+        If ``trim`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2b + 1.
 
     Examples
     --------
@@ -135,7 +191,8 @@ class Phocas(TrimmedMean):
 
     def reduction(self, k: int) -> Reduction:
         """Keep the n - b values nearest the trimmed mean."""
-        return Reduction(trim=self.trim, keep=k - self.trim)
+        trim = super().reduction(k).trim
+        return Reduction(trim=trim, keep=k - trim)
 
     def variance_bound(self, n: int, num_byzantine: int) -> float:
         """As :meth:`TrimmedMean.variance_bound`, for Phocas (theorem 2)."""

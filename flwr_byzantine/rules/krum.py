@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.rules.base import Matrix, Rule
-from flwr_byzantine.rules.bounds import check_f, check_theorem
+from flwr_byzantine.rules.bounds import check_f, check_theorem, in_numbers, least_updates
 
 
 def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
@@ -50,8 +50,9 @@ class MultiKrum(Rule):
 
     Parameters
     ----------
-    num_byzantine : int
-        f, the number of Byzantine updates to survive.
+    num_byzantine : int or float
+        f, the number of Byzantine updates to survive. A fraction between 0 and 1 is that share of the n
+        updates, rounded up.
     num_selected : int or None
         m, 1 <= m <= n - f - 2. None is n - f - 2.
 
@@ -72,32 +73,42 @@ class MultiKrum(Rule):
     theorem 1.
     """
 
-    num_byzantine: int
+    num_byzantine: float
     num_selected: int | None = None
 
     uses_distances: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        check_f(self, "num_byzantine", self.num_byzantine)
         if self.num_selected is not None:
-            check_f(self, "num_selected", self.num_selected, least=1)
+            check_f(self, "num_selected", self.num_selected)
+        check_f(self, "num_byzantine", self.num_byzantine, self._bound)
+
+    def _bound(self, f: int) -> int:
+        return max(2 * f + 3, (self.num_selected or 0) + f + 2)
 
     @property
     def min_updates(self) -> int:
         """2f + 3, or m + f + 2 where m is given and larger."""
-        f = self.num_byzantine
-        return max(2 * f + 3, (self.num_selected or 0) + f + 2)
+        return least_updates(self.num_byzantine, self._bound)
+
+    def at(self, received: int) -> Self:
+        """The same rule with the number f."""
+        return in_numbers(self, "num_byzantine", received)
+
+    def neighbours(self, n: int) -> int:
+        """n - f - 2, and below the bound at least 1."""
+        return max(1, n - self.tolerated(n) - 2)
 
     def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64]:
         """Krum scores, over n - f - 2 neighbours."""
         assert distances is not None
-        return krum_scores(distances, n - self.num_byzantine - 2)
+        return krum_scores(distances, self.neighbours(n))
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row: 1/m on each selected update."""
         scores = self.scores(n, distances)
-        selected = lowest(scores, self.num_selected or n - self.num_byzantine - 2)
+        selected = lowest(scores, self.num_selected or self.neighbours(n))
         row = np.zeros((1, n))
         row[0, selected] = 1 / len(selected) if np.isfinite(scores[selected]).all() else np.nan
         return row
@@ -111,7 +122,7 @@ class MultiKrum(Rule):
 
         Multi-Bulyan, theorem 1.
         """
-        return math.sqrt((self.num_selected or n - self.num_byzantine - 2) / n)
+        return math.sqrt((self.num_selected or n - self.tolerated(n) - 2) / n)
 
     slowdown = relative_rate  # its earlier name
 
@@ -127,13 +138,14 @@ class Krum(MultiKrum):
 
     Parameters
     ----------
-    num_byzantine : int
-        f, the number of Byzantine updates to survive.
+    num_byzantine : int or float
+        f, the number of Byzantine updates to survive. A fraction between 0 and 1 is that share of the n
+        updates, rounded up.
 
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is not a whole number >= 0; when called, if n < 2f + 3.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 3.
 
     Examples
     --------
@@ -154,6 +166,6 @@ class Krum(MultiKrum):
 
         Phocas, lemma 1, after Blanchard et al. 2017, proposition 1. Raises ValueError unless 2f + 2 < n.
         """
-        q = self.num_byzantine
+        q = self.tolerated(n)
         check_theorem(2 * q + 2 < n, "2f + 2 < n", n=n, f=q)
         return 6 * n - 6 * q + (4 * q * (n - q - 2) + 4 * q**2 * (n - q - 1)) / (n - 2 * q - 2)

@@ -14,7 +14,10 @@ from flwr.server.strategy import Strategy
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
 from flwr_byzantine.aggregation.reports import capped, guarded
+from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.strategies.hosts import inside
+from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
@@ -121,11 +124,23 @@ class FitAdapter(RobustStrategy, Strategy):
     the last of them, and the next one goes on as if there had been no break.
     """
 
+    words = FIT_API
+    rule_words = FIT_WORDS
     _given: Parameters | None = None
+    _first_is_ours = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for part in inside(self):
+            given = getattr(part, "initial_parameters", None)
+            if given is not None:
+                self._first_is_ours = True
+                self._read_first(given)
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
         """Give the checkpoint's model, or ask the strategy where there is none."""
         initial = super().initialize_parameters(client_manager)  # type: ignore[safe-super]
+        self._first_is_ours = initial is not None
         found = self._resume()
         if found is not None:
             if initial is not None:
@@ -141,17 +156,29 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy, and remember the model clients are given."""
         if server_round <= self._done:
             return []
-        try:
-            self.aggregator.begin(server_round, read_parameters(parameters))
-        except MalformedTensorError as error:  # only Flower's first model can be a client's
-            raise ValueError(
-                "Parameter `initial_parameters` should be the model to start from. Found none, and what "
-                f"a client gave in its place cannot be read: {error}. Pass `initial_parameters`."
-            ) from error
+        self._look_around()
+        self.aggregator.begin(server_round, self._read_first(parameters))
         self._given = parameters
-        return super().configure_fit(  # type: ignore[safe-super]
+        asked = super().configure_fit(  # type: ignore[safe-super]
             server_round, parameters, client_manager
         )
+        self._note_asked(server_round, len(asked))
+        if not asked:  # Flower calls nothing more in such a round
+            available = self.words.minimums[-1]
+            self.aggregator.skip(server_round, f"nobody was asked; `{available}` makes Flower wait")
+        return asked
+
+    def _read_first(self, parameters: Parameters) -> Model:
+        """Read a model; only the first one can be wrong, which may be a client's."""
+        try:
+            return read_parameters(parameters)
+        except MalformedTensorError as error:
+            found, advice = str(error), "Pass `ndarrays_to_parameters` of its arrays."
+            if not self._first_is_ours:
+                found = f"none, and what a client gave in its place cannot be read: {error}"
+                advice = "Pass `initial_parameters`."
+            expected = "the model to start from, in floating-point or whole numbers"
+            raise wrong("initial_parameters", expected, parameters, advice, found=found) from error
 
     def aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
@@ -162,6 +189,11 @@ class FitAdapter(RobustStrategy, Strategy):
         if after is not None:
             self._save(server_round, {str(i): data for i, data in enumerate(after.tensors)})
         return parameters, metrics
+
+    def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
+        """Skip a round for its failures, as ``accept_failures=False`` asks."""
+        reason = f"{len(failures)} clients failed, and `accept_failures` is False"
+        self.aggregator.skip(server_round, reason, read_results(results))
 
     @abstractmethod
     def _aggregate_fit(

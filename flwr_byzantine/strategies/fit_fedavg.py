@@ -22,10 +22,17 @@ from flwr_byzantine.strategies.fit import (
     read_results,
     write_parameters,
 )
-from flwr_byzantine.strategies.options import FitOptions, full_signature, refuse_other_words
+from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
+from flwr_byzantine.strategies.options import (
+    FIT_WORDS,
+    FitOptions,
+    full_signature,
+    refuse_other_words,
+)
+from flwr_byzantine.strategies.settings import declare
 
 
-class RobustFedAvg(FitAdapter, FedAvg):
+class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
     """FedAvg with a robust rule in place of the weighted average.
 
     Parameters
@@ -49,6 +56,10 @@ class RobustFedAvg(FitAdapter, FedAvg):
         round is skipped. ``"lower_f"``: then the rule runs with the largest f that the others suffice
         for, lowered by no more than the number of dropped replies. Each such round is warned of, and its
         metrics say ``byzantine/f_lowered_by``.
+    bound : str
+        What happens with fewer replies than the rule's theorem asks for. ``"keep"`` (default): the round is
+        skipped. ``"warn"``: the rule runs all the same, as Flower's do, and every such round is warned of,
+        for the rule promises nothing there.
     buffers : Collection[str | int], Callable[[str], bool] or None
         Tensors such as BatchNorm's running variance, which must not leave the range of what honest
         clients send: names, positions, or a function of the name. They are clamped to the interval from
@@ -63,13 +74,16 @@ class RobustFedAvg(FitAdapter, FedAvg):
         before it beside it. Started again with the same file, clients and number of rounds, a run
         goes on where it was killed, and ends as if it had not been. Strategies around this one see
         nothing of it: give it to the outermost.
+    min_fit_clients, min_available_clients : int or None
+        How many clients are asked in a round, and how many have to be there. None is what the rule needs,
+        and at least Flower's 2. A smaller number raises.
     cap_examples : bool
         Functions for metrics (``fit_metrics_aggregation_fn``, ``evaluate_metrics_aggregation_fn``) see the
         numbers of examples as clients sent them, so that one client that claims many outweighs all
         others. True cuts every number to the median of the positive ones, and leaves out clients
         whose number is not positive.
     **options
-        Every keyword argument of Flower's ``FedAvg``.
+        Every other keyword argument of Flower's ``FedAvg``.
 
     Raises
     ------
@@ -83,11 +97,14 @@ class RobustFedAvg(FitAdapter, FedAvg):
         refuse_other_words(type(self), options)
         super().__init__(rule=rule, **options)
 
+    min_fit_clients = Minimum()
+    min_available_clients = Minimum()
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let signatures show all keywords."""
         super().__init_subclass__(**kwargs)
+        declare(cls, FIT_WORDS)
         cls.__signature__ = full_signature(
             cls, FitOptions, FedAvg.__init__, RobustStrategy.__init__
         )
@@ -100,6 +117,7 @@ class RobustFedAvg(FitAdapter, FedAvg):
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
         if failures and not self.accept_failures:
+            self._refuse(server_round, results, failures)
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
         if not results:

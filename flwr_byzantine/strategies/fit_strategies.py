@@ -3,8 +3,11 @@
 from functools import partial
 from typing import Any, Unpack
 
+from flwr.server.strategy.aggregate import aggregate_krum
+
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.strategies import bygars
 from flwr_byzantine.strategies.fit import read_parameters, write_parameters
 from flwr_byzantine.strategies.fit_fedavg import RobustFedAvg
@@ -15,12 +18,15 @@ from flwr_byzantine.strategies.options import (
     FitReputationOptions,
     rule_in_words,
 )
+from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
 
 __all__ = [
     "Bulyan",
     "ByGARS",
     "ByGARSPlusPlus",
     "ByzantineRobust",
+    "FedMedian",
+    "FedTrimmedAvg",
     "Krum",
     "Mean",
     "Median",
@@ -50,13 +56,28 @@ class Median(RobustFedAvg):
         super().__init__(rule=rules.Median(), **options)
 
 
+class FedMedian(Median):
+    """:class:`Median`, under the name that it has in Flower."""
+
+
+class FedTrimmedAvg(RobustFedAvg):
+    """Trimmed mean of Flower's kind: it leaves out a share of the values at each end of a coordinate.
+
+    `beta` is the share, rounded down to whole clients: among fewer than 1 / beta replies it trims nothing,
+    and is warned of. :class:`TrimmedMean` takes a number, or a share that is rounded up.
+    """
+
+    def __init__(self, *, beta: float = 0.2, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=_rule(FlooredTrimmedMean, beta), **options)
+
+
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
     `num_malicious_clients` is b.
     """
 
-    def __init__(self, *, num_malicious_clients: int = 0, **options: Unpack[FitOptions]) -> None:
+    def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
         super().__init__(rule=_rule(rules.TrimmedMean, num_malicious_clients), **options)
 
 
@@ -66,7 +87,7 @@ class Phocas(RobustFedAvg):
     `num_malicious_clients` is b.
     """
 
-    def __init__(self, *, num_malicious_clients: int = 0, **options: Unpack[FitOptions]) -> None:
+    def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
         super().__init__(rule=_rule(rules.Phocas, num_malicious_clients), **options)
 
 
@@ -77,10 +98,12 @@ class Krum(RobustFedAvg):
     best models, which is Multi-Krum.
     """
 
+    num_clients_to_keep = Selected(0)
+
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         num_clients_to_keep: int = 0,
         **options: Unpack[FitOptions],
     ) -> None:
@@ -101,7 +124,7 @@ class MultiKrum(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         num_clients_to_keep: int | None = None,
         **options: Unpack[FitOptions],
     ) -> None:
@@ -117,15 +140,24 @@ class Bulyan(RobustFedAvg):
     accepted and without effect: the selection is always Krum's.
     """
 
+    first_aggregation_rule = Unused(aggregate_krum)
+    aggregation_rule_kwargs = Unused({})
+
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         first_aggregation_rule: Any = None,
         to_keep: Any = None,
         **options: Unpack[FitOptions],
     ) -> None:
         super().__init__(rule=_rule(rules.Bulyan, num_malicious_clients), **options)
+        kwargs = {} if to_keep is None else {"to_keep": to_keep}
+        given = {
+            "first_aggregation_rule": first_aggregation_rule,
+            "aggregation_rule_kwargs": kwargs,
+        }
+        keep_unused(self, given)
 
 
 class MultiBulyan(RobustFedAvg):
@@ -137,7 +169,7 @@ class MultiBulyan(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_clients: int = 0,
+        num_malicious_clients: float = 0,
         num_clients_to_keep: int | None = None,
         **options: Unpack[FitOptions],
     ) -> None:

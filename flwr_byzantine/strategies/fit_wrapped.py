@@ -52,6 +52,7 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     ) -> tuple[Parameters | None, Metrics]:
         if failures and not getattr(self.strategy, "accept_failures", True):
             self._start_momentum()
+            self._refuse(server_round, results, failures)
             return None, {}
         outcome = self.aggregator.aggregate(server_round, read_results(results))
         if outcome.model is None:

@@ -11,8 +11,10 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
-from flwr_byzantine.aggregation.npy import clip, encode
+from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, encode
+from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
+from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -121,7 +123,10 @@ class MessageAdapter(RobustStrategy, Strategy):
     of them, and the next one goes on as if there had been no break.
     """
 
+    words = MESSAGE_API
+    rule_words = MESSAGE_WORDS
     _given: ArrayRecord | None = None
+    _asked: int | None = None  # None where nobody told
 
     def start(
         self,
@@ -156,9 +161,22 @@ class MessageAdapter(RobustStrategy, Strategy):
         result = super().start(
             grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate
         )
-        if found is not None and not result.arrays:
+        if not result.arrays:  # no round had a result
             result.arrays = initial_arrays
         return result
+
+    def _read_first(self, arrays: ArrayRecord) -> Model:
+        """Read a model; only the first one can be wrong."""
+        try:
+            return read_record(arrays)
+        except MalformedTensorError as error:
+            raise wrong(
+                "initial_arrays",
+                "the model to start from, in floating-point or whole numbers",
+                arrays,
+                "Pass an `ArrayRecord` of its arrays.",
+                found=str(error),
+            ) from error
 
     def _not_again(self, evaluate_fn: EvaluateFunction) -> EvaluateFunction:
         return lambda server_round, arrays: (
@@ -176,17 +194,22 @@ class MessageAdapter(RobustStrategy, Strategy):
         """Ask the strategy, and remember the model nodes are given."""
         if server_round <= self._done:
             return []
-        self.aggregator.begin(server_round, read_record(arrays))
+        self._look_around()
+        self.aggregator.begin(server_round, self._read_first(arrays))
         self._given = arrays
-        return super().configure_train(  # type: ignore[safe-super]
+        messages = super().configure_train(  # type: ignore[safe-super]
             server_round, arrays, config, grid
         )
+        asked = list(messages)
+        self._note_asked(server_round, len(asked))
+        self._asked = len(asked)
+        return asked
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the nodes' replies with the rule; None keeps the model as it is."""
-        if server_round <= self._done:
+        if server_round <= self._done or self._asked == 0:
             return None, None
         arrays, metrics = self._aggregate_train(server_round, replies)
         after = arrays or self._given

@@ -17,7 +17,14 @@ from flwr_byzantine.strategies.message import (
     read_reports,
     write_record,
 )
-from flwr_byzantine.strategies.options import MessageOptions, full_signature, refuse_other_words
+from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
+from flwr_byzantine.strategies.options import (
+    MESSAGE_WORDS,
+    MessageOptions,
+    full_signature,
+    refuse_other_words,
+)
+from flwr_byzantine.strategies.settings import declare
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 
@@ -57,21 +64,25 @@ def _capped_records(replies: Sequence[Reply], weighted_by_key: str) -> list[Reco
     return capped_contents
 
 
-class RobustFedAvg(MessageAdapter, FedAvg):
+class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     """FedAvg with a robust rule in place of the weighted average.
 
     Parameters
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, buffers, audit_log, checkpoint, cap_examples
+    payload, learning_rate, order_by, on_too_few, on_dropped, bound, buffers, audit_log, checkpoint,
+    cap_examples
         As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes for clients.
         Names of tensors are those of the array record, such as ``bn1.running_var``.
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None
         As in FedAvg; None takes the median of each metric instead of an average weighted by the
         example counts nodes claim.
+    min_train_nodes, min_available_nodes : int or None
+        How many nodes are asked in a round, and how many have to be there. None is what the rule needs, and
+        at least Flower's 2. A smaller number raises.
     **options
-        Every keyword argument of Flower's ``FedAvg``.
+        Every other keyword argument of Flower's ``FedAvg``.
 
     Raises
     ------
@@ -88,11 +99,14 @@ class RobustFedAvg(MessageAdapter, FedAvg):
                 options[name] = median_metricrecords
         super().__init__(rule=rule, **options)
 
+    min_train_nodes = Minimum()
+    min_available_nodes = Minimum()
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let signatures show all keywords."""
         super().__init_subclass__(**kwargs)
+        declare(cls, MESSAGE_WORDS)
         cls.__signature__ = full_signature(
             cls, MessageOptions, FedAvg.__init__, RobustStrategy.__init__
         )

@@ -3,8 +3,11 @@
 from functools import partial
 from typing import Any, Unpack
 
+from flwr.serverapp.strategy.multikrum import select_multikrum
+
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.strategies import bygars
 from flwr_byzantine.strategies.message import read_record, write_record
 from flwr_byzantine.strategies.message_fedavg import RobustFedAvg
@@ -15,12 +18,15 @@ from flwr_byzantine.strategies.options import (
     MessageReputationOptions,
     rule_in_words,
 )
+from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
 
 __all__ = [
     "Bulyan",
     "ByGARS",
     "ByGARSPlusPlus",
     "ByzantineRobust",
+    "FedMedian",
+    "FedTrimmedAvg",
     "Krum",
     "Mean",
     "Median",
@@ -50,13 +56,30 @@ class Median(RobustFedAvg):
         super().__init__(rule=rules.Median(), **options)
 
 
+class FedMedian(Median):
+    """:class:`Median`, under the name that it has in Flower."""
+
+
+class FedTrimmedAvg(RobustFedAvg):
+    """Trimmed mean of Flower's kind: it leaves out a share of the values at each end of a coordinate.
+
+    `beta` is the share, rounded down to whole nodes: among fewer than 1 / beta replies it trims nothing,
+    and is warned of. :class:`TrimmedMean` takes a number, or a share that is rounded up.
+    """
+
+    def __init__(self, *, beta: float = 0.2, **options: Unpack[MessageOptions]) -> None:
+        super().__init__(rule=_rule(FlooredTrimmedMean, beta), **options)
+
+
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
     `num_malicious_nodes` is b.
     """
 
-    def __init__(self, *, num_malicious_nodes: int = 0, **options: Unpack[MessageOptions]) -> None:
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
         super().__init__(rule=_rule(rules.TrimmedMean, num_malicious_nodes), **options)
 
 
@@ -66,7 +89,9 @@ class Phocas(RobustFedAvg):
     `num_malicious_nodes` is b.
     """
 
-    def __init__(self, *, num_malicious_nodes: int = 0, **options: Unpack[MessageOptions]) -> None:
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
         super().__init__(rule=_rule(rules.Phocas, num_malicious_nodes), **options)
 
 
@@ -76,7 +101,11 @@ class Krum(RobustFedAvg):
     `num_malicious_nodes` is f.
     """
 
-    def __init__(self, *, num_malicious_nodes: int = 0, **options: Unpack[MessageOptions]) -> None:
+    num_nodes_to_select = Selected(1)
+
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
         super().__init__(rule=_rule(rules.Krum, num_malicious_nodes), **options)
 
 
@@ -90,7 +119,7 @@ class MultiKrum(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: float = 0,
         num_nodes_to_select: int | None = None,
         **options: Unpack[MessageOptions],
     ) -> None:
@@ -106,14 +135,17 @@ class Bulyan(RobustFedAvg):
     the selection is always Krum's.
     """
 
+    selection_rule = Unused(select_multikrum)
+
     def __init__(
         self,
         *,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: float = 0,
         selection_rule: Any = None,
         **options: Unpack[MessageOptions],
     ) -> None:
         super().__init__(rule=_rule(rules.Bulyan, num_malicious_nodes), **options)
+        keep_unused(self, {"selection_rule": selection_rule})
 
 
 class MultiBulyan(RobustFedAvg):
@@ -125,7 +157,7 @@ class MultiBulyan(RobustFedAvg):
     def __init__(
         self,
         *,
-        num_malicious_nodes: int = 0,
+        num_malicious_nodes: float = 0,
         num_nodes_to_select: int | None = None,
         **options: Unpack[MessageOptions],
     ) -> None:

@@ -9,9 +9,11 @@ from flwr.app import MetricRecord, RecordDict
 from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
 
 from flwr_byzantine.aggregation.buffers import Buffers
+from flwr_byzantine.aggregation.progress import Words
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.strategies.minimums import Minimum
 
 R = TypeVar("R", bound=Rule)
 
@@ -20,12 +22,20 @@ FIT_WORDS = {
     "trim": "num_malicious_clients",
     "num_byzantine": "num_malicious_clients",
     "num_selected": "num_clients_to_keep",
+    "beta": "beta",
 }
 MESSAGE_WORDS = {
     "trim": "num_malicious_nodes",
     "num_byzantine": "num_malicious_nodes",
     "num_selected": "num_nodes_to_select",
+    "beta": "beta",
 }
+FIT_API = Words()
+MESSAGE_API = Words(
+    first_model="initial_arrays",
+    minimums=("min_train_nodes", "min_evaluate_nodes", "min_available_nodes"),
+    clients="nodes",
+)
 # The same keyword in the two APIs.
 _COUNTERPARTS = (
     ("num_malicious_clients", "num_malicious_nodes"),
@@ -51,6 +61,7 @@ class RobustOptions(TypedDict, total=False):
     order_by: str | None
     on_too_few: str
     on_dropped: str
+    bound: str
     buffers: Buffers
     audit_log: str | os.PathLike[str] | None
     checkpoint: str | os.PathLike[str] | None
@@ -72,9 +83,9 @@ class FitOptions(RobustOptions, total=False):
 
     fraction_fit: float
     fraction_evaluate: float
-    min_fit_clients: int
+    min_fit_clients: int | None
     min_evaluate_clients: int
-    min_available_clients: int
+    min_available_clients: int | None
     evaluate_fn: (
         Callable[[int, NDArrays, dict[str, Scalar]], tuple[float, dict[str, Scalar]] | None] | None
     )
@@ -96,9 +107,9 @@ class MessageOptions(RobustOptions, total=False):
 
     fraction_train: float
     fraction_evaluate: float
-    min_train_nodes: int
+    min_train_nodes: int | None
     min_evaluate_nodes: int
-    min_available_nodes: int
+    min_available_nodes: int | None
     weighted_by_key: str
     arrayrecord_key: str
     configrecord_key: str
@@ -164,7 +175,9 @@ def full_signature(
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=parameters[name].default,
+            default=None
+            if isinstance(getattr(strategy, name, None), Minimum)
+            else parameters[name].default,
             annotation=annotation,
         )
         for name, annotation in inspect.get_annotations(stated[0] if stated else options).items()

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from inspect import Signature
+from logging import WARNING
 from typing import Any, ClassVar, Unpack
+
+from flwr.common.logger import log
 
 from flwr_byzantine.resume.snapshot import Snapshot
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.hosts import check_wrapped, inside
+from flwr_byzantine.strategies.minimums import needed_by
 from flwr_byzantine.strategies.options import RobustOptions, full_signature
 
 
@@ -39,7 +44,23 @@ class Wrapping(RobustStrategy):
 
     def __init__(self, strategy: Any, rule: Rule, **options: Unpack[RobustOptions]) -> None:
         super().__init__(strategy=strategy, rule=rule, **options)
+        check_wrapped(strategy)
+        self._warn_of_few(strategy)
         self._snapshot = Snapshot(strategy)
+
+    def _warn_of_few(self, strategy: Any) -> None:
+        """Warn of a strategy that begins rounds with fewer clients than the rule needs."""
+        asked, _, available = self.words.minimums
+        least, bound = needed_by(self.rule), self.aggregator.bound
+        for part in inside(strategy):
+            told = [getattr(part, name, least) for name in (asked, available)]
+            if min(told) < least and bound != "warn":
+                self._warned = True
+                text = "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
+                name, who = type(part).__name__, self.words.clients
+                log(
+                    WARNING, text, name, min(told), who, self.rule, least, asked, least, available, least
+                )  # fmt: skip
 
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""

@@ -70,9 +70,11 @@ class FitApi:
     def evaluation(self, node: int, loss: float, num_examples: Any = 10, **metrics: Any) -> Any:
         return Proxy(str(node)), EvaluateRes(Status(Code.OK, ""), loss, num_examples, metrics)
 
-    def hand_out(self, strategy: Any, model: Any, server_round: int = 1, nodes: int = 2) -> Any:
+    def hand_out(
+        self, strategy: Any, model: Any, server_round: int = 1, nodes: int | None = None
+    ) -> Any:
         manager = SimpleClientManager()
-        for node in range(nodes):
+        for node in range(nodes or at_least(strategy, "min_available_clients")):
             manager.register(Proxy(str(node)))
         return strategy.configure_fit(
             server_round=server_round,
@@ -118,8 +120,11 @@ class TrainApi:
         record = MetricRecord({"loss": loss, **metrics, "num-examples": num_examples})
         return message(node, RecordDict({"metrics": record}), "evaluate")
 
-    def hand_out(self, strategy: Any, model: Any, server_round: int = 1, nodes: int = 2) -> Any:
+    def hand_out(
+        self, strategy: Any, model: Any, server_round: int = 1, nodes: int | None = None
+    ) -> Any:
         arrays = ArrayRecord({name: Array(t) for name, t in Sent(0, model).named.items()})
+        nodes = nodes or at_least(strategy, "min_available_nodes")
         with running_task():
             messages = strategy.configure_train(
                 server_round=server_round, arrays=arrays, config=ConfigRecord(), grid=Nodes(nodes)
@@ -181,6 +186,12 @@ def running_task() -> Iterator[None]:
         for name in ("_task_id", "_run_id", "_node_id"):
             patch.setattr(TaskIdentity, name, 1)
         yield
+
+
+def at_least(strategy: Any, name: str) -> int:
+    """How many clients have to be there before a strategy, or what it wraps, begins."""
+    inner = getattr(strategy, "strategy", None)
+    return max(2, getattr(strategy, name, 2), 2 if inner is None else at_least(inner, name))
 
 
 def strategy_of(api: Any, case: Any, f: int, **kwargs: Any) -> Any:

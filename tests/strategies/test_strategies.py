@@ -206,7 +206,8 @@ def test_every_argument_of_fedavg_is_taken(api, case):
     assert len(given) >= 10
     changed = {
         "fraction_evaluate": 0.25,
-        f"min_available_{api.clients}": 7,
+        f"min_{'fit' if api.name == 'fit' else 'train'}_{api.clients}": 8,
+        f"min_available_{api.clients}": 9,
         "accept_failures": False,
     }
     given.update({name: value for name, value in changed.items() if name in given})
@@ -222,7 +223,9 @@ def test_every_argument_of_fedavg_is_taken(api, case):
     [(api, n) for api in APIS for n in ("Krum", "MultiKrum", "Bulyan") if hasattr(api.theirs, n)],
 )
 def test_arguments_of_flowers_own_robust_strategies_are_taken(api, name):
-    strategy = getattr(api.ours, name)(**arguments_of(getattr(api.theirs, name)))
+    given = arguments_of(getattr(api.theirs, name))
+    given |= {key: 9 for key in given if key.startswith("min_")}  # Flower's 2 are too few
+    strategy = getattr(api.ours, name)(**given)
     tensors, _ = api.aggregate(strategy, replies_of(api, gaussian(9, 4)))
     assert np.isfinite(tensors[0]).all()
 
@@ -283,7 +286,7 @@ def test_configuration_of_the_fit_api():
         inplace=False,
     )
     sent = api.hand_out(strategy, [np.zeros(2)], server_round=4)
-    assert [ins.config for _, ins in sent] == [{"round": 4}] * 2
+    assert [ins.config for _, ins in sent] == [{"round": 4}] * 3
     assert strategy.initialize_parameters(None) is initial
     assert strategy.evaluate(1, ndarrays_to_parameters([np.ones(3)])) == (3.0, {})
 

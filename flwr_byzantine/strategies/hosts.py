@@ -1,0 +1,110 @@
+"""What a rule cannot serve: strategies that are refused, and those around and inside ours to warn of."""
+
+import inspect
+from collections.abc import Iterator
+from logging import WARNING
+from typing import Any
+
+from flwr.common.logger import log
+from flwr.server import strategy as fit
+from flwr.serverapp import strategy as message
+
+from flwr_byzantine.checks import wrong
+
+_TREES = "Its clients send decision trees, which have no coordinates that a rule could mix."
+_SELECTS = "It selects among the clients' replies, and would see the rule's model alone."
+_RAW = "Its clients send raw bytes in place of the .npy files that replies are checked as."
+REFUSED: dict[type, str] = {
+    fit.FedXgbBagging: f"{_TREES} Run it without a rule.",
+    fit.FedXgbCyclic: f"{_TREES} Run it without a rule.",
+    fit.FedXgbNnAvg: f"{_TREES} Run it without a rule.",
+    message.FedXgbBagging: f"{_TREES} Run it without a rule.",
+    message.FedXgbCyclic: f"{_TREES} Run it without a rule.",
+    fit.Bulyan: f"{_SELECTS} Use `flwr_byzantine.Bulyan` alone.",
+    message.Bulyan: f"{_SELECTS} Use `flwr_byzantine.serverapp.Bulyan` alone.",
+    fit.FedAvgAndroid: f"{_RAW} Let the clients send NumPy arrays, and use `FedAvg`.",
+}
+PRIVATE = (
+    fit.DPFedAvgFixed,
+    fit.DifferentialPrivacyClientSideAdaptiveClipping,
+    fit.DifferentialPrivacyClientSideFixedClipping,
+    fit.DifferentialPrivacyServerSideAdaptiveClipping,
+    fit.DifferentialPrivacyServerSideFixedClipping,
+    message.DifferentialPrivacyClientSideAdaptiveClipping,
+    message.DifferentialPrivacyClientSideFixedClipping,
+    message.DifferentialPrivacyServerSideAdaptiveClipping,
+    message.DifferentialPrivacyServerSideFixedClipping,
+)
+
+
+def inside(strategy: Any) -> Iterator[Any]:
+    """A strategy, and those that it wraps."""
+    seen: list[Any] = []
+    while isinstance(strategy, fit.Strategy | message.Strategy) and strategy not in seen:
+        seen.append(strategy)
+        yield strategy
+        strategy = getattr(strategy, "strategy", None)
+
+
+def check_wrapped(strategy: Any) -> None:
+    """Refuse a strategy that a rule in front of it cannot serve; warn of differential privacy.
+
+    Raises
+    ------
+    ParameterError
+        Naming the parameter `strategy`, and why.
+    """
+    for part in inside(strategy):
+        for kind, why in REFUSED.items():
+            if isinstance(part, kind):
+                raise wrong("strategy", "one that averages replies", strategy, why)
+        check_private(part)
+
+
+def check_private(part: Any) -> None:
+    """Refuse a strategy that accounts for a privacy budget; warn of another one that adds noise."""
+    name = type(part).__name__
+    if getattr(part, "accountant", None) is not None:
+        raise wrong(
+            "strategy",
+            "one without an accountant",
+            part,
+            "The budget that it reports is that of an average, which a robust rule exceeds. Leave "
+            "`accountant` out, or leave the rule out.",
+        )
+    if isinstance(part, PRIVATE) or hasattr(part, "noise_multiplier"):
+        text = (
+            "%s adds noise for an average of the replies. One reply can move a robust rule further than an "
+            "average, and the noise does not cover that: report no privacy budget of this run"
+        )
+        log(WARNING, text, name)
+
+
+def check_around(strategy: Any) -> None:
+    """Refuse secure aggregation, and look at the strategy that calls this one: see :func:`check_private`.
+
+    Raises
+    ------
+    ValueError
+        If the server sees no single replies, or the budget of an average is accounted for.
+    """
+    host = _caller(strategy)
+    if any(kind.__name__ == "SecAggPlusWorkflow" for kind in type(host).__mro__):
+        raise ValueError(
+            f"{type(strategy).__name__} should see the reply of every client. Found secure aggregation, "
+            f"`{type(host).__name__}`, which shows the server their sum alone. Leave `fit_workflow` out of "
+            "`DefaultWorkflow`, or use `FedAvg`."
+        )
+    if isinstance(host, fit.Strategy | message.Strategy):
+        check_private(host)
+
+
+def _caller(strategy: Any) -> Any:
+    """The object one of whose methods called a method of ours; no one tells us who wraps us."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self", strategy)
+        if caller is not strategy:
+            return caller
+        frame = frame.f_back
+    return None

@@ -1,0 +1,150 @@
+"""How many clients a round asks: as many as the rule needs, and never fewer without a word."""
+
+from collections.abc import Mapping
+from logging import INFO, WARNING
+from typing import Any
+
+from flwr.common.logger import log
+
+from flwr_byzantine.aggregation.progress import Words
+from flwr_byzantine.checks import require_whole, wrong
+from flwr_byzantine.rules.base import Rule, check_rule
+from flwr_byzantine.rules.bounds import find_f
+from flwr_byzantine.strategies.base import RobustStrategy
+
+FLOWERS = 2  # Flower's own defaults
+
+
+def needed_by(rule: Rule) -> int:
+    """The smallest number of clients to ask, so that each number from it on is enough for the rule."""
+    return max(FLOWERS, rule.min_updates)
+
+
+def defaults(rule: Rule, given: Mapping[str, Any], words: Words) -> dict[str, int]:
+    """Minimums for a rule where the user gave none: how many are asked, and how many are waited for.
+
+    Parameters
+    ----------
+    rule : Rule
+        The rule.
+    given : Mapping[str, Any]
+        Keywords of the strategy.
+    words : Words
+        What the minimums are called.
+    """
+    asked, evaluated, available = words.minimums
+    found: dict[str, int] = {}
+    if given.get(asked) is None:
+        found[asked] = needed_by(rule)
+    if given.get(available) is None:
+        others = (given.get(asked) or found.get(asked), given.get(evaluated, FLOWERS))
+        found[available] = max(needed_by(rule), *(n for n in others if isinstance(n, int)))
+    return found
+
+
+def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound: str) -> None:
+    """Raise where a user asks fewer clients than the rule needs; warn where ``bound="warn"`` allows it.
+
+    Raises
+    ------
+    ParameterError
+        If a minimum is smaller than that, or no number.
+    """
+    asked, _, available = words.minimums
+    for name in (asked, available):
+        value = given.get(name)
+        if value is None:
+            continue
+        require_whole(name, value, 1, "Leave it out for what the rule needs.", owner=owner)
+        least = rule.at(value).min_updates
+        if value >= least:
+            continue
+        found = find_f(rule)
+        promised = f" for `{words.f} = {found[1]}`" if found else ""
+        expected = f"at least {least}, the replies that it needs{promised}"
+        advice = f"Pass {least} or more, or leave it out"
+        advice += f", or lower `{words.f}`." if found else "."
+        error = wrong(
+            name, expected, value, f'{advice} `bound="warn"` runs below the bound.', owner=owner
+        )
+        if bound != "warn":
+            raise error
+        log(WARNING, "%s", error)
+
+
+def say(owner: str, chosen: Mapping[str, int], clients: str) -> None:
+    """Log the minimums that nobody gave, where Flower's own are other ones."""
+    above = {name: n for name, n in chosen.items() if n > FLOWERS}
+    if above:
+        shown = " and ".join(f"`{name} = {n}`" for name, n in above.items())
+        text = "%s waits for as many %s as its rule needs: %s"
+        log(INFO, text, owner, clients, shown)
+
+
+class EnoughReplies(RobustStrategy):
+    """FedAvg with minimums that the rule is enough with; mixed in, in front of each API's adapter.
+
+    Parameters
+    ----------
+    rule : flwr_byzantine.rules.Rule
+        The aggregation rule.
+    **options
+        As for FedAvg and :class:`flwr_byzantine.strategies.base.RobustStrategy`.
+
+    Raises
+    ------
+    ParameterError
+        If a minimum is smaller than what the rule needs.
+    """
+
+    def __init__(self, *, rule: Rule, **options: Any) -> None:
+        check_rule(rule)
+        words, owner = self._words_for(rule), type(self).__name__
+        given = {
+            name: v for name, v in options.items() if name not in words.minimums or v is not None
+        }
+        chosen = {}
+        if given.get("fraction_train") != 0:  # then nobody is asked to train
+            check(owner, rule, given, words, str(given.get("bound")))
+            chosen = defaults(rule, given, words)
+        super().__init__(rule=rule, **given | chosen)
+        self._chosen = {*chosen}
+        say(owner, chosen, words.clients)
+
+    def _check_new(self, rule: Rule) -> None:
+        if vars(self).get("fraction_train") == 0:
+            return
+        words, owner = self._words_for(rule), type(self).__name__
+        given = {name: v for name, v in vars(self).items() if name not in self._chosen}
+        check(owner, rule, given, words, self.aggregator.bound)
+        for name, value in defaults(rule, given, words).items():
+            vars(self)[name] = value
+
+    def _set_minimum(self, name: str, value: Any) -> None:
+        """Take a minimum over from the user."""
+        words, owner = self._words_for(self.rule), type(self).__name__
+        check(owner, self.rule, {name: value}, words, self.aggregator.bound)
+        self._chosen.discard(name)
+
+
+class Minimum:
+    """A minimum of a strategy: it can be set, but not below what the rule needs."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Remember what it is called."""
+        self.name = name
+
+    def __get__(self, strategy: Any, owner: type | None = None) -> Any:
+        """The number."""
+        if strategy is None:
+            return self
+        try:
+            return vars(strategy)[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+    def __set__(self, strategy: Any, value: Any) -> None:
+        """Check, once there is a rule, and keep the number."""
+        if "aggregator" in vars(strategy):
+            strategy._set_minimum(self.name, value)
+        vars(strategy)[self.name] = value

@@ -1,0 +1,123 @@
+"""Attributes of Flower's robust strategies: they are read from the rule, and setting them changes it."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from logging import WARNING
+from typing import Any
+
+from flwr.common.logger import log
+
+from flwr_byzantine.checks import in_words, wrong
+from flwr_byzantine.rules.krum import Krum, MultiKrum
+
+
+class Attribute:
+    """A keyword of a strategy as an attribute."""
+
+    name: str
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Remember what it is called."""
+        self.name = name
+
+    def __get__(self, strategy: Any, owner: type | None = None) -> Any:
+        """Read it."""
+        return self if strategy is None else self.read(strategy)
+
+    def read(self, strategy: Any) -> Any:
+        """What a strategy has in it."""
+        raise NotImplementedError
+
+
+class OfRule(Attribute):
+    """A field of the rule, under the strategy's word for it.
+
+    Parameters
+    ----------
+    name : str
+        The strategy's word.
+    words : Mapping[str, str]
+        Fields of rules, and the strategy's words for them.
+    """
+
+    def __init__(self, name: str, words: Mapping[str, str]) -> None:
+        self.name, self.words = name, words
+
+    def read(self, strategy: Any) -> Any:
+        """The rule's field."""
+        return getattr(strategy.rule, self._field(strategy))
+
+    def __set__(self, strategy: Any, value: Any) -> None:
+        """Make the rule anew; ParameterError for a value that it cannot have."""
+        with in_words(self.words):
+            strategy.rule = replace(strategy.rule, **{self._field(strategy): value})
+
+    def _field(self, strategy: Any) -> str:
+        fields = (field for field, word in self.words.items() if word == self.name)
+        return next(field for field in fields if hasattr(strategy.rule, field))
+
+
+class Selected(Attribute):
+    """m of Flower's Krum, which is one more class of rule here.
+
+    Parameters
+    ----------
+    alone : int
+        What stands for Krum itself, which selects one.
+    """
+
+    def __init__(self, alone: int) -> None:
+        self.alone = alone
+
+    def read(self, strategy: Any) -> Any:
+        """Which m the rule has."""
+        return self.alone if isinstance(strategy.rule, Krum) else strategy.rule.num_selected
+
+    def __set__(self, strategy: Any, value: Any) -> None:
+        """Go over to Multi-Krum, or back."""
+        f = strategy.rule.num_byzantine
+        with in_words({"num_selected": self.name}):
+            strategy.rule = Krum(f) if value == self.alone else MultiKrum(f, value)
+
+
+class Unused(Attribute):
+    """A keyword of Flower's that has no effect here: it can be read, and not be set.
+
+    Parameters
+    ----------
+    usual : Any
+        What it is where nobody gave it.
+    """
+
+    def __init__(self, usual: Any) -> None:
+        self.usual = usual
+
+    def read(self, strategy: Any) -> Any:
+        """What was given, or what is usual."""
+        return vars(strategy).get(self.name, self.usual)
+
+    def __set__(self, strategy: Any, value: Any) -> None:
+        """Raise."""
+        owner, advice = type(strategy).__name__, "The selection is always Krum's."
+        raise wrong(self.name, "left as it is", value, advice, owner=owner)
+
+
+def keep_unused(strategy: Any, given: Mapping[str, Any]) -> None:
+    """Keep keywords that have no effect, and warn of those that somebody chose."""
+    for name, value in given.items():
+        usual = getattr(type(strategy), name).usual
+        if value is not None and value != usual:
+            vars(strategy)[name] = value
+            text = "`%s` has no effect: %s selects by Krum"
+            log(WARNING, text, name, type(strategy).__name__)
+
+
+def declare(strategy: type, words: Mapping[str, str]) -> None:
+    """Let the keywords of a strategy of this library be its attributes."""
+    init = vars(strategy).get("__init__")
+    if init is None or not strategy.__module__.startswith(__package__):
+        return
+    for word in inspect.signature(init).parameters:
+        if word in words.values() and word not in vars(strategy):
+            setattr(strategy, word, OfRule(word, words))
