@@ -18,8 +18,6 @@ from flwr_byzantine.strategies.fit import (
     Metrics,
     aggregate_metrics,
     losses,
-    read_reports,
-    read_results,
     write_parameters,
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
@@ -119,8 +117,8 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         if failures and not self.accept_failures:
             self._refuse(server_round, results, failures)
             return None, {}
-        outcome = self.aggregator.aggregate(server_round, read_results(results))
-        if not results:
+        outcome = self._aggregate(server_round, results, failures)
+        if not results and not outcome.failed:
             return None, {}
         parameters = None if outcome.model is None else write_parameters(outcome.model)
         function = self.fit_metrics_aggregation_fn
@@ -131,7 +129,7 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> tuple[float | None, Metrics]:
         """Median of the reported losses, and of each metric unless a function for them was given."""
-        reports = read_reports(server_round, results)
+        reports = self._reports(server_round, results, failures)
         if not reports or (failures and not self.accept_failures):
             return None, {}
         function = self.evaluate_metrics_aggregation_fn

@@ -13,8 +13,6 @@ from flwr_byzantine.aggregation.reports import capped, guarded, median_metrics
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.message import (
     MessageAdapter,
-    read_messages,
-    read_reports,
     write_record,
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
@@ -114,9 +112,8 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        answers = read_messages("aggregate_train", replies, self.weighted_by_key)
-        outcome = self.aggregator.aggregate(server_round, answers)
-        if not answers:
+        outcome = self._aggregate(server_round, list(replies), self.weighted_by_key)
+        if not outcome.num_received and not outcome.failed:
             return None, None
         metrics = self._metrics_of(self.train_metrics_aggr_fn, outcome.accepted)
         metrics.update(outcome.metrics)
@@ -126,7 +123,7 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Median of each reported metric, unless a function for them was given."""
-        reports = read_reports(server_round, replies, self.weighted_by_key)
+        reports = self._reports(server_round, list(replies), self.weighted_by_key)
         if not reports:
             return None
         return self._metrics_of(self.evaluate_metrics_aggr_fn, reports)

@@ -62,6 +62,10 @@ class Wrapping(RobustStrategy):
                     WARNING, text, name, min(told), who, self.rule, least, asked, least, available, least
                 )  # fmt: skip
 
+    def _note_refusal(self, server_round: int) -> None:
+        name = type(self.strategy).__name__
+        log(WARNING, "Round %s: %s gave no model, so the old one stays", server_round, name)
+
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""
         return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
