@@ -1,5 +1,6 @@
 """The state of a wrapped strategy: what a resumed run needs of Flower's server optimisers."""
 
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,44 +10,75 @@ from flwr.common import Parameters, ndarrays_to_parameters, parameters_to_ndarra
 from flwr.server.strategy import Strategy
 from flwr.serverapp.strategy import Strategy as MessageStrategy
 
+from flwr_byzantine.aggregation.npy import clip
+from flwr_byzantine.resume.format import StateError
+
 STRATEGIES = (Strategy, MessageStrategy)
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+_KEPT = (dict, OrderedDict, list, tuple)  # and nothing that is derived from them
 
 
 class Snapshot:
     """Gives a strategy's state, and gives it back to another of its kind.
 
     Without knowing the strategy: its state is every attribute that holds arrays (an array, Flower's
-    parameters or array records, and lists, tuples and dictionaries of them) and every number or None
-    that is not what it was when the strategy was wrapped; the same for strategies inside it. So
+    parameters or array records, and lists, tuples and dictionaries of them) and every number, text or
+    None that is not what it was when the run began; the same for strategies inside it. So
     momenta and second moments of FedAvgM, FedAdam, FedYogi and FedAdagrad and adaptive clipping norms
-    are kept, while settings given to a new run count in place of old ones. A strategy with other
-    state has ``state_dict()`` and ``load_state_dict(state)``, which are called instead.
+    are kept, while settings given to a new run count in place of old ones.
+
+    What it cannot keep it refuses by name: at once where arrays are in sets, under keys that are no text
+    or inside themselves; and when the state is taken, where anything else than the above has changed, such
+    as a set or a list of numbers. A strategy with such state has ``state_dict()`` and
+    ``load_state_dict(state)``, which are called instead.
 
     Parameters
     ----------
     strategy : Any
         A strategy of either API, as it is before its first round.
+
+    Raises
+    ------
+    StateError
+        If it has state that cannot be kept; a ValueError and a TypeError.
     """
 
-    def __init__(self, strategy: Any) -> None:
+    def __init__(self, strategy: Any, around: tuple[Any, ...] = ()) -> None:
         self.strategy = strategy
         self._own = hasattr(strategy, "state_dict") and hasattr(strategy, "load_state_dict")
-        values = {} if self._own else vars(strategy)
-        self._initial = {name: value for name, value in values.items() if _is_number(value)}
-        self._inner = {
-            name: Snapshot(value) for name, value in values.items() if isinstance(value, STRATEGIES)
-        }
+        self._inner: dict[str, Snapshot] = {}
+        self._begun = False
+        for name, value in ({} if self._own else vars(strategy)).items():
+            if isinstance(value, STRATEGIES):
+                if any(value is outer for outer in (*around, strategy)):
+                    raise self._refusal(name, "which leads back to a strategy around it")
+                self._inner[name] = Snapshot(value, (*around, strategy))
+        self._initial = self._settings()
+
+    def begin(self) -> None:
+        """Take what attributes are now for settings: what was set between wrapping and the first run."""
+        if not self._begun:
+            self._initial, self._begun = self._settings(), True
+        for inner in self._inner.values():
+            inner.begin()
 
     def state(self) -> dict[str, Any]:
-        """Give the state, as arrays and numbers."""
+        """Give the state, as arrays, numbers and text."""
         if self._own:
             own: dict[str, Any] = self.strategy.state_dict()
             return own
         state = {name: inner.state() for name, inner in self._inner.items()}
+        now = self._settings()
         for name, value in vars(self.strategy).items():
-            changed = _is_number(value) and value is not self._initial.get(name, self)
-            if changed or _holds_arrays(value):
+            if name in self._inner:
+                if value is not self._inner[name].strategy:
+                    raise self._refusal(name, "which is another strategy than before")
+            elif name not in now:
                 state[name] = _plain(value)
+            elif name not in self._initial or now[name] != self._initial[name]:
+                if not _is_single(value):
+                    raise self._refusal(name, f"a {type(value).__name__} that has changed")
+                state[name] = value
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -60,19 +92,105 @@ class Snapshot:
             else:
                 setattr(self.strategy, name, _host(value))
 
+    def _settings(self) -> dict[str, Any]:
+        """Attributes that hold no arrays: name -> something that is equal where they have not changed."""
+        settings: dict[str, Any] = {}
+        if self._own:
+            return settings
+        for name, value in vars(self.strategy).items():
+            try:
+                if name not in self._inner and not _holds_arrays(value):
+                    settings[name] = _form(value)
+            except _UnkeepableError as error:
+                raise self._refusal(name, str(error)) from None
+        return settings
 
-def _is_number(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | np.generic)
+    def _refusal(self, name: str, why: str) -> StateError:
+        kind = type(self.strategy).__name__
+        value = clip(_shown(vars(self.strategy)[name]))
+        return StateError(
+            "Parameter `checkpoint` should go with a strategy whose state a file can hold. Found "
+            f"`{kind}.{name} = {value}`, {why}. Kept are arrays, in lists, tuples and dictionaries with "
+            f"text for keys, single numbers and texts. Give {kind} the methods `state_dict()` and "
+            "`load_state_dict(state)`, which say what to keep, or leave `checkpoint` out."
+        )
 
 
-def _holds_arrays(value: Any) -> bool:
-    if isinstance(value, list | tuple | ArrayRecord):
-        return isinstance(value, ArrayRecord) or any(map(_holds_arrays, value))
+def kind(strategy: Any, around: tuple[Any, ...] = ()) -> str:
+    """Names of a strategy's class, and of those inside it: ``DPFedAvg(FedAdam)``."""
+    inside = [
+        kind(value, (*around, strategy))
+        for value in vars(strategy).values()
+        if isinstance(value, STRATEGIES)
+        and not any(value is outer for outer in (*around, strategy))
+    ]
+    return type(strategy).__name__ + (f"({', '.join(inside)})" if inside else "")
+
+
+class _UnkeepableError(Exception):
+    """A value that cannot be kept; its text says what it is."""
+
+
+class _Same:
+    """Equal to the same of one object: what it is, not what it holds."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _is_single(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
+
+
+def _items(value: Any) -> list[Any]:
+    """What a container holds."""
+    return [*value.values()] if isinstance(value, dict) else [*value]
+
+
+def _holds_arrays(value: Any, inside: tuple[int, ...] = ()) -> bool:
+    """Whether a value is or holds arrays; _UnkeepableError where it holds them in a way that is not kept."""
+    if isinstance(value, Parameters | ArrayRecord):
+        return True
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise _UnkeepableError("an array of objects")
+        return True
+    if _is_single(value) or isinstance(value, bytes):
+        return False
+    if not isinstance(value, _CONTAINERS):
+        if all(hasattr(value, name) for name in ("shape", "dtype", "__array__")):
+            raise _UnkeepableError(f"a {type(value).__name__}, which is no numpy array")
+        if inside and isinstance(value, STRATEGIES):
+            raise _UnkeepableError("which holds a strategy")
+        return False
+    if id(value) in inside:
+        raise _UnkeepableError("which is inside itself")
+    found = [_holds_arrays(item, (*inside, id(value))) for item in _items(value)]
+    if not any(found):
+        return False
+    if type(value) not in _KEPT:
+        raise _UnkeepableError(f"a {type(value).__name__} of arrays")
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise _UnkeepableError("a dictionary of arrays with keys that are no text")
+    return True
+
+
+def _form(value: Any) -> Any:
+    """Something that is equal where a value has not changed: all of a container's, or one object."""
+    if _is_single(value) or isinstance(value, bytes):
+        return type(value).__name__, repr(value)
     if isinstance(value, dict):
-        text = all(isinstance(key, str) for key in value)
-        return text and any(map(_holds_arrays, value.values()))
-    numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiubc"
-    return numeric or isinstance(value, Parameters)
+        return [type(value), [(_form(key), _form(item)) for key, item in value.items()]]
+    if isinstance(value, set | frozenset):
+        return [type(value), sorted(map(repr, value))]
+    if isinstance(value, _CONTAINERS):
+        return [type(value), [_form(item) for item in value]]
+    return _Same(value)
 
 
 def _plain(value: Any) -> Any:
@@ -81,8 +199,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, ArrayRecord):
         return {"ArrayRecord": {name: array.numpy() for name, array in value.items()}}
     if isinstance(value, dict):
-        return {"dict": {name: _plain(item) for name, item in value.items()}}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {type(value).__name__: {name: _plain(item) for name, item in value.items()}}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item) for item in value]}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _host(value: Any) -> Any:
@@ -95,4 +215,14 @@ def _host(value: Any) -> Any:
         return ndarrays_to_parameters(item)
     if kind == "ArrayRecord":
         return ArrayRecord({name: Array(array) for name, array in item.items()})
-    return {name: _host(entry) for name, entry in item.items()}
+    if kind == "tuple":
+        return tuple(_host(entry) for entry in item)
+    entries = {name: _host(entry) for name, entry in item.items()}
+    return OrderedDict(entries) if kind == "OrderedDict" else entries
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # anybody's object
+        return f"<{type(value).__name__}>"

@@ -3,25 +3,25 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from logging import INFO, WARNING
+from logging import WARNING
 from typing import Any, ClassVar
 
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.buffers import Buffers
-from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.aggregation.progress import Progress, Words
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.checks import require_bool
-from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule, check_rule
 from flwr_byzantine.rules.bounds import find_f
 from flwr_byzantine.strategies.hosts import check_around
+from flwr_byzantine.strategies.resuming import Resuming
 
 
-class RobustStrategy:
+class RobustStrategy(Resuming):
     """Aggregates with a rule, and can be killed and started again; mixed into strategies.
 
     Parameters
@@ -79,7 +79,6 @@ class RobustStrategy:
         warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
         self._warned = self._looked = False
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
-        self._done = 0
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
         return Aggregator(rule, **settings)
@@ -127,7 +126,6 @@ class RobustStrategy:
         return replace(self.words, f=word if hasattr(type(self), word) else found[0])
 
     def _begin_run(self, learning: bool = False) -> None:
-        """Forget what the rounds of the run before came to."""
         self.aggregator.progress = Progress(self._words_for(self.aggregator.rule), learning)
 
     @property
@@ -135,29 +133,13 @@ class RobustStrategy:
         """What became of every client's reply, the newest rounds: :class:`AuditRecord`."""
         return self.aggregator.audit.records
 
-    def _state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model and the round."""
-        return {"aggregator": self.aggregator.state_dict()}
+        return self._state()
 
-    def _load_state(self, state: Mapping[str, Any]) -> None:
-        self.aggregator.load_state_dict(state["aggregator"])
-
-    def _resume(self) -> Checkpoint | None:
-        """Begin a run: go back to the newest checkpoint, if there is one. Its rounds are done."""
-        self.aggregator.audit.begin()
-        self._done = 0
-        found = None if self.checkpoints is None else self.checkpoints.load()
-        if found is not None:
-            self._load_state(found.state)
-            self._done = found.server_round
-            log(INFO, "Resuming after round %s, from a checkpoint", self._done)
-        self._begin_run(learning=found is not None)
-        return found
-
-    def _save(self, server_round: int, tensors: Mapping[str, bytes]) -> None:
-        """Keep what is needed to go on after a round."""
-        if self.checkpoints is not None:
-            self.checkpoints.save(Checkpoint(server_round, tensors, self._state()))
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self._load_state(state)
 
 
 def warn_without_f(owner: str, rule: Rule, word: str) -> None:
@@ -166,13 +148,3 @@ def warn_without_f(owner: str, rule: Rule, word: str) -> None:
     if found is not None and found[1] == 0:
         text = "%s protects from no attacker: its `%s` is 0. Pass how many to survive%s"
         log(WARNING, text, owner, word, "" if word == "beta" else ", or their share, such as 0.2")
-
-
-def check_same_model(found: Checkpoint, initial: Model) -> None:
-    """Raise CheckpointError where a checkpoint holds another model than the run starts with."""
-    kept = Model.read(found.tensors.items()).signature
-    if kept != initial.signature:
-        raise CheckpointError(
-            "Parameter `checkpoint` should belong to the model of this run. Found tensors "
-            f"{kept[:3]}..., expected {initial.signature[:3]}.... Choose another file for this run."
-        )

@@ -41,7 +41,7 @@ class Asked:
     messages: tuple[Metadata, ...] = ()
 
 
-def failed(
+def who_failed(
     asked: Asked | None, server_round: int, answered: Collection[str], errors: Errors
 ) -> dict[str, str]:
     """Client -> reason, of all that were asked and sent no reply, and of all errors.

@@ -1,7 +1,7 @@
 """Flower's ``aggregate_fit`` API: its objects as models and replies, and hooks that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import WARNING
 from typing import Any
 
@@ -16,8 +16,8 @@ from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.aggregation.reports import capped, guarded
 from flwr_byzantine.checks import wrong
-from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
-from flwr_byzantine.strategies.failures import Asked, errors_of_clients, failed, log_failed
+from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.failures import Asked, errors_of_clients, log_failed, who_failed
 from flwr_byzantine.strategies.hosts import inside
 from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
 
@@ -120,7 +120,9 @@ class FitAdapter(RobustStrategy, Strategy):
 
     words = FIT_API
     rule_words = FIT_WORDS
+    _api = "aggregate_fit"
     _given: Parameters | None = None
+    _instead = False  # the model of the round was not the one that the server gave
     _first_is_ours = False
     _asked: Asked | None = None
     _asked_to_evaluate: Asked | None = None
@@ -137,11 +139,9 @@ class FitAdapter(RobustStrategy, Strategy):
         """Give the checkpoint's model, or ask the strategy where there is none."""
         initial = super().initialize_parameters(client_manager)  # type: ignore[safe-super]
         self._first_is_ours = initial is not None
-        found = self._resume()
+        found = self._resume(None if initial is None else lambda: self._read_first(initial))
         if found is not None:
-            if initial is not None:
-                check_same_model(found, read_parameters(initial))
-            return Parameters(list(found.tensors.values()), "numpy.ndarray")
+            return _parameters(found.tensors)
         if initial is None:
             log(WARNING, "The first model is one client's: pass `initial_parameters` to trust none")
         return initial
@@ -150,10 +150,15 @@ class FitAdapter(RobustStrategy, Strategy):
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
         """Ask the strategy, and remember the model clients are given."""
-        if server_round <= self._done:
+        model = self._read_first(parameters)
+        if self._is_done(server_round, model):
             return []
         self._look_around()
-        self.aggregator.begin(server_round, self._read_first(parameters))
+        self._instead = not self._goes_on(server_round, _tensors(parameters))
+        if self._instead and self._found is not None:
+            parameters = _parameters(self._found.tensors)
+            model = read_parameters(parameters)
+        self.aggregator.begin(server_round, model)
         self._given = parameters
         asked = super().configure_fit(  # type: ignore[safe-super]
             server_round, parameters, client_manager
@@ -181,10 +186,15 @@ class FitAdapter(RobustStrategy, Strategy):
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
         """Aggregate the clients' replies with the rule; None keeps the model as it is."""
+        if server_round <= self._done:
+            tensors = self._passed_over()
+            return None if tensors is None else _parameters(tensors), {}
         parameters, metrics = self._aggregate_fit(server_round, results, failures)
+        if self._instead:
+            parameters = parameters or self._given
         after = parameters or self._given
         if after is not None:
-            self._save(server_round, {str(i): data for i, data in enumerate(after.tensors)})
+            self._save(server_round, _tensors(after))
         return parameters, metrics
 
     def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
@@ -202,7 +212,7 @@ class FitAdapter(RobustStrategy, Strategy):
         self, asked: Asked | None, server_round: int, results: Any, failures: Any
     ) -> dict[str, str]:
         answered = {str(proxy.cid) for proxy, _ in results}
-        return failed(asked, server_round, answered, errors_of_clients(failures))
+        return who_failed(asked, server_round, answered, errors_of_clients(failures))
 
     def _reports(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
@@ -238,37 +248,14 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round < self._done:
             return None
+        if self._found is not None and server_round == self._done:
+            parameters = _parameters(self._found.tensors)
         return super().evaluate(server_round, parameters)  # type: ignore[safe-super]
 
 
-class Delegating(Strategy):
-    """Asks another strategy in all but aggregation."""
+def _tensors(parameters: Parameters) -> dict[str, bytes]:
+    return {str(i): data for i, data in enumerate(parameters.tensors)}
 
-    def __init__(self, strategy: Strategy) -> None:
-        if not isinstance(strategy, Strategy):
-            raise ValueError(
-                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
-                f"Found `strategy = {strategy!r}`. For the Message API, import from "
-                "`flwr_byzantine.serverapp`."
-            )
-        self.strategy = strategy
 
-    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
-        """Ask the wrapped strategy."""
-        return self.strategy.initialize_parameters(client_manager)
-
-    def configure_fit(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, FitIns]]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_fit(server_round, parameters, client_manager)
-
-    def configure_evaluate(
-        self, server_round: int, parameters: Parameters, client_manager: ClientManager
-    ) -> list[tuple[ClientProxy, EvaluateIns]]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
-
-    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
-        """Ask the wrapped strategy."""
-        return self.strategy.evaluate(server_round, parameters)
+def _parameters(tensors: Mapping[str, bytes]) -> Parameters:
+    return Parameters(list(tensors.values()), "numpy.ndarray")

@@ -75,6 +75,10 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
     min_fit_clients, min_available_clients : int or None
         How many clients are asked in a round, and how many have to be there. None is what the rule needs,
         and at least Flower's 2. A smaller number raises.
+    count_failures : bool
+        Whether clients that answer with an error or not at all count as Byzantine. False (default): they
+        are none of f. True: where too few replies are left, the rule runs with a smaller f, lowered by no
+        more than their number; a round in which more clients fail than f is skipped.
     cap_examples : bool
         Functions for metrics (``fit_metrics_aggregation_fn``, ``evaluate_metrics_aggregation_fn``) see the
         numbers of examples as clients sent them, so that one client that claims many outweighs all

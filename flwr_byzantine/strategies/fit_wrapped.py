@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from flwr.common import Code, EvaluateRes, FitRes, Parameters, Status
+from flwr.common import Code, EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Status
+from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Reply
 from flwr_byzantine.aggregation.reports import harmless, median_loss, median_metrics
 from flwr_byzantine.strategies.fit import (
-    Delegating,
     EvaluateFailures,
     EvaluateResults,
     FitAdapter,
@@ -24,6 +25,39 @@ from flwr_byzantine.strategies.fit import (
 from flwr_byzantine.strategies.wrapped import Wrapping
 
 OK = Status(Code.OK, "")
+
+
+class Delegating(Strategy):
+    """Asks another strategy in all but aggregation."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Strategy):
+            raise ValueError(
+                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
+                f"Found `strategy = {strategy!r}`. For the Message API, import from "
+                "`flwr_byzantine.serverapp`."
+            )
+        self.strategy = strategy
+
+    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.initialize_parameters(client_manager)
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_fit(server_round, parameters, client_manager)
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_evaluate(server_round, parameters, client_manager)
+
+    def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
+        """Ask the wrapped strategy."""
+        return self.strategy.evaluate(server_round, parameters)
 
 
 class ByzantineRobust(Wrapping, FitAdapter, Delegating):
@@ -40,8 +74,9 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log``, ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
+        ``count_failures``, ``buffers``, ``audit_log``, ``checkpoint`` and ``cap_examples``, as for
+        :class:`RobustFedAvg`. Checkpoints
         hold the wrapped strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises

@@ -1,7 +1,7 @@
 """Flower's Message API: its records as models and replies, and hooks that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO, WARNING
 from typing import Any
 
@@ -14,8 +14,8 @@ from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import wrong
-from flwr_byzantine.strategies.base import RobustStrategy, check_same_model
-from flwr_byzantine.strategies.failures import Asked, errors_of_nodes, failed, log_failed
+from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.failures import Asked, errors_of_nodes, log_failed, who_failed
 from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
@@ -110,9 +110,11 @@ class MessageAdapter(RobustStrategy, Strategy):
 
     words = MESSAGE_API
     rule_words = MESSAGE_WORDS
-    _given: ArrayRecord | None = None
+    _api = "Message"
     _asked: Asked | None = None  # None where nobody told
     _asked_to_evaluate: Asked | None = None
+    _given: ArrayRecord | None = None
+    _instead = False  # the model of the round was not the one that the loop gave
 
     def start(
         self,
@@ -138,31 +140,35 @@ class MessageAdapter(RobustStrategy, Strategy):
         Result
             Flower's result, without the metrics of rounds that were done before.
         """
-        found = self._resume()
-        if found is not None:
-            check_same_model(found, read_record(initial_arrays))
-            initial_arrays = _record(found.tensors)
-
-        evaluate = None if evaluate_fn is None else self._not_again(evaluate_fn)
-        result = super().start(
-            grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config, evaluate
-        )
-        if not result.arrays:  # no round had a result
-            result.arrays = initial_arrays
+        given = {
+            "grid": grid,
+            "initial_arrays": initial_arrays,
+            "num_rounds": num_rounds,
+            "timeout": timeout,
+            "train_config": train_config,
+            "evaluate_config": evaluate_config,
+            "evaluate_fn": evaluate_fn,
+        }
+        result: Result = self._run(super().start, given)
         return result
 
-    def _read_first(self, arrays: ArrayRecord) -> Model:
-        """Read a model; only the first one can be wrong."""
+    def _run(self, loop: Callable[..., Any], given: dict[str, Any]) -> Any:
+        """Call a loop over all rounds, from the checkpoint's model where there is one."""
+        first = _read_first(given["initial_arrays"])
+        found = self._resume(lambda: first)
+        if found is not None:
+            given["initial_arrays"] = _record(found.tensors)
+        if given.get("evaluate_fn") is not None:
+            given["evaluate_fn"] = self._not_again(given["evaluate_fn"])
         try:
-            return read_record(arrays)
-        except MalformedTensorError as error:
-            raise wrong(
-                "initial_arrays",
-                "the model to start from, in floating-point or whole numbers",
-                arrays,
-                "Pass an `ArrayRecord` of its arrays.",
-                found=str(error),
-            ) from error
+            result = loop(**given)
+        finally:
+            self._begun = False
+            if self.checkpoints is not None:
+                self.checkpoints.release()
+        if isinstance(result, Result) and not result.arrays:  # no round had a result
+            result.arrays = given["initial_arrays"]
+        return result
 
     def _not_again(self, evaluate_fn: EvaluateFunction) -> EvaluateFunction:
         return lambda server_round, arrays: (
@@ -178,30 +184,42 @@ class MessageAdapter(RobustStrategy, Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask the strategy, and remember the model nodes are given."""
-        if server_round <= self._done:
+        model = _read_first(arrays)
+        if self._is_done(server_round, model):
             return []
         self._look_around()
-        self.aggregator.begin(server_round, self._read_first(arrays))
+        self._instead = not self._goes_on(server_round, _tensors(arrays))
+        if self._instead and self._found is not None:
+            arrays = _record(self._found.tensors)
+            model = read_record(arrays)
+        self.aggregator.begin(server_round, model)
         self._given = arrays
-        messages = super().configure_train(  # type: ignore[safe-super]
-            server_round, arrays, config, grid
+        messages = list(
+            super().configure_train(  # type: ignore[safe-super]
+                server_round, arrays, config, grid
+            )
         )
-        asked = list(messages)
-        self._asked = _asked(server_round, asked)
-        self._note_asked(server_round, len(asked))
-        return asked
+        self._asked = _asked(server_round, messages)
+        self._note_asked(server_round, len(messages))
+        return messages
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Aggregate the nodes' replies with the rule; None keeps the model as it is."""
-        nobody = self._asked is not None and not self._asked.clients
-        if server_round <= self._done or nobody:
+        if server_round <= self._done:
+            tensors = self._passed_over()
+            return None if tensors is None else _record(tensors), None
+        if (
+            self._asked is not None and not self._asked.clients
+        ):  # as the strategy wants it, and Flower says
             return None, None
         arrays, metrics = self._aggregate_train(server_round, replies)
+        if self._instead:
+            arrays = arrays or self._given
         after = arrays or self._given
         if after is not None:
-            self._save(server_round, {name: array.data for name, array in after.items()})
+            self._save(server_round, _tensors(after))
         return arrays, metrics
 
     @abstractmethod
@@ -248,40 +266,24 @@ def _failed(asked: Asked | None, server_round: int, replies: Iterable[Message]) 
     for message in replies:
         by_error[message.has_error()].append(message)
     answered = {str(message.metadata.src_node_id) for message in by_error[False]}
-    return failed(asked, server_round, answered, errors_of_nodes(by_error[True], asked))
+    return who_failed(asked, server_round, answered, errors_of_nodes(by_error[True], asked))
 
 
-class Delegating(Strategy):
-    """Asks another strategy in all but aggregation."""
-
-    def __init__(self, strategy: Strategy) -> None:
-        if not isinstance(strategy, Strategy):
-            raise ValueError(
-                "Parameter `strategy` should be a strategy of `flwr.serverapp.strategy`. "
-                f"Found `strategy = {strategy!r}`. For the `aggregate_fit` API, import from "
-                "`flwr_byzantine`."
-            )
-        self.strategy = strategy
-
-    def summary(self) -> None:
-        """Log the wrapped strategy's settings."""
-        log(INFO, "\t├──> In front of %s", type(self.strategy).__name__)
-        self.strategy.summary()
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_train(server_round, arrays, config, grid)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Ask the wrapped strategy."""
-        return self.strategy.configure_evaluate(server_round, arrays, config, grid)
+def _read_first(arrays: ArrayRecord) -> Model:
+    """Read a model; only the first one can be wrong."""
+    try:
+        return read_record(arrays)
+    except MalformedTensorError as error:
+        expected = "the model to start from, in floating-point or whole numbers"
+        advice = "Pass an `ArrayRecord` of its arrays."
+        raise wrong("initial_arrays", expected, arrays, advice, found=str(error)) from error
 
 
-def _record(tensors: Any) -> ArrayRecord:
+def _tensors(arrays: ArrayRecord) -> dict[str, bytes]:
+    return {name: array.data for name, array in arrays.items()}
+
+
+def _record(tensors: Mapping[str, bytes]) -> ArrayRecord:
     """Flower's array record of a checkpoint's tensors, their bytes as they were."""
     model = Model.read(tensors.items())
     return ArrayRecord(

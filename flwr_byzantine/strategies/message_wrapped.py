@@ -2,19 +2,53 @@
 
 import copy
 from collections.abc import Iterable, Sequence
+from inspect import signature
+from logging import INFO
 from typing import Any
 
-from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Reply
 from flwr_byzantine.aggregation.reports import harmless, median_metrics
 from flwr_byzantine.strategies.message import (
-    Delegating,
     MessageAdapter,
     read_record,
     write_record,
 )
 from flwr_byzantine.strategies.wrapped import Wrapping
+
+
+class Delegating(Strategy):
+    """Asks another strategy in all but aggregation."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        if not isinstance(strategy, Strategy):
+            raise ValueError(
+                "Parameter `strategy` should be a strategy of `flwr.serverapp.strategy`. "
+                f"Found `strategy = {strategy!r}`. For the `aggregate_fit` API, import from "
+                "`flwr_byzantine`."
+            )
+        self.strategy = strategy
+
+    def summary(self) -> None:
+        """Log the wrapped strategy's settings."""
+        log(INFO, "\t├──> In front of %s", type(self.strategy).__name__)
+        self.strategy.summary()
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_train(server_round, arrays, config, grid)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask the wrapped strategy."""
+        return self.strategy.configure_evaluate(server_round, arrays, config, grid)
 
 
 class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
@@ -31,8 +65,9 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log``, ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
+        ``count_failures``, ``buffers``, ``audit_log``, ``checkpoint`` and ``cap_examples``, as for
+        :class:`RobustFedAvg`. Checkpoints
         hold the wrapped strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
@@ -40,6 +75,32 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     ValueError
         If a parameter is out of range.
     """
+
+    def start(self, grid: Grid, initial_arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
+        """Run all rounds, in Flower's loop or in the wrapped strategy's own.
+
+        Parameters
+        ----------
+        grid, initial_arrays, *args, **kwargs
+            What the wrapped strategy's ``start`` takes.
+
+        Returns
+        -------
+        Result
+            What the wrapped strategy's ``start`` gives.
+        """
+        if type(self.strategy).start is Strategy.start:
+            return super().start(grid, initial_arrays, *args, **kwargs)
+        own = _in_place_of(self.strategy, self).start
+        given = signature(own).bind(grid, initial_arrays, *args, **kwargs)
+
+        def loop(**changed: Any) -> Any:
+            given.arguments.update(changed)
+            return own(*given.args, **given.kwargs)
+
+        if "initial_arrays" not in given.arguments:  # under another name: the hooks resume
+            return loop()
+        return self._run(loop, dict(given.arguments))
 
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -96,3 +157,26 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
             clean.append(copy.copy(reply.source))
             clean[-1].content = RecordDict(records)
         return clean + [message for message in received if message.has_error()]
+
+
+HOOKS = (
+    "configure_train",
+    "aggregate_train",
+    "configure_evaluate",
+    "aggregate_evaluate",
+    "summary",
+)
+
+
+def _in_place_of(strategy: Strategy, robust: Strategy) -> Strategy:
+    """The strategy itself, attributes and all, but for its hooks, which are those of another one."""
+
+    def hook(name: str) -> Any:
+        return lambda self, *args, **kwargs: getattr(robust, name)(*args, **kwargs)
+
+    kind = type(strategy)
+    front: Strategy = object.__new__(
+        type(kind.__name__, (kind,), {name: hook(name) for name in HOOKS})
+    )
+    front.__dict__ = vars(strategy)  # what its loop sets is set on the strategy
+    return front

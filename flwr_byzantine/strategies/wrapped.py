@@ -1,13 +1,15 @@
 """What ``ByzantineRobust`` is in both APIs: a rule in front of a strategy, whose state checkpoints keep."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import Signature
 from logging import WARNING
 from typing import Any, ClassVar, Unpack
 
 from flwr.common.logger import log
 
-from flwr_byzantine.resume.snapshot import Snapshot
+from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.resume.checkpoint import Checkpoint
+from flwr_byzantine.resume.snapshot import Snapshot, kind
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.hosts import check_wrapped, inside
@@ -46,7 +48,7 @@ class Wrapping(RobustStrategy):
         super().__init__(strategy=strategy, rule=rule, **options)
         check_wrapped(strategy)
         self._warn_of_few(strategy)
-        self._snapshot = Snapshot(strategy)
+        self._snapshot = None if self.checkpoints is None else Snapshot(strategy)
 
     def _warn_of_few(self, strategy: Any) -> None:
         """Warn of a strategy that begins rounds with fewer clients than the rule needs."""
@@ -70,9 +72,35 @@ class Wrapping(RobustStrategy):
         """The wrapped strategy and the rule."""
         return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
 
+    def __getattr__(self, name: str) -> Any:
+        """What this does not have is the wrapped strategy's, such as a method that saves the model."""
+        strategy = vars(self).get("strategy")
+        if strategy is None or name.startswith("_"):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name
+            )
+        return getattr(strategy, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of the wrapped strategy on that, where this has none of that name."""
+        mine = name in vars(self) or name.startswith("_") or hasattr(type(self), name)
+        if "_snapshot" in vars(self) and not mine and hasattr(self.strategy, name):
+            setattr(self.strategy, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _made_by(self) -> dict[str, str]:
+        made_by = super()._made_by()
+        return made_by | {"strategy": f"{made_by['strategy']}({kind(self.strategy)})"}
+
+    def _resume(self, initial: Callable[[], Model] | None = None) -> Checkpoint | None:
+        if self._snapshot is not None:
+            self._snapshot.begin()
+        return super()._resume(initial)
+
     def _state(self) -> dict[str, Any]:
-        return super()._state() | {"strategy": self._snapshot.state()}
+        return super()._state() | {"strategy": (self._snapshot or Snapshot(self.strategy)).state()}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         super()._load_state(state)
-        self._snapshot.restore(state["strategy"])
+        (self._snapshot or Snapshot(self.strategy)).restore(state["strategy"])

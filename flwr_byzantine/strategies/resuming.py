@@ -1,0 +1,154 @@
+"""How a strategy goes on from a checkpoint, whoever's loop calls its hooks."""
+
+from collections.abc import Callable, Mapping
+from logging import ERROR, INFO, WARNING
+from typing import Any, ClassVar
+
+from flwr.common.logger import log
+
+from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from flwr_byzantine.resume.format import tensor_with_nan
+
+_OTHER_FILE = "Choose another file for this run."
+
+
+class Resuming:
+    """Keeps checkpoints, and passes over the rounds that they say are done.
+
+    A run begins where Flower's loop says so, or with the first round that is configured: a loop of the
+    user's own may tell the strategy nothing else. Rounds that are in the checkpoint are never trained
+    again, so that no loop can overwrite a later round with an earlier one.
+    """
+
+    aggregator: Aggregator
+    checkpoints: Checkpoints | None
+    _api: ClassVar[str]
+    _begun = False
+    _latest = 0  # the newest round that was configured
+    _hand_back = False  # whether the loop has still to be given the checkpoint's model
+    _found: Checkpoint | None = None  # what this run goes on from
+    _kept = 0  # the newest round in the checkpoint
+
+    @property
+    def _done(self) -> int:
+        """The last round that was done before this run."""
+        return 0 if self._found is None else self._found.server_round
+
+    def _made_by(self) -> dict[str, str]:
+        """What a checkpoint has to have in common with this strategy."""
+        rule = type(self.aggregator.rule).__name__
+        return {"API": self._api, "strategy": type(self).__name__, "rule": rule}
+
+    def _state(self) -> dict[str, Any]:
+        """What later rounds depend on besides the model and the round."""
+        return {"aggregator": self.aggregator.state_dict()}
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        self.aggregator.load_state_dict(state["aggregator"])
+
+    def _resume(self, initial: Callable[[], Model] | None = None) -> Checkpoint | None:
+        """Begin a run: go back to the newest checkpoint, if there is one. Its rounds are done.
+
+        Parameters
+        ----------
+        initial : Callable or None
+            Reads the model that the run starts with, where one is known.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not this strategy's, or does not hold the model that the run starts with.
+        """
+        self.aggregator.audit.begin()
+        self._begun, self._found, self._latest, self._hand_back = True, None, 0, False
+        found = None if self.checkpoints is None else self.checkpoints.load()
+        if found is not None:
+            self._check(found)
+            if initial is not None:
+                _check_model(found, initial())
+            self._load_state(found.state)
+            self._found, self._kept = found, found.server_round
+            log(INFO, "Resuming after round %s, from a checkpoint", self._done)
+        self._begin_run(learning=found is not None)
+        return found
+
+    def _begin_run(self, learning: bool = False) -> None:
+        """Forget what the rounds of the run before came to; whether this one's model is learning."""
+
+    def _is_done(self, server_round: int, initial: Model | None = None) -> bool:
+        """Whether a round was done before; begins the run where the loop that calls has not."""
+        backwards = server_round < self._latest or self._done < server_round <= self._kept
+        if not self._begun or (backwards and self.checkpoints is not None):
+            self._resume(None if initial is None else lambda: initial)
+            self._hand_back = True
+        self._latest = server_round
+        return server_round <= self._done
+
+    def _passed_over(self) -> Mapping[str, bytes] | None:
+        """The model to give at the end of a round that was done before; None keeps the loop's.
+
+        A loop that has begun without the checkpoint's model gets it once, in its first round.
+        """
+        if self._found is None or not self._hand_back:
+            return None
+        self._hand_back = False
+        return self._found.tensors
+
+    def _goes_on(self, server_round: int, tensors: Mapping[str, bytes]) -> bool:
+        """Whether the first round after those that were done is given the checkpoint's model."""
+        if self._found is None or server_round != self._done + 1 or tensors == self._found.tensors:
+            return True
+        text = "Round %s starts from the checkpoint's model, not from the one that it was given"
+        log(WARNING, text, server_round)
+        return False
+
+    def _save(self, server_round: int, tensors: Mapping[str, bytes]) -> None:
+        """Keep what is needed to go on after a round; what cannot be written does not end the run."""
+        if self.checkpoints is None:
+            return
+        reason: object = tensor_with_nan(tensors)
+        if reason is not None:
+            reason = f"the model has NaN in tensor {reason!r}"
+        else:
+            checkpoint = Checkpoint(server_round, tensors, self._state(), self._made_by())
+            try:
+                self.checkpoints.save(checkpoint)
+            except OSError as error:
+                reason = error
+        if reason is None:
+            self._kept = server_round
+        else:
+            text = (
+                "Round %s is not in the checkpoint %s: %s. The run goes on; the file has round %s"
+            )
+            log(ERROR, text, server_round, self.checkpoints.path, reason, self._kept or "no")
+
+    def _check(self, found: Checkpoint) -> None:
+        """Raise CheckpointError where a checkpoint is not this strategy's."""
+        mine = self._made_by()
+        for what, expected in mine.items():
+            if (other := found.made_by.get(what)) != expected:
+                raise CheckpointError(
+                    f"Parameter `checkpoint` should belong to this strategy. Found one with {what} = "
+                    f"{other!r}, expected {expected!r}. {_OTHER_FILE}"
+                )
+
+
+def _check_model(found: Checkpoint, initial: Model) -> None:
+    """Raise CheckpointError where a checkpoint holds another model than the run starts with."""
+    kept, needed = _form(Model.read(found.tensors.items())), _form(initial)
+    if kept != needed:
+        pairs = list(zip(kept, needed, strict=False))
+        first = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
+        raise CheckpointError(
+            "Parameter `checkpoint` should belong to the model of this run. Found "
+            f"{kept[first : first + 1] or 'no tensor'} at position {first} of its tensors, expected "
+            f"{needed[first : first + 1] or 'none'}. {_OTHER_FILE}"
+        )
+
+
+def _form(model: Model) -> list[tuple[str, tuple[int, ...], str]]:
+    """Name, shape and dtype of every tensor, whatever the order of its bytes."""
+    return [(n, a.shape, a.dtype.name) for n, a in zip(model.names, model.arrays, strict=True)]
