@@ -255,6 +255,8 @@ class Aggregator:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
             if gated.dropped:
                 reason += f", and {len(gated.dropped)} others were dropped"
+            if failed:
+                reason += f"; {len(failed)} clients failed"
             return Outcome(None, reason, accepted, gated.dropped)
         outcome = self._apply(server_round, rule, gated, accepted)
         return replace(outcome, f_lowered_by=lowered_by)

@@ -65,7 +65,7 @@ def clip_error(text: object, limit: int = 400) -> str:
     Examples
     --------
     >>> clip_error("Traceback:\n  " + "line\n  " * 99 + "KeyError: 'x'", limit=32)
-    "Traceba ... ine line KeyError: 'x'"
+    "Tracebac ... e line KeyError: 'x'"
     """
     whole = str(text)
     if len(whole) > limit:

@@ -66,7 +66,10 @@ def who_failed(
     reasons = list(dict.fromkeys(nameless)) or [NO_REPLY]
     reason = reasons[0] if len(reasons) == 1 else "one of: " + "; ".join(reasons[:3])
     unknown = [f"unknown-{i}" for i in range(1, 1 + len(nameless) - len(silent))]
-    return found | dict.fromkeys([*silent, *unknown], reason)
+    reasons_of = found | dict.fromkeys([*silent, *unknown], reason)
+    return {
+        name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
+    }
 
 
 def log_failed(action: str, server_round: int, reasons: Mapping[str, str]) -> None:

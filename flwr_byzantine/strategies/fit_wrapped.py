@@ -107,9 +107,7 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
             self._start_momentum()
             self._note_refusal(server_round)
         else:
-            fixed = self.aggregator.buffers_of(outcome.model)
-            moved = read_parameters(parameters).in_form_of(outcome.model, fixed)
-            parameters = write_parameters(moved)
+            parameters = write_parameters(self._finished(read_parameters(parameters), outcome))
         return parameters, {**metrics, **outcome.metrics}
 
     def aggregate_evaluate(

@@ -118,8 +118,7 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
         if arrays is None:
             self._note_refusal(server_round)
         else:
-            fixed = self.aggregator.buffers_of(outcome.model)
-            arrays = write_record(read_record(arrays).in_form_of(outcome.model, fixed))
+            arrays = write_record(self._finished(read_record(arrays), outcome))
         return arrays, metrics
 
     def aggregate_evaluate(

@@ -100,7 +100,7 @@ def test_equals_the_strategy_of_the_rule_around_fedavg(api, case):
             for strategy in (robust, direct):
                 api.hand_out(strategy, split(MODEL))
         (one, metrics), (other, counts) = (api.aggregate(s, replies) for s in (robust, direct))
-        np.testing.assert_allclose(flat(one), flat(other), rtol=1e-12)
+        np.testing.assert_array_equal(flat(one), flat(other))
         assert metrics == counts
 
 
@@ -238,6 +238,19 @@ def test_counts_that_cannot_be_weights_move_nothing(api):
             api.ours.ByzantineRobust(api.theirs.FedAvg(), rules.Median()), replies
         )
         np.testing.assert_allclose(tensors[0], [3, 3])
+
+
+@every_api
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["FedAvg", "FedProx", "FedMedian", "FedTrimmedAvg"])
+def test_an_average_of_clean_results_is_the_rules_model_bit_for_bit(api, name, dtype):
+    given = {"proximal_mu": 0.1} if name == "FedProx" else {}
+    robust = api.ours.ByzantineRobust(getattr(api.theirs, name)(**given), rules.Median())
+    x = gaussian(7, 200).astype(dtype)
+    replies = [api.reply(Sent(i, [row], 7 ** (2 + i))) for i, row in enumerate(x)]
+    tensors, _ = api.aggregate(robust, replies)
+    assert tensors[0].dtype == dtype
+    np.testing.assert_array_equal(tensors[0], np.median(x, axis=0))
 
 
 def fault_tolerant(results, failures):
