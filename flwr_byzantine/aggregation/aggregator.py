@@ -241,6 +241,11 @@ class Aggregator:
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         few = len(accepted) < rule.min_updates
+        if rule is not self.rule and self.rule.tolerated(len(replies)) == 0:
+            text = (
+                "Round %s: %s trims nothing among %s replies: ask more clients, or a larger share"
+            )
+            log(WARNING, text, server_round, self.rule, len(replies))
         if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
             text = (
                 "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"

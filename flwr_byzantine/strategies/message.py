@@ -152,14 +152,18 @@ class MessageAdapter(RobustStrategy, Strategy):
         result: Result = self._run(super().start, given)
         return result
 
-    def _run(self, loop: Callable[..., Any], given: dict[str, Any]) -> Any:
-        """Call a loop over all rounds, from the checkpoint's model where there is one."""
+    def _run(self, loop: Callable[..., Any], given: dict[str, Any], own: bool = False) -> Any:
+        """Call a loop over all rounds, from the checkpoint's model where there is one.
+
+        Flower's loop takes None for evaluations of rounds that were done before; one of the user's
+        ``own`` may not, so it gets the last round's for them.
+        """
         first = _read_first(given["initial_arrays"])
         found = self._resume(lambda: first)
         if found is not None:
             given["initial_arrays"] = _record(found.tensors)
         if given.get("evaluate_fn") is not None:
-            given["evaluate_fn"] = self._not_again(given["evaluate_fn"])
+            given["evaluate_fn"] = self._not_again(given["evaluate_fn"], own)
         try:
             result = loop(**given)
         finally:
@@ -170,10 +174,18 @@ class MessageAdapter(RobustStrategy, Strategy):
             result.arrays = given["initial_arrays"]
         return result
 
-    def _not_again(self, evaluate_fn: EvaluateFunction) -> EvaluateFunction:
-        return lambda server_round, arrays: (
-            None if server_round < self._done else evaluate_fn(server_round, arrays)
-        )
+    def _not_again(self, evaluate_fn: EvaluateFunction, own: bool) -> EvaluateFunction:
+        def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            if server_round > self._done or self._found is None:
+                return evaluate_fn(server_round, arrays)
+            if server_round < self._done and not own:
+                return None
+            last, found = self._done, _record(self._found.tensors)
+            result: MetricRecord | None
+            result = self._evaluated_again(lambda: evaluate_fn(last, found))
+            return result
+
+        return evaluate
 
     def summary(self) -> None:
         """Log the rule, then the strategy's settings."""

@@ -100,7 +100,7 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
 
         if "initial_arrays" not in given.arguments:  # under another name: the hooks resume
             return loop()
-        return self._run(loop, dict(given.arguments))
+        return self._run(loop, dict(given.arguments), own=True)
 
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]

@@ -131,9 +131,11 @@ def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any
 def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
     """Raise TypeError for a keyword of the other API, naming this API's.
 
-    Keywords that neither has are Flower's to refuse.
+    Keywords that neither has are Flower's to refuse. A class that a user derived hands on what it likes:
+    what counts is what our own class takes.
     """
-    known = inspect.signature(strategy).parameters
+    ours = next(kind for kind in strategy.__mro__ if kind.__module__.startswith(f"{__package__}."))
+    known = inspect.signature(ours).parameters
     other = dict(_COUNTERPARTS) | {b: a for a, b in _COUNTERPARTS}
     for name in given:
         word = other.get(name)
