@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import WARNING
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from flwr.app import Message, Metadata
 from flwr.common.logger import log
@@ -39,6 +39,12 @@ class Asked:
     server_round: int
     clients: tuple[str, ...]
     messages: tuple[Metadata, ...] = ()
+
+    @classmethod
+    def nodes(cls, server_round: int, messages: Iterable[Message]) -> Self:
+        """Those that messages of the Message API are for."""
+        sent = tuple(message.metadata for message in messages)
+        return cls(server_round, tuple(str(metadata.dst_node_id) for metadata in sent), sent)
 
 
 def who_failed(
@@ -105,10 +111,14 @@ def _client_in(traceback: TracebackType | None) -> str | None:
     return None
 
 
-def errors_of_nodes(messages: Iterable[Message], asked: Asked | None) -> Errors:
-    """The errors among the messages of the Message API."""
+def failed_nodes(
+    asked: Asked | None, server_round: int, replies: Sequence[Message]
+) -> dict[str, str]:
+    """As :func:`who_failed`, of all messages that came in the Message API."""
     sent = {} if asked is None else _by_message_id(asked)
-    return [_of_node(message, sent, asked) for message in messages]
+    errors = [_of_node(message, sent, asked) for message in replies if message.has_error()]
+    answered = {str(m.metadata.src_node_id) for m in replies if not m.has_error()}
+    return who_failed(asked, server_round, answered, errors)
 
 
 def _by_message_id(asked: Asked) -> dict[str, str]:

@@ -15,7 +15,7 @@ from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.failures import Asked, errors_of_nodes, log_failed, who_failed
+from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
 from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
@@ -211,7 +211,7 @@ class MessageAdapter(RobustStrategy, Strategy):
                 server_round, arrays, config, grid
             )
         )
-        self._asked = _asked(server_round, messages)
+        self._asked = Asked.nodes(server_round, messages)
         self._note_asked(server_round, len(messages))
         return messages
 
@@ -250,35 +250,22 @@ class MessageAdapter(RobustStrategy, Strategy):
             server_round, arrays, config, grid
         )
         asked = list(messages)
-        self._asked_to_evaluate = _asked(server_round, asked)
+        self._asked_to_evaluate = Asked.nodes(server_round, asked)
         return asked
 
     def _aggregate(self, server_round: int, replies: Sequence[Message], key: str) -> Outcome:
         """Aggregate with the rule; ``key`` is that of the number of examples."""
-        failed = _failed(self._asked, server_round, replies)
+        failed = failed_nodes(self._asked, server_round, replies)
         return self.aggregator.aggregate(server_round, read_messages(replies, key, True), failed)
 
     def _reports(self, server_round: int, replies: Sequence[Message], key: str) -> list[Reply]:
         """What nodes sent after evaluating; who sent nothing that can be read is in the log."""
-        reasons = _failed(self._asked_to_evaluate, server_round, replies)
+        reasons = failed_nodes(self._asked_to_evaluate, server_round, replies)
         log_failed("Evaluation", server_round, reasons)
         accepted, dropped = gate_reports(read_messages(replies, key, False))
         for node, reason in dropped.items():
             log(WARNING, "Evaluation %s: dropped node %s: %s", server_round, node, reason)
         return accepted
-
-
-def _asked(server_round: int, messages: Iterable[Message]) -> Asked:
-    sent = tuple(message.metadata for message in messages)
-    return Asked(server_round, tuple(str(metadata.dst_node_id) for metadata in sent), sent)
-
-
-def _failed(asked: Asked | None, server_round: int, replies: Iterable[Message]) -> dict[str, str]:
-    by_error: dict[bool, list[Message]] = {True: [], False: []}
-    for message in replies:
-        by_error[message.has_error()].append(message)
-    answered = {str(message.metadata.src_node_id) for message in by_error[False]}
-    return who_failed(asked, server_round, answered, errors_of_nodes(by_error[True], asked))
 
 
 def _read_first(arrays: ArrayRecord) -> Model:
