@@ -19,6 +19,9 @@ from flwr_byzantine.rules.base import Rule, check_rule
 from flwr_byzantine.rules.bounds import find_f
 from flwr_byzantine.strategies.hosts import check_around
 from flwr_byzantine.strategies.resuming import Resuming
+from flwr_byzantine.strategies.words import COUNTERPARTS, FIT_WORDS, MESSAGE_WORDS
+
+_SETTINGS = {*FIT_WORDS.values(), *MESSAGE_WORDS.values(), *COUNTERPARTS}
 
 
 class RobustStrategy(Resuming):
@@ -79,6 +82,15 @@ class RobustStrategy(Resuming):
         warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
         self._warned = self._looked = False
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and warn where that does nothing: of the other API, or without such a rule."""
+        if name in _SETTINGS and not hasattr(self, name) and "aggregator" in vars(self):
+            text = "Setting `%s` has no effect on %s%s"
+            word = COUNTERPARTS.get(name, "")
+            instead = f": in this API it is `{word}`" if hasattr(self, word) else ""
+            log(WARNING, text, name, type(self).__name__, instead)
+        super().__setattr__(name, value)
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
         return Aggregator(rule, **settings)

@@ -19,7 +19,7 @@ from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.failures import Asked, errors_of_clients, log_failed, who_failed
 from flwr_byzantine.strategies.hosts import inside
-from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
+from flwr_byzantine.strategies.words import FIT_API, FIT_WORDS
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]

@@ -22,12 +22,12 @@ from flwr_byzantine.strategies.fit import (
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
 from flwr_byzantine.strategies.options import (
-    FIT_WORDS,
     FitOptions,
     full_signature,
     refuse_other_words,
 )
 from flwr_byzantine.strategies.settings import declare
+from flwr_byzantine.strategies.words import FIT_WORDS
 
 
 class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):

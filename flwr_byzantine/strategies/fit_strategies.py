@@ -13,12 +13,12 @@ from flwr_byzantine.strategies.fit import read_parameters, write_parameters
 from flwr_byzantine.strategies.fit_fedavg import RobustFedAvg
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
 from flwr_byzantine.strategies.options import (
-    FIT_WORDS,
     FitOptions,
     FitReputationOptions,
     rule_in_words,
 )
 from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
+from flwr_byzantine.strategies.words import FIT_WORDS
 
 __all__ = [
     "Bulyan",

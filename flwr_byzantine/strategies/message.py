@@ -16,7 +16,7 @@ from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
-from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
+from flwr_byzantine.strategies.words import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 

@@ -18,12 +18,12 @@ from flwr_byzantine.strategies.message import (
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
 from flwr_byzantine.strategies.options import (
-    MESSAGE_WORDS,
     MessageOptions,
     full_signature,
     refuse_other_words,
 )
 from flwr_byzantine.strategies.settings import declare
+from flwr_byzantine.strategies.words import MESSAGE_WORDS
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 

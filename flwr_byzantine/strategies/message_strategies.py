@@ -13,12 +13,12 @@ from flwr_byzantine.strategies.message import read_record, write_record
 from flwr_byzantine.strategies.message_fedavg import RobustFedAvg
 from flwr_byzantine.strategies.message_wrapped import ByzantineRobust
 from flwr_byzantine.strategies.options import (
-    MESSAGE_WORDS,
     MessageOptions,
     MessageReputationOptions,
     rule_in_words,
 )
 from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
+from flwr_byzantine.strategies.words import MESSAGE_WORDS
 
 __all__ = [
     "Bulyan",

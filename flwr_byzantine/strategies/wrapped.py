@@ -47,8 +47,8 @@ class Wrapping(RobustStrategy):
         cls.__signature__ = full_signature(cls, RobustOptions, RobustStrategy.__init__)
 
     def __init__(self, strategy: Any, rule: Rule, **options: Unpack[RobustOptions]) -> None:
-        super().__init__(strategy=strategy, rule=rule, **options)
         check_wrapped(strategy)
+        super().__init__(strategy=strategy, rule=rule, **options)
         self._warn_of_few(strategy)
         self._snapshot = None if self.checkpoints is None else Snapshot(strategy)
 
@@ -59,12 +59,13 @@ class Wrapping(RobustStrategy):
         for part in inside(strategy):
             told = [getattr(part, name, least) for name in (asked, available)]
             if min(told) < least and bound != "warn":
-                self._warned = True
                 text = "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
                 name, who = type(part).__name__, self.words.clients
                 log(
                     WARNING, text, name, min(told), who, self.rule, least, asked, least, available, least
                 )  # fmt: skip
+                self._warned = True
+                return
 
     def _finished(self, given: Model, outcome: Outcome) -> Model:
         """What the wrapped strategy made of clean results, in a form fit for the next round.
