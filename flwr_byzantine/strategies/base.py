@@ -31,7 +31,7 @@ class RobustStrategy(Resuming):
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, bound, buffers, audit_log
+    payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers, audit_log
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
@@ -56,6 +56,7 @@ class RobustStrategy(Resuming):
         on_too_few: str = "skip",
         on_dropped: str = "keep_f",
         bound: str = "keep",
+        count_failures: bool = False,
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -73,6 +74,7 @@ class RobustStrategy(Resuming):
             on_too_few=on_too_few,
             on_dropped=on_dropped,
             bound=bound,
+            count_failures=count_failures,
             buffers=buffers,
             audit_log=audit_log,
         )

@@ -13,9 +13,11 @@ from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
+from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.aggregation.reports import capped, guarded
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.failures import Asked, errors_of_clients, log_failed, who_failed
 from flwr_byzantine.strategies.hosts import inside
 from flwr_byzantine.strategies.words import FIT_API, FIT_WORDS
 
@@ -67,14 +69,6 @@ def write_parameters(model: Model) -> Parameters:
 def read_results(results: FitResults) -> list[Reply]:
     """What clients sent after training, as replies; nothing in it raises."""
     return [_read(proxy, result, trained=True) for proxy, result in results]
-
-
-def read_reports(server_round: int, results: EvaluateResults) -> list[Reply]:
-    """What clients sent after evaluating, as replies; those that cannot be read are left out."""
-    accepted, dropped = gate_reports(_read(proxy, res, trained=False) for proxy, res in results)
-    for client, reason in dropped.items():
-        log(WARNING, "Evaluation %s: dropped client %s: %s", server_round, client, reason)
-    return accepted
 
 
 def _read(proxy: ClientProxy, result: Any, trained: bool) -> Reply:
@@ -130,6 +124,8 @@ class FitAdapter(RobustStrategy, Strategy):
     _given: Parameters | None = None
     _instead = False  # the model of the round was not the one that the server gave
     _first_is_ours = False
+    _asked: Asked | None = None
+    _asked_to_evaluate: Asked | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -167,6 +163,7 @@ class FitAdapter(RobustStrategy, Strategy):
         asked = super().configure_fit(  # type: ignore[safe-super]
             server_round, parameters, client_manager
         )
+        self._asked = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
         self._note_asked(server_round, len(asked))
         if not asked:  # Flower calls nothing more in such a round
             available = self.words.minimums[-1]
@@ -203,7 +200,31 @@ class FitAdapter(RobustStrategy, Strategy):
     def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
         """Skip a round for its failures, as ``accept_failures=False`` asks."""
         reason = f"{len(failures)} clients failed, and `accept_failures=False` refuses such rounds"
-        self.aggregator.skip(server_round, reason, read_results(results))
+        failed = self._failed(self._asked, server_round, results, failures)
+        self.aggregator.skip(server_round, reason, read_results(results), failed)
+
+    def _aggregate(self, server_round: int, results: FitResults, failures: FitFailures) -> Outcome:
+        """Aggregate with the rule."""
+        failed = self._failed(self._asked, server_round, results, failures)
+        return self.aggregator.aggregate(server_round, read_results(results), failed)
+
+    def _failed(
+        self, asked: Asked | None, server_round: int, results: Any, failures: Any
+    ) -> dict[str, str]:
+        answered = {str(proxy.cid) for proxy, _ in results}
+        return who_failed(asked, server_round, answered, errors_of_clients(failures))
+
+    def _reports(
+        self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
+    ) -> list[Reply]:
+        """What clients sent after evaluating; who sent nothing that can be read is in the log."""
+        reasons = self._failed(self._asked_to_evaluate, server_round, results, failures)
+        log_failed("Evaluation", server_round, reasons)
+        sent = [_read(proxy, result, trained=False) for proxy, result in results]
+        accepted, dropped = gate_reports(sent)
+        for client, reason in dropped.items():
+            log(WARNING, "Evaluation %s: dropped client %s: %s", server_round, client, reason)
+        return accepted
 
     @abstractmethod
     def _aggregate_fit(
@@ -217,9 +238,11 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round <= self._done:
             return []
-        return super().configure_evaluate(  # type: ignore[safe-super]
+        asked = super().configure_evaluate(  # type: ignore[safe-super]
             server_round, parameters, client_manager
         )
+        self._asked_to_evaluate = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
+        return asked
 
     def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
         """Ask the strategy; of rounds that were done before, about the last.

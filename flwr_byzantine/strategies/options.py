@@ -27,6 +27,7 @@ class RobustOptions(TypedDict, total=False):
     on_too_few: str
     on_dropped: str
     bound: str
+    count_failures: bool
     buffers: Buffers
     audit_log: str | os.PathLike[str] | None
     checkpoint: str | os.PathLike[str] | None

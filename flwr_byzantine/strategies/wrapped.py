@@ -5,9 +5,11 @@ from inspect import Signature
 from logging import WARNING
 from typing import Any, ClassVar, Unpack
 
+import numpy as np
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.resume.checkpoint import Checkpoint
 from flwr_byzantine.resume.snapshot import Snapshot, kind
 from flwr_byzantine.rules.base import Rule
@@ -66,6 +68,21 @@ class Wrapping(RobustStrategy):
                 self._warned = True
                 return
 
+    def _finished(self, given: Model, outcome: Outcome) -> Model:
+        """What the wrapped strategy made of clean results, in a form fit for the next round.
+
+        Its average of equal models differs from them by rounding. Where that is all it did, the model is
+        the rule's, bit for bit.
+        """
+        assert outcome.model is not None
+        clean = outcome.model
+        moved = given.in_form_of(clean, self.aggregator.buffers_of(clean))
+        return clean if _is_rounded(moved, clean, len(outcome.accepted)) else moved
+
+    def _note_refusal(self, server_round: int) -> None:
+        name = type(self.strategy).__name__
+        log(WARNING, "Round %s: %s gave no model, so the old one stays", server_round, name)
+
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""
         return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
@@ -102,3 +119,12 @@ class Wrapping(RobustStrategy):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         super()._load_state(state)
         (self._snapshot or Snapshot(self.strategy)).restore(state["strategy"])
+
+
+def _is_rounded(moved: Model, clean: Model, n: int) -> bool:
+    """Whether a model is another one, up to the rounding of an average of n."""
+    return moved.signature == clean.signature and all(
+        bool((np.abs(mine - theirs) <= (n + 2) * np.finfo(theirs.dtype).eps * np.abs(theirs)).all())
+        for mine, theirs in zip(moved.arrays, clean.arrays, strict=True)
+        if theirs.dtype.kind == "f"
+    )

@@ -32,6 +32,7 @@ OURS = {
     "audit_log",
     "checkpoint",
     "cap_examples",
+    "count_failures",
 }
 ALONE = {"MultiBulyan", "MultiKrum", "TrimmedMean", "Phocas", "Krum", "Bulyan"}
 
