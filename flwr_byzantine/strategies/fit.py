@@ -160,9 +160,13 @@ class FitAdapter(RobustStrategy, Strategy):
             model = read_parameters(parameters)
         self.aggregator.begin(server_round, model)
         self._given = parameters
-        asked = super().configure_fit(  # type: ignore[safe-super]
-            server_round, parameters, client_manager
-        )
+        asked: list[tuple[ClientProxy, FitIns]]
+        asked = (
+            super().configure_fit(  # type: ignore[safe-super]
+                server_round, parameters, client_manager
+            )
+            or []
+        )  # Flower takes None for nobody
         self._asked = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
         self._note_asked(server_round, len(asked))
         if not asked:  # Flower calls nothing more in such a round
@@ -238,8 +242,11 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round <= self._done:
             return []
-        asked = super().configure_evaluate(  # type: ignore[safe-super]
-            server_round, parameters, client_manager
+        asked = (
+            super().configure_evaluate(  # type: ignore[safe-super]
+                server_round, parameters, client_manager
+            )
+            or []
         )
         self._asked_to_evaluate = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
         return asked

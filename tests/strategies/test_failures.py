@@ -1,5 +1,8 @@
 """Nodes that answer with an error or not at all: named in the audit and the log, and counted where asked."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from flower import FitApi, Proxy, Sent, TrainApi, counted, every_api, message
@@ -76,6 +79,31 @@ def test_who_was_asked_in_another_round_has_not_failed_in_this(api):
     api.hand_out(strategy, MODEL, 1, nodes=9)
     api.aggregate(strategy, answers(api, range(3)), 2)
     assert sorted(verdicts(strategy, 2)) == ["0", "1", "2"]
+
+
+@every_api
+def test_a_wrapped_strategy_may_ask_nobody(api):
+    """Flower takes None for an empty list."""
+
+    class Idle(api.theirs.FedAvg):
+        def _nobody(self, *arguments, **named):
+            return None
+
+        configure_fit = configure_train = configure_evaluate = _nobody
+
+    strategy = api.ours.ByzantineRobust(Idle(), rules.Median())
+    assert not api.hand_out(strategy, MODEL)
+    hook = strategy.configure_evaluate
+    assert not (hook(1, Parameters([], ""), None) if api.name == "fit" else hook(1, {}, {}, None))
+
+
+@every_api
+def test_a_strategy_is_copied_with_whom_it_asked(api):
+    strategy = api.ours.Median()
+    api.hand_out(strategy, MODEL, nodes=4)
+    for again in (copy.deepcopy(strategy), pickle.loads(pickle.dumps(strategy))):
+        api.aggregate(again, answers(api, [0, 1, 2]))
+        assert reasons(again) == {"3": "no reply"}
 
 
 class Failing(Proxy):
