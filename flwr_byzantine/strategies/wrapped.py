@@ -80,8 +80,12 @@ class Wrapping(RobustStrategy):
         return clean if _is_rounded(moved, clean, len(outcome.accepted)) else moved
 
     def _note_refusal(self, server_round: int) -> None:
-        name = type(self.strategy).__name__
-        log(WARNING, "Round %s: %s gave no model, so the old one stays", server_round, name)
+        """The wrapped strategy gave no model, although the rule had one: that is a skipped round too."""
+        reason = f"{type(self.strategy).__name__} gave no model, so the old one stays"
+        log(WARNING, "Round %s: %s", server_round, reason)
+        self.aggregator.progress.refuse(reason)
+        if self.aggregator.on_too_few == "raise":
+            raise Outcome(None, reason).error(server_round)
 
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""

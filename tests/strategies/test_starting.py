@@ -229,6 +229,25 @@ def test_failures_that_are_not_accepted_are_skipped_rounds(caplog, wrapped):
         api.aggregate(make(on_too_few="raise"), replies)
 
 
+@every_api
+def test_a_wrapped_strategy_that_gives_no_model_skips_the_round(api, caplog):
+    class Never(api.theirs.FedAvg):
+        def aggregate_fit(self, *arguments, **named):
+            return None, {}
+
+        def aggregate_train(self, *arguments, **named):
+            return None, None
+
+    robust = api.ours.ByzantineRobust(Never(), rules.Median())
+    for server_round in (1, 2, 3):
+        assert api.aggregate(robust, replies_of(api, gaussian(4, 2)), server_round)[0] is None
+    (said,) = warnings(caplog, logging.ERROR)
+    assert "Never gave no model" in said
+    raising = api.ours.ByzantineRobust(Never(), rules.Median(), on_too_few="raise")
+    with pytest.raises(TooFewUpdatesError, match="Never gave no model"):
+        api.aggregate(raising, replies_of(api, gaussian(4, 2)))
+
+
 def test_a_round_that_asks_nobody_is_skipped(caplog):
     """Flower's server goes on to the next round, and calls nothing that would say so."""
     api = FitApi()
