@@ -31,6 +31,8 @@ class Words:
         Who sends replies.
     f : str
         The parameter that is f; empty where there is none.
+    waits : bool
+        Whether Flower waits for as many clients as are asked, whatever the third minimum is.
     """
 
     first_model: str = "initial_parameters"
@@ -41,6 +43,7 @@ class Words:
     )
     clients: str = "clients"
     f: str = ""
+    waits: bool = False
 
 
 @dataclass
@@ -151,7 +154,7 @@ def difference(model: Model, reply: Reply) -> tuple[str, str] | None:
         if (mine.shape, mine.dtype.kind) != (theirs.shape, theirs.dtype.kind):
             advice = "Start from the model that they train, in floating-point numbers."
             return (
-                f"tensor {clip(name, 60)} is {mine.dtype} of shape {mine.shape} in it, and "
+                f"tensor `{clip(name, 60)}` is {mine.dtype} of shape {mine.shape} in it, and "
                 f"{theirs.dtype} of shape {theirs.shape} in what they send",
                 advice,
             )
@@ -180,5 +183,5 @@ def _other_tensors(model: Model, sent: Sequence[str]) -> tuple[str, str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(clip(name, 60) for name in names[:3])
+    shown = ", ".join(f"`{clip(name, 60)}`" for name in names[:3])
     return f"{shown}, ..." if len(names) > 3 else shown

@@ -203,7 +203,7 @@ class FitAdapter(RobustStrategy, Strategy):
 
     def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
         """Skip a round for its failures, as ``accept_failures=False`` asks."""
-        reason = f"{len(failures)} clients failed, and `accept_failures` is False"
+        reason = f"{len(failures)} clients failed, and `accept_failures=False` refuses such rounds"
         failed = self._failed(self._asked, server_round, results, failures)
         self.aggregator.skip(server_round, reason, read_results(results), failed)
 

@@ -57,7 +57,8 @@ class Wrapping(RobustStrategy):
         asked, _, available = self.words.minimums
         least, bound = needed_by(self.rule), self.aggregator.bound
         for part in inside(strategy):
-            told = [getattr(part, name, least) for name in (asked, available)]
+            names = (asked,) if self.words.waits else (asked, available)
+            told = [getattr(part, name, least) for name in names]
             if min(told) < least and bound != "warn":
                 text = "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
                 name, who = type(part).__name__, self.words.clients
