@@ -158,6 +158,16 @@ def test_exceptions_that_belong_to_nobody_known_are_said_of_all_who_are_missing(
     assert reasons(alone) == dict.fromkeys(["unknown-1", "unknown-2"], "ValueError: a")
 
 
+def test_failures_of_other_kinds_are_named_as_far_as_they_say_who_they_are():
+    strategy = FitApi.ours.Median()
+    strategy.aggregate_fit(1, answers(FitApi(), range(3)), [(Proxy("7"), None), None])
+    expected = {
+        "7": "unreadable failure (AttributeError)",
+        "unknown-1": "unreadable failure (TypeError)",
+    }
+    assert reasons(strategy) == expected
+
+
 def test_the_superlinks_errors_are_those_of_the_node_that_is_gone():
     """A killed SuperNode: Flower reports an error of node 1, in reply to the message to that node."""
     api, strategy = TrainApi(), TrainApi.ours.Median()
@@ -257,7 +267,9 @@ def test_failures_count_against_the_promise_where_that_is_asked_for(api, wrapped
 def test_nodes_that_do_not_answer_count_too(api):
     strategy = api.ours.TrimmedMean(**{api.f_name: 1}, count_failures=True, on_too_few="raise")
     assert play(api, strategy, 6, range(5))[0] is not None
-    with pytest.raises(TooFewUpdatesError, match="2 of 6 clients failed"):
+    with pytest.raises(
+        TooFewUpdatesError, match=r"2 of 6 .* Failed: 4 \(no reply\), 5 \(no reply\)\."
+    ):
         play(api, strategy, 6, range(4))
     patient = api.ours.TrimmedMean(**{api.f_name: 1})
     assert play(api, patient, 6, range(4))[0] is not None
