@@ -485,6 +485,8 @@ def test_numbers_of_fractions():
     ]:
         assert rules.TrimmedMean(fraction).at(n) == rules.TrimmedMean(f)
     assert rules.Krum(np.float32(0.25)).at(8) == rules.Krum(2)
+    assert rules.Krum(0.25).at(8).without(1) == rules.Krum(1)
+    assert rules.Krum(0.25).without(1) == rules.Krum(0.25)
 
 
 # -- below the bound ----------------------------------------------------------------------------------
