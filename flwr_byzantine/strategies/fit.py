@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from logging import WARNING
+from logging import INFO, WARNING
 from typing import Any
 
 from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
@@ -160,6 +160,7 @@ class FitAdapter(RobustStrategy, Strategy):
             model = read_parameters(parameters)
         self.aggregator.begin(server_round, model)
         self._given = parameters
+        self._say_that_flower_waits(client_manager.num_available())
         asked: list[tuple[ClientProxy, FitIns]]
         asked = (
             super().configure_fit(  # type: ignore[safe-super]
@@ -173,6 +174,14 @@ class FitAdapter(RobustStrategy, Strategy):
             available = self.words.minimums[-1]
             self.aggregator.skip(server_round, f"nobody was asked; `{available}` makes Flower wait")
         return asked
+
+    def _say_that_flower_waits(self, connected: int) -> None:
+        """Log how many clients are there, for Flower waits without a word, for a day."""
+        name = self.words.minimums[-1]
+        least = getattr(self, name, 0)
+        if connected < least:
+            text = "Waiting for clients to connect: %s are there, `%s` is %s"
+            log(INFO, text, connected, name, least)
 
     def _read_first(self, parameters: Parameters) -> Model:
         """Read a model; only the first one can be wrong, which may be a client's."""

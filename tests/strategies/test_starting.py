@@ -8,6 +8,7 @@ from cases import every_rule, gaussian
 from flower import (
     FitApi,
     Nodes,
+    Proxy,
     Sent,
     TrainApi,
     every_api,
@@ -227,6 +228,25 @@ def test_failures_that_are_not_accepted_are_skipped_rounds(caplog, wrapped):
     assert {record.verdict for record in strategy.audit} == {"skipped", "failed"}
     with pytest.raises(TooFewUpdatesError, match="accept_failures"):
         api.aggregate(make(on_too_few="raise"), replies)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_log_says_that_flower_waits(caplog, wrapped):
+    """Its client manager waits for a day, and says nothing."""
+    caplog.set_level(logging.INFO)
+
+    class Impatient(SimpleClientManager):
+        def wait_for(self, num_clients, timeout=0):
+            return False
+
+    api, manager = FitApi(), Impatient()
+    manager.register(Proxy("1"))
+    strategy = api.ours.Krum(num_malicious_clients=2)
+    if wrapped:
+        least = dict.fromkeys(minimums(api), 7)
+        strategy = api.ours.ByzantineRobust(api.theirs.FedAvg(**least), rules.Krum(2))
+    strategy.configure_fit(1, ndarrays_to_parameters([np.zeros(2)]), manager)
+    assert any("1 are there, `min_available_clients` is 7" in m for m in warnings(caplog, 0))
 
 
 @every_api
