@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deploy.drill.processes import DrillError
 from deploy.drill.scenario import OFFENDERS, Scenario
-from flwr_byzantine.audit import REJECTED, AuditRecord
+from flwr_byzantine.audit import NO_RESULT, REJECTED, AuditRecord
 
 NAMED = 0.6  # share of its replies that is rejected, above which the audit names a node
 CLEARED = 0.2  # and below which it does not
@@ -66,7 +66,7 @@ def judge(scenario: Scenario, evidence: Evidence) -> list[str]:
 
 
 def _server(scenario: Scenario, evidence: Evidence) -> tuple[bool, str]:
-    rounds = {record.round for record in evidence.records if record.verdict != "skipped"}
+    rounds = {record.round for record in evidence.records if record.verdict not in NO_RESULT}
     good = evidence.healthy and evidence.status == "finished:completed"
     good = good and len(rounds) >= ANSWERED * scenario.rounds
     health = "answers" if evidence.healthy else "does not answer"
@@ -87,7 +87,7 @@ def _offenders(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]
     findings = []
     for name, role in scenario.nodes.items():
         own = [r for r in evidence.records if r.client == evidence.ids[name]]
-        own = [r for r in own if r.verdict != "skipped"]
+        own = [r for r in own if r.verdict not in NO_RESULT]
         rejected = sum(r.verdict in REJECTED for r in own)
         rate = rejected / len(own) if own else 0.0
         good = bool(own) and (rate > NAMED if role in OFFENDERS else rate < CLEARED)
@@ -103,7 +103,8 @@ def _identity(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]:
     findings = [(not strangers, f"{len(strangers)} replies of nodes that nobody registered")]
     for name in filter(None, (scenario.terminated, scenario.killed, scenario.frozen)):
         own = evidence.ids[name]
-        rounds = sorted(record.round for record in evidence.records if record.client == own)
+        records = [record for record in evidence.records if record.client == own]
+        rounds = sorted(record.round for record in records if record.verdict != "failed")
         gone = [r for r in range(1, scenario.rounds + 1) if r not in rounds]
         back = bool(gone) and rounds[:1] < gone[:1] and gone[-1] < rounds[-1]
         same = set(evidence.sessions[name]) == {own}

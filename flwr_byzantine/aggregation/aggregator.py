@@ -8,7 +8,6 @@ from logging import WARNING
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.apply import apply_rule
@@ -19,12 +18,13 @@ from flwr_byzantine.aggregation.buffers import (
     point_out_counter,
 )
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
-from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError
+from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_client
 from flwr_byzantine.aggregation.progress import Progress
+from flwr_byzantine.aggregation.promise import rule_of_round, why_broken
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.checks import require_choice
-from flwr_byzantine.rules.base import Rule, check_bound, check_rule
+from flwr_byzantine.checks import require_bool, require_choice
+from flwr_byzantine.rules.base import Rule, check_rule
 
 PAYLOADS = ("parameters", "gradients")
 ON_TOO_FEW = ("skip", "raise")
@@ -60,6 +60,10 @@ class Aggregator:
     bound : str
         What happens with fewer replies than the rule's theorem asks for: ``"keep"`` skips the round,
         ``"warn"`` runs the rule, which promises nothing then, and warns.
+    count_failures : bool
+        Whether clients that failed, with an error or without an answer, count as Byzantine ones: f is
+        lowered by no more than their number where too few replies are left, and a round with more of
+        them than f is skipped. False: they are none of f.
     buffers : Collection[str | int], Callable[[str], bool] or None
         The tensors that are clamped to the honest range, see
         :func:`flwr_byzantine.aggregation.buffers.find_buffers`.
@@ -82,13 +86,17 @@ class Aggregator:
         on_too_few: str = "skip",
         on_dropped: str = "keep_f",
         bound: str = "keep",
+        count_failures: bool = False,
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
     ) -> None:
-        _check(rule, payload, learning_rate)
+        check_rule(rule)
+        require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
+        check_learning_rate("learning_rate", learning_rate)
         require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")
         require_choice("on_dropped", on_dropped, ON_DROPPED, "Leave it out for full protection.")
         require_choice("bound", bound, BOUNDS, "Leave it out for full protection.")
+        require_bool("count_failures", count_failures)
         check_buffers(buffers)
         self.rule = rule
         self.payload = payload
@@ -97,6 +105,7 @@ class Aggregator:
         self.on_too_few = on_too_few
         self.on_dropped = on_dropped
         self.bound = bound
+        self.count_failures = count_failures
         self.buffers = buffers
         self.audit = Audit(audit_log)
         self.progress = Progress()
@@ -123,7 +132,9 @@ class Aggregator:
         """Positions of a model's buffers."""
         return find_buffers(self.buffers, model.names)
 
-    def aggregate(self, server_round: int, replies: Iterable[Reply]) -> Outcome:
+    def aggregate(
+        self, server_round: int, replies: Iterable[Reply], failed: Mapping[str, str] | None = None
+    ) -> Outcome:
         """Order and gate the replies, apply the rule, and give the new model.
 
         Parameters
@@ -132,6 +143,8 @@ class Aggregator:
             Current round, for the learning rate and the log.
         replies : Iterable[Reply]
             In any order.
+        failed : Mapping[str, str] or None
+            Client -> reason, for clients that were asked and sent no reply.
 
         Returns
         -------
@@ -153,9 +166,16 @@ class Aggregator:
             )
         with self.lock:
             ordered = in_order(first_of_each(replies), self.order_by)
-            return self._finish(server_round, self._aggregate(server_round, ordered), ordered)
+            outcome = self._aggregate(server_round, ordered, failed or {})
+            return self._finish(server_round, replace(outcome, failed=failed or {}), ordered)
 
-    def skip(self, server_round: int, reason: str, replies: Iterable[Reply] = ()) -> Outcome:
+    def skip(
+        self,
+        server_round: int,
+        reason: str,
+        replies: Iterable[Reply] = (),
+        failed: Mapping[str, str] | None = None,
+    ) -> Outcome:
         """Leave the model as it is, for a reason that is not in the replies.
 
         Parameters
@@ -164,8 +184,8 @@ class Aggregator:
             Current round.
         reason : str
             Why, for the log and the audit.
-        replies : Iterable[Reply]
-            What is not aggregated.
+        replies, failed
+            As for :meth:`aggregate`; they are in the audit.
 
         Returns
         -------
@@ -179,7 +199,8 @@ class Aggregator:
         """
         with self.lock:
             ordered = in_order(first_of_each(replies), self.order_by)
-            return self._finish(server_round, Outcome(None, reason, tuple(ordered)), ())
+            outcome = Outcome(None, reason, tuple(ordered), failed=failed or {})
+            return self._finish(server_round, outcome, ())
 
     def _finish(self, server_round: int, outcome: Outcome, replies: Sequence[Reply]) -> Outcome:
         """Tell everybody what a round came to."""
@@ -207,11 +228,18 @@ class Aggregator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
 
-    def _aggregate(self, server_round: int, replies: Sequence[Reply]) -> Outcome:
+    def _aggregate(
+        self, server_round: int, replies: Sequence[Reply], failed: Mapping[str, str]
+    ) -> Outcome:
         gated = gate(replies, self.model)
-        by_client = {reply.client: reply for reply in replies}
-        accepted = tuple(by_client[client] for client in gated.accepted)
-        rule, lowered_by = self._rule_for(len(accepted), len(gated.dropped))
+        by_name = {reply.client: reply for reply in replies}
+        accepted = tuple(by_name[client] for client in gated.accepted)
+        lost = len(failed) if self.count_failures else 0
+        asked = len(replies) + lost
+        if broken := why_broken(self.rule, self._promised(asked), lost, asked) if lost else None:
+            return Outcome(None, broken, accepted, gated.dropped)
+        lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
+        rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         few = len(accepted) < rule.min_updates
         if rule is not self.rule and self.rule.tolerated(len(replies)) == 0:
             text = (
@@ -232,23 +260,15 @@ class Aggregator:
             reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
             if gated.dropped:
                 reason += f", and {len(gated.dropped)} others were dropped"
+            if failed:
+                reason += f"; {len(failed)} clients failed"
             return Outcome(None, reason, accepted, gated.dropped)
         outcome = self._apply(server_round, rule, gated, accepted)
         return replace(outcome, f_lowered_by=lowered_by)
 
-    def _rule_for(self, accepted: int, dropped: int) -> tuple[Rule, int]:
-        """The rule of a round, and by how much its f is lowered; the promised one where none is enough.
-
-        Nobody knows whether a dropped reply was an attacker's or an old version's. So f stays, but where
-        the user asks for another law.
-        """
-        promised = self.rule.at(accepted + dropped)
-        for by in range(1 + dropped if self.on_dropped == "lower_f" else 1):
-            rule = promised.without(by) if by else promised
-            check_bound(rule)
-            if rule.min_updates <= accepted:
-                return rule, by
-        return promised, 0
+    def _promised(self, n: int) -> int:
+        """How many Byzantine clients of n the rule was promised at most."""
+        return self.rule.at(n).tolerated(n)
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
@@ -263,7 +283,7 @@ class Aggregator:
             return Outcome(None, reason, accepted, gated.dropped)
         model = Model(gated.structure.names, tuple(result.arrays))
         weights, kept, scores = (
-            _by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
+            by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
         )
         return Outcome(
             model, None, accepted, gated.dropped, weights, result.replaced, kept=kept, scores=scores
@@ -278,17 +298,3 @@ class Aggregator:
         if self.payload == "parameters":
             return None
         return -step_size("learning_rate", self.learning_rate, server_round)
-
-
-def _by_client(
-    accepted: Sequence[Reply], values: npt.NDArray[np.float64] | None
-) -> dict[str, float] | None:
-    if values is None:
-        return None
-    return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}
-
-
-def _check(rule: Rule, payload: str, learning_rate: LearningRate) -> None:
-    check_rule(rule)
-    require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
-    check_learning_rate("learning_rate", learning_rate)

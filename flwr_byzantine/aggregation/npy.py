@@ -59,6 +59,21 @@ def clip(text: object, limit: int = 200) -> str:
     return shown + "..." if len(whole) > limit else shown
 
 
+def clip_error(text: object, limit: int = 400) -> str:
+    r"""Make an error fit for a log, as :func:`clip`; it keeps its end, where a traceback names the cause.
+
+    Examples
+    --------
+    >>> clip_error("Traceback:\n  " + "line\n  " * 99 + "KeyError: 'x'", limit=32)
+    "Tracebac ... e line KeyError: 'x'"
+    """
+    whole = str(text)
+    if len(whole) > limit:
+        start = limit // 4
+        whole = f"{whole[:start].strip()} ... {whole[start - limit :].strip()}"
+    return clip(" ".join(whole.split()), limit + 5)
+
+
 def decode(data: bytes) -> Array:
     """View the tensor that an .npy file in bytes holds.
 

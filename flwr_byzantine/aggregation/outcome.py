@@ -1,10 +1,12 @@
 """What a round of robust aggregation came to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from logging import INFO, WARNING
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model, Reply
@@ -41,7 +43,10 @@ class Outcome:
     scores : Mapping[str, float] or None
         Client -> what the rule selected by; lower is better.
     f_lowered_by : int
-        By how many Byzantine clients fewer than promised the rule ran, as ``on_dropped="lower_f"`` asks.
+        By how many Byzantine clients fewer than promised the rule ran, as ``on_dropped="lower_f"`` or
+        ``count_failures`` asks.
+    failed : Mapping[str, str]
+        Client -> reason, for clients that were asked and sent no reply.
     """
 
     model: Model | None
@@ -53,6 +58,19 @@ class Outcome:
     kept: Mapping[str, float] | None = field(default=None, kw_only=True)
     scores: Mapping[str, float] | None = field(default=None, kw_only=True)
     f_lowered_by: int = field(default=0, kw_only=True)
+    failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def selected(self) -> tuple[Reply, ...]:
+        """The replies with a share in the result: all accepted ones, unless the rule selects."""
+        if self.weights is None:
+            return self.accepted
+        return tuple(reply for reply in self.accepted if self.weights[reply.client] != 0)
+
+    @property
+    def num_received(self) -> int:
+        """How many replies came, refused ones included."""
+        return len(self.accepted) + len(self.dropped)
 
     @property
     def metrics(self) -> dict[str, int | float]:
@@ -63,8 +81,9 @@ class Outcome:
     def counts(self) -> dict[str, int | float]:
         """How many replies there were, and what became of them."""
         counts: dict[str, int | float] = {
-            "num_received": len(self.accepted) + len(self.dropped),
+            "num_received": self.num_received,
             "num_dropped": len(self.dropped),
+            "num_failed": len(self.failed),
             "num_replaced": self.replaced,
             "f_lowered_by": self.f_lowered_by,
             "skipped": int(self.reason is not None),
@@ -80,20 +99,22 @@ class Outcome:
 
     def error(self, server_round: int) -> TooFewUpdatesError:
         """What to raise where a round without a result shall end the run."""
-        shown = [f"{client} ({reason})" for client, reason in list(self.dropped.items())[:3]]
-        more = ", ..." if len(self.dropped) > 3 else ""
-        dropped = f"Dropped: {', '.join(shown)}{more}. " if shown else ""
+        named = _named("Dropped", self.dropped) + _named("Failed", self.failed)
         return TooFewUpdatesError(
-            f"Round {server_round} has no robust result: {self.reason}. {dropped}Sample more clients, "
+            f"Round {server_round} has no robust result: {self.reason}. {named}Sample more clients, "
             'assume fewer of them Byzantine, or pass `on_too_few="skip"` to keep the old model.'
         )
 
     def log(self, server_round: int) -> None:
-        """Name every client that was dropped, and why a round left the model as it was."""
+        """Name every client that failed or was dropped, and why a round left the model as it was."""
+        for client, reason in self.failed.items():
+            log(WARNING, "Round %s: client %s failed: %s", server_round, client, reason)
         for client, reason in self.dropped.items():
             log(WARNING, "Round %s: dropped client %s: %s", server_round, client, reason)
         if self.f_lowered_by:
-            text = "Round %s: f is lowered by %s, as `on_dropped` asks: protection is less than promised"
+            text = (
+                "Round %s: f is lowered by %s, as you asked for: protection is less than promised"
+            )
             log(WARNING, text, server_round, self.f_lowered_by)
         if self.replaced:
             text = "Round %s: %s coordinates had too few finite values and keep the old model's"
@@ -120,4 +141,22 @@ class Outcome:
             records.append(AuditRecord(server_round, client, verdict, score, share, self.reason))
         for client, reason in self.dropped.items():
             records.append(AuditRecord(server_round, client, "dropped", reason=reason))
+        for client, reason in self.failed.items():
+            records.append(AuditRecord(server_round, client, "failed", reason=reason))
         return records
+
+
+def _named(what: str, reasons: Mapping[str, str]) -> str:
+    """The first three clients and their reasons, in a sentence."""
+    shown = [f"{client} ({reason})" for client, reason in list(reasons.items())[:3]]
+    more = ", ..." if len(reasons) > 3 else ""
+    return f"{what}: {', '.join(shown)}{more}. " if shown else ""
+
+
+def by_client(
+    accepted: Sequence[Reply], values: npt.NDArray[np.float64] | None
+) -> dict[str, float] | None:
+    """Client -> value, where there is one for each of the accepted replies."""
+    if values is None:
+        return None
+    return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}

@@ -14,6 +14,7 @@ from flwr_byzantine.aggregation.npy import clip
 from flwr_byzantine.checks import is_number
 
 T = TypeVar("T")
+MAX_COUNT = 2**63  # Flower's `aggregate_fit` API transmits no larger one
 MAX_CALLS = 20  # of a traceback in the log
 NOT_FINITE = "Most clients report no finite number as %s: it is NaN"
 
@@ -143,3 +144,19 @@ def capped(counts: Sequence[Any]) -> list[int]:
     positive = [count if is_number(count) and count > 0 else 0 for count in counts]
     limit = median(count for count in positive if count > 0) or 0
     return [int(min(count, limit)) for count in positive]
+
+
+def harmless(counts: Sequence[Any], cap: bool) -> list[Any]:
+    """Example counts as clients reported them, or capped, where they can be weights; 0 for all others.
+
+    Where all are 0, all are 1: a strategy divides by their sum.
+
+    Examples
+    --------
+    >>> harmless([100, 1e15, -5, float("nan"), "many"], cap=False)
+    [100, 1000000000000000.0, 0, 0, 0]
+    """
+    usable: list[Any] = [n if is_number(n) and 0 <= n < MAX_COUNT else 0 for n in counts]
+    if cap:
+        usable = list(capped(counts))
+    return usable if any(usable) else [1] * len(usable)

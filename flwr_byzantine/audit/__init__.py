@@ -1,11 +1,12 @@
 """What became of every client's reply, round by round: records, their file, and summaries."""
 
 from flwr_byzantine.audit.file import MAX_RECORDS, Audit, read_audit
-from flwr_byzantine.audit.records import REJECTED, VERDICTS, AuditRecord
+from flwr_byzantine.audit.records import NO_RESULT, REJECTED, VERDICTS, AuditRecord
 from flwr_byzantine.audit.summary import PrecisionRecall, precision_recall, table
 
 __all__ = [
     "MAX_RECORDS",
+    "NO_RESULT",
     "REJECTED",
     "VERDICTS",
     "Audit",

@@ -8,7 +8,8 @@ from typing import Any
 from flwr_byzantine.checks import is_number, is_whole
 
 REJECTED = ("trimmed", "not selected", "dropped")
-VERDICTS = ("kept", *REJECTED, "skipped")
+VERDICTS = ("kept", *REJECTED, "skipped", "failed")
+NO_RESULT = ("skipped", "failed")  # verdicts that say nothing of an update
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,9 @@ class AuditRecord:
     verdict : str
         ``"kept"``; ``"trimmed"``: a coordinate-wise rule used the client's values in less than half
         as many coordinates as those of the average client; ``"not selected"``: a rule that selects
-        whole updates left it out; ``"dropped"``: malformed, and refused before the rule saw it; or
-        ``"skipped"``: the round had no result, whatever this client sent.
+        whole updates left it out; ``"dropped"``: malformed, and refused before the rule saw it;
+        ``"skipped"``: the round had no result, whatever this client sent; or ``"failed"``: it was asked,
+        and answered with an error or not at all.
     score : float or None
         What a selecting rule went by, such as the Krum score: lower is better.
     share : float or None
@@ -33,7 +35,7 @@ class AuditRecord:
         sample of the coordinates (``flwr_byzantine.aggregation.kept_shares.SAMPLE``) in which its value
         was used.
     reason : str or None
-        Why the reply was dropped or the round skipped.
+        Why the reply was dropped or the round skipped, or how the client failed.
     run_id : str or None
         Which start of the run this belongs to: a random word, another one each time a run starts or is
         resumed. None for what was written without. Records are compared without it.

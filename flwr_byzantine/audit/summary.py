@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from flwr_byzantine.audit.records import REJECTED, VERDICTS, AuditRecord
+from flwr_byzantine.audit.records import NO_RESULT, REJECTED, VERDICTS, AuditRecord
 
 
 class PrecisionRecall(NamedTuple):
@@ -28,7 +28,8 @@ def precision_recall(records: Iterable[AuditRecord], byzantine: Collection[str])
     -------
     PrecisionRecall
         The fraction of rejected replies that came from Byzantine clients, and the fraction of the
-        replies of Byzantine clients that were rejected. Rounds without a result do not count.
+        replies of Byzantine clients that were rejected. Rounds without a result do not count,
+        nor do clients that sent no reply.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def precision_recall(records: Iterable[AuditRecord], byzantine: Collection[str])
     counts = Counter(
         (record.verdict in REJECTED, record.client in byzantine)
         for record in records
-        if record.verdict != "skipped"
+        if record.verdict not in NO_RESULT
     )
     hits = counts[True, True]
     rejected, attacks = hits + counts[True, False], hits + counts[False, True]
@@ -54,7 +55,7 @@ def table(records: Iterable[AuditRecord]) -> Iterator[str]:
     reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
         verdicts[record.client][record.verdict] += 1
-        if record.verdict == "dropped":
+        if record.verdict in ("dropped", "failed"):
             reasons[record.client][str(record.reason)] += 1
     rows = []
     for client, counts in verdicts.items():

@@ -143,6 +143,9 @@ class ReputationAggregator(Aggregator):
     def _needs_model(self) -> bool:
         return True
 
+    def _promised(self, n: int) -> int:
+        return n  # any number of Byzantine clients
+
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
     ) -> Outcome:

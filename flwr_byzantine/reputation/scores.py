@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from flwr_byzantine.aggregation.gate import Reply
 from flwr_byzantine.aggregation.outcome import PREFIX, Outcome
 from flwr_byzantine.checks import is_number, is_whole
 from flwr_byzantine.reputation.rows import GradientSize, Vector
@@ -24,6 +25,11 @@ class ReputationOutcome(Outcome):
     """
 
     reputations: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def selected(self) -> tuple[Reply, ...]:
+        """All accepted replies: scores weigh them, and a new client's may be 0."""
+        return self.accepted
 
     @property
     def metrics(self) -> dict[str, int | float]:

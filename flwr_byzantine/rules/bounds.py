@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flwr_byzantine.checks import require, require_whole
+from flwr_byzantine.checks import is_whole, require, require_whole
 
 R = TypeVar("R")
 
@@ -44,17 +44,18 @@ def check_f(
     if bound is None:
         require_whole(name, value, 1, "Leave it out for the paper's choice.", owner=owner)
         object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]
-    elif isinstance(value, float | np.floating):
-        advice = "Pass the number of Byzantine clients to survive, or their share, such as 0.2."
-        expected = "a whole number of at least 0, or a fraction above 0 and below 1"
+        return
+    expected = "a whole number of at least 0, or a fraction above 0 and below 1"
+    advice = "Pass the number of Byzantine clients to survive, or their share, such as 0.2."
+    if isinstance(value, float | np.floating):
         require(bool(0 < value < 1), name, expected, value, advice, owner=owner)
         expected = "a fraction that some number of replies is enough for"
         advice = f"Pass a smaller one: {MOST:,} replies are too few for it."
         require(least_updates(float(value), bound) > 0, name, expected, value, advice, owner=owner)
         object.__setattr__(rule, name, float(value))
     else:
-        advice = "Pass the number of Byzantine clients to survive."
-        require_whole(name, value, 0, advice, owner=owner)
+        holds = is_whole(value) and value >= 0  # type: ignore[operator]
+        require(holds, name, expected, value, advice, owner=owner)
         object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's wrap around
 
 
@@ -84,6 +85,15 @@ def in_numbers(rule: R, name: str, received: int) -> R:
     if not isinstance(f, float):
         return rule
     changed: R = replace(rule, **{name: number_of(f, received)})  # type: ignore[type-var]
+    return changed
+
+
+def lowered(rule: R, name: str, by: int) -> R:
+    """A rule whose field is f, with a smaller number, at least 0; a fraction stays."""
+    f = getattr(rule, name)
+    if isinstance(f, float):
+        return rule
+    changed: R = replace(rule, **{name: max(0, f - by)})  # type: ignore[type-var]
     return changed
 
 

@@ -19,6 +19,9 @@ from flwr_byzantine.rules.base import Rule, check_rule
 from flwr_byzantine.rules.bounds import find_f
 from flwr_byzantine.strategies.hosts import check_around
 from flwr_byzantine.strategies.resuming import Resuming
+from flwr_byzantine.strategies.words import COUNTERPARTS, FIT_WORDS, MESSAGE_WORDS
+
+_SETTINGS = {*FIT_WORDS.values(), *MESSAGE_WORDS.values(), *COUNTERPARTS}
 
 
 class RobustStrategy(Resuming):
@@ -28,14 +31,14 @@ class RobustStrategy(Resuming):
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, bound, buffers, audit_log
+    payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers, audit_log
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
         there already, the run goes on after its round.
     cap_examples : bool
-        Whether users' metrics functions see numbers of examples that are capped, see
-        :func:`flwr_byzantine.aggregation.reports.capped`, in place of those that clients sent.
+        Whether users' metrics functions see numbers of examples that are cut to the median of the
+        positive ones, in place of those that clients sent.
     **kwargs
         For the strategy this is mixed into.
     """
@@ -53,6 +56,7 @@ class RobustStrategy(Resuming):
         on_too_few: str = "skip",
         on_dropped: str = "keep_f",
         bound: str = "keep",
+        count_failures: bool = False,
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -70,6 +74,7 @@ class RobustStrategy(Resuming):
             on_too_few=on_too_few,
             on_dropped=on_dropped,
             bound=bound,
+            count_failures=count_failures,
             buffers=buffers,
             audit_log=audit_log,
         )
@@ -77,6 +82,15 @@ class RobustStrategy(Resuming):
         warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
         self._warned = self._looked = False
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and warn where that does nothing: of the other API, or without such a rule."""
+        if name in _SETTINGS and not hasattr(self, name) and "aggregator" in vars(self):
+            text = "Setting `%s` has no effect on %s%s"
+            word = COUNTERPARTS.get(name, "")
+            instead = f": in this API it is `{word}`" if hasattr(self, word) else ""
+            log(WARNING, text, name, type(self).__name__, instead)
+        super().__setattr__(name, value)
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
         return Aggregator(rule, **settings)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from logging import WARNING
+from logging import INFO, WARNING
 from typing import Any
 
 from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
@@ -13,11 +13,13 @@ from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
 from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
+from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.aggregation.reports import capped, guarded
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.failures import Asked, errors_of_clients, log_failed, who_failed
 from flwr_byzantine.strategies.hosts import inside
-from flwr_byzantine.strategies.options import FIT_API, FIT_WORDS
+from flwr_byzantine.strategies.words import FIT_API, FIT_WORDS
 
 FitResults = list[tuple[ClientProxy, FitRes]]
 FitFailures = list[tuple[ClientProxy, FitRes] | BaseException]
@@ -67,14 +69,6 @@ def write_parameters(model: Model) -> Parameters:
 def read_results(results: FitResults) -> list[Reply]:
     """What clients sent after training, as replies; nothing in it raises."""
     return [_read(proxy, result, trained=True) for proxy, result in results]
-
-
-def read_reports(server_round: int, results: EvaluateResults) -> list[Reply]:
-    """What clients sent after evaluating, as replies; those that cannot be read are left out."""
-    accepted, dropped = gate_reports(_read(proxy, res, trained=False) for proxy, res in results)
-    for client, reason in dropped.items():
-        log(WARNING, "Evaluation %s: dropped client %s: %s", server_round, client, reason)
-    return accepted
 
 
 def _read(proxy: ClientProxy, result: Any, trained: bool) -> Reply:
@@ -130,6 +124,8 @@ class FitAdapter(RobustStrategy, Strategy):
     _given: Parameters | None = None
     _instead = False  # the model of the round was not the one that the server gave
     _first_is_ours = False
+    _asked: Asked | None = None
+    _asked_to_evaluate: Asked | None = None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -164,14 +160,28 @@ class FitAdapter(RobustStrategy, Strategy):
             model = read_parameters(parameters)
         self.aggregator.begin(server_round, model)
         self._given = parameters
-        asked = super().configure_fit(  # type: ignore[safe-super]
-            server_round, parameters, client_manager
-        )
+        self._say_that_flower_waits(client_manager.num_available())
+        asked: list[tuple[ClientProxy, FitIns]]
+        asked = (
+            super().configure_fit(  # type: ignore[safe-super]
+                server_round, parameters, client_manager
+            )
+            or []
+        )  # Flower takes None for nobody
+        self._asked = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
         self._note_asked(server_round, len(asked))
         if not asked:  # Flower calls nothing more in such a round
             available = self.words.minimums[-1]
             self.aggregator.skip(server_round, f"nobody was asked; `{available}` makes Flower wait")
         return asked
+
+    def _say_that_flower_waits(self, connected: int) -> None:
+        """Log how many clients are there, for Flower waits without a word, for a day."""
+        name = self.words.minimums[-1]
+        least = getattr(self, name, 0)
+        if connected < least:
+            text = "Waiting for clients to connect: %s are there, `%s` is %s"
+            log(INFO, text, connected, name, least)
 
     def _read_first(self, parameters: Parameters) -> Model:
         """Read a model; only the first one can be wrong, which may be a client's."""
@@ -202,8 +212,32 @@ class FitAdapter(RobustStrategy, Strategy):
 
     def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
         """Skip a round for its failures, as ``accept_failures=False`` asks."""
-        reason = f"{len(failures)} clients failed, and `accept_failures` is False"
-        self.aggregator.skip(server_round, reason, read_results(results))
+        reason = f"{len(failures)} clients failed, and `accept_failures=False` refuses such rounds"
+        failed = self._failed(self._asked, server_round, results, failures)
+        self.aggregator.skip(server_round, reason, read_results(results), failed)
+
+    def _aggregate(self, server_round: int, results: FitResults, failures: FitFailures) -> Outcome:
+        """Aggregate with the rule."""
+        failed = self._failed(self._asked, server_round, results, failures)
+        return self.aggregator.aggregate(server_round, read_results(results), failed)
+
+    def _failed(
+        self, asked: Asked | None, server_round: int, results: Any, failures: Any
+    ) -> dict[str, str]:
+        answered = {str(proxy.cid) for proxy, _ in results}
+        return who_failed(asked, server_round, answered, errors_of_clients(failures))
+
+    def _reports(
+        self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
+    ) -> list[Reply]:
+        """What clients sent after evaluating; who sent nothing that can be read is in the log."""
+        reasons = self._failed(self._asked_to_evaluate, server_round, results, failures)
+        log_failed("Evaluation", server_round, reasons)
+        sent = [_read(proxy, result, trained=False) for proxy, result in results]
+        accepted, dropped = gate_reports(sent)
+        for client, reason in dropped.items():
+            log(WARNING, "Evaluation %s: dropped client %s: %s", server_round, client, reason)
+        return accepted
 
     @abstractmethod
     def _aggregate_fit(
@@ -217,17 +251,30 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round <= self._done:
             return []
-        return super().configure_evaluate(  # type: ignore[safe-super]
-            server_round, parameters, client_manager
+        asked = (
+            super().configure_evaluate(  # type: ignore[safe-super]
+                server_round, parameters, client_manager
+            )
+            or []
         )
+        self._asked_to_evaluate = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
+        return asked
 
     def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
-        """Ask the strategy."""
-        if server_round < self._done:
+        """Ask the strategy; of rounds that were done before, about the last.
+
+        Flower takes None for those in between. A class that overrides this may not, so it gets the last
+        round's evaluation for them.
+        """
+        evaluate = super().evaluate  # type: ignore[safe-super]
+        if self._found is None or server_round > self._done:
+            return evaluate(server_round, parameters)
+        if server_round < self._done and type(self).evaluate is FitAdapter.evaluate:
             return None
-        if self._found is not None and server_round == self._done:
-            parameters = _parameters(self._found.tensors)
-        return super().evaluate(server_round, parameters)  # type: ignore[safe-super]
+        last = _parameters(self._found.tensors)
+        found: tuple[float, Metrics] | None
+        found = self._evaluated_again(lambda: evaluate(self._done, last))
+        return found
 
 
 def _tensors(parameters: Parameters) -> dict[str, bytes]:

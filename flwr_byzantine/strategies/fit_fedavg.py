@@ -18,18 +18,16 @@ from flwr_byzantine.strategies.fit import (
     Metrics,
     aggregate_metrics,
     losses,
-    read_reports,
-    read_results,
     write_parameters,
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
 from flwr_byzantine.strategies.options import (
-    FIT_WORDS,
     FitOptions,
     full_signature,
     refuse_other_words,
 )
 from flwr_byzantine.strategies.settings import declare
+from flwr_byzantine.strategies.words import FIT_WORDS
 
 
 class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
@@ -77,6 +75,10 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
     min_fit_clients, min_available_clients : int or None
         How many clients are asked in a round, and how many have to be there. None is what the rule needs,
         and at least Flower's 2. A smaller number raises.
+    count_failures : bool
+        Whether clients that answer with an error or not at all count as Byzantine. False (default): they
+        are none of f. True: where too few replies are left, the rule runs with a smaller f, lowered by no
+        more than their number; a round in which more clients fail than f is skipped.
     cap_examples : bool
         Functions for metrics (``fit_metrics_aggregation_fn``, ``evaluate_metrics_aggregation_fn``) see the
         numbers of examples as clients sent them, so that one client that claims many outweighs all
@@ -119,8 +121,8 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         if failures and not self.accept_failures:
             self._refuse(server_round, results, failures)
             return None, {}
-        outcome = self.aggregator.aggregate(server_round, read_results(results))
-        if not results:
+        outcome = self._aggregate(server_round, results, failures)
+        if not results and not outcome.failed:
             return None, {}
         parameters = None if outcome.model is None else write_parameters(outcome.model)
         function = self.fit_metrics_aggregation_fn
@@ -131,7 +133,7 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> tuple[float | None, Metrics]:
         """Median of the reported losses, and of each metric unless a function for them was given."""
-        reports = read_reports(server_round, results)
+        reports = self._reports(server_round, results, failures)
         if not reports or (failures and not self.accept_failures):
             return None, {}
         function = self.evaluate_metrics_aggregation_fn

@@ -1,5 +1,6 @@
 """``ByzantineRobust`` of the ``aggregate_fit`` API."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Strategy
 
-from flwr_byzantine.aggregation.reports import capped, median_loss, median_metrics
+from flwr_byzantine.aggregation.gate import Reply
+from flwr_byzantine.aggregation.reports import harmless, median_loss, median_metrics
 from flwr_byzantine.strategies.fit import (
     EvaluateFailures,
     EvaluateResults,
@@ -18,11 +20,11 @@ from flwr_byzantine.strategies.fit import (
     Metrics,
     losses,
     read_parameters,
-    read_reports,
-    read_results,
     write_parameters,
 )
 from flwr_byzantine.strategies.wrapped import Wrapping
+
+OK = Status(Code.OK, "")
 
 
 class Delegating(Strategy):
@@ -61,9 +63,9 @@ class Delegating(Strategy):
 class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     """Puts a robust rule in front of any Flower strategy.
 
-    The wrapped strategy sees one clean result a round, the rule's, in place of the clients' replies;
-    so FedAdam's or FedAvgM's server optimiser runs on a robust aggregate. A wrapper that counts results,
-    as Flower's differential privacy does, is told to expect one.
+    The wrapped strategy sees a clean result in the place of each accepted reply: the rule's aggregate,
+    and medians of what clients report. So FedAdam's or FedAvgM's server optimiser runs on a robust
+    aggregate. It also sees the failures.
 
     Parameters
     ----------
@@ -72,8 +74,9 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log``, ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
+        ``count_failures``, ``buffers``, ``audit_log``, ``checkpoint`` and ``cap_examples``, as for
+        :class:`RobustFedAvg`. Checkpoints
         hold the wrapped strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
@@ -89,37 +92,45 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
             self._start_momentum()
             self._refuse(server_round, results, failures)
             return None, {}
-        outcome = self.aggregator.aggregate(server_round, read_results(results))
+        outcome = self._aggregate(server_round, results, failures)
         if outcome.model is None:
             self._start_momentum()
-            return None, dict(outcome.metrics) if results else {}
-        counts = capped([reply.num_examples for reply in outcome.accepted])
+            return None, dict(outcome.metrics) if results or outcome.failed else {}
+        tensors = write_parameters(outcome.model).tensors
         reported: Any = median_metrics([reply.metrics for reply in outcome.accepted])
-        model = write_parameters(outcome.model)
-        clean = FitRes(Status(Code.OK, ""), model, max(1, sum(counts)), reported)
-        proxy = outcome.accepted[0].source[0]
-        parameters, metrics = self.strategy.aggregate_fit(server_round, [(proxy, clean)], [])
-        if parameters is not None:
-            fixed = self.aggregator.buffers_of(outcome.model)
-            moved = read_parameters(parameters).in_form_of(outcome.model, fixed)
-            parameters = write_parameters(moved)
+        clean = [
+            (proxy, FitRes(OK, Parameters(list(tensors), "numpy.ndarray"), count, dict(reported)))
+            for proxy, count in self._senders(outcome.accepted)
+        ]
+        parameters, metrics = self.strategy.aggregate_fit(server_round, clean, list(failures))
+        if parameters is None:
+            self._start_momentum()
+            self._note_refusal(server_round)
+        else:
+            parameters = write_parameters(self._finished(read_parameters(parameters), outcome))
         return parameters, {**metrics, **outcome.metrics}
 
     def aggregate_evaluate(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> tuple[float | None, Metrics]:
-        """Hand one clean report to the wrapped strategy: medians of the losses and metrics."""
-        reports = read_reports(server_round, results)
+        """Hand clean reports to the wrapped strategy: medians of the losses and metrics."""
+        reports = self._reports(server_round, results, failures)
         if not reports:
             return None, {}
         loss = median_loss(losses(reports))
         metrics: Any = median_metrics([report.metrics for report in reports])
-        count = max(1, sum(capped([report.num_examples for report in reports])))
-        clean = EvaluateRes(Status(Code.OK, ""), loss, count, metrics)
-        proxy = reports[0].source[0]
+        clean = [
+            (proxy, EvaluateRes(OK, loss, count, dict(metrics)))
+            for proxy, count in self._senders(reports)
+        ]
         loss_and_metrics: tuple[float | None, Metrics]
-        loss_and_metrics = self.strategy.aggregate_evaluate(server_round, [(proxy, clean)], [])
+        loss_and_metrics = self.strategy.aggregate_evaluate(server_round, clean, list(failures))
         return loss_and_metrics
+
+    def _senders(self, replies: Sequence[Reply]) -> list[tuple[ClientProxy, Any]]:
+        """Who sent each reply, and the number of examples to go with it."""
+        counts = harmless([reply.num_examples for reply in replies], self.cap_examples)
+        return [(reply.source[0], count) for reply, count in zip(replies, counts, strict=True)]
 
     def _start_momentum(self) -> None:
         """Flower's FedAvgM asserts from round 2 on that it has a momentum, also if round 1 was skipped."""

@@ -1,7 +1,7 @@
 """Flower's Message API: its records as models and replies, and hooks that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO, WARNING
 from typing import Any
 
@@ -11,10 +11,12 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
-from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, encode
+from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
+from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.options import MESSAGE_API, MESSAGE_WORDS
+from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
+from flwr_byzantine.strategies.words import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
@@ -61,27 +63,10 @@ def write_record(model: Model) -> ArrayRecord:
     )
 
 
-def read_messages(action: str, replies: Iterable[Message], weighted_by_key: str) -> list[Reply]:
-    """What nodes sent, as replies; nothing in it raises. Errors are logged, and are no replies."""
-    answers = []
-    for message in replies:
-        if message.has_error():
-            node, reason = message.metadata.src_node_id, clip(message.error.reason)
-            log(INFO, "%s: error in reply from node %s: %s", action, node, reason)
-        else:
-            answers.append(_read(message, weighted_by_key, trained=action == "aggregate_train"))
-    return answers
-
-
-def read_reports(
-    server_round: int, replies: Iterable[Message], weighted_by_key: str
-) -> list[Reply]:
-    """What nodes sent after evaluating, as replies; those that cannot be read are left out."""
-    answers = read_messages("aggregate_evaluate", replies, weighted_by_key)
-    accepted, dropped = gate_reports(answers)
-    for node, reason in dropped.items():
-        log(WARNING, "Evaluation %s: dropped node %s: %s", server_round, node, reason)
-    return accepted
+def read_messages(replies: Iterable[Message], weighted_by_key: str, trained: bool) -> list[Reply]:
+    """What nodes sent, as replies; nothing in it raises. Errors are left out."""
+    answers = [message for message in replies if not message.has_error()]
+    return [_read(message, weighted_by_key, trained) for message in answers]
 
 
 def _read(message: Message, weighted_by_key: str, trained: bool) -> Reply:
@@ -126,7 +111,8 @@ class MessageAdapter(RobustStrategy, Strategy):
     words = MESSAGE_API
     rule_words = MESSAGE_WORDS
     _api = "Message"
-    _asked: int | None = None  # None where nobody told
+    _asked: Asked | None = None  # None where nobody told
+    _asked_to_evaluate: Asked | None = None
     _given: ArrayRecord | None = None
     _instead = False  # the model of the round was not the one that the loop gave
 
@@ -166,14 +152,18 @@ class MessageAdapter(RobustStrategy, Strategy):
         result: Result = self._run(super().start, given)
         return result
 
-    def _run(self, loop: Callable[..., Any], given: dict[str, Any]) -> Any:
-        """Call a loop over all rounds, from the checkpoint's model where there is one."""
+    def _run(self, loop: Callable[..., Any], given: dict[str, Any], own: bool = False) -> Any:
+        """Call a loop over all rounds, from the checkpoint's model where there is one.
+
+        Flower's loop takes None for evaluations of rounds that were done before; one of the user's
+        ``own`` may not, so it gets the last round's for them.
+        """
         first = _read_first(given["initial_arrays"])
         found = self._resume(lambda: first)
         if found is not None:
             given["initial_arrays"] = _record(found.tensors)
         if given.get("evaluate_fn") is not None:
-            given["evaluate_fn"] = self._not_again(given["evaluate_fn"])
+            given["evaluate_fn"] = self._not_again(given["evaluate_fn"], own)
         try:
             result = loop(**given)
         finally:
@@ -184,10 +174,18 @@ class MessageAdapter(RobustStrategy, Strategy):
             result.arrays = given["initial_arrays"]
         return result
 
-    def _not_again(self, evaluate_fn: EvaluateFunction) -> EvaluateFunction:
-        return lambda server_round, arrays: (
-            None if server_round < self._done else evaluate_fn(server_round, arrays)
-        )
+    def _not_again(self, evaluate_fn: EvaluateFunction, own: bool) -> EvaluateFunction:
+        def evaluate(server_round: int, arrays: ArrayRecord) -> MetricRecord | None:
+            if server_round > self._done or self._found is None:
+                return evaluate_fn(server_round, arrays)
+            if server_round < self._done and not own:
+                return None
+            last, found = self._done, _record(self._found.tensors)
+            result: MetricRecord | None
+            result = self._evaluated_again(lambda: evaluate_fn(last, found))
+            return result
+
+        return evaluate
 
     def summary(self) -> None:
         """Log the rule, then the strategy's settings."""
@@ -212,9 +210,10 @@ class MessageAdapter(RobustStrategy, Strategy):
             super().configure_train(  # type: ignore[safe-super]
                 server_round, arrays, config, grid
             )
+            or ()  # Flower takes None for nobody
         )
-        self._asked = len(messages)
-        self._note_asked(server_round, self._asked)
+        self._asked = Asked.nodes(server_round, messages)
+        self._note_asked(server_round, len(messages))
         return messages
 
     def aggregate_train(
@@ -224,7 +223,9 @@ class MessageAdapter(RobustStrategy, Strategy):
         if server_round <= self._done:
             tensors = self._passed_over()
             return None if tensors is None else _record(tensors), None
-        if self._asked == 0:  # as the strategy wants it, and Flower says
+        if (
+            self._asked is not None and not self._asked.clients
+        ):  # as the strategy wants it, and Flower says
             return None, None
         arrays, metrics = self._aggregate_train(server_round, replies)
         if self._instead:
@@ -246,9 +247,26 @@ class MessageAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round <= self._done:
             return []
-        return super().configure_evaluate(  # type: ignore[safe-super]
+        messages = super().configure_evaluate(  # type: ignore[safe-super]
             server_round, arrays, config, grid
         )
+        asked = list(messages or ())
+        self._asked_to_evaluate = Asked.nodes(server_round, asked)
+        return asked
+
+    def _aggregate(self, server_round: int, replies: Sequence[Message], key: str) -> Outcome:
+        """Aggregate with the rule; ``key`` is that of the number of examples."""
+        failed = failed_nodes(self._asked, server_round, replies)
+        return self.aggregator.aggregate(server_round, read_messages(replies, key, True), failed)
+
+    def _reports(self, server_round: int, replies: Sequence[Message], key: str) -> list[Reply]:
+        """What nodes sent after evaluating; who sent nothing that can be read is in the log."""
+        reasons = failed_nodes(self._asked_to_evaluate, server_round, replies)
+        log_failed("Evaluation", server_round, reasons)
+        accepted, dropped = gate_reports(read_messages(replies, key, False))
+        for node, reason in dropped.items():
+            log(WARNING, "Evaluation %s: dropped node %s: %s", server_round, node, reason)
+        return accepted
 
 
 def _read_first(arrays: ArrayRecord) -> Model:

@@ -9,22 +9,21 @@ from flwr.serverapp.strategy import FedAvg
 
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.gate import Reply
+from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.aggregation.reports import capped, guarded, median_metrics
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.message import (
     MessageAdapter,
-    read_messages,
-    read_reports,
     write_record,
 )
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
 from flwr_byzantine.strategies.options import (
-    MESSAGE_WORDS,
     MessageOptions,
     full_signature,
     refuse_other_words,
 )
 from flwr_byzantine.strategies.settings import declare
+from flwr_byzantine.strategies.words import MESSAGE_WORDS
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 
@@ -71,13 +70,14 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
-    payload, learning_rate, order_by, on_too_few, on_dropped, bound, buffers, audit_log, checkpoint,
-    cap_examples
+    payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers,
+    audit_log, checkpoint, cap_examples
         As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes for clients.
         Names of tensors are those of the array record, such as ``bn1.running_var``.
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None
         As in FedAvg; None takes the median of each metric instead of an average weighted by the
-        example counts nodes claim.
+        example counts nodes claim. After training, a function is given the replies of the nodes that
+        a rule such as Krum selected, as Flower's own Krum, MultiKrum and Bulyan do it.
     min_train_nodes, min_available_nodes : int or None
         How many nodes are asked in a round, and how many have to be there. None is what the rule needs, and
         at least Flower's 2. A smaller number raises.
@@ -114,11 +114,10 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        answers = read_messages("aggregate_train", replies, self.weighted_by_key)
-        outcome = self.aggregator.aggregate(server_round, answers)
-        if not answers:
+        outcome = self._aggregate(server_round, list(replies), self.weighted_by_key)
+        if not outcome.num_received and not outcome.failed:
             return None, None
-        metrics = self._metrics_of(self.train_metrics_aggr_fn, outcome.accepted)
+        metrics = self._metrics_of(self.train_metrics_aggr_fn, self._reporting(outcome))
         metrics.update(outcome.metrics)
         return None if outcome.model is None else write_record(outcome.model), metrics
 
@@ -126,10 +125,20 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
         """Median of each reported metric, unless a function for them was given."""
-        reports = read_reports(server_round, replies, self.weighted_by_key)
+        reports = self._reports(server_round, list(replies), self.weighted_by_key)
         if not reports:
             return None
         return self._metrics_of(self.evaluate_metrics_aggr_fn, reports)
+
+    def _reporting(self, outcome: Outcome) -> tuple[Reply, ...]:
+        """Whose metrics count: as in Flower, those of the nodes that a rule selected.
+
+        A median of so few that attackers may be most of them is none: then those of all.
+        """
+        n = len(outcome.accepted)
+        few = len(outcome.selected) <= 2 * self.rule.at(n).tolerated(n)
+        medians = self.train_metrics_aggr_fn is median_metricrecords
+        return outcome.accepted if medians and few else outcome.selected
 
     def _metrics_of(self, function: MetricsFunction, replies: Sequence[Reply]) -> MetricRecord:
         return aggregate_metrics(function, replies, self.weighted_by_key, self.cap_examples)

@@ -12,12 +12,10 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Reply
-from flwr_byzantine.aggregation.reports import capped, median_metrics
+from flwr_byzantine.aggregation.reports import harmless, median_metrics
 from flwr_byzantine.strategies.message import (
     MessageAdapter,
-    read_messages,
     read_record,
-    read_reports,
     write_record,
 )
 from flwr_byzantine.strategies.wrapped import Wrapping
@@ -56,9 +54,9 @@ class Delegating(Strategy):
 class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     """Puts a robust rule in front of any Flower strategy.
 
-    The wrapped strategy sees one clean reply a round, the rule's, in place of the nodes' replies; so
-    FedAdam's or FedAvgM's server optimiser runs on a robust aggregate. A wrapper that counts replies,
-    as Flower's differential privacy does, is told to expect one.
+    The wrapped strategy sees a clean reply in the place of each accepted one: the rule's aggregate, and
+    medians of what nodes report. So FedAdam's or FedAvgM's server optimiser runs on a robust aggregate.
+    It also sees the errors.
 
     Parameters
     ----------
@@ -67,8 +65,9 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``buffers``,
-        ``audit_log``, ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints
+        ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
+        ``count_failures``, ``buffers``, ``audit_log``, ``checkpoint`` and ``cap_examples``, as for
+        :class:`RobustFedAvg`. Checkpoints
         hold the wrapped strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
@@ -101,50 +100,62 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
 
         if "initial_arrays" not in given.arguments:  # under another name: the hooks resume
             return loop()
-        return self._run(loop, dict(given.arguments))
+        return self._run(loop, dict(given.arguments), own=True)
 
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        answers = read_messages("aggregate_train", replies, self._weight_key)
-        outcome = self.aggregator.aggregate(server_round, answers)
-        if not answers:
+        received = list(replies)
+        outcome = self._aggregate(server_round, received, self._weight_key)
+        if not outcome.num_received and not outcome.failed:
             return None, None
         if outcome.model is None:
             return None, MetricRecord(dict(outcome.metrics))
-        clean = self._clean_reply(outcome.accepted, write_record(outcome.model))
-        arrays, metrics = self.strategy.aggregate_train(server_round, [clean])
+        clean = self._clean(received, outcome.accepted, write_record(outcome.model))
+        arrays, metrics = self.strategy.aggregate_train(server_round, clean)
         metrics = MetricRecord() if metrics is None else metrics
         metrics.update(outcome.metrics)
-        if arrays is not None:
-            fixed = self.aggregator.buffers_of(outcome.model)
-            arrays = write_record(read_record(arrays).in_form_of(outcome.model, fixed))
+        if arrays is None:
+            self._note_refusal(server_round)
+        else:
+            arrays = write_record(self._finished(read_record(arrays), outcome))
         return arrays, metrics
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Hand one clean reply to the wrapped strategy: medians of the metrics."""
-        reports = read_reports(server_round, replies, self._weight_key)
+        """Hand clean replies to the wrapped strategy: medians of the metrics."""
+        received = list(replies)
+        reports = self._reports(server_round, received, self._weight_key)
         if not reports:
             return None
         metrics: MetricRecord | None
-        metrics = self.strategy.aggregate_evaluate(server_round, [self._clean_reply(reports)])
+        clean = self._clean(received, reports)
+        metrics = self.strategy.aggregate_evaluate(server_round, clean)
         return metrics
 
     @property
     def _weight_key(self) -> str:
         return getattr(self.strategy, "weighted_by_key", "num-examples")
 
-    def _clean_reply(self, replies: Sequence[Reply], arrays: ArrayRecord | None = None) -> Message:
-        """One message with the median of what nodes report, and the given arrays."""
+    def _clean(
+        self,
+        received: Sequence[Message],
+        accepted: Sequence[Reply],
+        arrays: ArrayRecord | None = None,
+    ) -> list[Message]:
+        """A message for each accepted reply, with the given arrays and medians; then the errors."""
         key = self._weight_key
-        medians: dict[str, Any] = median_metrics([r.metrics for r in replies], leave_out=[key])
-        medians[key] = max(1, sum(capped([reply.num_examples for reply in replies])))
-        records: dict[str, Any] = {} if arrays is None else {"arrays": arrays}
-        reply: Message = copy.copy(replies[0].source)
-        reply.content = RecordDict(records | {"metrics": MetricRecord(medians)})
-        return reply
+        medians: dict[str, Any] = median_metrics([r.metrics for r in accepted], leave_out=[key])
+        counts = harmless([reply.num_examples for reply in accepted], self.cap_examples)
+        clean = []
+        for reply, count in zip(accepted, counts, strict=True):
+            records: dict[str, Any] = {"metrics": MetricRecord({**medians, key: count})}
+            if arrays is not None:  # records of their own: some strategies take the arrays out
+                records = {"arrays": ArrayRecord(dict(arrays.items())), **records}
+            clean.append(copy.copy(reply.source))
+            clean[-1].content = RecordDict(records)
+        return clean + [message for message in received if message.has_error()]
 
 
 HOOKS = (

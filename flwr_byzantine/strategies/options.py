@@ -9,48 +9,13 @@ from flwr.app import MetricRecord, RecordDict
 from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
 
 from flwr_byzantine.aggregation.buffers import Buffers
-from flwr_byzantine.aggregation.progress import Words
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.minimums import Minimum
+from flwr_byzantine.strategies.words import COUNTERPARTS
 
 R = TypeVar("R", bound=Rule)
-
-# What a rule's parameters are called in each API.
-FIT_WORDS = {
-    "trim": "num_malicious_clients",
-    "num_byzantine": "num_malicious_clients",
-    "num_selected": "num_clients_to_keep",
-    "beta": "beta",
-}
-MESSAGE_WORDS = {
-    "trim": "num_malicious_nodes",
-    "num_byzantine": "num_malicious_nodes",
-    "num_selected": "num_nodes_to_select",
-    "beta": "beta",
-}
-FIT_API = Words()
-MESSAGE_API = Words(
-    first_model="initial_arrays",
-    minimums=("min_train_nodes", "min_evaluate_nodes", "min_available_nodes"),
-    clients="nodes",
-)
-# The same keyword in the two APIs.
-_COUNTERPARTS = (
-    ("num_malicious_clients", "num_malicious_nodes"),
-    ("num_clients_to_keep", "num_nodes_to_select"),
-    ("fraction_fit", "fraction_train"),
-    ("min_fit_clients", "min_train_nodes"),
-    ("min_evaluate_clients", "min_evaluate_nodes"),
-    ("min_available_clients", "min_available_nodes"),
-    ("fit_metrics_aggregation_fn", "train_metrics_aggr_fn"),
-    ("evaluate_metrics_aggregation_fn", "evaluate_metrics_aggr_fn"),
-    ("initial_parameters", "start(initial_arrays=...)"),
-    ("evaluate_fn", "start(evaluate_fn=...)"),
-    ("on_fit_config_fn", "start(train_config=...)"),
-    ("on_evaluate_config_fn", "start(evaluate_config=...)"),
-)
 
 
 class RobustOptions(TypedDict, total=False):
@@ -62,6 +27,7 @@ class RobustOptions(TypedDict, total=False):
     on_too_few: str
     on_dropped: str
     bound: str
+    count_failures: bool
     buffers: Buffers
     audit_log: str | os.PathLike[str] | None
     checkpoint: str | os.PathLike[str] | None
@@ -130,12 +96,13 @@ def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any
 def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
     """Raise TypeError for a keyword of the other API, naming this API's.
 
-    Keywords that neither has are Flower's to refuse.
+    Keywords that neither has are Flower's to refuse. A class that a user derived hands on what it likes:
+    what counts is what our own class takes.
     """
-    known = inspect.signature(strategy).parameters
-    other = dict(_COUNTERPARTS) | {b: a for a, b in _COUNTERPARTS}
+    ours = next(kind for kind in strategy.__mro__ if kind.__module__.startswith(f"{__package__}."))
+    known = inspect.signature(ours).parameters
     for name in given:
-        word = other.get(name)
+        word = COUNTERPARTS.get(name)
         if name not in known and word is not None and (word in known or "(" in word):
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "

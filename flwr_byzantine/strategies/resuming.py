@@ -29,6 +29,7 @@ class Resuming:
     _latest = 0  # the newest round that was configured
     _hand_back = False  # whether the loop has still to be given the checkpoint's model
     _found: Checkpoint | None = None  # what this run goes on from
+    _evaluation: tuple[Checkpoint | None, Any] | None = None  # of what model, and what it gave
     _kept = 0  # the newest round in the checkpoint
 
     @property
@@ -95,6 +96,12 @@ class Resuming:
             return None
         self._hand_back = False
         return self._found.tensors
+
+    def _evaluated_again(self, evaluate: Callable[[], Any]) -> Any:
+        """What an evaluation of the checkpoint's model gives, made once for all rounds that were done."""
+        if self._evaluation is None or self._evaluation[0] is not self._found:
+            self._evaluation = self._found, evaluate()
+        return self._evaluation[1]
 
     def _goes_on(self, server_round: int, tensors: Mapping[str, bytes]) -> bool:
         """Whether the first round after those that were done is given the checkpoint's model."""

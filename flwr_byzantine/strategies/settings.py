@@ -55,7 +55,10 @@ class OfRule(Attribute):
 
     def _field(self, strategy: Any) -> str:
         fields = (field for field, word in self.words.items() if word == self.name)
-        return next(field for field in fields if hasattr(strategy.rule, field))
+        found = next((field for field in fields if hasattr(strategy.rule, field)), None)
+        if found is None:  # another rule was set
+            raise AttributeError(f"{strategy.rule} has no `{self.name}`", name=self.name)
+        return found
 
 
 class Selected(Attribute):

@@ -5,9 +5,11 @@ from inspect import Signature
 from logging import WARNING
 from typing import Any, ClassVar, Unpack
 
+import numpy as np
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.resume.checkpoint import Checkpoint
 from flwr_byzantine.resume.snapshot import Snapshot, kind
 from flwr_byzantine.rules.base import Rule
@@ -45,8 +47,8 @@ class Wrapping(RobustStrategy):
         cls.__signature__ = full_signature(cls, RobustOptions, RobustStrategy.__init__)
 
     def __init__(self, strategy: Any, rule: Rule, **options: Unpack[RobustOptions]) -> None:
-        super().__init__(strategy=strategy, rule=rule, **options)
         check_wrapped(strategy)
+        super().__init__(strategy=strategy, rule=rule, **options)
         self._warn_of_few(strategy)
         self._snapshot = None if self.checkpoints is None else Snapshot(strategy)
 
@@ -55,14 +57,35 @@ class Wrapping(RobustStrategy):
         asked, _, available = self.words.minimums
         least, bound = needed_by(self.rule), self.aggregator.bound
         for part in inside(strategy):
-            told = [getattr(part, name, least) for name in (asked, available)]
+            names = (asked,) if self.words.waits else (asked, available)
+            told = [getattr(part, name, least) for name in names]
             if min(told) < least and bound != "warn":
-                self._warned = True
                 text = "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
                 name, who = type(part).__name__, self.words.clients
                 log(
                     WARNING, text, name, min(told), who, self.rule, least, asked, least, available, least
                 )  # fmt: skip
+                self._warned = True
+                return
+
+    def _finished(self, given: Model, outcome: Outcome) -> Model:
+        """What the wrapped strategy made of clean results, in a form fit for the next round.
+
+        Its average of equal models differs from them by rounding. Where that is all it did, the model is
+        the rule's, bit for bit.
+        """
+        assert outcome.model is not None
+        clean = outcome.model
+        moved = given.in_form_of(clean, self.aggregator.buffers_of(clean))
+        return clean if _is_rounded(moved, clean, len(outcome.accepted)) else moved
+
+    def _note_refusal(self, server_round: int) -> None:
+        """The wrapped strategy gave no model, although the rule had one: that is a skipped round too."""
+        reason = f"{type(self.strategy).__name__} gave no model, so the old one stays"
+        log(WARNING, "Round %s: %s", server_round, reason)
+        self.aggregator.progress.refuse(reason)
+        if self.aggregator.on_too_few == "raise":
+            raise Outcome(None, reason).error(server_round)
 
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""
@@ -100,3 +123,12 @@ class Wrapping(RobustStrategy):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         super()._load_state(state)
         (self._snapshot or Snapshot(self.strategy)).restore(state["strategy"])
+
+
+def _is_rounded(moved: Model, clean: Model, n: int) -> bool:
+    """Whether a model is another one, up to the rounding of an average of n."""
+    return moved.signature == clean.signature and all(
+        bool((np.abs(mine - theirs) <= (n + 2) * np.finfo(theirs.dtype).eps * np.abs(theirs)).all())
+        for mine, theirs in zip(moved.arrays, clean.arrays, strict=True)
+        if theirs.dtype.kind == "f"
+    )

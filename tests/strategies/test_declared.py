@@ -32,6 +32,7 @@ OURS = {
     "audit_log",
     "checkpoint",
     "cap_examples",
+    "count_failures",
 }
 ALONE = {"MultiBulyan", "MultiKrum", "TrimmedMean", "Phocas", "Krum", "Bulyan"}
 
@@ -117,6 +118,33 @@ def test_errors_name_the_parameter_that_the_user_wrote(api, case, value):
 def test_errors_name_m_as_the_user_wrote_it(api, name):
     with pytest.raises(ValueError, match=f"Parameter `{api.m_name}` of {name}"):
         getattr(api.ours, name)(**{api.m_name: 0})
+
+
+@every_api
+@every_rule
+def test_derived_strategies_hand_on_flowers_keywords(api, case):
+    """As public apps do: ``super().__init__(*args, **kwargs)`` in a class of their own."""
+    base = getattr(api.ours, case.name)
+
+    class Own(base):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    class Named(base):
+        def __init__(self, run_name, **kwargs):
+            super().__init__(**kwargs)
+
+    f = {api.f_name: 1} if case.takes_f else {}
+    given = {name: None for name in inspect.signature(base).parameters if name.endswith("_fn")}
+    if api.name == "fit":
+        given |= {"initial_parameters": None}
+        assert given.keys() >= {"evaluate_fn", "on_fit_config_fn", "on_evaluate_config_fn"}
+    Own(**f, **given)
+    Named("name", **f, **given)
+    other = {"fit": "num_malicious_nodes", "train": "evaluate_fn"}[api.name]
+    if case.takes_f or api.name == "train":
+        with pytest.raises(TypeError, match=rf"Own\(\) .* {other!r}: in this API"):
+            Own(**{other: 1})
 
 
 @every_api

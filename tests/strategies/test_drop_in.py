@@ -166,6 +166,25 @@ def test_keywords_of_bulyan_without_effect_are_warned_of(caplog):
 
 
 @every_api
+def test_setting_what_a_strategy_does_not_have_is_warned_of(api, caplog):
+    other = {"fit": ("num_malicious_nodes", "min_train_nodes"), "train": ("min_fit_clients",)}
+    strategy = api.ours.Krum(**{api.f_name: 1})
+    for name in other[api.name]:
+        setattr(strategy, name, 9)
+    for name, text in zip(other[api.name], said(caplog), strict=True):
+        assert f"`{name}` has no effect" in text
+        assert "in this API it is `" in text
+    for strategy in (
+        api.ours.Median(),
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rules.Median()),
+    ):
+        caplog.clear()
+        setattr(strategy, api.f_name, 2)
+        (text,) = said(caplog)
+        assert f"`{api.f_name}` has no effect" in text
+
+
+@every_api
 def test_the_rule_of_a_wrapper_can_be_set(api):
     robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), rules.Krum(1))
     robust.rule = rules.Median()

@@ -173,7 +173,7 @@ def test_ten_thousand_hostile_replies(api, seeds, make, known):
     evaluations = [api.evaluation(100 + i, 0.5) for i in range(HONEST)]
     evaluations += [evaluated for _, evaluated in replies]
     evaluated = api.evaluate(strategy, evaluations)
-    assert evaluated["loss"] == 0.5
+    assert evaluated["loss"] == pytest.approx(0.5)  # Flower averages equal losses
     assert len(strategy.audit) <= HOSTILE + HONEST
 
 

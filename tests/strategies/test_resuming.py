@@ -53,7 +53,7 @@ def errors(caplog):
 def own_loop(strategy, grid, arrays, rounds, heed=True):
     """What public apps have in their own ``start``; one that does not heed starts from its own model."""
     best = arrays
-    for server_round in range(1, rounds + 1):
+    for server_round in rounds if isinstance(rounds, list) else range(1, rounds + 1):
         sent = list(strategy.configure_train(server_round, arrays, ConfigRecord(), grid))
         if sent or heed:
             new, _ = strategy.aggregate_train(server_round, grid.send_and_receive(sent))
@@ -170,6 +170,51 @@ def test_a_server_with_its_own_loop_resumes_and_never_overwrites(tmp_path, caplo
         make(FIT, "FedAdam", 41, checkpoint=tmp_path / "run").configure_fit(
             1, ndarrays_to_parameters(initial(41)), SimpleClientManager()
         )
+
+
+@every_api
+def test_evaluations_of_rounds_that_were_done_can_be_unpacked(api, tmp_path):
+    """Public apps do not expect None where they have given a function that evaluates."""
+    asked, seen = [], []
+
+    def evaluate_fn(server_round, model, config=None):
+        asked.append(server_round)
+        return (0.5, {"x": 1.0}) if api.name == "fit" else {"x": 1.0}
+
+    if api.name == "fit":
+
+        class Own(FIT.ours.Phocas):
+            def evaluate(self, server_round, parameters):
+                loss, metrics = super().evaluate(server_round, parameters)
+                seen.append((server_round, loss))
+                return loss, metrics
+
+        first = ndarrays_to_parameters(initial(SIZE))
+        options = {
+            "num_malicious_clients": 2, "min_available_clients": 8, "initial_parameters": first,
+            "on_fit_config_fn": lambda server_round: {"round": server_round},
+            "fraction_evaluate": 0.0, "evaluate_fn": evaluate_fn,
+        }  # fmt: skip
+        for rounds in (3, 4):
+            run(api, Own(**options, checkpoint=tmp_path / "run"), rounds)
+    else:
+
+        class Own(FedAvg):
+            def start(self, grid, initial_arrays, num_rounds, evaluate_fn):
+                arrays = initial_arrays
+                for server_round in range(num_rounds + 1):
+                    if server_round:
+                        arrays = own_loop(self, grid, arrays, [server_round]).arrays
+                    seen.append((server_round, evaluate_fn(server_round, arrays)["x"]))
+                return Result(arrays=arrays)
+
+        options = {"min_available_nodes": 8, "fraction_evaluate": 0.0}
+        for rounds in (3, 4):
+            own = Own(**options)
+            robust = api.ours.ByzantineRobust(own, rules.Phocas(2), checkpoint=tmp_path / "run")
+            train_messages(robust, rounds, evaluate_fn=evaluate_fn)
+    assert [server_round for server_round, _ in seen] == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+    assert asked == [0, 1, 2, 3, 3, 4]
 
 
 # Files

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from flower import Sent, counted, every_api
+from flower import Sent, TrainApi, counted, every_api
 from flwr.app import MetricRecord
 
 from flwr_byzantine.rules import Median
@@ -139,3 +139,41 @@ def test_a_bug_in_a_users_function_is_logged_and_the_round_goes_on(api, phase, c
         if function is average:
             assert 'return reports[0]["acuracy"]' in caplog.text
         assert "Traceback" in caplog.text
+
+
+def outlying(api, n=9, far=2):
+    """Replies of which the first few are far from the others, and report so."""
+    rows = np.random.default_rng(0).normal(size=(n, 3)) * 0.1
+    rows[:far] += 50
+    return [api.reply(Sent(i, [row], metrics={"a": i})) for i, row in enumerate(rows)]
+
+
+@every_api
+@pytest.mark.parametrize("name", ["Krum", "MultiKrum", "Bulyan", "Median", "TrimmedMean", "ByGARS"])
+def test_metrics_of_refused_nodes_are_left_out_where_flower_leaves_them_out(api, name):
+    """Its Message API gives a function what Krum, MultiKrum and Bulyan selected; the other API, all."""
+    seen = []
+    f = {api.f_name: 1 if name == "Bulyan" else 2} if name not in ("Median", "ByGARS") else {}
+    aux = {"auxiliary": lambda parameters, server_round: [np.ones(3)]} if name == "ByGARS" else {}
+    strategy = getattr(api.ours, name)(**{words(api)[0]: spying(api, seen)}, **f, **aux)
+    far = 1 if name == "Bulyan" else 2
+    api.hand_out(strategy, [np.zeros(3)])
+    api.aggregate(strategy, outlying(api, far=far))
+    kept = {int(r.client) for r in strategy.audit if r.verdict == "kept"}
+    reported = {number for _, number in seen[0]}
+    if api.name == "train" and name in ("Krum", "MultiKrum", "Bulyan"):
+        assert reported == kept
+        assert reported.isdisjoint(range(far))
+    else:
+        assert reported == set(range(9))
+
+
+def test_medians_are_of_those_a_rule_selected_where_attackers_cannot_be_most_of_them():
+    api = TrainApi()
+    replies = outlying(api, 12, 2)
+    several, one = api.ours.MultiKrum(num_malicious_nodes=2), api.ours.Krum(num_malicious_nodes=2)
+    _, metrics = api.aggregate(several, replies)
+    kept = [int(r.client) for r in several.audit if r.verdict == "kept"]
+    assert len(kept) == 8
+    assert metrics["a"] == np.median(kept)
+    assert api.aggregate(one, replies)[1]["a"] == 5.5

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from cases import every_rule, gaussian
-from flower import APIS, Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
+from flower import APIS, FitApi, Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
-from flwr.common import ndarrays_to_parameters
+from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 
 from flwr_byzantine import rules
 
@@ -164,32 +164,143 @@ def test_dtypes_survive_round_after_round(api, name):
         assert [tensor.dtype for tensor in model] == dtypes
 
 
-@every_api
-def test_the_wrapped_strategy_sees_one_clean_reply(api):
-    seen = []
+def spying(api, seen):
+    """A strategy that keeps what it is given: model, number of examples and metrics, and the failures."""
 
     class Spy(api.theirs.FedAvg):
         def aggregate_fit(self, server_round, results, failures):
-            seen.extend((r.num_examples, r.metrics) for _, r in results)
+            seen.append(
+                [
+                    (flat(parameters_to_ndarrays(r.parameters)), r.num_examples, r.metrics)
+                    for _, r in results
+                ]
+            )
+            seen.append(failures)
             return super().aggregate_fit(server_round, results, failures)
 
+        def aggregate_evaluate(self, server_round, results, failures):
+            seen.append([(r.loss, r.num_examples, r.metrics) for _, r in results])
+            seen.append(failures)
+            return super().aggregate_evaluate(server_round, results, failures)
+
         def aggregate_train(self, server_round, replies):
-            replies = list(replies)
-            metrics = [dict(m) for r in replies for m in r.content.metric_records.values()]
-            seen.extend((m.pop("num-examples"), m) for m in metrics)
+            self.keep(replies)
             return super().aggregate_train(server_round, replies)
 
-    counts = [10, 20, 30, 10**15, -4]
+        def keep(self, replies):
+            kept = []
+            for reply in (r for r in replies if not r.has_error()):
+                metrics = dict(reply.content["metrics"])
+                arrays = reply.content.array_records.get("arrays", {})
+                values = flat([np.zeros(0), *(array.numpy() for array in arrays.values())])
+                kept.append((values, metrics.pop("num-examples"), metrics))
+            seen.append(kept)
+            seen.append([r for r in replies if r.has_error()])
+
+    return Spy()
+
+
+@every_api
+@pytest.mark.parametrize(
+    ("cap", "counted"), [(False, [10, 20, 30, 10**15, 0]), (True, [10, 20, 25, 25, 0])]
+)
+def test_the_wrapped_strategy_sees_a_clean_reply_for_each_accepted_one(api, cap, counted):
+    seen, counts = [], [10, 20, 30, 10**15, -4]
     replies = [
-        api.reply(Sent(i, [np.full(2, float(i))], count, {"loss": loss}))
+        api.reply(Sent(i, [np.full(2, float(i))], count, {"loss": loss, f"own-{i}": 1.0}))
         for i, (count, loss) in enumerate(zip(counts, [0.1, 0.2, 0.3, 1e9, np.nan], strict=True))
     ]
-    robust = api.ours.ByzantineRobust(Spy(), rules.Median())
-    tensors, _ = api.aggregate(robust, replies)
-    np.testing.assert_array_equal(tensors[0], [2, 2])
-    assert seen == [(80, {"loss": 0.25})]  # counts 10, 20, 25, 25, 0
+    bad, error = api.reply(Sent(8, [np.ones(1)])), api.error(9)
+    robust = api.ours.ByzantineRobust(spying(api, seen), rules.Median(), cap_examples=cap)
+    tensors, _ = api.aggregate(robust, [*replies, bad, error])
+    np.testing.assert_allclose(tensors[0], [2, 2])
+    results, failures = seen
+    assert failures == [error]
+    assert [count for _, count, _ in results] == counted
+    for model, _, metrics in results:
+        np.testing.assert_array_equal(model, [2, 2])
+        assert metrics == {"loss": 0.25}
     again, _ = api.aggregate(robust, replies)  # the replies themselves are as they came
-    np.testing.assert_array_equal(again[0], [2, 2])
+    np.testing.assert_allclose(again[0], [2, 2])
+
+
+@every_api
+def test_counts_that_cannot_be_weights_move_nothing(api):
+    """In Flower's average: their sum would be infinite, NaN or 0."""
+    for lies in ([1e308, 1e308], [float("inf")] * 2, [float("nan")] * 2, [-10, 0]):
+        if api.name == "fit":
+            lies = [10**400, *lies]
+        honest = [0, 0] if lies[-1] == 0 else [10, 10, 10]
+        replies = [
+            api.reply(Sent(i, [np.full(2, 3.0)], count)) for i, count in enumerate(honest + lies)
+        ]
+        tensors, _ = api.aggregate(
+            api.ours.ByzantineRobust(api.theirs.FedAvg(), rules.Median()), replies
+        )
+        np.testing.assert_allclose(tensors[0], [3, 3])
+
+
+@every_api
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["FedAvg", "FedProx", "FedMedian", "FedTrimmedAvg"])
+def test_an_average_of_clean_results_is_the_rules_model_bit_for_bit(api, name, dtype):
+    given = {"proximal_mu": 0.1} if name == "FedProx" else {}
+    robust = api.ours.ByzantineRobust(getattr(api.theirs, name)(**given), rules.Median())
+    x = gaussian(7, 200).astype(dtype)
+    replies = [api.reply(Sent(i, [row], 7 ** (2 + i))) for i, row in enumerate(x)]
+    tensors, _ = api.aggregate(robust, replies)
+    assert tensors[0].dtype == dtype
+    np.testing.assert_array_equal(tensors[0], np.median(x, axis=0))
+
+
+def fault_tolerant(results, failures):
+    """A round of Flower's FaultTolerantFedAvg with so many of each, behind a rule."""
+    api = FitApi()
+    tolerant = api.theirs.FaultTolerantFedAvg(
+        min_completion_rate_fit=0.6, min_completion_rate_evaluate=0.6
+    )
+    robust = api.ours.ByzantineRobust(tolerant, rules.Median())
+    replies = [api.reply(Sent(i, [np.ones(2)])) for i in range(results)]
+    errors = [api.error(i) for i in range(failures)]
+    evaluations = [api.evaluation(i, 0.5) for i in range(results)]
+    tensors, _ = api.aggregate(robust, [*replies, *errors])
+    loss, _ = robust.aggregate_evaluate(1, evaluations, errors)
+    return tensors is not None, loss is not None
+
+
+def test_a_strategy_that_counts_results_and_failures_sees_how_many_there_are(caplog):
+    assert fault_tolerant(9, 1) == (True, True)
+    assert "the old one stays" not in caplog.text
+    assert fault_tolerant(1, 9) == (False, False)
+    assert "FaultTolerantFedAvg gave no model, so the old one stays" in caplog.text
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_accept_failures_holds_for_evaluation_too(accepts):
+    api = FitApi()
+    wrapped = api.theirs.FedAvg(accept_failures=accepts)
+    for strategy in (
+        api.ours.ByzantineRobust(wrapped, rules.Median()),
+        api.ours.Median(accept_failures=accepts),
+    ):
+        evaluations = [api.evaluation(i, 0.5) for i in range(3)]
+        loss, _ = strategy.aggregate_evaluate(1, evaluations, [api.error(4)])
+        assert (loss is not None) == accepts
+        assert strategy.aggregate_evaluate(1, evaluations, [])[0] == 0.5
+
+
+@pytest.mark.parametrize("name", ["QFedAvg", "FedMedian", "FedTrimmedAvg", "FedAvg", "FedAdagrad"])
+def test_strategies_that_take_arrays_out_of_records_get_records_of_their_own(name):
+    api = TrainApi()
+    given = {"client_learning_rate": 0.1} if name == "QFedAvg" else {}
+    robust = api.ours.ByzantineRobust(getattr(api.theirs, name)(**given), rules.Median())
+    api.hand_out(robust, split(MODEL))
+    replies = [
+        api.reply(Sent(i, split(row), metrics={"train_loss": 0.5}))
+        for i, row in enumerate(gaussian(5, 6))
+    ]
+    tensors, _ = api.aggregate(robust, replies)
+    assert np.isfinite(flat(tensors)).all()
 
 
 @every_api

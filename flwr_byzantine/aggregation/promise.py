@@ -1,0 +1,39 @@
+"""f in a round: what the rule was promised, and how far a user lets it be lowered."""
+
+from flwr_byzantine.rules.base import Rule, check_bound
+
+
+def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tuple[Rule, int]:
+    """The rule of a round, and by how much its f is lowered; the promised one where none is enough.
+
+    Nobody knows whether a dropped reply was an attacker's or an old version's. So f stays, but where the
+    user asks for another law: then it is the largest that the accepted replies suffice for.
+
+    Parameters
+    ----------
+    rule : Rule
+        The user's.
+    received : int
+        Replies that came, refused ones included.
+    accepted : int
+        Replies for the rule.
+    lower_by : int
+        By how much f may be lowered.
+    """
+    promised = rule.at(received)
+    for by in range(1 + lower_by):
+        lowered = promised.without(by) if by else promised
+        check_bound(lowered)
+        if lowered.min_updates <= accepted:
+            return lowered, by
+    return promised, 0
+
+
+def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None:
+    """Why a rule promises nothing where clients failed that count as Byzantine; None where it does."""
+    if failed <= promised:
+        return None
+    return (
+        f"{failed} of {asked} clients failed, which `count_failures` counts as Byzantine, and {rule} "
+        f"survives {promised}"
+    )

@@ -1,0 +1,136 @@
+"""Who was asked in a round and did not answer: by the server's own names, and why.
+
+In the ``aggregate_fit`` API an exception does not say whose it is; in the Message API the SuperLink answers
+in the place of a node that is gone. What says it is who was asked, and who answered.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from logging import WARNING
+from types import TracebackType
+from typing import Any, Self
+
+from flwr.app import Message, Metadata
+from flwr.common.logger import log
+from flwr.server.client_proxy import ClientProxy
+
+from flwr_byzantine.aggregation.npy import clip_error
+
+NO_REPLY = "no reply"
+SUPERLINK = 1  # the node that Flower's own errors come from
+
+Errors = Sequence[tuple[str | None, str]]  # of whom, None where nobody says it, and what it says
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who was asked in a round.
+
+    Parameters
+    ----------
+    server_round : int
+        The round.
+    clients : tuple[str, ...]
+        The server's own names of them.
+    messages : tuple[Metadata, ...]
+        Of the messages sent, in the same order, in the Message API. Flower gives them their ids later.
+    """
+
+    server_round: int
+    clients: tuple[str, ...]
+    messages: tuple[Metadata, ...] = ()
+
+    @classmethod
+    def nodes(cls, server_round: int, messages: Iterable[Message]) -> Self:
+        """Those that messages of the Message API are for."""
+        sent = tuple(message.metadata for message in messages)
+        return cls(server_round, tuple(str(metadata.dst_node_id) for metadata in sent), sent)
+
+
+def who_failed(
+    asked: Asked | None, server_round: int, answered: Collection[str], errors: Errors
+) -> dict[str, str]:
+    """Client -> reason, of all that were asked and sent no reply, and of all errors.
+
+    Parameters
+    ----------
+    asked : Asked or None
+        Who was asked last; None where nobody told. It says nothing of the replies if some are from
+        others.
+    server_round : int
+        The round that is over.
+    answered : Collection[str]
+        Who sent a reply.
+    errors : Sequence[tuple[str or None, str]]
+        Errors and exceptions.
+    """
+    found = {name: reason for name, reason in errors if name is not None and name not in answered}
+    nameless = [reason for name, reason in errors if name is None]
+    known = {*answered, *found}
+    ours = asked is not None and asked.server_round == server_round and known <= {*asked.clients}
+    silent = [name for name in asked.clients if name not in known] if asked and ours else []
+    reasons = list(dict.fromkeys(nameless)) or [NO_REPLY]
+    reason = reasons[0] if len(reasons) == 1 else "one of: " + "; ".join(reasons[:3])
+    unknown = [f"unknown-{i}" for i in range(1, 1 + len(nameless) - len(silent))]
+    reasons_of = found | dict.fromkeys([*silent, *unknown], reason)
+    return {
+        name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
+    }
+
+
+def log_failed(action: str, server_round: int, reasons: Mapping[str, str]) -> None:
+    """Name every client that failed, and why."""
+    for client, reason in reasons.items():
+        log(WARNING, "%s %s: client %s failed: %s", action, server_round, client, reason)
+
+
+def errors_of_clients(failures: Iterable[Any]) -> Errors:
+    """What Flower's ``aggregate_fit`` API calls failures: exceptions, and replies that say so."""
+    return [_of_client(failure) for failure in failures]
+
+
+def _of_client(failure: Any) -> tuple[str | None, str]:
+    if isinstance(failure, BaseException):
+        text = clip_error(f"{type(failure).__name__}: {failure}")
+        return _client_in(failure.__traceback__), text
+    name = None
+    try:
+        proxy, result = failure
+        name = str(proxy.cid)
+        return name, clip_error(f"status {result.status.code.name}: {result.status.message}")
+    except Exception as error:  # something else in place of a reply
+        return name, f"unreadable failure ({type(error).__name__})"
+
+
+def _client_in(traceback: TracebackType | None) -> str | None:
+    """The client that the call which raised was about."""
+    while traceback is not None:
+        proxies = [v for v in traceback.tb_frame.f_locals.values() if isinstance(v, ClientProxy)]
+        if len(proxies) == 1:
+            return str(proxies[0].cid)
+        traceback = traceback.tb_next
+    return None
+
+
+def failed_nodes(
+    asked: Asked | None, server_round: int, replies: Sequence[Message]
+) -> dict[str, str]:
+    """As :func:`who_failed`, of all messages that came in the Message API."""
+    sent = {} if asked is None else _by_message_id(asked)
+    errors = [_of_node(message, sent, asked) for message in replies if message.has_error()]
+    answered = {str(m.metadata.src_node_id) for m in replies if not m.has_error()}
+    return who_failed(asked, server_round, answered, errors)
+
+
+def _by_message_id(asked: Asked) -> dict[str, str]:
+    pairs = zip(asked.messages, asked.clients, strict=False)
+    return {metadata.message_id: client for metadata, client in pairs if metadata.message_id}
+
+
+def _of_node(
+    message: Message, sent: Mapping[str, str], asked: Asked | None
+) -> tuple[str | None, str]:
+    node = str(message.metadata.src_node_id)
+    known = asked is not None and node in asked.clients
+    name = None if node == str(SUPERLINK) and not known else node
+    return sent.get(message.metadata.reply_to_message_id, name), clip_error(message.error.reason)

@@ -1,0 +1,40 @@
+"""What things are called in each API of Flower."""
+
+from flwr_byzantine.aggregation.progress import Words
+
+# What a rule's parameters are called in each API.
+FIT_WORDS = {
+    "trim": "num_malicious_clients",
+    "num_byzantine": "num_malicious_clients",
+    "num_selected": "num_clients_to_keep",
+    "beta": "beta",
+}
+MESSAGE_WORDS = {
+    "trim": "num_malicious_nodes",
+    "num_byzantine": "num_malicious_nodes",
+    "num_selected": "num_nodes_to_select",
+    "beta": "beta",
+}
+FIT_API = Words()
+MESSAGE_API = Words(
+    first_model="initial_arrays",
+    minimums=("min_train_nodes", "min_evaluate_nodes", "min_available_nodes"),
+    clients="nodes",
+    waits=True,
+)
+_PAIRS = (
+    ("num_malicious_clients", "num_malicious_nodes"),
+    ("num_clients_to_keep", "num_nodes_to_select"),
+    ("fraction_fit", "fraction_train"),
+    ("min_fit_clients", "min_train_nodes"),
+    ("min_evaluate_clients", "min_evaluate_nodes"),
+    ("min_available_clients", "min_available_nodes"),
+    ("fit_metrics_aggregation_fn", "train_metrics_aggr_fn"),
+    ("evaluate_metrics_aggregation_fn", "evaluate_metrics_aggr_fn"),
+    ("initial_parameters", "start(initial_arrays=...)"),
+    ("evaluate_fn", "start(evaluate_fn=...)"),
+    ("on_fit_config_fn", "start(train_config=...)"),
+    ("on_evaluate_config_fn", "start(evaluate_config=...)"),
+)
+# Each API's word for a keyword of the other one.
+COUNTERPARTS = dict(_PAIRS) | {b: a for a, b in _PAIRS}
