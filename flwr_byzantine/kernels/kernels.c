@@ -281,7 +281,7 @@ static void plan_mixes(const Order *order, int64_t n, int64_t at_once, Mix *mixe
 }
 
 /* Rows of numbers by column, beside a block that is reduced. */
-enum { MEAN, CENTER, TIE, COUNT };
+enum { MEAN, CENTER, COUNT };
 
 /* Four rows are a group, and two groups a tile, which has 4 x 4 sums. Add to them the squared differences of
    the four rows `a` from the first B of the rows `b`. */
@@ -593,17 +593,17 @@ APART void NAME(mean)(const T *x, int64_t first, int64_t last, int64_t stride, i
     }
 }
 
-/* `right` takes the place of `left`, in `place`, where it is nearer the center; `tie` grows where they are as near,
+/* `right` takes the place of `left`, in `place`, where it is nearer the center; gives whether any two are as near,
    and different. `place` may be `left`: each case has its loop, in which no two rows are one. */
-APART void NAME(slide)(
-    const T *left, const T *restrict right, T *place, const double *restrict center, double *restrict tie,
-    int64_t width)
+APART int64_t NAME(slide)(
+    const T *left, const T *restrict right, T *place, const double *restrict center, int64_t width)
 {
+    int64_t tied = 0;
     T *restrict own = place;
 #define SLIDE(from) \
     for (int64_t c = 0; c < width; c++) { \
         double before = center[c] - from[c], after = right[c] - center[c]; \
-        tie[c] += before == after ? before : 0; \
+        tied |= (before == after) & (before > 0); \
         own[c] = before > after ? right[c] : own[c]; \
     }
     if (left == place) {
@@ -613,6 +613,16 @@ APART void NAME(slide)(
         SLIDE(other)
     }
 #undef SLIDE
+    return tied;
+}
+
+/* After `slide` found ties: where they are. It has not changed any of them. */
+static void NAME(find_ties)(const T *left, const T *right, const double *center, int8_t *ties, int64_t width)
+{
+    for (int64_t c = 0; c < width; c++) {
+        double before = center[c] - left[c], after = right[c] - center[c];
+        ties[c] |= (before == after) & (before > 0);
+    }
 }
 
 /* Copy a row to a block, filled up with zeros; gives whether all its values are finite. */
@@ -646,15 +656,14 @@ static int64_t NAME(without_nan)(T *x, int64_t rows, int64_t stride, int64_t wid
     return finite;
 }
 
-/* Reduce k rows, which end up in another order; the result is in row MEAN of `numbers`. Where TIE is above 0,
-   values were as near the center whichever were chosen. */
-static void NAME(reduce_rows)(
+/* Reduce k rows, which end up in another order; the result is in row MEAN of `numbers`. Gives whether there are
+   `ties`: columns in which values were as near the center whichever were chosen. */
+static int64_t NAME(reduce_rows)(
     T *x, int64_t stride, const Order *order, int64_t finite, const Columns *columns, Block b, int64_t item,
-    double *numbers)
+    double *numbers, int8_t *ties)
 {
-    int64_t k = order->k, trim = order->trim, keep = order->keep, width = b.padded;
-    double *mean = numbers + MEAN * stride, *center = numbers + CENTER * stride;
-    double *tie = numbers + TIE * stride, *count = numbers + COUNT * stride;
+    int64_t k = order->k, trim = order->trim, keep = order->keep, width = b.padded, tied = 0;
+    double *mean = numbers + MEAN * stride, *center = numbers + CENTER * stride, *count = numbers + COUNT * stride;
     Asked asked = {order->num_sorts, 0, 0};
     for (int64_t s = 0; s < order->num_sorts; s++) {
         const int32_t *sort = order->sorts + 9 * s;
@@ -667,20 +676,25 @@ static void NAME(reduce_rows)(
             for (int64_t c = 0; c < width; c++) count[c] += x[i * stride + c] - x[i * stride + c] != 0;
     }
     NAME(mean)(x, trim, k - trim, stride, width, keep ? center : mean);
-    memset(tie, 0, (size_t)width * sizeof *tie);
     if (keep) {
         /* In sorted order, the `keep` nearest values are neighbours: a window, which starts at the first t whose
            value is no farther from the center than value t + keep, which would replace it. Exactly one value of
            each residue class modulo `keep` lies in the window; it takes the place of the first of its class. */
-        for (int64_t t = 0; t < k - keep; t++)
-            NAME(slide)(x + t * stride, x + (t + keep) * stride, x + t % keep * stride, center, tie, width);
+        for (int64_t t = 0; t < k - keep; t++) {
+            const T *left = x + t * stride, *right = x + (t + keep) * stride;
+            if (!NAME(slide)(left, right, x + t % keep * stride, center, width)) continue;
+            if (!tied) memset(ties, 0, (size_t)width);
+            tied = 1;
+            NAME(find_ties)(left, right, center, ties, width);
+        }
         NAME(mean)(x, 0, keep, stride, width, mean);
     }
     if (!finite) {
         double limit = (double)(keep && k - keep < trim ? k - keep : trim);
         for (int64_t c = 0; c < width; c++)
-            if (count[c] > limit) mean[c] = NAN, tie[c] = 0;
+            if (count[c] > limit) mean[c] = NAN, ties[c] = 0;
     }
+    return tied;
 }
 
 /* The value of row i in one column. */
@@ -751,12 +765,13 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
     int64_t size = block_size(n, order->weights ? sizeof(T) + 8 : sizeof(T));
     T *rows = scratch(n + 1, size * sizeof *rows);
     double *mixed = scratch(order->weights ? k + 1 : 0, size * sizeof *mixed);
-    double *numbers = scratch(4, size * sizeof *numbers), *values = scratch(1, k * sizeof *values);
+    double *numbers = scratch(3, size * sizeof *numbers), *values = scratch(1, k * sizeof *values);
+    int8_t *ties = scratch(1, size);
     /* Mixes of four rows read a row once for all four, those of one row leave out what has no weight in it. */
     double *weights = scratch(2 * k, (n + 4) * sizeof *weights);
     int32_t *used = scratch(2 * k, n * sizeof *used);
     Mix *mixes = scratch(2 * k, sizeof *mixes);
-    int64_t failed = !rows || !mixed || !numbers || !values || !weights || !used || !mixes;
+    int64_t failed = !rows || !mixed || !numbers || !values || !ties || !weights || !used || !mixes;
     if (!failed) {
         if (order->weights) {
             plan_mixes(order, n, 1, mixes, used, weights);
@@ -769,7 +784,7 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
     Block b;
     for (int64_t column = lo; column < hi && !failed; column += b.width) {
         b = block_at(x, column, hi, size);
-        int64_t finite = 1;
+        int64_t finite = 1, tied;
         for (int64_t i = 0; i < n; i++) {
             T *row = rows + i * size;
             finite &= NAME(load)(NAME(values)(x, b, i, row), row, b.width, b.padded);
@@ -781,14 +796,12 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
                 NAME(mixers)[mix->num_mixed - 1](rows, size, b.padded, mix, mixed + r * size);
             if (!finite || order->overflow || sizeof(T) == 8) /* no sum of floats leaves the range of double */
                 finite = DOUBLE(without_nan)(mixed, k, size, b.padded);
-            DOUBLE(reduce_rows)(mixed, size, order, finite, x, b, ITEM(x), numbers);
+            tied = DOUBLE(reduce_rows)(mixed, size, order, finite, x, b, ITEM(x), numbers, ties);
         } else
-            NAME(reduce_rows)(rows, size, order, finite, x, b, ITEM(x), numbers);
-        double *mean = numbers + MEAN * size, *tie = numbers + TIE * size;
-        int64_t tied = 0;
-        for (int64_t c = 0; c < b.width; c++) tied |= tie[c] > 0;
+            tied = NAME(reduce_rows)(rows, size, order, finite, x, b, ITEM(x), numbers, ties);
+        double *mean = numbers + MEAN * size;
         for (int64_t c = 0; c < b.width && tied; c++)
-            if (tie[c] > 0) {
+            if (ties[c]) {
                 double center = numbers[CENTER * size + c], radius = 0;
                 for (int64_t r = 0; r < order->keep; r++) {
                     double value = order->weights ? mixed[r * size + c] : rows[r * size + c];
@@ -798,7 +811,7 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
             }
         replaced += NAME(store)(x, target, b, mean, rows);
     }
-    free(rows), free(mixed), free(numbers), free(values), free(weights), free(used), free(mixes);
+    free(rows), free(mixed), free(numbers), free(values), free(ties), free(weights), free(used), free(mixes);
     return failed ? -1 : replaced;
 }
 
