@@ -280,6 +280,19 @@ static void plan_mixes(const Order *order, int64_t n, int64_t at_once, Mix *mixe
     }
 }
 
+/* Mean of the `keep` of k values nearest the center; of two as near, the first. `radius` is the distance of the
+   farthest of them. */
+static double nearest(const double *values, int64_t k, int64_t keep, double center, double radius)
+{
+    double sum = 0;
+    int64_t missing = keep;
+    for (int64_t r = 0; r < k; r++)
+        if (fabs(values[r] - center) < radius) sum += values[r], missing--;
+    for (int64_t r = 0; r < k && missing > 0; r++)
+        if (fabs(values[r] - center) == radius) sum += values[r], missing--;
+    return sum / (double)keep;
+}
+
 /* Rows of numbers by column, beside a block that is reduced. */
 enum { MEAN, CENTER, COUNT };
 
@@ -697,38 +710,24 @@ static int64_t NAME(reduce_rows)(
     return tied;
 }
 
-/* The value of row i in one column. */
-static double NAME(value)(const Columns *x, Block b, int64_t i, int64_t column)
+/* The values of one column, mixed: they are read again, as the rows of the block are out of order by now. `values`
+   is memory for n + k numbers. */
+static const double *NAME(column)(const Columns *x, Block b, const Order *order, int64_t column, double *values)
 {
-    T wide;
+    double *mixed = values + x->n;
     b.start += column, b.width = 1;
-    return *NAME(values)(x, b, i, &wide);
-}
-
-/* The value of mixed row r in one column, as `mix_rows` computes it. */
-static double NAME(mixed_value)(const Columns *x, Block b, const double *weights, int64_t r, int64_t column)
-{
-    if (!weights) return NAME(value)(x, b, r, column);
-    double sum = 0;
-    for (int64_t i = 0; i < x->n; i++)
-        if (weights[r * x->n + i] != 0) sum += NAME(value)(x, b, i, column) * weights[r * x->n + i];
-    return sum;
-}
-
-/* Mean of the `keep` values nearest the center; of two as near, the one of the lower row. `radius` is the
-   distance of the farthest of them. The rows are out of order by now, so the column is read again. */
-static double NAME(nearest)(
-    const Columns *x, Block b, const Order *order, int64_t column, double center, double radius, double *values)
-{
-    double sum = 0;
-    int64_t missing = order->keep;
-    for (int64_t r = 0; r < order->k; r++) {
-        values[r] = NAME(mixed_value)(x, b, order->weights, r, column);
-        if (fabs(values[r] - center) < radius) sum += values[r], missing--;
+    for (int64_t i = 0; i < x->n; i++) {
+        T wide;
+        values[i] = *NAME(values)(x, b, i, &wide);
     }
-    for (int64_t r = 0; r < order->k && missing > 0; r++)
-        if (fabs(values[r] - center) == radius) sum += values[r], missing--;
-    return sum / (double)order->keep;
+    if (!order->weights) return values;
+    for (int64_t r = 0; r < order->k; r++) {
+        const double *weights = order->weights + r * x->n;
+        mixed[r] = 0;
+        for (int64_t i = 0; i < x->n; i++)
+            if (weights[i] != 0) mixed[r] += values[i] * weights[i];
+    }
+    return mixed;
 }
 
 /* R mixed rows: sums of weights[R * t + r] * row used[t] of x, one after the other. */
@@ -765,7 +764,7 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
     int64_t size = block_size(n, order->weights ? sizeof(T) + 8 : sizeof(T));
     T *rows = scratch(n + 1, size * sizeof *rows);
     double *mixed = scratch(order->weights ? k + 1 : 0, size * sizeof *mixed);
-    double *numbers = scratch(3, size * sizeof *numbers), *values = scratch(1, k * sizeof *values);
+    double *numbers = scratch(3, size * sizeof *numbers), *values = scratch(n + k, sizeof *values);
     int8_t *ties = scratch(1, size);
     /* Mixes of four rows read a row once for all four, those of one row leave out what has no weight in it. */
     double *weights = scratch(2 * k, (n + 4) * sizeof *weights);
@@ -807,7 +806,8 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
                     double value = order->weights ? mixed[r * size + c] : rows[r * size + c];
                     radius = fmax(radius, fabs(value - center));
                 }
-                mean[c] = NAME(nearest)(x, b, order, c, center, radius, values);
+                const double *column_values = NAME(column)(x, b, order, c, values);
+                mean[c] = nearest(column_values, k, order->keep, center, radius);
             }
         replaced += NAME(store)(x, target, b, mean, rows);
     }

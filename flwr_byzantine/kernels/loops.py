@@ -131,6 +131,8 @@ def combine(
             columns, weights = columns.select(chosen), None
         elif base is not None and not add_base:
             columns, weights = _around(columns, weights, base)
+        if weights is not None:
+            columns, weights = _used(columns, weights)
     target = Target(base, out, 1.0 if add_base else 0.0, float(scale))
     kernels = choice().kernels
 
@@ -147,6 +149,16 @@ def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:
     """The rows that a mixing matrix selects, which need no copy in float64, or None where it mixes."""
     alone = (np.count_nonzero(weights, axis=1) == 1) & (weights == 1.0).any(axis=1)
     return weights.argmax(axis=1).tolist() if alone.all() else None
+
+
+def _used(
+    columns: Columns, weights: npt.NDArray[np.float64]
+) -> tuple[Columns, npt.NDArray[np.float64]]:
+    """The rows that have a weight in any mixed row: the others need not be read."""
+    used = np.flatnonzero(weights.any(axis=0))
+    if not 0 < len(used) < columns.num_rows:
+        return columns, weights
+    return columns.select(used.tolist()), np.ascontiguousarray(weights[:, used])
 
 
 def _around(
