@@ -99,11 +99,9 @@ class Outcome:
 
     def error(self, server_round: int) -> TooFewUpdatesError:
         """What to raise where a round without a result shall end the run."""
-        shown = [f"{client} ({reason})" for client, reason in list(self.dropped.items())[:3]]
-        more = ", ..." if len(self.dropped) > 3 else ""
-        dropped = f"Dropped: {', '.join(shown)}{more}. " if shown else ""
+        named = _named("Dropped", self.dropped) + _named("Failed", self.failed)
         return TooFewUpdatesError(
-            f"Round {server_round} has no robust result: {self.reason}. {dropped}Sample more clients, "
+            f"Round {server_round} has no robust result: {self.reason}. {named}Sample more clients, "
             'assume fewer of them Byzantine, or pass `on_too_few="skip"` to keep the old model.'
         )
 
@@ -146,6 +144,13 @@ class Outcome:
         for client, reason in self.failed.items():
             records.append(AuditRecord(server_round, client, "failed", reason=reason))
         return records
+
+
+def _named(what: str, reasons: Mapping[str, str]) -> str:
+    """The first three clients and their reasons, in a sentence."""
+    shown = [f"{client} ({reason})" for client, reason in list(reasons.items())[:3]]
+    more = ", ..." if len(reasons) > 3 else ""
+    return f"{what}: {', '.join(shown)}{more}. " if shown else ""
 
 
 def by_client(

@@ -31,6 +31,8 @@ class Words:
         Who sends replies.
     f : str
         The parameter that is f; empty where there is none.
+    waits : bool
+        Whether Flower waits for as many clients as are asked, whatever the third minimum is.
     """
 
     first_model: str = "initial_parameters"
@@ -41,6 +43,7 @@ class Words:
     )
     clients: str = "clients"
     f: str = ""
+    waits: bool = False
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Progress:
     words: Words = field(default_factory=Words)
     learning: bool = False
     skipped: int = 0
+    _before: int = 0  # what it was a round ago
     _refused: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(
@@ -82,12 +86,22 @@ class Progress:
             If no reply of the run was accepted yet, and enough clients to hold more than the attackers
             were refused for one difference from the model.
         """
+        self._before = self.skipped
         self.skipped = 0 if outcome.model is not None else self.skipped + 1
         self.learning = self.learning or bool(replies and outcome.accepted)
         if not self.learning and model is not None:
             self._check_first_model(outcome.dropped, replies, model, max(2, needed))
-        if self.skipped and self.skipped % PATIENCE == 0:
-            log(ERROR, "%s rounds in a row were skipped: %s", self.skipped, self._advice(outcome))
+        if self.skipped:
+            self._complain(self._advice(outcome))
+
+    def refuse(self, reason: str) -> None:
+        """Take note of who gave no model in the round that was added last, although the rule did."""
+        self.skipped = self._before + 1
+        self._complain(f"{reason}. The model has not changed since.")
+
+    def _complain(self, text: str) -> None:
+        if self.skipped % PATIENCE == 0:
+            log(ERROR, "%s rounds in a row were skipped: %s", self.skipped, text)
 
     def _check_first_model(
         self, dropped: Mapping[str, str], replies: Sequence[Reply], model: Model, needed: int
@@ -151,7 +165,7 @@ def difference(model: Model, reply: Reply) -> tuple[str, str] | None:
         if (mine.shape, mine.dtype.kind) != (theirs.shape, theirs.dtype.kind):
             advice = "Start from the model that they train, in floating-point numbers."
             return (
-                f"tensor {clip(name, 60)} is {mine.dtype} of shape {mine.shape} in it, and "
+                f"tensor `{clip(name, 60)}` is {mine.dtype} of shape {mine.shape} in it, and "
                 f"{theirs.dtype} of shape {theirs.shape} in what they send",
                 advice,
             )
@@ -180,5 +194,5 @@ def _other_tensors(model: Model, sent: Sequence[str]) -> tuple[str, str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(clip(name, 60) for name in names[:3])
+    shown = ", ".join(f"`{clip(name, 60)}`" for name in names[:3])
     return f"{shown}, ..." if len(names) > 3 else shown

@@ -88,6 +88,15 @@ def in_numbers(rule: R, name: str, received: int) -> R:
     return changed
 
 
+def lowered(rule: R, name: str, by: int) -> R:
+    """A rule whose field is f, with a smaller number, at least 0; a fraction stays."""
+    f = getattr(rule, name)
+    if isinstance(f, float):
+        return rule
+    changed: R = replace(rule, **{name: max(0, f - by)})  # type: ignore[type-var]
+    return changed
+
+
 def least_updates(f: float, bound: Callable[[int], int]) -> int:
     """The number of updates from which on every number is enough for f; 0 where none is.
 

@@ -1,7 +1,7 @@
 """Rules that select first and trim afterwards: Bulyan and Multi-Bulyan."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Matrix, Rule
-from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates
+from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowered
 from flwr_byzantine.rules.krum import krum_scores, lowest
 
 
@@ -94,7 +94,7 @@ class Bulyan(Rule):
 
     def without(self, dropped: int) -> Self:
         """The same rule with f - dropped."""
-        return replace(self, num_byzantine=max(0, self.num_byzantine - dropped))
+        return lowered(self, "num_byzantine", dropped)
 
 
 @dataclass(frozen=True)

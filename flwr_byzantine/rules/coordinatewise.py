@@ -1,12 +1,19 @@
 """Rules that work coordinate by coordinate: median, trimmed mean, Phocas."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from flwr_byzantine.checks import is_number, require
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.rules.bounds import check_f, check_theorem, in_numbers, least_updates, number_of
+from flwr_byzantine.rules.bounds import (
+    check_f,
+    check_theorem,
+    in_numbers,
+    least_updates,
+    lowered,
+    number_of,
+)
 
 
 def _at_both_ends(b: int) -> int:
@@ -99,7 +106,7 @@ class TrimmedMean(Rule):
 
     def without(self, dropped: int) -> Self:
         """The same rule with b - dropped."""
-        return replace(self, trim=max(0, self.trim - dropped))
+        return lowered(self, "trim", dropped)
 
     def variance_bound(self, n: int, num_byzantine: int) -> float:
         """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V (theorem 1).
@@ -143,8 +150,7 @@ class FlooredTrimmedMean(Rule):
         """Check the parameter."""
         holds = is_number(self.beta) and not isinstance(self.beta, bool) and 0 <= self.beta < 0.5
         advice = "Pass the share to leave out at each end, such as 0.2."
-        owner = type(self).__name__
-        require(holds, "beta", "at least 0 and below 0.5", self.beta, advice, owner=owner)
+        require(holds, "beta", "at least 0 and below 0.5", self.beta, advice)
 
     @property
     def min_updates(self) -> int:

@@ -1,14 +1,14 @@
 """Rules that choose whole updates by how near their neighbours are: Krum and Multi-Krum."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.rules.base import Matrix, Rule
-from flwr_byzantine.rules.bounds import check_f, check_theorem, in_numbers, least_updates
+from flwr_byzantine.rules.bounds import check_f, check_theorem, in_numbers, least_updates, lowered
 
 
 def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
@@ -115,7 +115,7 @@ class MultiKrum(Rule):
 
     def without(self, dropped: int) -> Self:
         """The same rule with f - dropped."""
-        return replace(self, num_byzantine=max(0, self.num_byzantine - dropped))
+        return lowered(self, "num_byzantine", dropped)
 
     def relative_rate(self, n: int) -> float:
         """Convergence rate without an attack, as a share of averaging's: sqrt(m/n).

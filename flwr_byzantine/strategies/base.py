@@ -37,8 +37,8 @@ class RobustStrategy(Resuming):
         A file to keep the model, the round and the strategy's state in after every round. Where it is
         there already, the run goes on after its round.
     cap_examples : bool
-        Whether users' metrics functions see numbers of examples that are capped, see
-        :func:`flwr_byzantine.aggregation.reports.capped`, in place of those that clients sent.
+        Whether users' metrics functions see numbers of examples that are cut to the median of the
+        positive ones, in place of those that clients sent.
     **kwargs
         For the strategy this is mixed into.
     """

@@ -93,12 +93,13 @@ def _of_client(failure: Any) -> tuple[str | None, str]:
     if isinstance(failure, BaseException):
         text = clip_error(f"{type(failure).__name__}: {failure}")
         return _client_in(failure.__traceback__), text
+    name = None
     try:
         proxy, result = failure
-        status = result.status
-        return str(proxy.cid), clip_error(f"status {status.code.name}: {status.message}")
+        name = str(proxy.cid)
+        return name, clip_error(f"status {result.status.code.name}: {result.status.message}")
     except Exception as error:  # something else in place of a reply
-        return None, f"unreadable failure ({type(error).__name__})"
+        return name, f"unreadable failure ({type(error).__name__})"
 
 
 def _client_in(traceback: TracebackType | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from logging import WARNING
+from logging import INFO, WARNING
 from typing import Any
 
 from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
@@ -160,15 +160,28 @@ class FitAdapter(RobustStrategy, Strategy):
             model = read_parameters(parameters)
         self.aggregator.begin(server_round, model)
         self._given = parameters
-        asked = super().configure_fit(  # type: ignore[safe-super]
-            server_round, parameters, client_manager
-        )
+        self._say_that_flower_waits(client_manager.num_available())
+        asked: list[tuple[ClientProxy, FitIns]]
+        asked = (
+            super().configure_fit(  # type: ignore[safe-super]
+                server_round, parameters, client_manager
+            )
+            or []
+        )  # Flower takes None for nobody
         self._asked = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
         self._note_asked(server_round, len(asked))
         if not asked:  # Flower calls nothing more in such a round
             available = self.words.minimums[-1]
             self.aggregator.skip(server_round, f"nobody was asked; `{available}` makes Flower wait")
         return asked
+
+    def _say_that_flower_waits(self, connected: int) -> None:
+        """Log how many clients are there, for Flower waits without a word, for a day."""
+        name = self.words.minimums[-1]
+        least = getattr(self, name, 0)
+        if connected < least:
+            text = "Waiting for clients to connect: %s are there, `%s` is %s"
+            log(INFO, text, connected, name, least)
 
     def _read_first(self, parameters: Parameters) -> Model:
         """Read a model; only the first one can be wrong, which may be a client's."""
@@ -199,7 +212,7 @@ class FitAdapter(RobustStrategy, Strategy):
 
     def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
         """Skip a round for its failures, as ``accept_failures=False`` asks."""
-        reason = f"{len(failures)} clients failed, and `accept_failures` is False"
+        reason = f"{len(failures)} clients failed, and `accept_failures=False` refuses such rounds"
         failed = self._failed(self._asked, server_round, results, failures)
         self.aggregator.skip(server_round, reason, read_results(results), failed)
 
@@ -238,8 +251,11 @@ class FitAdapter(RobustStrategy, Strategy):
         """Ask the strategy."""
         if server_round <= self._done:
             return []
-        asked = super().configure_evaluate(  # type: ignore[safe-super]
-            server_round, parameters, client_manager
+        asked = (
+            super().configure_evaluate(  # type: ignore[safe-super]
+                server_round, parameters, client_manager
+            )
+            or []
         )
         self._asked_to_evaluate = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
         return asked

@@ -74,7 +74,7 @@ class FedTrimmedAvg(RobustFedAvg):
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
-    `num_malicious_clients` is b.
+    `num_malicious_clients` is b: a number, or a share of the replies such as 0.2, rounded up.
     """
 
     def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
@@ -84,7 +84,7 @@ class TrimmedMean(RobustFedAvg):
 class Phocas(RobustFedAvg):
     """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
 
-    `num_malicious_clients` is b.
+    `num_malicious_clients` is b: a number, or a share of the replies such as 0.2, rounded up.
     """
 
     def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
@@ -94,7 +94,8 @@ class Phocas(RobustFedAvg):
 class Krum(RobustFedAvg):
     """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
 
-    `num_malicious_clients` is f. As in Flower's Krum, `num_clients_to_keep` above 0 averages so many of the
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    As in Flower's Krum, `num_clients_to_keep` above 0 averages so many of the
     best models, which is Multi-Krum.
     """
 
@@ -118,7 +119,8 @@ class Krum(RobustFedAvg):
 class MultiKrum(RobustFedAvg):
     """Mean of the models nearest their neighbours: :class:`flwr_byzantine.rules.MultiKrum`.
 
-    `num_malicious_clients` is f, and `num_clients_to_keep` is m; None is n - f - 2.
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    `num_clients_to_keep` is m; None is n - f - 2.
     """
 
     def __init__(
@@ -136,7 +138,8 @@ class MultiKrum(RobustFedAvg):
 class Bulyan(RobustFedAvg):
     """Bulyan over Krum: :class:`flwr_byzantine.rules.Bulyan`.
 
-    `num_malicious_clients` is f. `first_aggregation_rule` and `to_keep`, which Flower's Bulyan has, are
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    `first_aggregation_rule` and `to_keep`, which Flower's Bulyan has, are
     accepted and without effect: the selection is always Krum's.
     """
 
@@ -163,7 +166,8 @@ class Bulyan(RobustFedAvg):
 class MultiBulyan(RobustFedAvg):
     """Bulyan over Multi-Krum: :class:`flwr_byzantine.rules.MultiBulyan`.
 
-    `num_malicious_clients` is f, and `num_clients_to_keep` is m; None is n - 2f - 2.
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    `num_clients_to_keep` is m; None is n - 2f - 2.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ REFUSED: dict[type, str] = {
     message.Bulyan: f"{_SELECTS} Use `flwr_byzantine.serverapp.Bulyan` alone.",
     fit.FedAvgAndroid: f"{_RAW} Let the clients send NumPy arrays, and use `FedAvg`.",
 }
-PRIVATE = (
+ADDS_NOISE = (
     fit.DPFedAvgFixed,
     fit.DifferentialPrivacyClientSideAdaptiveClipping,
     fit.DifferentialPrivacyClientSideFixedClipping,
@@ -58,10 +58,10 @@ def check_wrapped(strategy: Any) -> None:
         for kind, why in REFUSED.items():
             if isinstance(part, kind):
                 raise wrong("strategy", "one that averages replies", strategy, why)
-        check_private(part)
+        check_noise(part)
 
 
-def check_private(part: Any) -> None:
+def check_noise(part: Any) -> None:
     """Refuse a strategy that accounts for a privacy budget; warn of another one that adds noise."""
     name = type(part).__name__
     if getattr(part, "accountant", None) is not None:
@@ -72,7 +72,7 @@ def check_private(part: Any) -> None:
             "The budget that it reports is that of an average, which a robust rule exceeds. Leave "
             "`accountant` out, or leave the rule out.",
         )
-    if isinstance(part, PRIVATE) or hasattr(part, "noise_multiplier"):
+    if isinstance(part, ADDS_NOISE) or hasattr(part, "noise_multiplier"):
         text = (
             "%s adds noise for an average of the replies. One reply can move a robust rule further than an "
             "average, and the noise does not cover that: report no privacy budget of this run"
@@ -81,7 +81,7 @@ def check_private(part: Any) -> None:
 
 
 def check_around(strategy: Any) -> None:
-    """Refuse secure aggregation, and look at the strategy that calls this one: see :func:`check_private`.
+    """Refuse secure aggregation, and look at the strategy that calls this one: see :func:`check_noise`.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def check_around(strategy: Any) -> None:
             "`DefaultWorkflow`, or use `FedAvg`."
         )
     if isinstance(host, fit.Strategy | message.Strategy):
-        check_private(host)
+        check_noise(host)
 
 
 def _caller(strategy: Any) -> Any:

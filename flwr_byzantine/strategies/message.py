@@ -210,6 +210,7 @@ class MessageAdapter(RobustStrategy, Strategy):
             super().configure_train(  # type: ignore[safe-super]
                 server_round, arrays, config, grid
             )
+            or ()  # Flower takes None for nobody
         )
         self._asked = Asked.nodes(server_round, messages)
         self._note_asked(server_round, len(messages))
@@ -249,7 +250,7 @@ class MessageAdapter(RobustStrategy, Strategy):
         messages = super().configure_evaluate(  # type: ignore[safe-super]
             server_round, arrays, config, grid
         )
-        asked = list(messages)
+        asked = list(messages or ())
         self._asked_to_evaluate = Asked.nodes(server_round, asked)
         return asked
 

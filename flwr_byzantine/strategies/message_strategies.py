@@ -74,7 +74,7 @@ class FedTrimmedAvg(RobustFedAvg):
 class TrimmedMean(RobustFedAvg):
     """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
 
-    `num_malicious_nodes` is b.
+    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TrimmedMean(RobustFedAvg):
 class Phocas(RobustFedAvg):
     """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
 
-    `num_malicious_nodes` is b.
+    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Phocas(RobustFedAvg):
 class Krum(RobustFedAvg):
     """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
 
-    `num_malicious_nodes` is f.
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
     """
 
     num_nodes_to_select = Selected(1)
@@ -112,7 +112,8 @@ class Krum(RobustFedAvg):
 class MultiKrum(RobustFedAvg):
     """Mean of the models nearest their neighbours: :class:`flwr_byzantine.rules.MultiKrum`.
 
-    `num_malicious_nodes` is f, and `num_nodes_to_select` is m; None is n - f - 2. Flower's own default of 1
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    `num_nodes_to_select` is m; None is n - f - 2. Flower's own default of 1
     is Krum.
     """
 
@@ -131,7 +132,8 @@ class MultiKrum(RobustFedAvg):
 class Bulyan(RobustFedAvg):
     """Bulyan over Krum: :class:`flwr_byzantine.rules.Bulyan`.
 
-    `num_malicious_nodes` is f. `selection_rule`, which Flower's Bulyan has, is accepted and without effect:
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    `selection_rule`, which Flower's Bulyan has, is accepted and without effect:
     the selection is always Krum's.
     """
 
@@ -151,7 +153,8 @@ class Bulyan(RobustFedAvg):
 class MultiBulyan(RobustFedAvg):
     """Bulyan over Multi-Krum: :class:`flwr_byzantine.rules.MultiBulyan`.
 
-    `num_malicious_nodes` is f, and `num_nodes_to_select` is m; None is n - 2f - 2.
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    `num_nodes_to_select` is m; None is n - 2f - 2.
     """
 
     def __init__(

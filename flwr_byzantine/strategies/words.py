@@ -20,6 +20,7 @@ MESSAGE_API = Words(
     first_model="initial_arrays",
     minimums=("min_train_nodes", "min_evaluate_nodes", "min_available_nodes"),
     clients="nodes",
+    waits=True,
 )
 _PAIRS = (
     ("num_malicious_clients", "num_malicious_nodes"),

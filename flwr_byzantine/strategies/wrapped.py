@@ -57,7 +57,8 @@ class Wrapping(RobustStrategy):
         asked, _, available = self.words.minimums
         least, bound = needed_by(self.rule), self.aggregator.bound
         for part in inside(strategy):
-            told = [getattr(part, name, least) for name in (asked, available)]
+            names = (asked,) if self.words.waits else (asked, available)
+            told = [getattr(part, name, least) for name in names]
             if min(told) < least and bound != "warn":
                 text = "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
                 name, who = type(part).__name__, self.words.clients
@@ -79,8 +80,12 @@ class Wrapping(RobustStrategy):
         return clean if _is_rounded(moved, clean, len(outcome.accepted)) else moved
 
     def _note_refusal(self, server_round: int) -> None:
-        name = type(self.strategy).__name__
-        log(WARNING, "Round %s: %s gave no model, so the old one stays", server_round, name)
+        """The wrapped strategy gave no model, although the rule had one: that is a skipped round too."""
+        reason = f"{type(self.strategy).__name__} gave no model, so the old one stays"
+        log(WARNING, "Round %s: %s", server_round, reason)
+        self.aggregator.progress.refuse(reason)
+        if self.aggregator.on_too_few == "raise":
+            raise Outcome(None, reason).error(server_round)
 
     def __repr__(self) -> str:
         """The wrapped strategy and the rule."""

@@ -1,5 +1,8 @@
 """Nodes that answer with an error or not at all: named in the audit and the log, and counted where asked."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from flower import FitApi, Proxy, Sent, TrainApi, counted, every_api, message
@@ -78,6 +81,31 @@ def test_who_was_asked_in_another_round_has_not_failed_in_this(api):
     assert sorted(verdicts(strategy, 2)) == ["0", "1", "2"]
 
 
+@every_api
+def test_a_wrapped_strategy_may_ask_nobody(api):
+    """Flower takes None for an empty list."""
+
+    class Idle(api.theirs.FedAvg):
+        def _nobody(self, *arguments, **named):
+            return None
+
+        configure_fit = configure_train = configure_evaluate = _nobody
+
+    strategy = api.ours.ByzantineRobust(Idle(), rules.Median())
+    assert not api.hand_out(strategy, MODEL)
+    hook = strategy.configure_evaluate
+    assert not (hook(1, Parameters([], ""), None) if api.name == "fit" else hook(1, {}, {}, None))
+
+
+@every_api
+def test_a_strategy_is_copied_with_whom_it_asked(api):
+    strategy = api.ours.Median()
+    api.hand_out(strategy, MODEL, nodes=4)
+    for again in (copy.deepcopy(strategy), pickle.loads(pickle.dumps(strategy))):
+        api.aggregate(again, answers(api, [0, 1, 2]))
+        assert reasons(again) == {"3": "no reply"}
+
+
 class Failing(Proxy):
     """A client that trains and evaluates, or not."""
 
@@ -128,6 +156,16 @@ def test_exceptions_that_belong_to_nobody_known_are_said_of_all_who_are_missing(
     alone = FitApi.ours.Median()
     FitApi().aggregate(alone, [*answers(FitApi(), range(3)), ValueError("a"), ValueError("a")])
     assert reasons(alone) == dict.fromkeys(["unknown-1", "unknown-2"], "ValueError: a")
+
+
+def test_failures_of_other_kinds_are_named_as_far_as_they_say_who_they_are():
+    strategy = FitApi.ours.Median()
+    strategy.aggregate_fit(1, answers(FitApi(), range(3)), [(Proxy("7"), None), None])
+    expected = {
+        "7": "unreadable failure (AttributeError)",
+        "unknown-1": "unreadable failure (TypeError)",
+    }
+    assert reasons(strategy) == expected
 
 
 def test_the_superlinks_errors_are_those_of_the_node_that_is_gone():
@@ -229,7 +267,9 @@ def test_failures_count_against_the_promise_where_that_is_asked_for(api, wrapped
 def test_nodes_that_do_not_answer_count_too(api):
     strategy = api.ours.TrimmedMean(**{api.f_name: 1}, count_failures=True, on_too_few="raise")
     assert play(api, strategy, 6, range(5))[0] is not None
-    with pytest.raises(TooFewUpdatesError, match="2 of 6 clients failed"):
+    with pytest.raises(
+        TooFewUpdatesError, match=r"2 of 6 .* Failed: 4 \(no reply\), 5 \(no reply\)\."
+    ):
         play(api, strategy, 6, range(4))
     patient = api.ours.TrimmedMean(**{api.f_name: 1})
     assert play(api, patient, 6, range(4))[0] is not None

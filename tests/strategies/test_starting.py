@@ -8,6 +8,7 @@ from cases import every_rule, gaussian
 from flower import (
     FitApi,
     Nodes,
+    Proxy,
     Sent,
     TrainApi,
     every_api,
@@ -107,8 +108,8 @@ def test_a_wrapped_strategy_that_asks_too_few_is_warned_of_once(api, caplog):
     assert f"{asked}=7" in said
     assert f"{available}=7" in said
     caplog.clear()
-    enough = api.theirs.FedAvg(**{asked: 7, available: 7})
-    api.hand_out(api.ours.ByzantineRobust(enough, rules.Krum(2)), MODEL)
+    enough = api.theirs.FedAvg(**{asked: 7} | ({available: 7} if api.name == "fit" else {}))
+    api.hand_out(api.ours.ByzantineRobust(enough, rules.Krum(2)), MODEL, nodes=9)
     assert not any(asked in m for m in warnings(caplog))
 
 
@@ -222,11 +223,49 @@ def test_failures_that_are_not_accepted_are_skipped_rounds(caplog, wrapped):
     strategy = make()
     for server_round in (1, 2, 3):
         assert api.aggregate(strategy, replies, server_round) == (None, {})
-    assert any("`accept_failures`" in m for m in warnings(caplog))
+    assert any("`accept_failures=False`" in m for m in warnings(caplog))
     assert len(warnings(caplog, logging.ERROR)) == 1
     assert {record.verdict for record in strategy.audit} == {"skipped", "failed"}
     with pytest.raises(TooFewUpdatesError, match="accept_failures"):
         api.aggregate(make(on_too_few="raise"), replies)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_log_says_that_flower_waits(caplog, wrapped):
+    """Its client manager waits for a day, and says nothing."""
+    caplog.set_level(logging.INFO)
+
+    class Impatient(SimpleClientManager):
+        def wait_for(self, num_clients, timeout=0):
+            return False
+
+    api, manager = FitApi(), Impatient()
+    manager.register(Proxy("1"))
+    strategy = api.ours.Krum(num_malicious_clients=2)
+    if wrapped:
+        least = dict.fromkeys(minimums(api), 7)
+        strategy = api.ours.ByzantineRobust(api.theirs.FedAvg(**least), rules.Krum(2))
+    strategy.configure_fit(1, ndarrays_to_parameters([np.zeros(2)]), manager)
+    assert any("1 are there, `min_available_clients` is 7" in m for m in warnings(caplog, 0))
+
+
+@every_api
+def test_a_wrapped_strategy_that_gives_no_model_skips_the_round(api, caplog):
+    class Never(api.theirs.FedAvg):
+        def aggregate_fit(self, *arguments, **named):
+            return None, {}
+
+        def aggregate_train(self, *arguments, **named):
+            return None, None
+
+    robust = api.ours.ByzantineRobust(Never(), rules.Median())
+    for server_round in (1, 2, 3):
+        assert api.aggregate(robust, replies_of(api, gaussian(4, 2)), server_round)[0] is None
+    (said,) = warnings(caplog, logging.ERROR)
+    assert "Never gave no model" in said
+    raising = api.ours.ByzantineRobust(Never(), rules.Median(), on_too_few="raise")
+    with pytest.raises(TooFewUpdatesError, match="Never gave no model"):
+        api.aggregate(raising, replies_of(api, gaussian(4, 2)))
 
 
 def test_a_round_that_asks_nobody_is_skipped(caplog):
@@ -268,7 +307,7 @@ NAMED = {
     ),
     "trainable tensors alone": (
         HONEST | {"frozen.w": np.ones(5, np.float32)},
-        "without frozen.w",
+        "without `frozen.w`",
         "`state_dict()`",
     ),
 }
@@ -466,6 +505,8 @@ def test_numbers_of_fractions():
     ]:
         assert rules.TrimmedMean(fraction).at(n) == rules.TrimmedMean(f)
     assert rules.Krum(np.float32(0.25)).at(8) == rules.Krum(2)
+    assert rules.Krum(0.25).at(8).without(1) == rules.Krum(1)
+    assert rules.Krum(0.25).without(1) == rules.Krum(0.25)
 
 
 # -- below the bound ----------------------------------------------------------------------------------
