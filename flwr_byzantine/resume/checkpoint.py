@@ -17,8 +17,8 @@ __all__ = ["Checkpoint", "CheckpointError", "Checkpoints"]
 class Checkpoints:
     """The checkpoint of a run, and the one before it.
 
-    One process at a time can use it: a lock, in a file with ``.lock`` added to its name, ends with the
-    process, or when :meth:`release` is called.
+    One process at a time can have it: a lock, in a file with ``.lock`` added to its name, ends with the
+    process, with this object, or when :meth:`release` is called.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Checkpoints:
             expected = "a file in a folder that is there"
             raise wrong("checkpoint", expected, str(path), "Create the folder first.")
         self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
-        self._try()
+        self._take()
 
     def load(self) -> Checkpoint | None:
         """Give the newest checkpoint that is whole; None where there is none to read yet.
@@ -135,8 +135,8 @@ class Checkpoints:
                 "file for this run."
             ) from None
 
-    def _try(self) -> None:
-        """Raise where the file could not be written in the end."""
+    def _take(self) -> None:
+        """Lock it, and raise where it could not be written in the end."""
         try:
             self._acquire()
         except OSError as error:
@@ -144,4 +144,3 @@ class Checkpoints:
             found = f"`checkpoint = {str(self.path)!r}`: {error}"
             advice = "Let the server write there, or choose another folder."
             raise wrong("checkpoint", expected, self.path, advice, found=found) from error
-        self.release()

@@ -64,7 +64,7 @@ class Checkpoint:
         header = {
             "format": FORMAT,
             "version": VERSION,
-            "round": self.server_round,
+            "round": int(self.server_round) if is_whole(self.server_round) else self.server_round,
             "names": list(self.tensors),
             "made_by": dict(self.made_by),
             "state": _pack(self.state, arrays),

@@ -7,6 +7,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from logging import WARNING
 from pathlib import Path
@@ -123,8 +124,9 @@ def _lock(path: Path) -> int:
             shown = "".join(character for character in holder if character.isprintable())
             raise LockedError(shown or "another process") from None
         if _is_at(descriptor, path):  # and was not removed before we had it
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            with suppress(OSError):  # on a full disk it is locked all the same
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
             return descriptor
         os.close(descriptor)
 

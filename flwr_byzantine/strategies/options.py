@@ -99,7 +99,7 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
     Keywords that neither has are Flower's to refuse. A class that a user derived hands on what it likes:
     what counts is what our own class takes.
     """
-    ours = next(kind for kind in strategy.__mro__ if kind.__module__.startswith(f"{__package__}."))
+    ours = next(kind for kind in strategy.__mro__ if is_ours(kind))
     known = inspect.signature(ours).parameters
     for name in given:
         word = COUNTERPARTS.get(name)
@@ -108,6 +108,11 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
                 f"in this API of Flower it is `{word}`."
             )
+
+
+def is_ours(thing: Any) -> bool:
+    """Whether a class or function is this library's; one that ``exec`` makes may have no module."""
+    return (thing.__module__ or "").startswith(f"{__package__}.")
 
 
 def full_signature(
@@ -126,7 +131,7 @@ def full_signature(
     """
     init = strategy.__init__  # type: ignore[misc]
     _, *named = inspect.signature(init).parameters.values()
-    ours = init.__module__.startswith(__package__)
+    ours = is_ours(init)
     if not ours or not named or named[-1].kind is not inspect.Parameter.VAR_KEYWORD:
         return inspect.Signature(named)
     stated = get_args(named[-1].annotation)

@@ -10,6 +10,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.checks import in_words, wrong
 from flwr_byzantine.rules.krum import Krum, MultiKrum
+from flwr_byzantine.strategies.options import is_ours
 
 
 class Attribute:
@@ -119,7 +120,7 @@ def keep_unused(strategy: Any, given: Mapping[str, Any]) -> None:
 def declare(strategy: type, words: Mapping[str, str]) -> None:
     """Let the keywords of a strategy of this library be its attributes."""
     init = vars(strategy).get("__init__")
-    if init is None or not strategy.__module__.startswith(__package__):
+    if init is None or not is_ours(strategy):
         return
     for word in inspect.signature(init).parameters:
         if word in words.values() and word not in vars(strategy):

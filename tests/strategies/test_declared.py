@@ -134,7 +134,13 @@ def test_derived_strategies_hand_on_flowers_keywords(api, case):
         def __init__(self, run_name, **kwargs):
             super().__init__(**kwargs)
 
+    made = {"base": base}  # as a notebook's or a documentation's runner may
+    exec(
+        "class Nowhere(base):\n    def __init__(self, **kw):\n        super().__init__(**kw)", made
+    )
     f = {api.f_name: 1} if case.takes_f else {}
+    made["Nowhere"].__init__.__module__ = made["Nowhere"].__module__ = None
+    made["Nowhere"](**f)
     given = {name: None for name in inspect.signature(base).parameters if name.endswith("_fn")}
     if api.name == "fit":
         given |= {"initial_parameters": None}

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter, defaultdict, deque
@@ -238,7 +239,8 @@ run(api, strategy, 3, on_train=on_train)
 def test_two_processes_on_one_checkpoint_are_told(api, tmp_path):
     helpers = Path(__file__).parents[1] / "helpers"
     path = tmp_path / "run"
-    early = make(api, "Phocas", SIZE, checkpoint=path)
+    early = make(api, "Phocas", SIZE)
+    early.checkpoints = pickle.loads(pickle.dumps(Checkpoints(path)))  # a copy has not got the lock
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, api.name, path],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(helpers), *sys.path])},
@@ -259,8 +261,32 @@ def test_two_processes_on_one_checkpoint_are_told(api, tmp_path):
     run(api, make(api, "Phocas", SIZE, checkpoint=path), 3)
     assert Checkpoints(path).load().server_round == 3
     gc.collect()
-    del early
     assert sorted(file.name for file in tmp_path.iterdir()) == ["run", "run.previous"]
+
+
+@every_api
+def test_a_strategy_has_its_checkpoint_from_the_start(api, tmp_path):
+    path = tmp_path / "run"
+    strategy = make(api, "Phocas", SIZE, checkpoint=path)
+    program = (
+        f"from flwr_byzantine.resume.checkpoint import Checkpoints\nCheckpoints({str(path)!r})"
+    )
+    command = [sys.executable, "-c", program]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert f"used by process {os.getpid()} on" in again.stderr
+    strategy.checkpoints.release()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    child = os.fork()  # which has not got the lock of its parent
+    if child == 0:
+        try:
+            strategy.checkpoints.load()
+            Checkpoints(path)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    run(api, strategy, 1)
 
 
 @every_api
