@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flwr.common import Parameters
 from flwr.server.strategy import FedAvg
 from flwr.server.strategy import aggregate as flower
@@ -17,7 +18,6 @@ from benchmarks.replies import Results, client_replies
 from benchmarks.rounds import rounds
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.gate import Model
-from flwr_byzantine.aggregation.npy import decode
 from flwr_byzantine.kernels import Columns, combine
 from flwr_byzantine.kernels.threads import spread
 from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
@@ -77,19 +77,21 @@ def _aggregate(strategy: FedAvg, results: Results) -> Call:
     return lambda: strategy.aggregate_fit(2, results, [])
 
 
-def reading(results: Results) -> Call:
-    """Read all replies once, with all threads: what no aggregation can be faster than."""
-    tensors = [
-        np.frombuffer(tensor, np.int64, len(tensor) // 8)
-        for _, fit in results
-        for tensor in fit.parameters.tensors
-    ]
+def reading(arrays: Iterable[npt.NDArray[Any]]) -> Call:
+    """Read arrays once, with all threads: what no aggregation can be faster than."""
+    parts = [part for a in arrays for part in np.array_split(a, max(1, a.nbytes >> 20))]
 
     def read(lo: int, hi: int) -> None:
-        for tensor in tensors[lo:hi]:
-            np.bitwise_or.reduce(tensor)
+        for part in parts[lo:hi]:
+            np.bitwise_or.reduce(part)
 
-    return lambda: spread(read, [*range(0, len(tensors), 8), len(tensors)])
+    return lambda: spread(read, [*range(0, len(parts), 8), len(parts)])
+
+
+def _payload(results: Results) -> list[npt.NDArray[np.int64]]:
+    """The bytes of all replies."""
+    tensors = [tensor for _, fit in results for tensor in fit.parameters.tensors]
+    return [np.frombuffer(tensor, np.int64, len(tensor) // 8) for tensor in tensors]
 
 
 def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]]:
@@ -99,7 +101,7 @@ def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]
     """
     results = client_replies(n, d)
     model = read_parameters(Parameters(list(results[0][1].parameters.tensors), "numpy.ndarray"))
-    calls = {"reading": reading(results), "FedAvg": _aggregate(FedAvg(), results)}
+    calls = {"reading": reading(_payload(results)), "FedAvg": _aggregate(FedAvg(), results)}
     robust = robust_strategies(n, model)
     for name, strategy in robust.items():
         strategy.aggregator.model = model
@@ -139,28 +141,27 @@ def _ratio_row(name: str, timing: Timing, reference: Timing) -> Row:
 
 
 def readings(n: int, d: int, repeat: int) -> list[Row]:
-    """Time of the kernels alone, where the replies lie, over that of reading all replies once."""
-    results = client_replies(n, d)
-    clients = [[decode(t) for t in fit.parameters.tensors] for _, fit in results]
-    columns = Columns.of(clients, range(len(clients[0])), np.dtype(np.float32))
-    base = [array.copy() for array in clients[0]]
-    out = [np.zeros_like(array) for array in base]
+    """Time of the kernels alone, on one array a client, over that of reading all arrays once."""
+    random = np.random.default_rng(0)
+    rows = [random.standard_normal(d, dtype=np.float32) for _ in range(n)]
+    columns = Columns([rows], rows[0].dtype, n)
+    base, out = [rows[0].copy()], [np.zeros_like(rows[0])]
     f = (n - 3) // 4
     chosen = [rules.Mean(), rules.Median(), rules.TrimmedMean(f), rules.Phocas(f), rules.Krum(f)]
     chosen += [rules.MultiKrum(f), rules.Bulyan(f), rules.MultiBulyan(f)]
-    calls: dict[str, Call] = {"reading": reading(results)}
+    calls: dict[str, Call] = {"reading": reading(row.view(np.int64) for row in rows)}
     for rule in chosen:
         calls[type(rule).__name__] = _kernels(rule, columns, base, out)
     timings = time_in_turn(calls, {}, repeat)
-    rows = []
+    table = []
     for name, call in calls.items():
         row = _ratio_row(name, timings[name], timings["reading"]) | {"n": n, "d": d}
         peak = peak_bytes(call)
         result = 0 if name == "reading" else d * 4
         row["memory"] = None if peak is None else (peak + result) / (n * d * 4)
         row["limit_time"], row["limit_memory"] = READINGS.get(name), 0.06
-        rows.append(row)
-    return rows
+        table.append(row)
+    return table
 
 
 def _kernels(rule: rules.Rule, columns: Columns, base: list[Any], out: list[Any]) -> Call:
