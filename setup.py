@@ -22,6 +22,16 @@ SOURCE = "flwr_byzantine/kernels/kernels.c"
 FLAGS = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mprefer-vector-width=512"]
+# Left out where CFLAGS or CC asks for them. A library that is linked with some changes the whole process.
+UNSAFE = {
+    "-Ofast",
+    "-ffast-math",
+    "-ffinite-math-only",
+    "-funsafe-math-optimizations",
+    "-fassociative-math",
+    "-freciprocal-math",
+    "-fno-signed-zeros",
+}
 X86 = platform.machine() in ("x86_64", "AMD64")
 INSTRUCTION_SETS = {"plain": [], **({"avx2": AVX2, "avx512": AVX512} if X86 else {})}
 
@@ -40,7 +50,8 @@ def compile_library(compiler: list[str], target: Path) -> None:
     OSError, subprocess.SubprocessError
         If not even the plain one can be.
     """
-    extra = shlex.split(os.environ.get("CFLAGS", ""))
+    asked = [*compiler, *shlex.split(os.environ.get("CFLAGS", ""))]
+    command_start = [option for option in asked if option not in UNSAFE]
     digest = hashlib.sha256(Path(SOURCE).read_bytes()).hexdigest()
     objects = []
     with TemporaryDirectory() as folder:
@@ -48,8 +59,7 @@ def compile_library(compiler: list[str], target: Path) -> None:
             made = str(Path(folder, f"{name}.o"))
             once = [f'-DSOURCE_DIGEST="{digest}"'] if name == "plain" else []
             command = [
-                *compiler,
-                *extra,
+                *command_start,
                 *FLAGS,
                 *options,
                 f"-DISA={name}",
@@ -66,10 +76,14 @@ def compile_library(compiler: list[str], target: Path) -> None:
                 raise subprocess.SubprocessError(done.stderr[-1000:])
         target.parent.mkdir(parents=True, exist_ok=True)
         linked = Path(folder, target.name)
-        link = [*compiler, *extra, "-shared", *objects, "-o", str(linked), "-lm"]
-        subprocess.run(link, check=True, capture_output=True)
-        target.unlink(missing_ok=True)  # a process may have it in use: it keeps the old file
-        target.write_bytes(linked.read_bytes())
+        link = [*command_start, "-shared", *objects, "-o", str(linked), "-lm"]
+        done = subprocess.run(link, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise subprocess.SubprocessError(done.stderr[-1000:])
+        # At once, and under its name only when it is whole: another process may use, load or build it.
+        whole = target.with_name(f"{target.name}.{os.getpid()}")
+        whole.write_bytes(linked.read_bytes())
+        whole.replace(target)
 
 
 class BuildKernels(build_ext):

@@ -29,7 +29,7 @@ def num_threads() -> int:
     """
     for variable in (_VARIABLE, "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").split(",")[0].strip()
-        if text.isdigit() and int(text) > 0:
+        if text.isdecimal() and int(text) > 0:
             return int(text)
         if text and variable == _VARIABLE:
             raise ValueError(

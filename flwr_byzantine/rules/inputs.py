@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,21 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
     ValueError
         If the input is not n >= 1 rows of one length, or not real numbers.
     """
+    if not hasattr(updates, "__len__"):
+        updates = _listed(updates)
+    if isinstance(updates, Mapping):
+        raise ValueError(
+            "Parameter `updates` should be a sequence of arrays. "
+            f"Found a {type(updates).__name__}. Pass its values as a list."
+        )
     torch = sys.modules.get("torch")
     first = updates if hasattr(updates, "ndim") else updates[0] if len(updates) else None
     if torch is not None and isinstance(first, torch.Tensor):
         rows, restore = _rows_of_tensors(torch, updates, first)
+    elif torch is not None and isinstance(updates, Sequence):
+        rows, restore = _rows_of_arrays(
+            [_values(torch, row) if isinstance(row, torch.Tensor) else row for row in updates]
+        )
     else:
         rows, restore = _rows_of_arrays(updates)
     dtype = _common(rows)
@@ -44,6 +55,17 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
     kind = dtype if dtype == BFLOAT16 else readable(dtype) if dtype.kind == "f" else DOUBLE
     values = [as_column_values(row, kind) for row in rows]
     return Columns([values], kind, len(values)), restore
+
+
+def _listed(updates: Any) -> list[Any]:
+    """What a generator gives."""
+    try:
+        return list(updates)
+    except TypeError:
+        raise ValueError(
+            "Parameter `updates` should be an array of shape (n, d), or a sequence of n arrays. "
+            f"Found `updates = {updates!r}`. Pass a list of arrays."
+        ) from None
 
 
 def _common(rows: list[npt.NDArray[Any]]) -> np.dtype[Any]:
@@ -81,14 +103,6 @@ def _rows_of_tensors(
     device, dtype = first.device, first.dtype
     result = dtype if dtype.is_floating_point else torch.float64
 
-    def values(row: Any) -> npt.NDArray[Any]:
-        row = row.detach().cpu()
-        if row.dtype is torch.bfloat16:
-            bits: npt.NDArray[Any] = row.contiguous().view(torch.int16).numpy()
-            return bits.view(BFLOAT16)
-        array: npt.NDArray[Any] = row.numpy()
-        return array
-
     def restore(out: Array) -> Any:
         if out.dtype == BFLOAT16:
             return torch.from_numpy(out.view(np.int16)).view(torch.bfloat16).to(device)
@@ -98,7 +112,25 @@ def _rows_of_tensors(
         tensor = tensor.to(device, result)  # the first row's type, where others are wider
         return tensor.masked_fill(tensor.isinf(), math.nan)
 
-    return [values(row) for row in updates], restore
+    return [
+        _values(torch, row) if isinstance(row, torch.Tensor) else np.asarray(row) for row in updates
+    ], restore
+
+
+def _values(torch: Any, row: Any) -> npt.NDArray[Any]:
+    """The values of a tensor, which shares its memory on the CPU."""
+    try:
+        row = row.detach().cpu().resolve_conj().resolve_neg()
+        if row.dtype is torch.bfloat16:
+            bits: npt.NDArray[Any] = row.contiguous().view(torch.int16).numpy()
+            return bits.view(BFLOAT16)
+        array: npt.NDArray[Any] = row.numpy()
+    except (TypeError, RuntimeError) as error:  # float8, sparse, without data, ...
+        raise ValueError(
+            "Parameter `updates` should hold dense tensors of real numbers that numpy can read. "
+            f"Found a tensor of {row.dtype}, {row.layout}, on {row.device}. Convert it to torch.float32."
+        ) from error
+    return array
 
 
 def _check(rows: list[npt.NDArray[Any]], dtype: np.dtype[Any]) -> None:

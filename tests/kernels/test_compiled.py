@@ -178,6 +178,32 @@ def test_a_library_that_does_not_fit_is_not_used(without_library, what):
     assert "Install this package again" in done.stderr
 
 
+SUMS = (
+    "from flwr_byzantine import rules\nfrom flwr_byzantine.kernels.compiled import choice\n"
+    "import numpy as np\nprint(rules.Median()(np.array([[1.0], [np.nan], [4.0]])))\n"
+    "print(choice().name)\nprint(float.fromhex('0x1p-1030') * 0.5 > 0)"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compiled.LIBRARY.exists(), reason="there was no compiler")
+def test_flags_of_the_user_change_no_result(without_library):
+    """Nor the process: linked with -ffast-math, a library turns its smallest numbers off."""
+    repository = Path(__file__).resolve().parents[2]
+    if not (repository / "setup.py").exists():
+        pytest.skip("the repository is not here")
+    shutil.copy(repository / "setup.py", without_library)
+    shutil.copy(repository / "pyproject.toml", without_library)
+    for flags in ("-Ofast", "-ffast-math -g", "-ffinite-math-only"):
+        command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "."]
+        environment = {**os.environ, "CFLAGS": flags}
+        subprocess.run(
+            command, cwd=without_library, env=environment, check=True, capture_output=True
+        )
+        done = in_a_process(SUMS, without_library, FLWR_BYZANTINE_KERNELS="plain")
+        assert done.stdout.split() == ["[4.]", "plain", "True"], done.stderr
+
+
 def test_numpy_can_be_asked_for_and_is_silent():
     done = in_a_process(MEDIAN, FLWR_BYZANTINE_KERNELS="numpy")
     assert done.stdout.split()[-1] == "numpy"

@@ -48,3 +48,34 @@ def test_tensor_of_another_shape_raises():
     for shape in [(9,), (9, 2, 2)]:
         with pytest.raises(ValueError, match="shape"):
             Median()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_lists_may_hold_tensors_beside_arrays(first):
+    x = np.array([[1, 5], [2, 6], [4, 9]], np.float32)
+    rows = [x[0], torch.from_numpy(x[1]).requires_grad_(), torch.from_numpy(x[2]).bfloat16()]
+    for updates in (rows[first:] + rows[:first], iter(rows[first:] + rows[:first])):
+        result = Median()(updates)
+        assert isinstance(result, torch.Tensor) == (first > 0)
+        np.testing.assert_array_equal(
+            np.asarray(result, dtype=np.float32) if first == 0 else result.float().numpy(), [2, 6]
+        )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x.to(torch.float8_e5m2), lambda x: x.to_sparse(), lambda x: x.to("meta"),
+        lambda x: x.to(torch.complex32),
+    ],
+    ids=["float8", "sparse", "meta", "complex32"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_cannot_be_read_raises_in_plain_words(make):
+    with pytest.raises(ValueError, match=r"Convert it to torch\.float32"):
+        Median()(make(torch.ones(3, 2)))
+
+
+def test_a_tensor_that_is_negated_when_it_is_read():
+    x = torch.view_as_complex(torch.ones(3, 2, 2)).conj().imag
+    np.testing.assert_array_equal(Median()(x).numpy(), [-1, -1])
