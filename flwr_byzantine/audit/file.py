@@ -34,7 +34,7 @@ class Audit:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        text = path is None or isinstance(path, str | os.PathLike)
+        text = path is None or (isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path))
         require(text, "audit_log", "the name of a file", path, _ADVICE)
         self.path = None if path is None else Path(path)
         self._rounds: deque[Sequence[AuditRecord]] = deque()

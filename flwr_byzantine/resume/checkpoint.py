@@ -32,18 +32,16 @@ class Checkpoints:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        require(
-            isinstance(path, str | os.PathLike) and not Path(path).is_dir(),
-            "checkpoint",
-            "the name of a file, not of a folder",
-            path,
-            "Name a file in that folder.",
-        )
+        named = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path)
+        require(named, "checkpoint", "the name of a file", path, "Pass a text or a Path.")
         self.path = Path(path)
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            expected = "the name of a file, not of a folder or a device"
+            raise wrong("checkpoint", expected, path, "Name a file in a folder.")
         self.previous = self.path.with_name(self.path.name + ".previous")
         self._checked = False
         self._keep = False
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             expected = "a file in a folder that is there"
             raise wrong("checkpoint", expected, str(path), "Create the folder first.")
         self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))

@@ -29,7 +29,8 @@ class Snapshot:
 
     What it cannot keep it refuses by name: at once where arrays are in sets, under keys that are no text
     or inside themselves; and when the state is taken, where anything else than the above has changed, such
-    as a set or a list of numbers. A strategy with such state has ``state_dict()`` and
+    as a set or a list of numbers. It does not look into objects of other classes: what changes inside one
+    is not kept, and not refused. A strategy with such state has ``state_dict()`` and
     ``load_state_dict(state)``, which are called instead.
 
     Parameters
@@ -160,7 +161,7 @@ def _holds_arrays(value: Any, inside: tuple[int, ...] = ()) -> bool:
         if value.dtype.hasobject:
             raise _UnkeepableError("an array of objects")
         return True
-    if _is_single(value) or isinstance(value, bytes):
+    if _is_single(value) or isinstance(value, bytes | bytearray):
         return False
     if not isinstance(value, _CONTAINERS):
         if all(hasattr(value, name) for name in ("shape", "dtype", "__array__")):
@@ -182,7 +183,7 @@ def _holds_arrays(value: Any, inside: tuple[int, ...] = ()) -> bool:
 
 def _form(value: Any) -> Any:
     """Something that is equal where a value has not changed: all of a container's, or one object."""
-    if _is_single(value) or isinstance(value, bytes):
+    if _is_single(value) or isinstance(value, bytes | bytearray):
         return type(value).__name__, repr(value)
     if isinstance(value, dict):
         return [type(value), [(_form(key), _form(item)) for key, item in value.items()]]

@@ -26,16 +26,16 @@ class Resuming:
     checkpoints: Checkpoints | None
     _api: ClassVar[str]
     _begun = False
-    _latest = 0  # the newest round that was configured
+    _latest = -1  # the newest round that was configured
     _hand_back = False  # whether the loop has still to be given the checkpoint's model
     _found: Checkpoint | None = None  # what this run goes on from
     _evaluation: tuple[Checkpoint | None, Any] | None = None  # of what model, and what it gave
-    _kept = 0  # the newest round in the checkpoint
+    _kept = -1  # the newest round in the checkpoint
 
     @property
     def _done(self) -> int:
-        """The last round that was done before this run."""
-        return 0 if self._found is None else self._found.server_round
+        """The last round that was done before this run; -1 if none, for loops that count from 0."""
+        return -1 if self._found is None else self._found.server_round
 
     def _made_by(self) -> dict[str, str]:
         """What a checkpoint has to have in common with this strategy."""
@@ -63,7 +63,7 @@ class Resuming:
             If it is not this strategy's, or does not hold the model that the run starts with.
         """
         self.aggregator.audit.begin()
-        self._begun, self._found, self._latest, self._hand_back = True, None, 0, False
+        self._begun, self._found, self._latest, self._hand_back = True, None, -1, False
         found = None if self.checkpoints is None else self.checkpoints.load()
         if found is not None:
             self._check(found)
@@ -127,10 +127,9 @@ class Resuming:
         if reason is None:
             self._kept = server_round
         else:
-            text = (
-                "Round %s is not in the checkpoint %s: %s. The run goes on; the file has round %s"
-            )
-            log(ERROR, text, server_round, self.checkpoints.path, reason, self._kept or "no")
+            text = "Round %s is not in the checkpoint %s: %s. The run goes on; the file has %s"
+            kept = "no round" if self._kept < 0 else f"round {self._kept}"
+            log(ERROR, text, server_round, self.checkpoints.path, reason, kept)
 
     def _check(self, found: Checkpoint) -> None:
         """Raise CheckpointError where a checkpoint is not this strategy's."""

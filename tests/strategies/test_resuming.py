@@ -111,6 +111,20 @@ def test_a_strategy_with_its_own_start_resumes_and_never_overwrites(kind, heed, 
         assert (path.read_bytes(), len(asked)) == before
 
 
+@pytest.mark.parametrize("kind", ["subclass", "wrapped"])
+def test_a_loop_that_counts_from_zero_trains_its_first_round(kind, tmp_path):
+    asked, path = [], tmp_path / "run"
+    train_messages(own_strategy(kind), [0, 1], asked.append)
+    assert set(asked) == {0, 1}
+    asked.clear()
+    train_messages(own_strategy(kind, checkpoint=path), [0], asked.append)
+    assert Checkpoints(path).load().server_round == 0
+    found = train_messages(own_strategy(kind, checkpoint=path), [0, 1], asked.append)
+    assert asked == [0] * 8 + [1] * 8
+    expected = train_messages(own_strategy(kind), [0, 1]).arrays.to_numpy_ndarrays()
+    assert same_bits(found.arrays.to_numpy_ndarrays(), expected)
+
+
 def test_the_wrapped_strategys_own_start_is_called_with_its_own_words(tmp_path):
     strategy = own_strategy("wrapped", checkpoint=tmp_path / "run")
     strategy.best = None  # nobody's attribute: the wrapper's
@@ -344,7 +358,9 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_round(api, tmp_path, monke
 
 
 @every_api
-@pytest.mark.parametrize("where", ["missing", "file", "folder", "proc", "nothing", "number"])
+@pytest.mark.parametrize(
+    "where", ["missing", "file", "folder", "proc", "device", "long", "nul", "nothing", "number"]
+)
 def test_a_checkpoint_that_cannot_be_written_fails_at_construction(api, where, tmp_path):
     (tmp_path / "file").touch()
     path = {
@@ -352,6 +368,9 @@ def test_a_checkpoint_that_cannot_be_written_fails_at_construction(api, where, t
         "file": tmp_path / "file" / "run",
         "folder": tmp_path,
         "proc": Path("/proc/run"),
+        "device": Path("/dev/null"),
+        "long": tmp_path / ("x" * 300),
+        "nul": "a\0b",
         "nothing": "",
         "number": 5,
     }[where]
@@ -536,6 +555,11 @@ def test_what_changes_in_place_has_changed():
     strategy.seen = {"a": [1]}
     snapshot = Snapshot(strategy)
     strategy.seen["a"].append(2)
+    with pytest.raises(ValueError, match=r"`Odd\.seen"):
+        snapshot.state()
+    strategy.seen = bytearray(b"a")
+    snapshot = Snapshot(strategy)
+    strategy.seen.extend(b"b")
     with pytest.raises(ValueError, match=r"`Odd\.seen"):
         snapshot.state()
 
