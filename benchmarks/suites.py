@@ -17,6 +17,8 @@ from benchmarks.replies import Results, client_replies
 from benchmarks.rounds import rounds
 from flwr_byzantine import rules
 from flwr_byzantine.aggregation.gate import Model
+from flwr_byzantine.aggregation.npy import decode
+from flwr_byzantine.kernels import Columns, combine
 from flwr_byzantine.kernels.threads import spread
 from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
 
@@ -31,6 +33,18 @@ LIMITS = {  # time / FedAvg, extra peak memory / payload
     "Bulyan": (0.6, 0.2),
     "MultiBulyan": (0.9, 0.2),
     "ByGARSPlusPlus": (0.5, 0.2),
+}
+
+
+READINGS = {  # time of the kernels / reading all replies once, at n = 20
+    "Mean": 1.15,
+    "Median": 2.0,
+    "TrimmedMean": 2.0,
+    "Phocas": 2.6,
+    "Krum": 2.7,
+    "MultiKrum": 3.3,
+    "Bulyan": 4.2,
+    "MultiBulyan": 5.6,
 }
 
 
@@ -122,6 +136,36 @@ def _ratio_row(name: str, timing: Timing, reference: Timing) -> Row:
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
     }
+
+
+def readings(n: int, d: int, repeat: int) -> list[Row]:
+    """Time of the kernels alone, where the replies lie, over that of reading all replies once."""
+    results = client_replies(n, d)
+    clients = [[decode(t) for t in fit.parameters.tensors] for _, fit in results]
+    columns = Columns.of(clients, range(len(clients[0])), np.dtype(np.float32))
+    base = [array.copy() for array in clients[0]]
+    out = [np.zeros_like(array) for array in base]
+    f = (n - 3) // 4
+    chosen = [rules.Mean(), rules.Median(), rules.TrimmedMean(f), rules.Phocas(f), rules.Krum(f)]
+    chosen += [rules.MultiKrum(f), rules.Bulyan(f), rules.MultiBulyan(f)]
+    calls: dict[str, Call] = {"reading": reading(results)}
+    for rule in chosen:
+        calls[type(rule).__name__] = _kernels(rule, columns, base, out)
+    timings = time_in_turn(calls, {}, repeat)
+    rows = []
+    for name, call in calls.items():
+        row = _ratio_row(name, timings[name], timings["reading"]) | {"n": n, "d": d}
+        peak = peak_bytes(call)
+        result = 0 if name == "reading" else d * 4
+        row["memory"] = None if peak is None else (peak + result) / (n * d * 4)
+        row["limit_time"], row["limit_memory"] = READINGS.get(name), 0.06
+        rows.append(row)
+    return rows
+
+
+def _kernels(rule: rules.Rule, columns: Columns, base: list[Any], out: list[Any]) -> Call:
+    """The result is written to memory that is there: mapping new one is the host's affair."""
+    return lambda: combine(columns, *rule.plan_for(columns), base=base, out=out)
 
 
 def scaling(n: int, d: int, repeat: int) -> list[Row]:
@@ -219,6 +263,7 @@ def all_suites(quick: bool) -> dict[str, Suite]:
     if quick:
         return {
             "strategies": lambda: strategies(11, 20_000, 2),
+            "readings": lambda: readings(11, 20_000, 2),
             "clients": lambda: strategies(8, 20_000, 2),
             "scaling": lambda: scaling(8, 10_000, 2),
             "rules": lambda: bare_rules(11, 20_000, 2),
@@ -227,6 +272,7 @@ def all_suites(quick: bool) -> dict[str, Suite]:
         }
     return {
         "strategies": lambda: strategies(20, 10_000_000, 7),
+        "readings": lambda: readings(20, 10_000_000, 11),
         "clients": lambda: [row for n in (8, 20, 50, 100) for row in strategies(n, 1_000_000, 7)],
         "scaling": lambda: scaling(8, 5_000_000, 5),
         "rules": lambda: bare_rules(20, 1_000_000, 11),

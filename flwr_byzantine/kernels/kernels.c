@@ -804,7 +804,8 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
                 double center = numbers[CENTER * size + c], radius = 0;
                 for (int64_t r = 0; r < order->keep; r++) {
                     double value = order->weights ? mixed[r * size + c] : rows[r * size + c];
-                    radius = fmax(radius, fabs(value - center));
+                    /* As a conditional: gcc 12 for aarch64 fails to compile `fmax` here. */
+                    if (fabs(value - center) > radius) radius = fabs(value - center);
                 }
                 const double *column_values = NAME(column)(x, b, order, c, values);
                 mean[c] = nearest(column_values, k, order->keep, center, radius);

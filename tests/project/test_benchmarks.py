@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_every_suite_runs_small(tmp_path):
-    suites = ("strategies", "clients", "scaling", "rules", "first_use", "rounds")
+    suites = ("strategies", "readings", "clients", "scaling", "rules", "first_use", "rounds")
     only = [option for suite in suites for option in ("--only", suite)]
     command = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(tmp_path), *only]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=280)
