@@ -20,7 +20,7 @@ from flwr_byzantine.aggregation.buffers import (
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_client
 from flwr_byzantine.aggregation.progress import Progress
-from flwr_byzantine.aggregation.promise import rule_of_round, why_broken
+from flwr_byzantine.aggregation.promise import rule_of_round, unprotected, why_broken
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.audit import Audit
 from flwr_byzantine.checks import require_bool, require_choice
@@ -241,11 +241,10 @@ class Aggregator:
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         few = len(accepted) < rule.min_updates
-        if rule is not self.rule and self.rule.tolerated(len(replies)) == 0:
-            text = (
-                "Round %s: %s trims nothing among %s replies: ask more clients, or a larger share"
-            )
-            log(WARNING, text, server_round, self.rule, len(replies))
+        if len(accepted) and unprotected(self.rule, len(replies), len(accepted)):
+            text = "Round %s: %s protects from no attacker among %s replies%s: ask more clients"
+            more = ", and trims nothing" if rule is not self.rule else ""
+            log(WARNING, text, server_round, self.rule, len(accepted), more)
         if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
             text = (
                 "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"

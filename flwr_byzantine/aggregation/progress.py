@@ -33,6 +33,8 @@ class Words:
         The parameter that is f; empty where there is none.
     waits : bool
         Whether Flower waits for as many clients as are asked, whatever the third minimum is.
+    fraction : str
+        The parameter that says which share of the clients is asked to train.
     """
 
     first_model: str = "initial_parameters"
@@ -44,6 +46,7 @@ class Words:
     clients: str = "clients"
     f: str = ""
     waits: bool = False
+    fraction: str = "fraction_fit"
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """f in a round: what the rule was promised, and how far a user lets it be lowered."""
 
 from flwr_byzantine.rules.base import Rule, check_bound
+from flwr_byzantine.rules.bounds import find_f
+from flwr_byzantine.rules.mean import Mean
 
 
 def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tuple[Rule, int]:
@@ -27,6 +29,18 @@ def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tu
         if lowered.min_updates <= accepted:
             return lowered, by
     return promised, 0
+
+
+def unprotected(rule: Rule, received: int, accepted: int) -> bool:
+    """Whether a rule that should protect survives nobody, for there are so few replies.
+
+    A median of two is their mean. A mean, and an f of 0, protect nobody in any round: strategies say so
+    once.
+    """
+    if rule.at(received) is not rule:  # f is a share, of all replies
+        return rule.tolerated(received) == 0
+    told = find_f(rule) is not None or type(rule).tolerated in (Rule.tolerated, Mean.tolerated)
+    return not told and rule.tolerated(accepted) == 0
 
 
 def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None:

@@ -93,6 +93,26 @@ def median_metrics(
     return result
 
 
+def text_metrics(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, str | bytes]]:
+    """Metrics that are text for more than half of the clients, for each client: its own text.
+
+    A client that sent no text gets the most frequent one.
+
+    Examples
+    --------
+    >>> text_metrics([{"on": "cpu"}, {"on": "gpu"}, {"on": "cpu"}, {"on": 3, "more": "text"}])
+    [{'on': 'cpu'}, {'on': 'gpu'}, {'on': 'cpu'}, {'on': 'cpu'}]
+    """
+    texts = [{k: v for k, v in report.items() if isinstance(v, str | bytes)} for report in reports]
+    counts = Counter(key for report in texts for key in report)
+    usual = {
+        key: Counter(report[key] for report in texts if key in report).most_common(1)[0][0]
+        for key, count in counts.items()
+        if 2 * count > len(reports)
+    }
+    return [{key: report.get(key, text) for key, text in usual.items()} for report in texts]
+
+
 def guarded(
     function: Callable[..., Any], *arguments: Any, read: Callable[[Any], T] = lambda found: found
 ) -> T | None:

@@ -1,6 +1,6 @@
 """``ByzantineRobust`` of the ``aggregate_fit`` API."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,13 @@ from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Reply
-from flwr_byzantine.aggregation.reports import harmless, median_loss, median_metrics
+from flwr_byzantine.aggregation.reports import (
+    guarded,
+    harmless,
+    median_loss,
+    median_metrics,
+    text_metrics,
+)
 from flwr_byzantine.strategies.fit import (
     EvaluateFailures,
     EvaluateResults,
@@ -97,12 +103,12 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
             self._start_momentum()
             return None, dict(outcome.metrics) if results or outcome.failed else {}
         tensors = write_parameters(outcome.model).tensors
-        reported: Any = median_metrics([reply.metrics for reply in outcome.accepted])
         clean = [
-            (proxy, FitRes(OK, Parameters(list(tensors), "numpy.ndarray"), count, dict(reported)))
-            for proxy, count in self._senders(outcome.accepted)
+            (proxy, FitRes(OK, Parameters(list(tensors), "numpy.ndarray"), count, reported))
+            for proxy, count, reported in self._senders(outcome.accepted)
         ]
-        parameters, metrics = self.strategy.aggregate_fit(server_round, clean, list(failures))
+        with self._guarding() as strategy:
+            parameters, metrics = strategy.aggregate_fit(server_round, clean, list(failures))
         if parameters is None:
             self._start_momentum()
             self._note_refusal(server_round)
@@ -118,19 +124,27 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
         if not reports:
             return None, {}
         loss = median_loss(losses(reports))
-        metrics: Any = median_metrics([report.metrics for report in reports])
         clean = [
-            (proxy, EvaluateRes(OK, loss, count, dict(metrics)))
-            for proxy, count in self._senders(reports)
+            (proxy, EvaluateRes(OK, loss, count, reported))
+            for proxy, count, reported in self._senders(reports)
         ]
         loss_and_metrics: tuple[float | None, Metrics]
-        loss_and_metrics = self.strategy.aggregate_evaluate(server_round, clean, list(failures))
+        with self._guarding() as strategy:
+            loss_and_metrics = strategy.aggregate_evaluate(server_round, clean, list(failures))
         return loss_and_metrics
 
-    def _senders(self, replies: Sequence[Reply]) -> list[tuple[ClientProxy, Any]]:
-        """Who sent each reply, and the number of examples to go with it."""
+    def _senders(self, replies: Sequence[Reply]) -> list[tuple[ClientProxy, Any, Any]]:
+        """Who sent each reply, and the number of examples and the metrics to go with it."""
         counts = harmless([reply.num_examples for reply in replies], self.cap_examples)
-        return [(reply.source[0], count) for reply, count in zip(replies, counts, strict=True)]
+        sent = [reply.metrics for reply in replies]
+        medians = median_metrics(sent)
+        return [
+            (reply.source[0], count, {**medians, **texts})
+            for reply, count, texts in zip(replies, counts, text_metrics(sent), strict=True)
+        ]
+
+    def _metrics_from(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return guarded(function, *arguments, read=dict) or {}
 
     def _start_momentum(self) -> None:
         """Flower's FedAvgM asserts from round 2 on that it has a momentum, also if round 1 was skipped."""

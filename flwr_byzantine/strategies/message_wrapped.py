@@ -1,7 +1,7 @@
 """``ByzantineRobust`` of the Message API."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from inspect import signature
 from logging import INFO
 from typing import Any
@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Reply
-from flwr_byzantine.aggregation.reports import harmless, median_metrics
+from flwr_byzantine.aggregation.reports import guarded, harmless, median_metrics
 from flwr_byzantine.strategies.message import (
     MessageAdapter,
     read_record,
@@ -112,7 +112,8 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
         if outcome.model is None:
             return None, MetricRecord(dict(outcome.metrics))
         clean = self._clean(received, outcome.accepted, write_record(outcome.model))
-        arrays, metrics = self.strategy.aggregate_train(server_round, clean)
+        with self._guarding() as strategy:
+            arrays, metrics = strategy.aggregate_train(server_round, clean)
         metrics = MetricRecord() if metrics is None else metrics
         metrics.update(outcome.metrics)
         if arrays is None:
@@ -131,8 +132,13 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
             return None
         metrics: MetricRecord | None
         clean = self._clean(received, reports)
-        metrics = self.strategy.aggregate_evaluate(server_round, clean)
+        with self._guarding() as strategy:
+            metrics = strategy.aggregate_evaluate(server_round, clean)
         return metrics
+
+    def _metrics_from(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        found = guarded(function, *arguments, read=MetricRecord)
+        return MetricRecord() if found is None else found
 
     @property
     def _weight_key(self) -> str:

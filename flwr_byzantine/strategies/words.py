@@ -21,6 +21,7 @@ MESSAGE_API = Words(
     minimums=("min_train_nodes", "min_evaluate_nodes", "min_available_nodes"),
     clients="nodes",
     waits=True,
+    fraction="fraction_train",
 )
 _PAIRS = (
     ("num_malicious_clients", "num_malicious_nodes"),

@@ -1,6 +1,9 @@
 """What ``ByzantineRobust`` is in both APIs: a rule in front of a strategy, whose state checkpoints keep."""
 
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from inspect import Signature
 from logging import WARNING
 from typing import Any, ClassVar, Unpack
@@ -10,6 +13,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.aggregation.outcome import Outcome
+from flwr_byzantine.checks import is_number, is_whole
 from flwr_byzantine.resume.checkpoint import Checkpoint
 from flwr_byzantine.resume.snapshot import Snapshot, kind
 from flwr_byzantine.rules.base import Rule
@@ -17,6 +21,13 @@ from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.hosts import check_wrapped, inside
 from flwr_byzantine.strategies.minimums import needed_by
 from flwr_byzantine.strategies.options import RobustOptions, full_signature
+
+METRICS_FUNCTIONS = (
+    "fit_metrics_aggregation_fn",
+    "evaluate_metrics_aggregation_fn",
+    "train_metrics_aggr_fn",
+    "evaluate_metrics_aggr_fn",
+)
 
 
 class Wrapping(RobustStrategy):
@@ -53,20 +64,69 @@ class Wrapping(RobustStrategy):
         self._snapshot = None if self.checkpoints is None else Snapshot(strategy)
 
     def _warn_of_few(self, strategy: Any) -> None:
-        """Warn of a strategy that begins rounds with fewer clients than the rule needs."""
+        """Warn of a strategy that may begin rounds with fewer clients than the rule needs."""
         asked, _, available = self.words.minimums
         least, bound = needed_by(self.rule), self.aggregator.bound
         for part in inside(strategy):
-            names = (asked,) if self.words.waits else (asked, available)
-            told = [getattr(part, name, least) for name in names]
-            if min(told) < least and bound != "warn":
-                text = "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
+            begins = self._fewest(part, least)
+            if begins < least and bound != "warn":
+                text = (
+                    "%s begins rounds as soon as %s %s are there, and %s needs %s. Pass it `%s=%s, %s=%s`"
+                    if getattr(part, self.words.fraction, 0) == 1
+                    else "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
+                )
                 name, who = type(part).__name__, self.words.clients
                 log(
-                    WARNING, text, name, min(told), who, self.rule, least, asked, least, available, least
-                )  # fmt: skip
+                    WARNING,
+                    text,
+                    name,
+                    begins,
+                    who,
+                    self.rule,
+                    least,
+                    asked,
+                    least,
+                    available,
+                    least,
+                )
                 self._warned = True
                 return
+
+    def _fewest(self, part: Any, unknown: int) -> int:
+        """With how few clients a strategy may begin a round; ``unknown`` where it does not say."""
+        asked, _, available = self.words.minimums
+        told: dict[str, Any] = {
+            name: getattr(part, name, None) for name in (asked, available, self.words.fraction)
+        }
+        least = int(told[asked]) if is_whole(told[asked]) else unknown
+        there = int(told[available]) if is_whole(told[available]) else unknown
+        share = told[self.words.fraction]
+        if self.words.waits:
+            there = max(there, least)
+        return min(there, max(least, int(share * there) if is_number(share) else 0))
+
+    @contextmanager
+    def _guarding(self) -> Iterator[Any]:
+        """The wrapped strategy, while what its user's metrics functions raise is logged and ends nothing."""
+        found = [
+            (vars(part), name, function)
+            for part in inside(self.strategy)
+            if not isinstance(part, RobustStrategy)  # ours do that themselves
+            for name in METRICS_FUNCTIONS
+            if callable(function := vars(part).get(name))
+        ]
+        for attributes, name, function in found:
+            attributes[name] = partial(self._metrics_from, function)
+        try:
+            yield self.strategy
+        finally:
+            for attributes, name, function in found:
+                if isinstance(attributes.get(name), partial):  # unless the strategy set another one
+                    attributes[name] = function
+
+    @abstractmethod
+    def _metrics_from(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a user's metrics function gives; no metrics where it raises, which is logged."""
 
     def _finished(self, given: Model, outcome: Outcome) -> Model:
         """What the wrapped strategy made of clean results, in a form fit for the next round.

@@ -264,6 +264,27 @@ def test_failures_count_against_the_promise_where_that_is_asked_for(api, wrapped
 
 
 @every_api
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_failures_count_against_a_share_too(api, wrapped):
+    if wrapped:
+        rule, wrapped_one = rules.Krum(0.2), api.theirs.FedAvg()
+        strategy = api.ours.ByzantineRobust(wrapped_one, rule, count_failures=True)
+    else:
+        strategy = api.ours.Krum(**{api.f_name: 0.2}, count_failures=True)
+
+    def outcome(asked, failed):
+        errors = [api.error(i) for i in range(asked - failed, asked)]
+        tensors, metrics = play(api, strategy, asked, range(asked - failed), errors)
+        assert (tensors is None) == metrics["byzantine/skipped"]
+        return counted(metrics, "skipped", "f_lowered_by")
+
+    assert outcome(10, 2) == (0, 0)  # f = 2 of 10 failed; 8 replies are enough for their f = 2
+    assert outcome(10, 3) == (1, 0)
+    assert outcome(7, 2) == (0, 0)  # f = 2 of 7; 5 replies are enough for their f = 1
+    assert outcome(8, 2) == (0, 1)  # 6 replies have f = 2, which needs 7
+
+
+@every_api
 def test_nodes_that_do_not_answer_count_too(api):
     strategy = api.ours.TrimmedMean(**{api.f_name: 1}, count_failures=True, on_too_few="raise")
     assert play(api, strategy, 6, range(5))[0] is not None

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from flower import Sent, TrainApi, counted, every_api
+from flower import FitApi, Sent, TrainApi, counted, every_api
 from flwr.app import MetricRecord
 
 from flwr_byzantine.rules import Median
@@ -177,3 +177,38 @@ def test_medians_are_of_those_a_rule_selected_where_attackers_cannot_be_most_of_
     assert len(kept) == 8
     assert metrics["a"] == np.median(kept)
     assert api.aggregate(one, replies)[1]["a"] == 5.5
+
+
+def test_a_wrapped_strategy_sees_text_that_clients_report():
+    api, seen = FitApi(), []
+
+    def devices(reports):
+        seen.append([(metrics["device"], metrics["a"]) for _, metrics in reports])
+        return {"most": max(device for device, _ in seen[-1])}
+
+    given = dict.fromkeys(words(api), devices)
+    robust = api.ours.ByzantineRobust(api.theirs.FedAvg(**given), Median())
+    sent = [{"device": "cpu", "a": 1}, {"device": "gpu", "a": 2}, {"device": "cpu", "a": 3}]
+    sent.append({"device": 1e30, "a": "text", "more": "text"})
+    replies = [api.reply(Sent(i, [np.ones(2)], metrics=m)) for i, m in enumerate(sent)]
+    assert api.aggregate(robust, replies)[1]["most"] == "gpu"
+    evaluations = [api.evaluation(i, 0.5, **metrics) for i, metrics in enumerate(sent)]
+    assert api.evaluate(robust, evaluations)["most"] == "gpu"
+    assert seen == [[("cpu", 2), ("gpu", 2), ("cpu", 2), ("cpu", 2)]] * 2
+
+
+@every_api
+def test_a_bug_in_a_wrapped_strategys_function_is_logged_and_the_round_goes_on(api, caplog):
+    def buggy(reports, key=None):
+        raise KeyError("no such metric")
+
+    given = dict.fromkeys(words(api), buggy)
+    wrapped = api.theirs.FedAvg(**given)
+    robust = api.ours.ByzantineRobust(wrapped, Median())
+    tensors, _ = api.aggregate(robust, [api.reply(Sent(i, [np.ones(2)])) for i in range(3)])
+    np.testing.assert_array_equal(tensors[0], np.ones(2))
+    api.evaluate(robust, [api.evaluation(i, 0.5) for i in range(3)])
+    logged = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert len(logged) == 2
+    assert all("buggy" in m and "no such metric" in m and "test_rounds.py" in m for m in logged)
+    assert [getattr(wrapped, name) for name in words(api)] == [buggy] * 2

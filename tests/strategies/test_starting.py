@@ -114,6 +114,35 @@ def test_a_wrapped_strategy_that_asks_too_few_is_warned_of_once(api, caplog):
 
 
 @every_api
+def test_a_wrapped_strategy_that_asks_a_share_is_warned_of_where_that_is_too_small(api, caplog):
+    asked, available = minimums(api)
+    share = "fraction_fit" if api.name == "fit" else "fraction_train"
+
+    def said(**given):
+        caplog.clear()
+        api.ours.ByzantineRobust(api.theirs.FedAvg(**given), rules.Krum(2))
+        return [m for m in warnings(caplog) if asked in m]
+
+    assert not said(**{share: 1.0, available: 7})
+    assert not said(**{share: 0.5, available: 14})
+    assert "begins rounds with 5 " in said(**{share: 0.5, available: 10})[0]
+    assert "as soon as 2 " in said(**{share: 1.0})[0]
+
+
+@every_api
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_median_of_two_is_warned_of(api, wrapped, caplog):
+    strategy = api.ours.Median()
+    if wrapped:
+        strategy = api.ours.ByzantineRobust(api.theirs.FedAvg(), rules.Median())
+    api.hand_out(strategy, MODEL)
+    for n, warned in ((3, 0), (2, 1), (1, 2)):
+        api.aggregate(strategy, [api.reply(Sent(i, MODEL)) for i in range(n)])
+        said = [m for m in warnings(caplog) if "Median() protects from no attacker among" in m]
+        assert len(said) == warned
+
+
+@every_api
 def test_a_strategy_of_the_users_own_that_asks_too_few_is_warned_of_once(api, caplog):
     class Two(api.theirs.FedAvg):
         def configure_fit(self, *arguments, **named):
