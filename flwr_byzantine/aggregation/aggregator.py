@@ -24,6 +24,7 @@ from flwr_byzantine.aggregation.promise import rule_of_round, unprotected, why_b
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.audit import Audit
 from flwr_byzantine.checks import require_bool, require_choice
+from flwr_byzantine.kernels import check_environment
 from flwr_byzantine.rules.base import Rule, check_rule
 
 PAYLOADS = ("parameters", "gradients")
@@ -98,6 +99,7 @@ class Aggregator:
         require_choice("bound", bound, BOUNDS, "Leave it out for full protection.")
         require_bool("count_failures", count_failures)
         check_buffers(buffers)
+        check_environment()
         self.rule = rule
         self.payload = payload
         self.learning_rate = learning_rate
@@ -118,10 +120,9 @@ class Aggregator:
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
         found = find_buffers(self.buffers, model.names, strict=True)
-        unknown = type(self.rule).tolerated is Rule.tolerated and not hasattr(
-            self.rule, "num_byzantine"
-        )
-        if found and unknown and self.model is None:
+        says_f = hasattr(self.rule, "num_byzantine")
+        says_f |= type(self.rule).tolerated is not Rule.tolerated
+        if found and not says_f and self.model is None:
             text = "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
             log(WARNING, text, self.rule)
         if self.buffers is None and not found and self.model is None:

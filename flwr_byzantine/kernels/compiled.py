@@ -55,6 +55,11 @@ class Choice(NamedTuple):
     name: str
     reason: str = ""
 
+    @property
+    def threads(self) -> int | None:
+        """One for numpy, whose short calls wait for one another on several; None for all there are."""
+        return 1 if self.name == "numpy" else None
+
 
 class UnusableLibraryError(Exception):
     """There is no compiled library that can be used, and why."""

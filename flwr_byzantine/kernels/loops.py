@@ -1,6 +1,7 @@
 """The kernels as functions of numpy arrays: checked arguments, and ranges of columns spread over threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,15 @@ from flwr_byzantine.kernels.checks import (
 )
 from flwr_byzantine.kernels.columns import Columns, Target, computed_in
 from flwr_byzantine.kernels.compiled import choice
-from flwr_byzantine.kernels.threads import spread
+from flwr_byzantine.kernels.threads import num_threads, spread
+
+T = TypeVar("T")
+
+
+def check_environment() -> None:
+    """Raise ValueError where an environment variable asks for kernels or threads that there cannot be."""
+    choice()
+    num_threads()
 
 
 def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
@@ -32,8 +41,8 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
         both in float64, so close rows and rows scaled by 1e20 are told apart exactly; a distance that
         is not a number is infinite.
     """
-    n, distances = columns.num_rows, choice().kernels.distances
-    parts = spread(lambda lo, hi: distances(columns, lo, hi), columns.ranges())
+    n = columns.num_rows
+    parts = _spread(lambda kernels, lo, hi: kernels.distances(columns, lo, hi), columns)
     with np.errstate(invalid="ignore", over="ignore"):
         above: npt.NDArray[np.float64] = sum(parts, np.zeros((n, n)))
     total = above + above.T
@@ -73,8 +82,9 @@ def inner_products(
     check_base(base, columns, add_base=False)
     if vector is not None:
         check_segments("vector", vector, columns, computed_in(columns.dtype))
-    products = choice().kernels.inner_products
-    parts = spread(lambda lo, hi: products(columns, base, vector, lo, hi), columns.ranges())
+    parts = _spread(
+        lambda kernels, lo, hi: kernels.inner_products(columns, base, vector, lo, hi), columns
+    )
     with np.errstate(invalid="ignore", over="ignore"):
         return sum(parts, np.zeros(columns.num_rows))
 
@@ -134,15 +144,21 @@ def combine(
         if weights is not None:
             columns, weights = _used(columns, weights)
     target = Target(base, out, 1.0 if add_base else 0.0, float(scale))
-    kernels = choice().kernels
 
-    def partial(lo: int, hi: int) -> int:
+    def partial(kernels: Any, lo: int, hi: int) -> int:
         if reduction is None:
             assert weights is not None
             return int(kernels.mix(columns, weights[0], target, lo, hi))
         return int(kernels.reduce(columns, weights, reduction, target, lo, hi))
 
-    return sum(spread(partial, columns.ranges()))
+    return sum(_spread(partial, columns))
+
+
+def _spread(function: Callable[[Any, int, int], T], columns: Columns) -> list[T]:
+    """Call ``function(kernels, lo, hi)`` for each range of columns, on the threads that the kernels use."""
+    chosen = choice()
+    ranges = columns.ranges()
+    return spread(lambda lo, hi: function(chosen.kernels, lo, hi), ranges, chosen.threads)
 
 
 def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:

@@ -137,10 +137,11 @@ def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
 
 def _mixed(x: Values, weights: Doubles) -> Doubles:
     """Rows mixed, one after the other; a weight of zero leaves a row out, whatever it holds."""
-    mixed = np.zeros((len(weights), x.shape[1]))
+    mixed, exact = np.zeros((len(weights), x.shape[1])), x.astype(np.float64)
+    product = np.empty(x.shape[1])
     for row, row_weights in zip(mixed, weights, strict=True):
         for i in np.flatnonzero(row_weights):
-            row += x[i] * row_weights[i]
+            row += np.multiply(exact[i], row_weights[i], out=product)
     return mixed
 
 

@@ -42,8 +42,10 @@ def num_threads() -> int:
     return min(cores, 16)
 
 
-def spread(function: Callable[[int, int], T], bounds: list[int]) -> list[T]:
-    """Call ``function(lo, hi)`` for each pair of neighbouring bounds, on all threads.
+def spread(
+    function: Callable[[int, int], T], bounds: list[int], threads: int | None = None
+) -> list[T]:
+    """Call ``function(lo, hi)`` for each pair of neighbouring bounds, on all threads or on so many.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def spread(function: Callable[[int, int], T], bounds: list[int]) -> list[T]:
         The results in the order of the ranges, whatever thread computed them.
     """
     ranges = list(pairwise(bounds))
-    threads = min(num_threads(), len(ranges))
+    threads = min(threads or num_threads(), len(ranges))
     if threads <= 1:
         return [function(lo, hi) for lo, hi in ranges]
     todo, results = deque(enumerate(ranges)), {}

@@ -1,6 +1,7 @@
 """Attributes of Flower's robust strategies: they are read from the rule, and setting them changes it."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from logging import WARNING
@@ -13,7 +14,7 @@ from flwr_byzantine.rules.krum import Krum, MultiKrum
 from flwr_byzantine.strategies.options import is_ours
 
 
-class Attribute:
+class Attribute(ABC):
     """A keyword of a strategy as an attribute."""
 
     name: str
@@ -26,9 +27,9 @@ class Attribute:
         """Read it."""
         return self if strategy is None else self.read(strategy)
 
+    @abstractmethod
     def read(self, strategy: Any) -> Any:
         """What a strategy has in it."""
-        raise NotImplementedError
 
 
 class OfRule(Attribute):

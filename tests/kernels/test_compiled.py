@@ -222,6 +222,14 @@ def test_what_is_not_there_cannot_be_asked_for():
     assert "Environment variable `FLWR_BYZANTINE_KERNELS` should be" in done.stderr
 
 
+@pytest.mark.parametrize("variable", ["FLWR_BYZANTINE_KERNELS", "FLWR_BYZANTINE_NUM_THREADS"])
+@pytest.mark.parametrize("module", ["flwr_byzantine", "flwr_byzantine.serverapp"])
+def test_a_strategy_is_not_made_with_a_wrong_variable(variable, module):
+    done = in_a_process(f"from {module} import Median; Median()", **{variable: "many"})
+    assert done.returncode != 0
+    assert f"Environment variable `{variable}` should be" in done.stderr
+
+
 def test_where_there_is_a_library_it_serves():
     """The tests of rules and strategies mean nothing for compiled kernels where numpy's serve."""
     if os.environ.get(compiled.VARIABLE):
