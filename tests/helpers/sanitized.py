@@ -19,9 +19,8 @@ TESTS = ("kernels", "rules")
 def main() -> int:
     """Compile and test; gives pytest's exit code."""
     compiler = os.environ.get("CC", "gcc")
-    runtime = subprocess.run(
-        [compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    # The sanitizer finds what throws C++ exceptions at the start only, and torch throws some.
+    runtime = " ".join(_found(compiler, name) for name in ("libasan.so", "libstdc++.so.6"))
     with tempfile.TemporaryDirectory(prefix="sanitized-") as folder:
         skip = shutil.ignore_patterns("__pycache__", "_kernels.so")
         tests = (
@@ -46,7 +45,7 @@ def main() -> int:
         assert Path(library).exists(), "nothing was compiled"
         environment |= {
             "LD_PRELOAD": runtime,  # Python itself is not compiled so
-            "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+            "ASAN_OPTIONS": f"detect_leaks=0:log_path={folder}/found",  # the leaks are Python's own
         }
         command = [
             sys.executable,
@@ -60,7 +59,16 @@ def main() -> int:
         ]
         options = ["-m", "not slow", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
         chosen = [tests / room for room in TESTS]
-        return subprocess.run([*command, *options, *chosen], cwd=tests, env=environment).returncode
+        code = subprocess.run([*command, *options, *chosen], cwd=tests, env=environment).returncode
+        for report in Path(folder).glob("found.*"):
+            print(report.read_text())
+        return code
+
+
+def _found(compiler: str, library: str) -> str:
+    """Where a library of the compiler is."""
+    asked = [compiler, f"-print-file-name={library}"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
