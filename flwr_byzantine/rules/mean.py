@@ -1,6 +1,7 @@
 """Plain averaging, the rule that one Byzantine client breaks."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Mean(Rule):
     ----------
     Xie, Koyejo, Gupta 2018, Phocas, proposition 1.
     """
+
+    averages: ClassVar[bool] = True
 
     @property
     def min_updates(self) -> int:
