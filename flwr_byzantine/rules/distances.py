@@ -1,0 +1,203 @@
+"""Squared distances between points, and what follows from them alone: a rule's mathematics in n x n numbers.
+
+A point is an update, or a reference such as the global model. Every linear combination of updates is an
+affine combination of the updates and the model, so distances tell its norm, its inner products and its
+distance to any other one.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
+
+
+class Spectrum(NamedTuple):
+    """Where updates spread most: the covariance matrix's largest eigenvalue and its direction.
+
+    Parameters
+    ----------
+    largest : float
+        The largest eigenvalue.
+    squared_projections : np.ndarray
+        Shape (n,): each update's squared distance from the mean along that direction; 0 where its
+        probability is 0.
+    """
+
+    largest: float
+    squared_projections: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    r"""Squared Euclidean distances D between the n updates, and from them to reference points.
+
+    Combinations are given by their coefficients over all points, or over the updates alone, which sum to
+    one. For a and b of that kind
+
+    .. math:: |(a - b)^T X|^2 = -\tfrac{1}{2} (a - b)^T D (a - b)
+
+    Parameters
+    ----------
+    squared : np.ndarray
+        Shape (m, m), m >= n; symmetric, zero on the diagonal; infinite where a point is not finite.
+        References follow the updates: the global model, and after it a rule's own center.
+    num_rows : int or None
+        n; None is m, which has no references.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 1.0, 3.0])
+    >>> d = Distances((x[:, None] - x) ** 2)
+    >>> float(d.between([0.5, 0.5, 0], [0, 0, 1])), d.to_affine([0.5, 0.5, 0])
+    (6.25, array([0.25, 0.25, 6.25]))
+    """
+
+    squared: Matrix
+    num_rows: int | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of updates."""
+        return len(self.squared) if self.num_rows is None else self.num_rows
+
+    @property
+    def rows(self) -> Matrix:
+        """D of the updates alone, shape (n, n)."""
+        return self.squared[: self.n, : self.n]
+
+    @property
+    def squared_norms(self) -> Vector:
+        """Squared length of each update, which is its distance from the model, shape (n,)."""
+        return self.from_point(self.n)
+
+    def from_point(self, position: int) -> Vector:
+        """Squared distance of each update from one of the points, shape (n,)."""
+        return self.squared[: self.n, position]
+
+    def inner_products(self, origin: int | None = None) -> Matrix:
+        r"""Inner products of the updates, shape (n, n).
+
+        .. math:: \langle u_i, u_j \rangle = (|u_i|^2 + |u_j|^2 - D_{ij}) / 2
+
+        Where one update is so much longer than the other that rounding hides their inner product, it is 0.
+
+        Parameters
+        ----------
+        origin : int or None
+            The point that updates begin at; None is the model.
+        """
+        squared = self.from_point(self.n if origin is None else origin)
+        with np.errstate(invalid="ignore", over="ignore"):
+            both = squared[:, None] + squared
+            products = (both - self.rows) / 2
+            lengths = np.sqrt(squared)
+            known = np.finfo(float).eps * both <= HIDDEN * np.outer(lengths, lengths)
+        np.fill_diagonal(products, squared)
+        np.fill_diagonal(known, True)
+        return np.where(known & np.isfinite(products), products, 0.0)
+
+    def between(self, a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+        """Squared distance between two combinations; infinite where they differ in a point that is not finite."""
+        difference = self._padded(a) - self._padded(b)
+        return float(self._lengths(difference[None])[0])
+
+    def to_affine(self, a: npt.ArrayLike) -> Vector:
+        """Squared distance of each update to a combination, shape (n,)."""
+        return self._lengths(np.eye(len(self.squared))[: self.n] - self._padded(a))
+
+    def of_mixed(self, mixing: Matrix) -> "Distances":
+        """Distances of k combinations, which take the updates' place; references stay.
+
+        Coefficients that two combinations share cancel exactly, so that equal ones are at distance 0, and
+        a far update in both does no harm.
+
+        Parameters
+        ----------
+        mixing : np.ndarray
+            Shape (k, n) or (k, m), one combination a row.
+        """
+        k, references = len(mixing), len(self.squared) - self.n
+        points = np.zeros((k + references, len(self.squared)))
+        points[:k] = self._padded(mixing)
+        points[range(k, k + references), range(self.n, len(self.squared))] = 1.0
+        above = np.zeros((len(points), len(points)))
+        for p in range(len(points) - 1):
+            above[p, p + 1 :] = self._lengths(points[p + 1 :] - points[p])
+        return Distances(above + above.T, k)
+
+    def of_scaled(self, factors: Vector) -> "Distances":
+        r"""Distances of the updates times a factor each, c >= 0; a factor of 0 gives the model.
+
+        .. math:: |c_i u_i - c_j u_j|^2 = c_i c_j D_{ij} + (c_i - c_j)(c_i |u_i|^2 - c_j |u_j|^2)
+
+        Where rounding hides the direction of an update that was far longer than the other, the two count
+        as orthogonal.
+        """
+        scale = np.ones(len(self.squared))
+        scale[: self.n] = factors
+        norms = np.where(scale > 0, self.squared[self.n], 0.0)
+        known = np.where(np.outer(scale, scale) > 0, self.squared, 0.0)
+        with np.errstate(invalid="ignore", over="ignore"):
+            product = np.outer(scale, scale) * known
+            shorter = scale * norms
+            squared = product + np.subtract.outer(scale, scale) * np.subtract.outer(shorter, shorter)
+            orthogonal = np.add.outer(scale * shorter, scale * shorter)
+            hidden = np.finfo(float).eps * product > HIDDEN * orthogonal
+        squared = np.where(hidden, orthogonal, np.maximum(squared, 0.0))
+        untouched = (scale == 1)[:, None] & (scale == 1)
+        squared = np.where(untouched, self.squared, squared)
+        squared[np.isnan(squared)] = np.inf
+        np.fill_diagonal(squared, 0.0)
+        return Distances(squared, self.n)
+
+    def spectrum(self, probabilities: npt.ArrayLike) -> Spectrum:
+        r"""Largest eigenvalue of the covariance of the updates, and the squared projections on its direction.
+
+        With p the probabilities and q = D p, the Gram matrix about the mean is
+        B = -(D - q 1' - 1 q' + p'q) / 2; the covariance has the eigenvalues of
+        diag(sqrt p) B diag(sqrt p), and with its eigenvector v the squared projections are
+        (B (sqrt p * v))^2 / lambda.
+
+        Parameters
+        ----------
+        probabilities : array-like
+            Shape (n,), at least 0, with sum 1; 0 for an update that is not finite.
+        """
+        p = np.asarray(probabilities, np.float64)
+        chosen = np.flatnonzero(p)
+        root = np.sqrt(p[chosen])
+        d = self.squared[np.ix_(chosen, chosen)]
+        q = d @ p[chosen]
+        gram = -(d - q[:, None] - q + p[chosen] @ q) / 2
+        projections = np.zeros(self.n)
+        if not np.isfinite(gram).all():
+            return Spectrum(np.inf, projections)
+        values, vectors = np.linalg.eigh(root[:, None] * gram * root)
+        if values[-1] > 0:
+            projections[chosen] = (gram @ (root * vectors[:, -1])) ** 2 / values[-1]
+        return Spectrum(max(0.0, float(values[-1])), projections)
+
+    def _padded(self, mixing: npt.ArrayLike) -> Matrix:
+        """Coefficients over all points, of those over the updates alone too."""
+        given = np.asarray(mixing, np.float64)
+        padded = np.zeros((*given.shape[:-1], len(self.squared)))
+        padded[..., : given.shape[-1]] = given
+        return padded
+
+    def _lengths(self, differences: Matrix) -> Vector:
+        """Squared lengths of differences of combinations, one a row; infinite where one has an infinite part."""
+        infinite = ~np.isfinite(self.squared)
+        if not infinite.any():
+            return np.maximum(0.0, -0.5 * ((differences @ self.squared) * differences).sum(axis=1))
+        touched = (differences != 0).astype(np.float64)
+        lost = ((touched @ infinite) * touched).any(axis=1)
+        finite = np.where(infinite, 0.0, self.squared)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squared = -0.5 * ((differences @ finite) * differences).sum(axis=1)
+        return np.where(lost | ~(squared < np.inf), np.inf, np.maximum(0.0, squared))
