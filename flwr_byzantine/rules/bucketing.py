@@ -8,7 +8,7 @@ import numpy as np
 
 from flwr_byzantine.checks import require_whole
 from flwr_byzantine.rules.base import Given, Matrix
-from flwr_byzantine.rules.composition import PreAggregation
+from flwr_byzantine.rules.preaggregation import PreAggregation
 
 SEED_BITS = 53  # so that JSON and every metric hold a seed exactly
 

@@ -10,8 +10,8 @@ import numpy as np
 from flwr_byzantine.checks import is_number, require
 from flwr_byzantine.rules.base import Given, Matrix
 from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowered, number_of
-from flwr_byzantine.rules.composition import PreAggregation
 from flwr_byzantine.rules.distances import Distances, Vector
+from flwr_byzantine.rules.preaggregation import PreAggregation
 
 
 def shortened(squared: Vector, threshold: float) -> Vector:

@@ -1,104 +1,27 @@
-"""Pre-aggregations, which make k rows of n, and rules with some of them in front: `before >> rule`."""
+"""A rule with pre-aggregations in front: one mixing matrix, the product of all of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.checks import ParameterError, require
+from flwr_byzantine.checks import ParameterError
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Given, Matrix, Rule
 from flwr_byzantine.rules.bounds import MOST
 from flwr_byzantine.rules.distances import Distances, Vector
-from flwr_byzantine.rules.inputs import as_column, as_columns
-from flwr_byzantine.rules.points import Points
-
-ROUNDING = 1e-12  # sums of weights that are as near to one are one
 
 
-class Step(ABC):
-    """What stands in front of a rule: a pre-aggregation, or several in a row."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> "tuple[PreAggregation, ...]":
-        """The pre-aggregations, the first one first."""
-
-    def __rshift__(self, after: Any) -> Any:
-        """Put these in front of a rule, which gives a rule, or of other ones.
-
-        Raises
-        ------
-        TypeError
-            If there is neither on the right-hand side.
-        """
-        if isinstance(after, Composition):
-            return Composition((*self.steps, *after.before), after.rule)
-        if isinstance(after, Rule):
-            return Composition(self.steps, after)
-        if isinstance(after, Step):
-            return Chain((*self.steps, *after.steps))
-        raise TypeError(
-            f"`>>` should put {self} in front of a rule or of another pre-aggregation. Found {after!r}. "
-            "Write `NearestNeighborMixing(4) >> Phocas(4)`."
-        )
-
-    def __call__(self, updates: Any, model: Any = None) -> Any:
-        """The mixed rows.
-
-        Parameters
-        ----------
-        updates, model
-            As for calling a rule.
-
-        Returns
-        -------
-        np.ndarray or torch.Tensor
-            Shape (k, d).
-
-        Raises
-        ------
-        ValueError
-            If the updates are too few, or not n rows of one length.
-        """
-        columns, restore = as_columns(updates)
-        base = None if model is None else [as_column("model", model, columns)]
-        points = Points(columns, (base,))
-        n = columns.num_rows
-        steps = tuple(step.at(n) for step in self.steps)
-        least = least_for(steps, 1)
-        if n < least:
-            raise ValueError(
-                f"Parameter `updates` should hold at least {least} updates for {self}. Found `n = {n}`. "
-                "Assume fewer Byzantine clients, or sample more clients."
-            )
-        squared = points.squared_distances()
-        mixed = np.empty((n, columns.num_columns), columns.dtype)
-        mixing, _ = mix(steps, Given(n, Distances(squared, n)))
-        for row, out in zip(mixing, mixed, strict=False):
-            points.combine(row[None], None, base=base, out=[out])
-        return restore(mixed[: len(mixing)])
-
-
-@dataclass(frozen=True)
-class PreAggregation(Step):
-    """A step in front of a rule: a mixing matrix W makes k rows W X of the n updates.
-
-    A new one overrides :meth:`mixing`, and what of the rest is not so for it.
-    """
+class MixingStep(ABC):
+    """What a composition asks of each step in front of its rule."""
 
     uses_distances: ClassVar[bool] = False  # between the updates
     uses_model: ClassVar[bool] = False  # their lengths
     keeps_clients: ClassVar[bool] = False  # whether row i is client i's update times a number
-
-    @property
-    def steps(self) -> "tuple[PreAggregation, ...]":
-        """The pre-aggregation alone."""
-        return (self,)
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
@@ -138,22 +61,6 @@ class PreAggregation(Step):
         return self
 
 
-@dataclass(frozen=True)
-class Chain(Step):
-    """Several pre-aggregations in a row, which `>>` makes."""
-
-    links: tuple[PreAggregation, ...]
-
-    @property
-    def steps(self) -> tuple[PreAggregation, ...]:
-        """The links."""
-        return self.links
-
-    def __str__(self) -> str:
-        """As it is written."""
-        return " >> ".join(map(str, self.links))
-
-
 @dataclass(frozen=True, repr=False)
 class Composition(Rule):
     """A rule of mixed rows: `NearestNeighborMixing(4) >> Phocas(4)`, which `>>` makes.
@@ -163,7 +70,7 @@ class Composition(Rule):
 
     Parameters
     ----------
-    before : tuple[PreAggregation, ...]
+    before : tuple[MixingStep, ...]
         The steps in front, the first one first.
     rule : Rule
         The rule of the rows that they leave.
@@ -174,7 +81,7 @@ class Composition(Rule):
         If no number of updates is enough for all of them.
     """
 
-    before: tuple[PreAggregation, ...]
+    before: tuple[MixingStep, ...]
     rule: Rule
 
     def __post_init__(self) -> None:
@@ -189,7 +96,7 @@ class Composition(Rule):
         """As it is written."""
         return " >> ".join(map(repr, self._parts()))
 
-    def _parts(self) -> Iterator[PreAggregation | Rule]:
+    def _parts(self) -> Iterator[MixingStep | Rule]:
         yield from self.before
         yield self.rule
 
@@ -205,12 +112,12 @@ class Composition(Rule):
 
     @property
     def uses_counts(self) -> bool:  # type: ignore[override]
-        """Whether the rule asks for the numbers of examples."""
+        """Whether the rule does."""
         return self.rule.uses_counts
 
     @property
     def remembers(self) -> bool:  # type: ignore[override]
-        """Whether the rule remembers what it came to last."""
+        """Whether the rule does."""
         return self.rule.remembers
 
     @property
@@ -255,7 +162,11 @@ class Composition(Rule):
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given)
         own = numbers.rule.weighed(after)
-        return mixing if own is None else _extended(own, after) @ _extended(mixing, given, after)
+        return (
+            mixing
+            if own is None
+            else after.over_points(own) @ given.over_points(mixing, below=True)
+        )
 
     weighed = mixing_of  # each part weighs itself
 
@@ -278,17 +189,6 @@ class Composition(Rule):
         return self.rule.reduction(k)
 
 
-def in_front(step: Step | None, rule: Rule) -> Rule:
-    """A rule with what a user wants in front of it; ParameterError for anything else than a step."""
-    if step is None:
-        return rule
-    expected = "a pre-aggregation such as `NearestNeighborMixing(4)`, or several joined by `>>`"
-    advice = "Leave it out, or pass one of `flwr_byzantine.rules`."
-    require(isinstance(step, Step), "pre_aggregation", expected, step, advice)
-    composed: Rule = step >> rule
-    return composed
-
-
 def innermost(rule: Rule) -> Rule:
     """The rule behind all pre-aggregations."""
     return rule.rule if isinstance(rule, Composition) else rule
@@ -299,12 +199,12 @@ def with_innermost(rule: Rule, inner: Rule) -> Rule:
     return replace(rule, rule=inner) if isinstance(rule, Composition) else inner
 
 
-def mix(steps: Sequence[PreAggregation], given: Given) -> tuple[Matrix, Given]:
+def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
     """Mixing matrix of several steps, and what is known of the rows that they leave.
 
     Parameters
     ----------
-    steps : Sequence[PreAggregation]
+    steps : Sequence[MixingStep]
         With numbers in place of fractions.
     given : Given
         What is known of the updates.
@@ -322,12 +222,12 @@ def mix(steps: Sequence[PreAggregation], given: Given) -> tuple[Matrix, Given]:
         distances = None if now.distances is None else step.mixed(now.distances, own)
         counts = None if now.counts is None else own[:, : now.n] @ now.counts
         after = replace(now, n=len(own), distances=distances, counts=counts)
-        total = _extended(own, now) @ _extended(total, given, now)
+        total = now.over_points(own) @ given.over_points(total, below=True)
         now = after
     return total, now
 
 
-def least_for(steps: Sequence[PreAggregation], rows: int) -> int:
+def least_for(steps: Sequence[MixingStep], rows: int) -> int:
     """Smallest number of updates of which at least so many rows are left, enough for every step."""
     for step in reversed(steps):
         rows = max(step.min_updates, step.least_for(rows))
@@ -335,7 +235,7 @@ def least_for(steps: Sequence[PreAggregation], rows: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _least(before: tuple[PreAggregation, ...], rule: Rule) -> int:
+def _least(before: tuple[MixingStep, ...], rule: Rule) -> int:
     """The number of updates from which on every number is enough for fractions; 0 where none is."""
 
     def enough(n: int) -> bool:
@@ -344,26 +244,3 @@ def _least(before: tuple[PreAggregation, ...], rule: Rule) -> int:
     too_few = (n for n in range(MOST, 0, -1) if not enough(n))
     last = next(too_few, 0)
     return 0 if last == MOST else last + 1
-
-
-def _extended(mixing: Matrix, given: Given, below: Given | None = None) -> Matrix:
-    """A mixing matrix with a column for every point, and as many rows below for the references.
-
-    Parameters
-    ----------
-    mixing : np.ndarray
-        Shape (k, n) or (k, m).
-    given : Given
-        What its columns are.
-    below : Given or None
-        With it, references are rows too, each mixed of itself alone.
-    """
-    references = given.num_points - given.n if below is not None else 0
-    extended = np.zeros((len(mixing) + references, given.num_points))
-    extended[: len(mixing), : mixing.shape[1]] = mixing
-    if mixing.shape[1] == given.n < given.num_points:  # the model gets the rest
-        rest = 1.0 - mixing.sum(axis=1)
-        extended[: len(mixing), given.n] = np.where(np.abs(rest) < ROUNDING, 0.0, rest)
-    for i in range(references):
-        extended[len(mixing) + i, given.n + i] = 1.0
-    return extended

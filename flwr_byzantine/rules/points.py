@@ -20,6 +20,8 @@ from flwr_byzantine.rules.distances import Distances, Matrix, Vector
 
 Segments = Sequence[npt.NDArray[Any]]
 
+ROUNDING = 1e-12  # sums of weights that are as near to one are one
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -61,6 +63,27 @@ class Given:
         """A mixing matrix of shape (k, m), or (k, n) without the references; ValueError if it is neither."""
         over_all = isinstance(mixing, np.ndarray) and mixing.shape[-1:] == (self.num_points,)
         return check_mixing(mixing, self.num_points if over_all else self.n)
+
+    def over_points(self, mixing: Matrix, *, below: bool = False) -> Matrix:
+        """A mixing matrix with a column for every point, shape (k, m).
+
+        Parameters
+        ----------
+        mixing : np.ndarray
+            Shape (k, n) or (k, m). What a row of n weights lacks of one, the model gets.
+        below : bool
+            Whether to add a row for each reference, which is that reference alone: shape (k + m - n, m).
+        """
+        k, m = len(mixing), self.num_points
+        references = m - self.n if below else 0
+        extended = np.zeros((k + references, m))
+        extended[:k, : mixing.shape[1]] = mixing
+        if mixing.shape[1] == self.n < m:
+            rest = 1.0 - mixing.sum(axis=1)
+            extended[:k, self.n] = np.where(np.abs(rest) < ROUNDING, 0.0, rest)
+        for i in range(references):
+            extended[k + i, self.n + i] = 1.0
+        return extended
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from flwr_byzantine.checks import require_bool
 from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule, require_rule
 from flwr_byzantine.rules.bounds import find_f
-from flwr_byzantine.rules.composition import Step, in_front
+from flwr_byzantine.rules.preaggregation import Step, in_front
 from flwr_byzantine.strategies.hosts import check_around
 from flwr_byzantine.strategies.resuming import Resuming
 from flwr_byzantine.strategies.words import COUNTERPARTS, FIT_WORDS, MESSAGE_WORDS

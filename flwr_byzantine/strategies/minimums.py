@@ -10,7 +10,7 @@ from flwr_byzantine.aggregation.progress import Words
 from flwr_byzantine.checks import require_whole, wrong
 from flwr_byzantine.rules.base import Rule, require_rule
 from flwr_byzantine.rules.bounds import find_f
-from flwr_byzantine.rules.composition import in_front
+from flwr_byzantine.rules.preaggregation import in_front
 from flwr_byzantine.strategies.base import RobustStrategy
 
 FLOWERS = 2  # Flower's own defaults

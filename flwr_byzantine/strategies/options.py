@@ -13,7 +13,7 @@ from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights
 from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.rules.composition import Step
+from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
 from flwr_byzantine.strategies.words import COUNTERPARTS
 
