@@ -1,7 +1,7 @@
 """Pre-aggregations and centered clipping once more, as slow as they read: plain loops over Python floats.
 
-Written from Allouah et al. 2023 (NNM), Karimireddy, He, Jaggi 2021 and 2022 (centered clipping, bucketing) and
-Allouah et al. 2025 (ARC); shares no code with the library. An update with a value that is not finite is
+Written from Allouah et al. 2023 (NNM), Karimireddy, He, Jaggi 2021 and 2022 (centered clipping, bucketing)
+and Allouah et al. 2025 (ARC); shares no code with the library. An update with a value that is not finite is
 infinitely far from every other, and clipped to zero. Ties go to the lower index.
 """
 
