@@ -105,5 +105,6 @@ class AuxiliaryAggregator(Aggregator):
                 f"for tensors without a gradient. Found {found}. Give one entry for each tensor."
             )
         assert self.model is not None
-        buffers = self.buffers_of(self.model)
-        return [None if t in buffers else array for t, array in enumerate(gradient)]
+        left_out = {*self.buffers_of(self.model)}
+        left_out |= {t for t, array in enumerate(model.arrays) if array.dtype.kind != "f"}
+        return [None if t in left_out else array for t, array in enumerate(gradient)]

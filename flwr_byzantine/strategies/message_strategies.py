@@ -8,7 +8,7 @@ from flwr.serverapp.strategy.multikrum import select_multikrum
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
-from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.message import read_record, write_record
 from flwr_byzantine.strategies.message_fedavg import RobustFedAvg
 from flwr_byzantine.strategies.message_wrapped import ByzantineRobust
@@ -25,6 +25,7 @@ __all__ = [
     "ByGARS",
     "ByGARSPlusPlus",
     "ByzantineRobust",
+    "FLTrust",
     "FedMedian",
     "FedTrimmedAvg",
     "Krum",
@@ -190,3 +191,16 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
         self, *, auxiliary: AuxiliaryLoss, **options: Unpack[MessageReputationOptions]
     ) -> None:
         super().__init__(auxiliary=auxiliary, **options)
+
+
+class FLTrust(fltrust.FLTrust, RobustFedAvg):
+    """Trust in updates that point the way of the server's own: :class:`flwr_byzantine.FLTrust`."""
+
+    def __init__(
+        self,
+        *,
+        auxiliary: AuxiliaryLoss,
+        server_steps: int = 1,
+        **options: Unpack[MessageOptions],
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
