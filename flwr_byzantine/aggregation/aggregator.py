@@ -241,11 +241,11 @@ class Aggregator:
             return Outcome(None, broken, accepted, gated.dropped)
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
-        few = len(accepted) < rule.min_updates
-        if len(accepted) and unprotected(self.rule, len(replies), len(accepted)):
+        n, few = len(accepted), len(accepted) < rule.min_updates
+        if n and not self._promised(n) and unprotected(self.rule, len(replies), n):
             text = "Round %s: %s protects from no attacker among %s replies%s: ask more clients"
             more = ", and trims nothing" if rule is not self.rule else ""
-            log(WARNING, text, server_round, self.rule, len(accepted), more)
+            log(WARNING, text, server_round, self.rule, n, more)
         if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
             text = (
                 "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"

@@ -257,7 +257,7 @@ def test_the_learning_rate_may_be_a_function_of_the_round():
     for steps in (1, 2):
         wrong = make(pointing([1, 0]), learning_rate=lambda server_round: -1.0, server_steps=steps)
         wrong.begin(7, Model(("w",), (np.zeros(2),)))
-        with pytest.raises(ValueError, match="`learning_rate` should give .* in round 7"):
+        with pytest.raises(ValueError, match=r"`learning_rate` should give .* in round 7"):
             wrong.aggregate(7, [Reply("1", [("w", encode(np.ones(2)))])])
 
 
@@ -364,7 +364,9 @@ def test_parameters_out_of_range(name, value):
 
 
 def test_clients_that_send_gradients_have_a_server_of_one_step():
-    with pytest.raises(ValueError, match=r"Parameter `server_steps` should be 1 with `payload=") as e:
+    with pytest.raises(
+        ValueError, match=r"Parameter `server_steps` should be 1 with `payload="
+    ) as e:
         make(Quadratic([0]), payload="gradients", server_steps=3)
     assert "Found `server_steps = 3`" in str(e.value)
 
