@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from simulations.catalog.attacks import ATTACK_NAMES, check_attack
+from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
 from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
 from simulations.catalog.datasets import DATASETS
@@ -71,6 +71,9 @@ class RunConfig(BaseModel):
     )
     local_steps: int = Field(
         1, ge=1, description="Minibatches per client and round. [default: 5; gradients: 1]"
+    )
+    momentum: float = Field(
+        0.0, ge=0, lt=1, description="Worker momentum: the weight of the past in what clients send."
     )
     local_epochs: int | None = Field(
         None, ge=1, description="Passes over a client's data per round, instead of local steps."
@@ -159,6 +162,10 @@ class RunConfig(BaseModel):
             )
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
         check_attack(self.attack, self.attack_args, self.clients, self.byzantine)
+        if self.momentum:
+            check_momentum(
+                self.momentum, self.attack, self.attack_args, self.attack_start, self.redraw
+            )
         if self.rule == "baseline":
             check_baseline(self.rule_args, self.clients, self.byzantine, self.redraw)
         if self.rule in STRATEGIES:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from flwr_byzantine.aggregation.aggregator import Aggregator
+from flwr_byzantine.checks import wrong
 from flwr_byzantine.reputation.base import AuxiliaryAggregator
 from flwr_byzantine.reputation.rows import WeightedSum
 from flwr_byzantine.rules.base import Rule
@@ -24,6 +25,10 @@ class AuxiliaryStrategy(RobustStrategy):
     aggregator: AuxiliaryAggregator
 
     def __init__(self, make: "partial[Any]", **kwargs: Any) -> None:
+        for name in ("pre_aggregation", "trusted_weights"):
+            if (given := kwargs.pop(name, None)) is not None:
+                expected = "None for a strategy that weighs every client by data of its own"
+                raise wrong(name, expected, given, "Leave it out.", owner=type(self).__name__)
         self._make = make
         super().__init__(rule=WeightedSum(), **kwargs)
 
