@@ -83,6 +83,7 @@ class MultiKrum(Rule):
     num_selected: int | None = None
 
     uses_distances: ClassVar[bool] = True
+    averages: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -177,6 +178,8 @@ class Krum(MultiKrum):
     """
 
     num_selected: int = field(default=1, init=False, repr=False)
+
+    averages: ClassVar[bool] = False
 
     def variance_bound(self, n: int) -> float:
         """Factor D such that E|aggregate - g|^2 <= D V for honest updates of variance V.

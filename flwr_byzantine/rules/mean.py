@@ -1,6 +1,7 @@
 """Plain averaging, the rule that one Byzantine client breaks."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Mean(Rule):
     One client that sends a large enough value moves the average anywhere (Phocas, proposition 1). It is
     there as the baseline, and as the fastest rule where nobody is Byzantine.
     """
+
+    averages: ClassVar[bool] = True
 
     @property
     def min_updates(self) -> int:
