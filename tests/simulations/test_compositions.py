@@ -28,9 +28,7 @@ def rule_of(run):
 def test_every_pre_aggregation_has_a_name():
     steps = {getattr(rules, name) for name in vars(rules)["__all__"] if name != "PreAggregation"}
     assert {*STEPS.values()} == {
-        kind
-        for kind in steps
-        if isinstance(kind, type) and issubclass(kind, rules.PreAggregation)
+        kind for kind in steps if isinstance(kind, type) and issubclass(kind, rules.PreAggregation)
     }
     assert STEPS["nnm"] is STEPS["nearest_neighbor_mixing"] is rules.NearestNeighborMixing
     assert STEPS["arc"] is STEPS["adaptive_clipping"] is rules.AdaptiveClipping
@@ -61,7 +59,9 @@ def test_f_is_what_the_run_assumes():
 
 
 def test_arguments_go_to_the_parts_that_have_them():
-    made = rule_of(config("clipping+bucketing+multi_krum", "threshold=2 bucket_size=3 num_selected=1"))
+    made = rule_of(
+        config("clipping+bucketing+multi_krum", "threshold=2 bucket_size=3 num_selected=1")
+    )
     clipping, bucketing = made.before
     assert clipping == rules.Clipping(2)
     assert bucketing.bucket_size == 3
@@ -84,7 +84,11 @@ def test_buckets_are_drawn_from_the_runs_seed():
 @pytest.mark.parametrize(
     ("name", "rule_args", "message"),
     [
-        ("nmm+phocas", "", "pre-aggregations in front: .*nnm.* Found `rule = nmm.phocas`. There is no nmm"),
+        (
+            "nmm+phocas",
+            "",
+            "pre-aggregations in front: .*nnm.* Found `rule = nmm.phocas`. There is no nmm",
+        ),
         ("nnm+phokas", "", "end with a rule .*phocas.* Found `rule = nnm.phokas`"),
         ("nnm", "", "end with a rule"),
         ("phokas", "", "should be one of fedavg, mean"),
@@ -93,7 +97,11 @@ def test_buckets_are_drawn_from_the_runs_seed():
         ("nnm+bygars++", "", "end with a rule"),
         ("nnm+baseline", "", "end with a rule"),
         ("+phocas", "", "There is no "),
-        ("nnm+krum", "threshold=1", "arguments of nnm, krum. Found `threshold`, which none of them"),
+        (
+            "nnm+krum",
+            "threshold=1",
+            "arguments of nnm, krum. Found `threshold`, which none of them",
+        ),
         ("clipping+krum", "", "arguments of Clipping.*threshold"),
         ("clipping+krum", "threshold=-1", "Parameter `threshold` of Clipping"),
         ("nnm+krum", "num_byzantine=1", "multiple values"),
@@ -135,6 +143,6 @@ figures.one = { title = "one", rules = ["phocas", "nnm + phocas"], attacks = ["s
     cells = [*load_experiment(file).cells("quick")]
     assert [cell.config.rule for cell in cells] == ["phocas", "nnm+phocas"]
     assert [cell.rule for cell in cells] == ["phocas", "nnm + phocas"]
-    file.write_text(re.sub("nnm.phocas\"", 'nm+phocas"', file.read_text()))
+    file.write_text(re.sub('nnm.phocas"', 'nm+phocas"', file.read_text()))
     with pytest.raises(ValueError, match="There is no nm"):
         [*load_experiment(file).cells("quick")]
