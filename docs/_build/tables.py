@@ -14,12 +14,12 @@ from typing import Any
 
 from flwr_byzantine import rules
 from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.preaggregation import PreAggregation
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.settings import public_names
 from flwr_byzantine.strategies.words import FIT_WORDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEP = getattr(rules, "PreAggregation", ())  # none yet
 MOST = 60  # updates that bounds are looked for with
 
 # Strategies that know more than a round's updates are no rules:
@@ -34,6 +34,11 @@ OTHERS = {
         "one inner product per client and round instead (normalised)",
         ("any f", "nd", "Regatti et al. 2020", "by the scores"),
         "bit flips in every update; LIE",
+    ),
+    "FLTrust": (
+        "mean of updates of the length of the server's own, by their cosines with it",
+        ("any f", "nd", "Cao et al. 2021", "by the cosines"),
+        "bit flips in every update; too little auxiliary data, or data unlike the clients'",
     ),
 }
 
@@ -53,7 +58,7 @@ def steps() -> list[type[Any]]:
     kinds = (getattr(rules, name) for name in public())
     return [
         kind for kind in kinds
-        if STEP and isinstance(kind, type) and issubclass(kind, STEP) and not inspect.isabstract(kind)
+        if isinstance(kind, type) and issubclass(kind, PreAggregation) and not inspect.isabstract(kind)
     ]  # fmt: skip
 
 
@@ -108,11 +113,11 @@ def bound(kind: type[Any]) -> str:
         return next((n for n in numbers if one.tolerated(n) >= f), one.min_updates)
 
     letter = "b" if parameter_of(kind) == "trim" else "f"
-    own = line(least, letter)
-    if STEP and issubclass(kind, STEP):
-        after = line(lambda rows: int(made(kind, 1).least_for(rows)), "r")
-        return own if after == "r" else after
-    return own
+    if issubclass(kind, Rule):
+        return line(least, letter)
+    after = line(lambda rows: int(made(kind, 1).least_for(rows)), "r")
+    own = line(lambda f: int(made(kind, f).min_updates), letter)
+    return after if own == "1" else own
 
 
 def line(value: Callable[[int], int], letter: str) -> str:
@@ -152,16 +157,13 @@ def readme_rules() -> str:
     rows += [(f"`{name}`", text, *more[:3]) for name, (text, more, _) in OTHERS.items()]
     text = f"{len(rows)} rules, each a strategy in both APIs. n clients, of which f (b in each coordinate) may be "
     parts = [text + "Byzantine; d parameters.", table(head, *rows)]
-    if steps():
-        rows = [
-            (f"`{kind.__name__}`", does(kind), f"n >= {bound(kind)}", cost(kind), source(kind))
-            for kind in steps()
-        ]
-        parts.append(
-            f"{len(rows)} pre-aggregations go in front of any of the rules, alone or several in a row; r is what the\n"
-            "rest needs: `NearestNeighborMixing(4) >> Phocas(4)`."
-        )
-        parts.append(table(("pre-aggregation", *head[1:]), *rows))
+    rows = [
+        (f"`{kind.__name__}`", does(kind), f"n >= {bound(kind)}", cost(kind), source(kind))
+        for kind in steps()
+    ]
+    text = f"{len(rows)} pre-aggregations, of which any number goes in front of a rule: "
+    parts.append(f"{text}`NearestNeighborMixing(4) >> Phocas(4)`.\nr is what the rest needs; buckets are of two.")
+    parts.append(table(("pre-aggregation", *head[1:]), *rows))
     return "\n\n".join(parts)
 
 
@@ -185,7 +187,13 @@ def page_rules() -> str:
         (f"[`{name}`](#{name.lower()})", more[0], more[1], more[3], fails)
         for name, (_, more, fails) in OTHERS.items()
     ]
-    return table(head, *rows)
+    before = [
+        (f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})", bound(kind), cost(kind), does(kind))
+        for kind in steps()
+    ]
+    more = ("pre-aggregation", "n at least", "cost of a round", "what it does")
+    text = "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
+    return "\n\n".join([table(head, *rows), text, table(more, *before)])
 
 
 def page_reference() -> str:
@@ -204,7 +212,7 @@ def page_reference() -> str:
 def directive(kind: type[Any]) -> Iterator[str]:
     """Show a docstring, and the methods that not every rule has."""
     yield f"::: flwr_byzantine.rules.{kind.__name__}"
-    base = Rule if issubclass(kind, Rule) else STEP
+    base = Rule if issubclass(kind, Rule) else PreAggregation
     own = [
         name
         for name, thing in inspect.getmembers(kind, inspect.isfunction)
