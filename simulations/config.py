@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
 from simulations.catalog.baseline import check_baseline
 from simulations.catalog.bygars import AUXILIARY_SIZE, check_bygars
+from simulations.catalog.compositions import STEPS, check_rule
 from simulations.catalog.datasets import DATASETS
 from simulations.catalog.models import MODELS
-from simulations.catalog.rules import RULES, check_rule
+from simulations.catalog.rules import RULES
 
-CHOICES = {"rule": RULES, "attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
+CHOICES = {"attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
 
 Arguments = dict[str, bool | int | float | str]
 
@@ -46,7 +47,14 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rule: str = Field("phocas", description="How the server aggregates: " + ", ".join(RULES) + ".")
+    rule: str = Field(
+        "phocas",
+        description="How the server aggregates: "
+        + ", ".join(RULES)
+        + "; with pre-aggregations in front, as in nnm+phocas: "
+        + ", ".join(STEPS)
+        + ".",
+    )
     rule_args: Arguments = Field({}, description="Further arguments of the rule, `name=value ...`.")
     attack: str = Field(
         "none", description="What the Byzantine clients do: " + ", ".join(ATTACK_NAMES) + "."

@@ -103,7 +103,7 @@ class Distances:
         return np.where(known & np.isfinite(products), products, 0.0)
 
     def between(self, a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-        """Squared distance between two combinations; infinite where they differ in a point that is not finite."""
+        """Squared distance between two combinations; infinite where they differ in an infinite point."""
         difference = self._padded(a) - self._padded(b)
         return float(self._lengths(difference[None])[0])
 
@@ -146,7 +146,9 @@ class Distances:
         with np.errstate(invalid="ignore", over="ignore"):
             product = np.outer(scale, scale) * known
             shorter = scale * norms
-            squared = product + np.subtract.outer(scale, scale) * np.subtract.outer(shorter, shorter)
+            squared = product + np.subtract.outer(scale, scale) * np.subtract.outer(
+                shorter, shorter
+            )
             orthogonal = np.add.outer(scale * shorter, scale * shorter)
             hidden = np.finfo(float).eps * product > HIDDEN * orthogonal
         squared = np.where(hidden, orthogonal, np.maximum(squared, 0.0))
@@ -191,10 +193,11 @@ class Distances:
         return padded
 
     def _lengths(self, differences: Matrix) -> Vector:
-        """Squared lengths of differences of combinations, one a row; infinite where one has an infinite part."""
+        """Squared lengths of differences of combinations, one a row; infinite with an infinite part."""
         infinite = ~np.isfinite(self.squared)
         if not infinite.any():
-            return np.maximum(0.0, -0.5 * ((differences @ self.squared) * differences).sum(axis=1))
+            lengths: Vector = -0.5 * ((differences @ self.squared) * differences).sum(axis=1)
+            return np.maximum(lengths, 0.0)
         touched = (differences != 0).astype(np.float64)
         lost = ((touched @ infinite) * touched).any(axis=1)
         finite = np.where(infinite, 0.0, self.squared)

@@ -9,6 +9,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.step_sizes import LearningRate
+from flwr_byzantine.checks import wrong
 from flwr_byzantine.reputation.aggregator import ReputationAggregator
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
@@ -38,6 +39,10 @@ class ReputationStrategy(RobustStrategy):
     aggregator: ReputationAggregator
 
     def __init__(self, make: "partial[Any]", **kwargs: Any) -> None:
+        for name in ("pre_aggregation", "trusted_weights"):
+            if (given := kwargs.pop(name, None)) is not None:
+                expected = "None for a strategy that weighs every client by its reputation"
+                raise wrong(name, expected, given, "Leave it out.", owner=type(self).__name__)
         told = make.keywords
         if told["normalize"] and told["max_norm_ratio"] != RATIO:
             log(

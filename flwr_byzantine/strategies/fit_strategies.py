@@ -147,6 +147,22 @@ class MultiBulyan(RobustFedAvg):
         )
 
 
+class CenteredClipping(RobustFedAvg):
+    """Mean of updates clipped about the last result: :class:`flwr_byzantine.rules.CenteredClipping`.
+
+    `threshold` is the length that an update is clipped to, and `iterations` how often the center moves.
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 10.0,
+        iterations: int = 1,
+        **options: Unpack[FitOptions],
+    ) -> None:
+        super().__init__(rule=_rule(rules.CenteredClipping, threshold, iterations), **options)
+
+
 class ByGARS(bygars.ByGARS, RobustFedAvg):
     """Reputation scores from a small data set on the server.
 

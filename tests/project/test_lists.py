@@ -1,5 +1,6 @@
 """Lists of rules and attacks stand in several places, for several readers: all of them agree."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def documented(page, package, module=None):
     }
 
 
+NO_STRATEGY_OF_ITS_OWN = {"Composition"}
+
+
 def public(module, base):
     """Public names of a module that are a kind of rule, strategy or attack; the base itself is none."""
     found = {name: getattr(module, name) for name in module.__all__}
@@ -49,11 +53,12 @@ def public(module, base):
     }
 
 
-PURE = {case.name for case in CASES}
+PURE = {case.name for case in CASES} | {"CenteredClipping"}
+STEPS = public(rules, rules.PreAggregation)
 
 
 def test_every_rule_is_in_the_case_table():
-    assert public(rules, rules.Rule) == PURE
+    assert public(rules, rules.Rule) - NO_STRATEGY_OF_ITS_OWN == PURE
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def test_pages_list_every_rule(page, section):
 
 
 def test_the_pages_have_every_docstring():
-    assert documented("docs/rules.md", "flwr_byzantine.rules") == PURE
+    assert documented("docs/rules.md", "flwr_byzantine.rules") == PURE | STEPS
     apis = [
         ("docs/reference/fit-api.md", flwr_byzantine, fit_strategies),
         ("docs/reference/message-api.md", serverapp, message_strategies),
@@ -89,6 +94,32 @@ def test_the_pages_have_every_docstring():
         assert documented(page, package.__name__, module) == {*package.__all__}
     assert documented("docs/attacks.md", "flwr_byzantine.attacks") == set(attacks.__all__)
     assert documented("docs/reference/clients.md", "flwr_byzantine.clients") == set(clients.__all__)
+
+
+def written_by_make_tables():
+    """The script that writes parts of the pages."""
+    path = REPOSITORY / "docs" / "_build" / "tables.py"
+    spec = importlib.util.spec_from_file_location("tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/rules.md"])
+def test_pages_say_of_the_rules_what_the_rules_say(page):
+    tables, text = written_by_make_tables(), (REPOSITORY / page).read_text()
+    assert tables.written(page, text) == text, "run `make tables`"
+    old = text.replace("4f + 3", "3f + 3", 1)
+    assert tables.written(page, old) == text != old
+
+
+def test_bounds_are_found_by_trying():
+    tables = written_by_make_tables()
+    assert [tables.bound(kind) for kind in (rules.Mean, rules.Median)] == ["1", "2f + 1"]
+    assert [tables.bound(kind) for kind in (rules.Phocas, rules.Bulyan)] == ["2b + 1", "4f + 3"]
+    assert tables.source(rules.Krum) == "Blanchard et al. 2017"
+    with pytest.raises(ValueError, match="not linear in f"):
+        tables.line(lambda f: f * f, "f")
 
 
 def test_simulations_run_every_rule():

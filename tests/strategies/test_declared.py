@@ -24,6 +24,8 @@ STRATEGIES = [
     name for name in flwr_byzantine.__all__ if name[0].isupper() and name not in NOT_DECLARED
 ]
 OURS = {
+    "pre_aggregation",
+    "trusted_weights",
     "payload",
     "learning_rate",
     "order_by",
