@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
+from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
-from simulations.catalog.bygars import AUXILIARY_SIZE, check_bygars
 from simulations.catalog.compositions import STEPS, check_rule
 from simulations.catalog.datasets import DATASETS
 from simulations.catalog.models import MODELS
@@ -98,7 +98,7 @@ class RunConfig(BaseModel):
         0,
         ge=0,
         description="Training samples that the server has instead of the clients. "
-        "[default: 250 for bygars and bygars++]",
+        f"[default: 250 for {', '.join(STRATEGIES)}]",
     )
     partition: Literal["iid", "dirichlet", "shared"] = Field(
         "iid", description="Each client's data: an iid or dirichlet share, or shared (all of it)."
@@ -144,7 +144,7 @@ class RunConfig(BaseModel):
         defaults = {
             "local_steps": 1 if single else 5,
             "assumed_byzantine": data.get("byzantine", 0),
-            "auxiliary": AUXILIARY_SIZE if str(data.get("rule", "")).startswith("bygars") else 0,
+            "auxiliary": AUXILIARY_SIZE if data.get("rule") in STRATEGIES else 0,
             "model": dataset.default_model if dataset else "",
         }
         return defaults | data
@@ -176,7 +176,7 @@ class RunConfig(BaseModel):
             )
         if self.rule == "baseline":
             check_baseline(self.rule_args, self.clients, self.byzantine, self.redraw)
-        if self.rule.startswith("bygars"):
-            settings = self.rule, self.rule_args, self.learning_rate
-            check_bygars(*settings, self.payload, self.auxiliary)
+        if self.rule in STRATEGIES:
+            settings = self.rule, self.rule_args, self.learning_rate, self.local_steps
+            check_auxiliary(*settings, self.payload, self.auxiliary)
         return self

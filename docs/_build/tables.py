@@ -35,6 +35,11 @@ OTHERS = {
         ("any f", "nd", "Regatti et al. 2020", "by the scores"),
         "bit flips in every update; LIE",
     ),
+    "FLTrust": (
+        "mean of updates of the length of the server's own, by their cosines with it",
+        ("any f", "nd", "Cao et al. 2021", "by the cosines"),
+        "bit flips in every update; too little auxiliary data, or data unlike the clients'",
+    ),
 }
 
 

@@ -255,7 +255,8 @@ class Aggregator:
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         few = len(accepted) < rule.min_updates and not (accepted and self.bound == "warn")
-        warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound)
+        promised = self._promised(len(accepted)) if accepted else 0
+        warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
         if gated.structure is None or few:
             reason = why_too_few(rule, accepted, gated.dropped, failed)
             return Outcome(None, reason, accepted, gated.dropped)

@@ -69,7 +69,13 @@ def why_too_few(rule: Rule, accepted: Sized, dropped: Sized, failed: Sized) -> s
 
 
 def warn_of_round(
-    server_round: int, told: Rule, rule: Rule, accepted: Sized, dropped: Sized, bound: str
+    server_round: int,
+    told: Rule,
+    rule: Rule,
+    accepted: Sized,
+    dropped: Sized,
+    bound: str,
+    promised: int,
 ) -> None:
     """Warn where a rule protects less in a round than it was told to.
 
@@ -83,9 +89,11 @@ def warn_of_round(
         Replies for the rule, and those that were refused.
     bound : str
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
+    promised : int
+        How many Byzantine clients among the accepted replies it is promised to survive.
     """
     n, received = len(accepted), len(accepted) + len(dropped)
-    if n and unprotected(told, received, n):
+    if n and not promised and unprotected(told, received, n):
         text = "Round %s: %s protects from no attacker among %s replies%s: ask more clients"
         more = ", and trims nothing" if rule is not told else ""
         log(WARNING, text, server_round, told, n, more)

@@ -8,7 +8,7 @@ from flwr.server.strategy.aggregate import aggregate_krum
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
-from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.fit import read_parameters as read_parameters
 from flwr_byzantine.strategies.fit import write_parameters as write_parameters
 from flwr_byzantine.strategies.fit_fedavg import OfF, Plain
@@ -190,6 +190,18 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
         self, *, auxiliary: AuxiliaryLoss, **options: Unpack[FitReputationOptions]
     ) -> None:
         super().__init__(auxiliary=auxiliary, **options)
+
+
+class FLTrust(fltrust.FLTrust, RobustFedAvg):
+    """Trust in updates that point the way of the server's own, which comes from a small data set.
+
+    See :class:`flwr_byzantine.strategies.fltrust.FLTrust`.
+    """
+
+    def __init__(
+        self, *, auxiliary: AuxiliaryLoss, server_steps: int = 1, **options: Unpack[FitOptions]
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
 
 
 # All is public that is declared here, or imported `as` itself.

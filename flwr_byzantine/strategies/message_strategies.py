@@ -8,7 +8,7 @@ from flwr.serverapp.strategy.multikrum import select_multikrum
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
-from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.message import read_record as read_record
 from flwr_byzantine.strategies.message import write_record as write_record
 from flwr_byzantine.strategies.message_fedavg import OfF, Plain
@@ -159,6 +159,15 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
         self, *, auxiliary: AuxiliaryLoss, **options: Unpack[MessageReputationOptions]
     ) -> None:
         super().__init__(auxiliary=auxiliary, **options)
+
+
+class FLTrust(fltrust.FLTrust, RobustFedAvg):
+    """Trust in updates that point the way of the server's own: :class:`flwr_byzantine.FLTrust`."""
+
+    def __init__(
+        self, *, auxiliary: AuxiliaryLoss, server_steps: int = 1, **options: Unpack[MessageOptions]
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
 
 
 # All is public that is declared here, or imported `as` itself.

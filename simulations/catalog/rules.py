@@ -1,7 +1,7 @@
 """The rules by name, and what a run's configuration may say about them.
 
 Flower's FedAvg, the rules of this package, and those that know more than the updates of a round: see
-`simulations.catalog.bygars` and `simulations.catalog.baseline` for what they are given, and
+`simulations.catalog.auxiliary` and `simulations.catalog.baseline` for what they are given, and
 `simulations.catalog.compositions` for what may stand in front of a rule.
 """
 
@@ -15,7 +15,7 @@ from flwr_byzantine import rules
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.settings import public_names
 from flwr_byzantine.strategies.words import FIT_WORDS
-from simulations.catalog.bygars import NAMES as BYGARS
+from simulations.catalog.auxiliary import STRATEGIES
 
 
 class RuleSpec(NamedTuple):
@@ -52,6 +52,6 @@ _PURE = {
 RULES: dict[str, RuleSpec | None] = {
     "fedavg": None,  # Flower's own
     **{name_of(name): RuleSpec(name, f_of(rule)) for name, rule in _PURE.items()},
-    **{name: RuleSpec(strategy, None, knows_more=True) for name, strategy in BYGARS.items()},
+    **{name: RuleSpec(own.__name__, None, knows_more=True) for name, own in STRATEGIES.items()},
     "baseline": RuleSpec("RobustFedAvg", None, knows_more=True),  # benign clients only
 }

@@ -7,12 +7,13 @@ from typing import Any
 from flwr_byzantine import serverapp
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.words import FIT_WORDS, MESSAGE_WORDS
+from simulations.catalog.auxiliary import STRATEGIES as AUXILIARY
 from simulations.catalog.baseline import benign_mean
 from simulations.catalog.compositions import Chosen, choose
 from simulations.catalog.rules import RULES
 from simulations.config import RunConfig
 from simulations.federation.fedavg import OrderedFedAvg, OrderedLegacyFedAvg
-from simulations.federation.reputation import bygars_arguments
+from simulations.federation.reputation import auxiliary_arguments
 
 STRATEGIES = {"legacy": fit_strategies, "message": serverapp}
 FEDAVG = {"legacy": OrderedLegacyFedAvg, "message": OrderedFedAvg}
@@ -64,6 +65,6 @@ def rule_arguments(config: RunConfig, chosen: Chosen) -> dict[str, Any]:
     if config.rule == "baseline":
         who = config.clients, config.byzantine, config.seed, config.placement, config.redraw
         return {"rule": benign_mean(*who)}
-    if config.rule.startswith("bygars"):
-        return bygars_arguments(config)
+    if config.rule in AUXILIARY:
+        return auxiliary_arguments(config)
     return chosen.rule_args

@@ -10,11 +10,13 @@ from cases import CASES
 import flwr_byzantine
 from flwr_byzantine import attacks, clients, rules, serverapp, strategy
 from flwr_byzantine.strategies import bygars, fit_strategies, message_strategies
+from flwr_byzantine.strategies.auxiliary import AuxiliaryStrategy
 from simulations.catalog.attacks import ATTACK_NAMES, ATTACKS
 from simulations.catalog.rules import RULES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPUTED = {"ByGARS", "ByGARSPlusPlus"}
+JUDGING = REPUTED | {"FLTrust"}  # by data of the server's own: no rules of the updates alone
 OTHER_NAMES = {"FedMedian", "FedTrimmedAvg"}  # Flower's, of rules that have another name here
 PLANS_ALONE = {"none", "mixed", "lying"}  # names of the simulation for what is no class of its own
 
@@ -66,7 +68,7 @@ def test_every_rule_is_in_the_case_table():
     [(flwr_byzantine, strategy.RobustFedAvg), (serverapp, serverapp.RobustFedAvg)],
 )
 def test_both_apis_have_a_strategy_for_every_rule(module, base):
-    assert public(module, base) == PURE | REPUTED | OTHER_NAMES
+    assert public(module, base) == PURE | JUDGING | OTHER_NAMES
 
 
 def test_the_apis_offer_the_same():
@@ -77,11 +79,12 @@ def test_the_apis_offer_the_same():
     }
     assert {*serverapp.__all__} - {"read_record", "write_record"} == there
     assert public(flwr_byzantine, bygars.ReputationStrategy) == REPUTED
+    assert public(flwr_byzantine, AuxiliaryStrategy) == JUDGING
 
 
 @pytest.mark.parametrize(("page", "section"), [("README.md", "Rules"), ("docs/rules.md", "Rules")])
 def test_pages_list_every_rule(page, section):
-    assert table(page, section) == PURE | REPUTED
+    assert table(page, section) == PURE | JUDGING
 
 
 def test_the_pages_have_every_docstring():
@@ -123,7 +126,7 @@ def test_bounds_are_found_by_trying():
 
 
 def test_simulations_run_every_rule():
-    assert {spec.name for spec in RULES.values() if spec} - {"RobustFedAvg"} == PURE | REPUTED
+    assert {spec.name for spec in RULES.values() if spec} - {"RobustFedAvg"} == PURE | JUDGING
 
 
 def classes():
