@@ -14,6 +14,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
+SAME = 1e-9  # eigenvalues that differ by a smaller part are one
 HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
 
 
@@ -103,7 +104,7 @@ class Distances:
         return np.where(known & np.isfinite(products), products, 0.0)
 
     def between(self, a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-        """Squared distance between two combinations; infinite where they differ in a point that is not finite."""
+        """Squared distance between two combinations; infinite where they differ in an infinite point."""
         difference = self._padded(a) - self._padded(b)
         return float(self._lengths(difference[None])[0])
 
@@ -146,7 +147,9 @@ class Distances:
         with np.errstate(invalid="ignore", over="ignore"):
             product = np.outer(scale, scale) * known
             shorter = scale * norms
-            squared = product + np.subtract.outer(scale, scale) * np.subtract.outer(shorter, shorter)
+            squared = product + np.subtract.outer(scale, scale) * np.subtract.outer(
+                shorter, shorter
+            )
             orthogonal = np.add.outer(scale * shorter, scale * shorter)
             hidden = np.finfo(float).eps * product > HIDDEN * orthogonal
         squared = np.where(hidden, orthogonal, np.maximum(squared, 0.0))
@@ -162,7 +165,8 @@ class Distances:
         With p the probabilities and q = D p, the Gram matrix about the mean is
         B = -(D - q 1' - 1 q' + p'q) / 2; the covariance has the eigenvalues of
         diag(sqrt p) B diag(sqrt p), and with its eigenvector v the squared projections are
-        (B (sqrt p * v))^2 / lambda.
+        (B (sqrt p * v))^2 / lambda. Where several directions have that eigenvalue, but for rounding, they
+        are the squared lengths of the projections on all of them.
 
         Parameters
         ----------
@@ -180,7 +184,9 @@ class Distances:
             return Spectrum(np.inf, projections)
         values, vectors = np.linalg.eigh(root[:, None] * gram * root)
         if values[-1] > 0:
-            projections[chosen] = (gram @ (root * vectors[:, -1])) ** 2 / values[-1]
+            top = vectors[:, values >= (1 - SAME) * values[-1]]
+            along = gram @ (root[:, None] * top) / np.sqrt(values[-1])
+            projections[chosen] = (along**2).sum(axis=1)
         return Spectrum(max(0.0, float(values[-1])), projections)
 
     def _padded(self, mixing: npt.ArrayLike) -> Matrix:
@@ -191,7 +197,7 @@ class Distances:
         return padded
 
     def _lengths(self, differences: Matrix) -> Vector:
-        """Squared lengths of differences of combinations, one a row; infinite where one has an infinite part."""
+        """Squared lengths of differences of combinations, one a row; infinite where a part is."""
         infinite = ~np.isfinite(self.squared)
         if not infinite.any():
             return np.maximum(0.0, -0.5 * ((differences @ self.squared) * differences).sum(axis=1))
