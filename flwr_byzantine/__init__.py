@@ -5,50 +5,28 @@ alone are in :mod:`flwr_byzantine.rules`, the attacks in :mod:`flwr_byzantine.at
 misbehave in :mod:`flwr_byzantine.clients`. Nothing is loaded before it is used, so rules and attacks need
 neither Flower nor torch.
 """
+# mypy: implicit-reexport
 
 from typing import TYPE_CHECKING, Any
 
 from flwr_byzantine import _moved
 
 if TYPE_CHECKING:
-    from flwr_byzantine.aggregation.outcome import TooFewUpdatesError
-    from flwr_byzantine.strategies.fit_strategies import (
-        Bulyan,
-        ByGARS,
-        ByGARSPlusPlus,
-        ByzantineRobust,
-        FedMedian,
-        FedTrimmedAvg,
-        Krum,
-        Mean,
-        Median,
-        MultiBulyan,
-        MultiKrum,
-        Phocas,
-        TrimmedMean,
-    )
+    from flwr_byzantine.aggregation.outcome import TooFewUpdatesError as TooFewUpdatesError
+    from flwr_byzantine.strategies.fit_strategies import *  # noqa: F403
 
-__all__ = [
-    "Bulyan",
-    "ByGARS",
-    "ByGARSPlusPlus",
-    "ByzantineRobust",
-    "FedMedian",
-    "FedTrimmedAvg",
-    "Krum",
-    "Mean",
-    "Median",
-    "MultiBulyan",
-    "MultiKrum",
-    "Phocas",
-    "TooFewUpdatesError",
-    "TrimmedMean",
-]
+    __version__: str
 
 _moved.install()
 
 
-def __getattr__(name: str) -> Any:
+def _strategies() -> Any:
+    from flwr_byzantine.strategies import fit_strategies
+
+    return fit_strategies
+
+
+def _load(name: str) -> Any:
     """Load a public name when it is first asked for (PEP 562)."""
     if name == "__version__":
         from importlib.metadata import version
@@ -58,17 +36,32 @@ def __getattr__(name: str) -> Any:
         from flwr_byzantine.aggregation import outcome
 
         return outcome.TooFewUpdatesError
-    if name in __all__:
-        from flwr_byzantine.strategies import fit_strategies
-
-        return getattr(fit_strategies, name)
+    if name == "__all__":
+        return ["TooFewUpdatesError", *_strategies().__all__]
     if name in _moved.MOVED:
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
+    if _is_strategy(name) and name in _strategies().__all__:
+        return getattr(_strategies(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _is_strategy(name: str) -> bool:
+    """Whether it may be one: not a module, which Python asks for here before it looks for a file."""
+    from importlib.util import find_spec
+
+    return not name.startswith("_") and find_spec(f"{__name__}.{name}") is None
+
+
 def __dir__() -> list[str]:
-    """The public names."""
-    return sorted([*globals(), *__all__, "__version__"])
+    """The public names; without Flower there are no strategies."""
+    try:
+        public = _load("__all__")
+    except ImportError:
+        public = []
+    return sorted([*globals(), *public, "__version__"])
+
+
+if not TYPE_CHECKING:  # type checkers are to know which names there are not
+    __getattr__ = _load

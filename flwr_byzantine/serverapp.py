@@ -1,38 +1,7 @@
 """The strategies of Flower's Message API (``aggregate_train``)."""
+# mypy: implicit-reexport
 
-from flwr_byzantine.strategies.message import read_record, write_record
-from flwr_byzantine.strategies.message_strategies import (
-    Bulyan,
-    ByGARS,
-    ByGARSPlusPlus,
-    ByzantineRobust,
-    FedMedian,
-    FedTrimmedAvg,
-    Krum,
-    Mean,
-    Median,
-    MultiBulyan,
-    MultiKrum,
-    Phocas,
-    RobustFedAvg,
-    TrimmedMean,
-)
+from flwr_byzantine.strategies import message_strategies
+from flwr_byzantine.strategies.message_strategies import *  # noqa: F403
 
-__all__ = [
-    "Bulyan",
-    "ByGARS",
-    "ByGARSPlusPlus",
-    "ByzantineRobust",
-    "FedMedian",
-    "FedTrimmedAvg",
-    "Krum",
-    "Mean",
-    "Median",
-    "MultiBulyan",
-    "MultiKrum",
-    "Phocas",
-    "RobustFedAvg",
-    "TrimmedMean",
-    "read_record",
-    "write_record",
-]
+globals()["__all__"] = vars(message_strategies)["__all__"]

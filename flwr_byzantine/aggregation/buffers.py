@@ -78,12 +78,14 @@ def find_buffers(
     return tuple(sorted({place[item] for item in buffers if item in place}))
 
 
-def point_out_counter(arrays: Sequence[Array]) -> None:
+def point_out_counter(
+    arrays: Sequence[Array], purpose: str = "keep them in the honest range"
+) -> None:
     """Warn of a model that counts batches as BatchNorm does, but whose names do not tell its statistics."""
     for t, array in enumerate(arrays):
         if array.dtype.kind in "iu" and array.ndim == 0:
             text = "Tensor %s looks like BatchNorm's counter. Pass `buffers=`, the positions of the running "
-            log(WARNING, text + "statistics, to keep them in the honest range", t)
+            log(WARNING, text + "statistics, to %s", t, purpose)
             return
 
 

@@ -1,6 +1,8 @@
 """Flower clients that misbehave, for simulations and drills: wrappers around any ``NumPyClient``, and a mod.
 
-The mod is for apps of the Message API that have no ``NumPyClient``; `serve_both_apis` lets one app
+`MomentumClient` and `momentum_mod` are for honest clients: what these send differs less from round to round.
+
+The mod of attacks is for apps of the Message API that have no ``NumPyClient``; `serve_both_apis` lets one app
 of NumPyClients answer servers of both APIs. Neither torch nor Ray is loaded.
 """
 
@@ -9,6 +11,7 @@ from flwr_byzantine.clients.channel import CorruptedChannelClient
 from flwr_byzantine.clients.colluding import ColludingClient, OmniscientClient
 from flwr_byzantine.clients.malicious import LabelFlippingClient, LyingClient, MaliciousClient
 from flwr_byzantine.clients.mod import attack_mod
+from flwr_byzantine.clients.momentum import MomentumClient, momentum_mod
 from flwr_byzantine.clients.wrapper import AttackSchedule, ClientWrapper
 
 __all__ = [
@@ -19,7 +22,9 @@ __all__ = [
     "LabelFlippingClient",
     "LyingClient",
     "MaliciousClient",
+    "MomentumClient",
     "OmniscientClient",
     "attack_mod",
+    "momentum_mod",
     "serve_both_apis",
 ]

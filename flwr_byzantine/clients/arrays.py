@@ -68,7 +68,7 @@ def update_of(
     """Return a client's update: what it returned, less what it received if those are parameters."""
     if payload == "gradients":
         return flatten(returned)
-    _check_same_shapes(returned, received)
+    check_same_shapes(returned, received)
     with np.errstate(over="ignore", invalid="ignore"):
         return flatten(returned) - _matching(received, returned)
 
@@ -82,7 +82,7 @@ def with_update(
     """Return what a client sends to have this update: the inverse of `update_of`, but rounding."""
     if payload == "gradients":
         return unflatten(update, returned)
-    _check_same_shapes(returned, received)
+    check_same_shapes(returned, received)
     _check_size(update, returned)
     with np.errstate(over="ignore", invalid="ignore"):
         return unflatten(_matching(received, returned) + update, returned)
@@ -101,7 +101,7 @@ def _check_size(update: Floats, like: Sequence[NDArray[Any]]) -> None:
     require(update.shape == shape, "update", f"of shape {shape}", update.shape, advice)
 
 
-def _check_same_shapes(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> None:
+def check_same_shapes(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> None:
     """Raise unless what a client returned can be compared with what it received."""
     shapes = [array.shape for array in received]
     require(

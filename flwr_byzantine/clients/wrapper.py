@@ -99,7 +99,44 @@ class AttackSchedule:
 ALWAYS = AttackSchedule()
 
 
-class ClientWrapper(NumPyClient):
+class WrappedClient(NumPyClient):
+    """A client that passes everything but ``fit`` on to another one.
+
+    Parameters
+    ----------
+    client : NumPyClient
+        Any client.
+    """
+
+    def __init__(self, client: NumPyClient) -> None:
+        self.client = client
+
+    def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:
+        """Evaluate as the wrapped client does."""
+        return self.client.evaluate(parameters, config)
+
+    def get_parameters(self, config: Config) -> Arrays:
+        """Return the parameters of the wrapped client."""
+        return self.client.get_parameters(config)
+
+    def get_properties(self, config: Config) -> Config:
+        """Return the properties of the wrapped client."""
+        return self.client.get_properties(config)
+
+    def to_client(self) -> Client:
+        """Return a Flower client that implements what the wrapped one implements, and no more.
+
+        Flower asks the class which methods there are; an `evaluate` that only passes on would hide
+        that the wrapped client has none.
+        """
+        client = self.client.to_client()
+        if not hasattr(client, "numpy_client"):  # a `to_client` of the user's own
+            return super().to_client()
+        client.numpy_client = self
+        return client
+
+
+class ClientWrapper(WrappedClient):
     """A client that behaves like another one, except in the rounds in which it misbehaves.
 
     Everything but ``fit`` is passed on. In a round in which the wrapper is off, ``fit`` returns the
@@ -136,7 +173,7 @@ class ClientWrapper(NumPyClient):
     ) -> None:
         require_whole("client_id", client_id, 0, "Number the clients from 0.")
         require_whole("seed", seed, 0, "Choose any other seed.")
-        self.client = client
+        super().__init__(client)
         self.client_id = client_id
         self.seed = seed
         self.schedule = schedule
@@ -156,27 +193,3 @@ class ClientWrapper(NumPyClient):
         if self.schedule.is_on(server_round, self.seed, *keys):
             return self.misbehave(parameters, config, server_round)
         return self.client.fit(parameters, config)
-
-    def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:
-        """Evaluate as the wrapped client does."""
-        return self.client.evaluate(parameters, config)
-
-    def get_parameters(self, config: Config) -> Arrays:
-        """Return the parameters of the wrapped client."""
-        return self.client.get_parameters(config)
-
-    def get_properties(self, config: Config) -> Config:
-        """Return the properties of the wrapped client."""
-        return self.client.get_properties(config)
-
-    def to_client(self) -> Client:
-        """Return a Flower client that implements what the wrapped one implements, and no more.
-
-        Flower asks the class which methods there are; an `evaluate` that only passes on would hide
-        that the wrapped client has none.
-        """
-        client = self.client.to_client()
-        if not hasattr(client, "numpy_client"):  # a `to_client` of the user's own
-            return super().to_client()
-        client.numpy_client = self
-        return client

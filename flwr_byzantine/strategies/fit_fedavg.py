@@ -25,8 +25,9 @@ from flwr_byzantine.strategies.options import (
     FitOptions,
     full_signature,
     refuse_other_words,
+    rule_in_words,
 )
-from flwr_byzantine.strategies.settings import declare
+from flwr_byzantine.strategies.settings import Declared, declare
 from flwr_byzantine.strategies.words import FIT_WORDS
 
 
@@ -147,3 +148,19 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
 RobustFedAvg.__signature__ = full_signature(
     RobustFedAvg, FitOptions, FedAvg.__init__, RobustStrategy.__init__
 )
+
+
+class Plain(Declared, RobustFedAvg):
+    """FedAvg with a rule that is told nothing: ``class Mean(Plain, rule=rules.Mean)``."""
+
+    def __init__(self, **options: Unpack[FitOptions]) -> None:
+        super().__init__(rule=self._kind(), **options)
+
+
+class OfF(Declared, RobustFedAvg):
+    """FedAvg with a rule that is told f, or b, alone: ``class Krum(OfF, rule=rules.Krum)``."""
+
+    def __init__(self, *, num_malicious_clients: float = 0, **options: Unpack[FitOptions]) -> None:
+        """`num_malicious_clients` is f, or b: a number, or a share of the replies such as 0.2, rounded up."""
+        rule = rule_in_words(FIT_WORDS, self._kind, num_malicious_clients)
+        super().__init__(rule=rule, **options)

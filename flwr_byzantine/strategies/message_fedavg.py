@@ -21,8 +21,9 @@ from flwr_byzantine.strategies.options import (
     MessageOptions,
     full_signature,
     refuse_other_words,
+    rule_in_words,
 )
-from flwr_byzantine.strategies.settings import declare
+from flwr_byzantine.strategies.settings import Declared, declare
 from flwr_byzantine.strategies.words import MESSAGE_WORDS
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
@@ -147,3 +148,21 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
 RobustFedAvg.__signature__ = full_signature(
     RobustFedAvg, MessageOptions, FedAvg.__init__, RobustStrategy.__init__
 )
+
+
+class Plain(Declared, RobustFedAvg):
+    """FedAvg with a rule that is told nothing: ``class Mean(Plain, rule=rules.Mean)``."""
+
+    def __init__(self, **options: Unpack[MessageOptions]) -> None:
+        super().__init__(rule=self._kind(), **options)
+
+
+class OfF(Declared, RobustFedAvg):
+    """FedAvg with a rule that is told f, or b, alone: ``class Krum(OfF, rule=rules.Krum)``."""
+
+    def __init__(
+        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
+    ) -> None:
+        """`num_malicious_nodes` is f, or b: a number, or a share of the replies such as 0.2, rounded up."""
+        rule = rule_in_words(MESSAGE_WORDS, self._kind, num_malicious_nodes)
+        super().__init__(rule=rule, **options)

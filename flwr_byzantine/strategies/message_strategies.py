@@ -9,51 +9,28 @@ from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.strategies import bygars
-from flwr_byzantine.strategies.message import read_record, write_record
-from flwr_byzantine.strategies.message_fedavg import RobustFedAvg
-from flwr_byzantine.strategies.message_wrapped import ByzantineRobust
+from flwr_byzantine.strategies.message import read_record as read_record
+from flwr_byzantine.strategies.message import write_record as write_record
+from flwr_byzantine.strategies.message_fedavg import OfF, Plain
+from flwr_byzantine.strategies.message_fedavg import RobustFedAvg as RobustFedAvg
+from flwr_byzantine.strategies.message_wrapped import ByzantineRobust as ByzantineRobust
 from flwr_byzantine.strategies.options import (
     MessageOptions,
     MessageReputationOptions,
     rule_in_words,
 )
-from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused
+from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused, public_names
 from flwr_byzantine.strategies.words import MESSAGE_WORDS
-
-__all__ = [
-    "Bulyan",
-    "ByGARS",
-    "ByGARSPlusPlus",
-    "ByzantineRobust",
-    "FedMedian",
-    "FedTrimmedAvg",
-    "Krum",
-    "Mean",
-    "Median",
-    "MultiBulyan",
-    "MultiKrum",
-    "Phocas",
-    "RobustFedAvg",
-    "TrimmedMean",
-    "read_record",
-    "write_record",
-]
 
 _rule = partial(rule_in_words, MESSAGE_WORDS)
 
 
-class Mean(RobustFedAvg):
+class Mean(Plain, rule=rules.Mean):
     """Unweighted mean of the nodes' models: :class:`flwr_byzantine.rules.Mean`."""
 
-    def __init__(self, **options: Unpack[MessageOptions]) -> None:
-        super().__init__(rule=rules.Mean(), **options)
 
-
-class Median(RobustFedAvg):
+class Median(Plain, rule=rules.Median):
     """Coordinate-wise median: :class:`flwr_byzantine.rules.Median`."""
-
-    def __init__(self, **options: Unpack[MessageOptions]) -> None:
-        super().__init__(rule=rules.Median(), **options)
 
 
 class FedMedian(Median):
@@ -71,42 +48,18 @@ class FedTrimmedAvg(RobustFedAvg):
         super().__init__(rule=_rule(FlooredTrimmedMean, beta), **options)
 
 
-class TrimmedMean(RobustFedAvg):
-    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
-
-    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
-    """
-
-    def __init__(
-        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
-    ) -> None:
-        super().__init__(rule=_rule(rules.TrimmedMean, num_malicious_nodes), **options)
+class TrimmedMean(OfF, rule=rules.TrimmedMean):
+    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`."""
 
 
-class Phocas(RobustFedAvg):
-    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
-
-    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
-    """
-
-    def __init__(
-        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
-    ) -> None:
-        super().__init__(rule=_rule(rules.Phocas, num_malicious_nodes), **options)
+class Phocas(OfF, rule=rules.Phocas):
+    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`."""
 
 
-class Krum(RobustFedAvg):
-    """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
-
-    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
-    """
+class Krum(OfF, rule=rules.Krum):
+    """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`."""
 
     num_nodes_to_select = Selected(1)
-
-    def __init__(
-        self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]
-    ) -> None:
-        super().__init__(rule=_rule(rules.Krum, num_malicious_nodes), **options)
 
 
 class MultiKrum(RobustFedAvg):
@@ -190,3 +143,7 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
         self, *, auxiliary: AuxiliaryLoss, **options: Unpack[MessageReputationOptions]
     ) -> None:
         super().__init__(auxiliary=auxiliary, **options)
+
+
+# All is public that is declared here, or imported `as` itself.
+globals()["__all__"] = public_names(globals())

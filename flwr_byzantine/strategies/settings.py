@@ -2,15 +2,17 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from logging import WARNING
-from typing import Any
+from typing import Any, ClassVar
 
 from flwr.common.logger import log
 
 from flwr_byzantine.checks import in_words, wrong
+from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.krum import Krum, MultiKrum
+from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.options import is_ours
 
 
@@ -118,6 +120,24 @@ def keep_unused(strategy: Any, given: Mapping[str, Any]) -> None:
             log(WARNING, text, name, type(strategy).__name__)
 
 
+class Declared:
+    """A strategy that its rule is enough to declare: ``class Median(Plain, rule=rules.Median)``.
+
+    Parameters
+    ----------
+    rule : Callable or None
+        The class of the rule. None in a class that a user derives: its base says it.
+    """
+
+    _kind: ClassVar[Callable[..., Rule]]
+
+    def __init_subclass__(cls, *, rule: Callable[..., Rule] | None = None, **kwargs: Any) -> None:
+        """Keep the class of the rule."""
+        super().__init_subclass__(**kwargs)
+        if rule is not None:
+            cls._kind = rule
+
+
 def declare(strategy: type, words: Mapping[str, str]) -> None:
     """Let the keywords of a strategy of this library be its attributes."""
     init = vars(strategy).get("__init__")
@@ -126,3 +146,18 @@ def declare(strategy: type, words: Mapping[str, str]) -> None:
     for word in inspect.signature(init).parameters:
         if word in words.values() and word not in vars(strategy):
             setattr(strategy, word, OfRule(word, words))
+
+
+def public_names(module: Mapping[str, Any]) -> list[str]:
+    """Names of the strategies in a module, and of its functions that read and write models."""
+    return [
+        name
+        for name, thing in module.items()
+        if name.startswith(("read_", "write_")) or _is_strategy(thing)
+    ]
+
+
+def _is_strategy(thing: object) -> bool:
+    if not isinstance(thing, type) or not issubclass(thing, RobustStrategy):
+        return False
+    return not issubclass(thing, Declared) or hasattr(thing, "_kind")

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from flwr_byzantine import reputed
 from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 from flwr_byzantine.reputation.schedules import PowerDecay
+from flwr_byzantine.strategies import bygars
 from flwr_byzantine.strategies.bygars import ALPHA, ALPHA_PLUS_PLUS, GAMMA
 
 NAMES = {"bygars": "ByGARS", "bygars++": "ByGARSPlusPlus"}
@@ -50,7 +50,7 @@ def check_bygars(
     """Raise ValueError where the strategy of a run cannot be built; loads no data."""
     settings = bygars_settings(rule, rule_args, learning_rate)
     batch = settings.pop("auxiliary_batch")
-    getattr(reputed, NAMES[rule])(auxiliary=TorchAuxiliaryLoss, payload=payload, **settings)
+    getattr(bygars, NAMES[rule])(auxiliary=TorchAuxiliaryLoss, payload=payload, **settings)
     if auxiliary < max(1, batch or 0):
         raise ValueError(
             f"Parameter `auxiliary` should be at least {max(1, batch or 0)} for the rule "

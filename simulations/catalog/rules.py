@@ -6,10 +6,16 @@ Flower's FedAvg, the rules of this package, and three that know more than the up
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from flwr_byzantine import rules
+from flwr_byzantine.strategies import fit_strategies
+from flwr_byzantine.strategies.settings import public_names
+from flwr_byzantine.strategies.words import FIT_WORDS
+from simulations.catalog.bygars import NAMES as BYGARS
 
 
 class RuleSpec(NamedTuple):
@@ -23,18 +29,27 @@ class RuleSpec(NamedTuple):
     knows_more: bool = False
 
 
+def _name(strategy: str) -> str:
+    """The name in a configuration: `multi_krum` for `MultiKrum`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", strategy).lower()
+
+
+def _f_of(rule: type[rules.Rule]) -> str | None:
+    """The parameter of a rule that is f, or b."""
+    names = (field.name for field in fields(rule))
+    return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
+
+
+# Every strategy that has the name of a rule, in the order in which they are declared.
+_PURE = {
+    name: getattr(rules, name)
+    for name in public_names(vars(fit_strategies))
+    if hasattr(rules, name)
+}
 RULES: dict[str, RuleSpec | None] = {
     "fedavg": None,  # Flower's own
-    "mean": RuleSpec("Mean", None),
-    "median": RuleSpec("Median", None),
-    "trimmed_mean": RuleSpec("TrimmedMean", "trim"),
-    "phocas": RuleSpec("Phocas", "trim"),
-    "krum": RuleSpec("Krum", "num_byzantine"),
-    "multi_krum": RuleSpec("MultiKrum", "num_byzantine"),
-    "bulyan": RuleSpec("Bulyan", "num_byzantine"),
-    "multi_bulyan": RuleSpec("MultiBulyan", "num_byzantine"),
-    "bygars": RuleSpec("ByGARS", None, knows_more=True),
-    "bygars++": RuleSpec("ByGARSPlusPlus", None, knows_more=True),
+    **{_name(name): RuleSpec(name, _f_of(rule)) for name, rule in _PURE.items()},
+    **{name: RuleSpec(strategy, None, knows_more=True) for name, strategy in BYGARS.items()},
     "baseline": RuleSpec("RobustFedAvg", None, knows_more=True),  # benign clients only
 }
 

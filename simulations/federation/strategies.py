@@ -6,6 +6,7 @@ from typing import Any
 
 from flwr_byzantine import serverapp
 from flwr_byzantine.strategies import fit_strategies
+from flwr_byzantine.strategies.words import FIT_WORDS, MESSAGE_WORDS
 from simulations.catalog.baseline import benign_mean
 from simulations.catalog.rules import RULES
 from simulations.config import RunConfig
@@ -15,19 +16,8 @@ from simulations.federation.reputation import bygars_arguments
 STRATEGIES = {"legacy": fit_strategies, "message": serverapp}
 FEDAVG = {"legacy": OrderedLegacyFedAvg, "message": OrderedFedAvg}
 
-# The rules' parameters in the words of each API.
-WORDS = {
-    "legacy": {
-        "trim": "num_malicious_clients",
-        "num_byzantine": "num_malicious_clients",
-        "num_selected": "num_clients_to_keep",
-    },
-    "message": {
-        "trim": "num_malicious_nodes",
-        "num_byzantine": "num_malicious_nodes",
-        "num_selected": "num_nodes_to_select",
-    },
-}
+# What the rules' parameters are called in each API.
+WORDS = {"legacy": FIT_WORDS, "message": MESSAGE_WORDS}
 
 
 def build_strategy(config: RunConfig, **arguments: Any) -> Any:

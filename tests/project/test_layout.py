@@ -22,7 +22,7 @@ ROOMS = {
     "reputation": {"aggregation", "kernels", "rules"},
     "resume": {"aggregation"},
     "strategies": {"aggregation", "audit", "reputation", "resume", "rules"},
-    "clients": {"attacks"},
+    "clients": {"aggregation", "attacks"},
 }
 
 

@@ -19,8 +19,10 @@ import flwr_byzantine
 from flwr_byzantine import _moved, rules
 from flwr_byzantine.strategies.base import RobustStrategy
 
-NAMES = [name for name in flwr_byzantine.__all__ if name != "TooFewUpdatesError"]
-STRATEGIES = [name for name in NAMES if name != "ByzantineRobust"]
+NOT_DECLARED = {"TooFewUpdatesError", "RobustFedAvg", "ByzantineRobust"}
+STRATEGIES = [
+    name for name in flwr_byzantine.__all__ if name[0].isupper() and name not in NOT_DECLARED
+]
 OURS = {
     "payload",
     "learning_rate",
@@ -70,6 +72,25 @@ def test_a_users_own_subclass_shows_its_own_keywords(api, name):
             super().__init__(**more)
 
     assert [*inspect.signature(Mine).parameters] == ["limit", "more"]
+
+
+@every_api
+@every_rule
+def test_a_subclass_that_says_nothing_is_its_base(api, case):
+    base = getattr(api.ours, case.name)
+
+    class Mine(base):
+        pass
+
+    given = {api.f_name: 1} if case.takes_f else {}
+    strategy = Mine(**given)
+    assert inspect.signature(Mine) == inspect.signature(base)
+    assert strategy.rule == base(**given).rule
+    if case.takes_f:
+        assert getattr(strategy, api.f_name) == 1
+        setattr(strategy, api.f_name, 2)
+        assert strategy.rule == base(**{api.f_name: 2}).rule
+        assert "num_malicious" in inspect.getdoc(Mine.__init__) + inspect.getdoc(base)
 
 
 WORDS = [
@@ -260,3 +281,19 @@ def test_nothing_is_loaded_before_it_is_used():
         "import flwr_byzantine\nprint({'flwr', 'torch', 'ray', 'ctypes'} & {*sys.modules})",
     )
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.parametrize("package", ["flwr_byzantine", "flwr_byzantine.serverapp"])
+def test_all_that_is_public_can_be_found_and_nothing_else(package):
+    module, starred = importlib.import_module(package), {}
+    exec(f"from {package} import *", starred)
+    assert {*starred} - {"__builtins__"} == {*module.__all__} <= {*dir(module)}
+    assert len(module.__all__) == len({*module.__all__})
+    assert "OfF" not in module.__all__
+    with pytest.raises(AttributeError, match=r"'flwr_byzantine\S*' has no attribute 'Crumb'"):
+        module.Crumb  # noqa: B018
+
+
+def test_names_can_be_listed_without_flower():
+    done = run_without(("flwr",), "import flwr_byzantine\nprint(dir(flwr_byzantine))")
+    assert "__version__" in done.stdout, done.stderr
