@@ -189,7 +189,7 @@ def between(gram: Matrix, a: Vector) -> Matrix:
 def is_stationary(gram: Matrix, a: Vector, floor: float) -> bool:
     """Whether the directions of the updates from the combination a cancel."""
     weights = 1 / np.maximum(floor, np.sqrt(squared_to(gram, a)))
-    return bool(weights @ between(gram, a) @ weights <= (10 * SMALL * len(a)) ** 2)
+    return bool(weights @ between(gram, a) @ weights <= (1000 * SMALL * len(a)) ** 2)
 
 
 def newton(gram: Matrix, a: Vector, distances: Vector, floor: float) -> Vector:

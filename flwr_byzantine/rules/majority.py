@@ -81,7 +81,7 @@ def within_reach(distances: Matrix) -> Indices:
         worst = len(counts) - 1 - int(np.argmax(counts[::-1]))  # of several, the last
         there[worst] = False
         counts -= lost[worst]
-        counts[worst] = 0
+        counts[~there] = 0
     return np.flatnonzero(there)
 
 

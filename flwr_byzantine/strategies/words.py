@@ -8,12 +8,16 @@ FIT_WORDS = {
     "num_byzantine": "num_malicious_clients",
     "num_selected": "num_clients_to_keep",
     "beta": "beta",
+    "iterations": "iterations",
+    "smoothing": "smoothing",
 }
 MESSAGE_WORDS = {
     "trim": "num_malicious_nodes",
     "num_byzantine": "num_malicious_nodes",
     "num_selected": "num_nodes_to_select",
     "beta": "beta",
+    "iterations": "iterations",
+    "smoothing": "smoothing",
 }
 FIT_API = Words()
 MESSAGE_API = Words(

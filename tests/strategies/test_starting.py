@@ -454,6 +454,9 @@ def test_a_rule_without_f_is_warned_of(api, case, caplog):
         assert not warnings(caplog)
         return
     getattr(api.ours, case.name)()
+    if case.untold:  # it survives as many as there can be
+        assert not warnings(caplog)
+        return
     (said,) = warnings(caplog)
     assert f"`{api.f_name}`" in said
     assert "protects from no attacker" in said
