@@ -5,7 +5,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest lint format docs dist bench reproduction
+.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest lint format tables docs dist bench reproduction
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
@@ -51,6 +51,10 @@ lint: $(READY)
 format: $(READY)
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
+
+# What README.md and docs/rules.md say of the rules, from the rules.
+tables: $(READY)
+	$(PYTHON) docs/_build/tables.py
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet

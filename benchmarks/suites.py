@@ -20,6 +20,7 @@ from flwr_byzantine import rules
 from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.kernels import Columns, combine
 from flwr_byzantine.kernels.threads import spread
+from flwr_byzantine.rules.points import Points
 from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
 
 Row = dict[str, Any]
@@ -166,7 +167,7 @@ def readings(n: int, d: int, repeat: int) -> list[Row]:
 
 def _kernels(rule: rules.Rule, columns: Columns, base: list[Any], out: list[Any]) -> Call:
     """The result is written to memory that is there: mapping new one is the host's affair."""
-    return lambda: combine(columns, *rule.plan_for(columns), base=base, out=out)
+    return lambda: combine(columns, *rule.plan_for(Points(columns)), base=base, out=out)
 
 
 def scaling(n: int, d: int, repeat: int) -> list[Row]:

@@ -9,14 +9,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from simulations.catalog.attacks import ATTACK_NAMES, check_attack
+from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
+from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
-from simulations.catalog.bygars import AUXILIARY_SIZE, check_bygars
+from simulations.catalog.compositions import STEPS, check_rule
 from simulations.catalog.datasets import DATASETS
 from simulations.catalog.models import MODELS
-from simulations.catalog.rules import RULES, check_rule
+from simulations.catalog.rules import RULES
 
-CHOICES = {"rule": RULES, "attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
+CHOICES = {"attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
 
 Arguments = dict[str, bool | int | float | str]
 
@@ -46,7 +47,14 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rule: str = Field("phocas", description="How the server aggregates: " + ", ".join(RULES) + ".")
+    rule: str = Field(
+        "phocas",
+        description="How the server aggregates: "
+        + ", ".join(RULES)
+        + "; with pre-aggregations in front, as in nnm+phocas: "
+        + ", ".join(STEPS)
+        + ".",
+    )
     rule_args: Arguments = Field({}, description="Further arguments of the rule, `name=value ...`.")
     attack: str = Field(
         "none", description="What the Byzantine clients do: " + ", ".join(ATTACK_NAMES) + "."
@@ -72,6 +80,9 @@ class RunConfig(BaseModel):
     local_steps: int = Field(
         1, ge=1, description="Minibatches per client and round. [default: 5; gradients: 1]"
     )
+    momentum: float = Field(
+        0.0, ge=0, lt=1, description="Worker momentum: the weight of the past in what clients send."
+    )
     local_epochs: int | None = Field(
         None, ge=1, description="Passes over a client's data per round, instead of local steps."
     )
@@ -87,7 +98,7 @@ class RunConfig(BaseModel):
         0,
         ge=0,
         description="Training samples that the server has instead of the clients. "
-        "[default: 250 for bygars and bygars++]",
+        f"[default: 250 for {', '.join(STRATEGIES)}]",
     )
     partition: Literal["iid", "dirichlet", "shared"] = Field(
         "iid", description="Each client's data: an iid or dirichlet share, or shared (all of it)."
@@ -133,7 +144,7 @@ class RunConfig(BaseModel):
         defaults = {
             "local_steps": 1 if single else 5,
             "assumed_byzantine": data.get("byzantine", 0),
-            "auxiliary": AUXILIARY_SIZE if str(data.get("rule", "")).startswith("bygars") else 0,
+            "auxiliary": AUXILIARY_SIZE if data.get("rule") in STRATEGIES else 0,
             "model": dataset.default_model if dataset else "",
         }
         return defaults | data
@@ -159,9 +170,13 @@ class RunConfig(BaseModel):
             )
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
         check_attack(self.attack, self.attack_args, self.clients, self.byzantine)
+        if self.momentum:
+            check_momentum(
+                self.momentum, self.attack, self.attack_args, self.attack_start, self.redraw
+            )
         if self.rule == "baseline":
             check_baseline(self.rule_args, self.clients, self.byzantine, self.redraw)
-        if self.rule.startswith("bygars"):
-            settings = self.rule, self.rule_args, self.learning_rate
-            check_bygars(*settings, self.payload, self.auxiliary)
+        if self.rule in STRATEGIES:
+            settings = self.rule, self.rule_args, self.learning_rate, self.local_steps
+            check_auxiliary(*settings, self.payload, self.auxiliary)
         return self

@@ -18,19 +18,24 @@ from flwr_byzantine.aggregation.buffers import (
     point_out_counter,
 )
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
+from flwr_byzantine.aggregation.known import Known, drawn, fits
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_client
 from flwr_byzantine.aggregation.progress import Progress
-from flwr_byzantine.aggregation.promise import rule_of_round, unprotected, why_broken
+from flwr_byzantine.aggregation.promise import (
+    rule_of_round,
+    warn_of_round,
+    why_broken,
+    why_too_few,
+)
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
+from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
 from flwr_byzantine.audit import Audit
 from flwr_byzantine.checks import require_bool, require_choice
 from flwr_byzantine.kernels import check_environment
-from flwr_byzantine.rules.base import Rule, check_rule
+from flwr_byzantine.rules.base import Rule, require_rule
 
 PAYLOADS = ("parameters", "gradients")
-ON_TOO_FEW = ("skip", "raise")
-ON_DROPPED = ("keep_f", "lower_f")
-BOUNDS = ("keep", "warn")
+ON_TOO_FEW, ON_DROPPED, BOUNDS = ("skip", "raise"), ("keep_f", "lower_f"), ("keep", "warn")
 
 __all__ = ["Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
 
@@ -70,6 +75,8 @@ class Aggregator:
         :func:`flwr_byzantine.aggregation.buffers.find_buffers`.
     audit_log : str, Path or None
         A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
+    trusted_weights : Mapping or None
+        The operator's weights of the clients, for rules that average whole updates.
 
     Raises
     ------
@@ -90,8 +97,9 @@ class Aggregator:
         count_failures: bool = False,
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
+        trusted_weights: TrustedWeights = None,
     ) -> None:
-        check_rule(rule)
+        require_rule(rule)
         require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
         check_learning_rate("learning_rate", learning_rate)
         require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")
@@ -109,13 +117,15 @@ class Aggregator:
         self.bound = bound
         self.count_failures = count_failures
         self.buffers = buffers
+        self.trusted_weights = check_trusted(trusted_weights, rule)
         self.audit = Audit(audit_log)
         self.progress = Progress()
-        if learning_rate != 1.0 and not self._needs_model:
+        if learning_rate != 1.0 and (rule.uses_model or not self._needs_model):
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
         self.model: Model | None = None
         self.last: Outcome | None = None
+        self.last_update: list[Any] | None = None
 
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
@@ -128,6 +138,8 @@ class Aggregator:
         if self.buffers is None and not found and self.model is None:
             point_out_counter(model.arrays)
         self.model = model
+        if not fits(self.last_update, model):
+            self.last_update = None
 
     def buffers_of(self, model: Model) -> tuple[int, ...]:
         """Positions of a model's buffers."""
@@ -224,10 +236,11 @@ class Aggregator:
 
     def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model: arrays, numbers and text by name."""
-        return {}
+        return {"last_update": self.last_update} if self.rule.remembers else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
+        self.last_update = state.get("last_update")
 
     def _aggregate(
         self, server_round: int, replies: Sequence[Reply], failed: Mapping[str, str]
@@ -241,27 +254,11 @@ class Aggregator:
             return Outcome(None, broken, accepted, gated.dropped)
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
-        few = len(accepted) < rule.min_updates
-        if len(accepted) and unprotected(self.rule, len(replies), len(accepted)):
-            text = "Round %s: %s protects from no attacker among %s replies%s: ask more clients"
-            more = ", and trims nothing" if rule is not self.rule else ""
-            log(WARNING, text, server_round, self.rule, len(accepted), more)
-        if len(gated.dropped) >= len(accepted) >= rule.min_updates == 1:
-            text = (
-                "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
-            )
-            log(WARNING, text, server_round, len(gated.dropped), len(replies), rule)
-        if few and accepted and self.bound == "warn":
-            text = (
-                'Round %s: %s replies, %s needs %s and promises nothing; it runs for `bound="warn"`'
-            )
-            log(WARNING, text, server_round, len(accepted), rule, rule.min_updates)
-        elif gated.structure is None or few:
-            reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
-            if gated.dropped:
-                reason += f", and {len(gated.dropped)} others were dropped"
-            if failed:
-                reason += f"; {len(failed)} clients failed"
+        few = len(accepted) < rule.min_updates and not (accepted and self.bound == "warn")
+        promised = self._promised(len(accepted)) if accepted else 0
+        warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
+        if gated.structure is None or few:
+            reason = why_too_few(rule, accepted, gated.dropped, failed)
             return Outcome(None, reason, accepted, gated.dropped)
         outcome = self._apply(server_round, rule, gated, accepted)
         return replace(outcome, f_lowered_by=lowered_by)
@@ -276,22 +273,25 @@ class Aggregator:
         """Apply the rule to replies that passed the gate, enough of them for the rule."""
         assert gated.structure is not None
         buffers = self.buffers_of(gated.structure)
-        result = apply_rule(rule, gated, self.model, self._step(server_round), buffers)
+        rule, seed = drawn(rule)
+        known = Known.of(server_round, rule, accepted, self.trusted_weights, self.last_update)
+        step = self._step(server_round)
+        result = apply_rule(rule, gated, self.model, step, buffers, known)
         invalid = result.weights is not None and np.isnan(result.weights).any()
         if result.arrays is None or invalid:
             reason = "no robust result: too many replies hold values that are not finite"
             return Outcome(None, reason, accepted, gated.dropped)
+        self.last_update = result.update
         model = Model(gated.structure.names, tuple(result.arrays))
         weights, kept, scores = (
             by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
         )
-        return Outcome(
-            model, None, accepted, gated.dropped, weights, result.replaced, kept=kept, scores=scores
-        )
+        outcome = Outcome(model, None, accepted, gated.dropped, weights, result.replaced)
+        return replace(outcome, kept=kept, scores=scores, seed=seed)
 
     @property
     def _needs_model(self) -> bool:
-        return self.payload == "gradients"
+        return self.payload == "gradients" or self.rule.uses_model
 
     def _step(self, server_round: int) -> float | None:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""

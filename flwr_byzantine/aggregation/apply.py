@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,11 @@ import numpy.typing as npt
 from flwr_byzantine.aggregation.buffers import clamp
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
 from flwr_byzantine.aggregation.kept_shares import kept_shares
-from flwr_byzantine.kernels import combine
+from flwr_byzantine.aggregation.known import NOTHING, Known
+from flwr_byzantine.kernels import Columns, Reduction
 from flwr_byzantine.kernels.columns import as_column_values
-from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.base import Given, Rule
+from flwr_byzantine.rules.points import Points
 
 Values = npt.NDArray[np.float64]
 
@@ -32,6 +35,8 @@ class Applied:
         Fraction of a sample of the coordinates in which the value was used, where it does not.
     scores : np.ndarray or None
         What the rule selected by; lower is better.
+    update : list[np.ndarray] or None
+        Where the rule remembers it: how far the result is from the model, or the aggregated gradient.
     """
 
     arrays: list[Array] | None
@@ -39,6 +44,63 @@ class Applied:
     weights: Values | None = None
     kept: Values | None = None
     scores: Values | None = None
+    update: list[Array] | None = None
+
+
+class _Group:
+    """The floating-point tensors of one dtype, and the points of the round in them.
+
+    Parameters
+    ----------
+    dtype, tensors, columns
+        As :attr:`flwr_byzantine.aggregation.gate.Gated.columns` has them.
+    rule, model, step, known
+        As for :func:`apply_rule`.
+    """
+
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        tensors: Sequence[int],
+        columns: Columns,
+        rule: Rule,
+        model: Model | None,
+        step: float | None,
+        known: Known,
+    ) -> None:
+        self.dtype, self.tensors = dtype, tensors
+        self.base = None if model is None else self._values(model.arrays)
+        self.sent_updates = step is not None
+        self.points = Points(columns)
+        if rule.uses_model:
+            origin = None if self.sent_updates else self.base  # updates begin at zero
+            center = origin
+            if rule.remembers and known.last_update is not None:
+                center = self._from(origin, self._values(known.last_update))
+            references = (origin, center) if rule.remembers else (origin,)
+            self.points = Points(columns, references)
+
+    def moved(
+        self, mixing: Values | None, reduction: Reduction | None, result: Sequence[Array]
+    ) -> list[Array]:
+        """How far the rule's result is from the model, or the aggregated gradient; 0 where not finite."""
+        if self.sent_updates:
+            found = [np.empty_like(array) for array in result]
+            self.points.combine(mixing, reduction, base=None, out=found)
+        else:
+            assert self.base is not None
+            pairs = zip(result, self.base, strict=True)
+            found = [(new.astype(np.float64) - old).astype(self.dtype) for new, old in pairs]
+        return [np.where(np.isfinite(array), array, 0).astype(self.dtype) for array in found]
+
+    def _from(self, origin: list[Array] | None, update: list[Array]) -> list[Array]:
+        if origin is None:
+            return update
+        pairs = zip(origin, update, strict=True)
+        return [(old.astype(np.float64) + moved).astype(self.dtype) for old, moved in pairs]
+
+    def _values(self, arrays: Sequence[Array]) -> list[Array]:
+        return [as_column_values(arrays[t], self.dtype) for t in self.tensors]
 
 
 def apply_rule(
@@ -47,10 +109,11 @@ def apply_rule(
     model: Model | None,
     step: float | None,
     buffers: Collection[int] = (),
+    known: Known = NOTHING,
 ) -> Applied:
     """Aggregate the tensors of the accepted replies.
 
-    Rules commute with translation, so a rule of the clients' models is the model plus the rule of their
+    Most rules commute with translation, so a rule of the clients' models is the model plus the rule of their
     updates; distances and sums are taken in float64 from the values as sent, which is exact for models
     however close. Integer and boolean tensors take no part in distances and mixing.
 
@@ -68,6 +131,8 @@ def apply_rule(
     buffers : Collection[int]
         Positions of the tensors that have to stay in the honest range, see
         :func:`flwr_byzantine.aggregation.buffers.clamp`.
+    known : Known
+        What else the rule may ask for.
 
     Returns
     -------
@@ -86,30 +151,35 @@ def apply_rule(
     for t, array in enumerate(structure):
         if array.dtype.kind != "f":
             results[t] = lower_median([client[t] for client in clients])
-    groups, columns = gated.columns, [columns for _, columns in gated.columns.values()]
     n = len(clients)
-    distances = rule.distances_of(columns) if columns else None
-    mixing, reduction = rule.plan(n, distances) if columns else (None, None)
-    replaced = 0
-    for dtype, (group, values) in groups.items():
-        out = [np.empty(structure[t].size, dtype) for t in group]
-        replaced += combine(
-            values,
+    groups = [
+        _Group(dtype, group, columns, rule, model, step, known)
+        for dtype, (group, columns) in gated.columns.items()
+    ]
+    points = [group.points for group in groups]
+    given = Given(n, rule.distances_of(points), known.counts, known.server_round, known.trusted)
+    mixing, reduction = rule.plan(given) if groups else (None, None)
+    replaced, update = 0, [np.zeros(0)] * len(structure)
+    for group in groups:
+        out = [np.empty(structure[t].size, group.dtype) for t in group.tensors]
+        replaced += group.points.combine(
             mixing,
             reduction,
-            base=None
-            if model is None
-            else [as_column_values(model.arrays[t], dtype) for t in group],
+            base=group.base,
             scale=1.0 if step is None else step,
             add_base=step is not None,
             out=out,
         )
-        for t, new in zip(group, out, strict=True):
+        for t, new in zip(group.tensors, out, strict=True):
             tensor = structure[t]
             results[t] = new.reshape(tensor.shape).astype(tensor.dtype, copy=False)  # byte order
+        if rule.remembers:
+            moved = group.moved(mixing, reduction, out)
+            for t, array in zip(group.tensors, moved, strict=True):
+                update[t] = array
     kept = None
-    if columns and mixing is None and reduction is not None:
-        kept = kept_shares(columns, reduction)
+    if groups and mixing is None and reduction is not None:
+        kept = kept_shares([group.points.columns for group in groups], reduction)
     filled = _fill(results, gated) if replaced and model is None else results
     if filled is not None:
         f = max(0, min(rule.tolerated(n), (n - 1) // 2))
@@ -120,9 +190,10 @@ def apply_rule(
     return Applied(
         filled,
         replaced,
-        weights=None if mixing is None else mixing.mean(axis=0),
+        weights=None if mixing is None else mixing.mean(axis=0)[:n],
         kept=kept,
-        scores=rule.scores_of(n, distances) if columns else None,
+        scores=rule.checked_scores(given) if groups else None,
+        update=update if rule.remembers else None,
     )
 
 

@@ -47,6 +47,8 @@ class Outcome:
         ``count_failures`` asks.
     failed : Mapping[str, str]
         Client -> reason, for clients that were asked and sent no reply.
+    seed : int or None
+        What the rule drew from the operating system's entropy.
     """
 
     model: Model | None
@@ -59,6 +61,7 @@ class Outcome:
     scores: Mapping[str, float] | None = field(default=None, kw_only=True)
     f_lowered_by: int = field(default=0, kw_only=True)
     failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
 
     @property
     def selected(self) -> tuple[Reply, ...]:
@@ -90,6 +93,8 @@ class Outcome:
         }
         if self.weights is not None:
             counts["num_selected"] = sum(weight != 0 for weight in self.weights.values())
+        if self.seed is not None:
+            counts["seed"] = self.seed
         return counts
 
     def without_payload(self) -> Self:
@@ -138,7 +143,11 @@ class Outcome:
             elif self.kept is not None and share is not None and share < usual:
                 verdict = "trimmed"
             score = scores.get(client)
-            records.append(AuditRecord(server_round, client, verdict, score, share, self.reason))
+            records.append(
+                AuditRecord(
+                    server_round, client, verdict, score, share, self.reason, seed=self.seed
+                )
+            )
         for client, reason in self.dropped.items():
             records.append(AuditRecord(server_round, client, "dropped", reason=reason))
         for client, reason in self.failed.items():

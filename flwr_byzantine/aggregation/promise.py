@@ -1,5 +1,10 @@
 """f in a round: what the rule was promised, and how far a user lets it be lowered."""
 
+from collections.abc import Sized
+from logging import WARNING
+
+from flwr.common.logger import log
+
 from flwr_byzantine.rules.base import Rule, check_bound
 from flwr_byzantine.rules.bounds import survives_untold
 
@@ -49,3 +54,50 @@ def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None
         f"{failed} of {asked} clients failed, which `count_failures` counts as Byzantine, and {rule} "
         f"survives {promised}"
     )
+
+
+def why_too_few(rule: Rule, accepted: Sized, dropped: Sized, failed: Sized) -> str:
+    """Why a round is skipped for want of replies."""
+    reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
+    if dropped:
+        reason += f", and {len(dropped)} others were dropped"
+    if failed:
+        reason += f"; {len(failed)} clients failed"
+    return reason
+
+
+def warn_of_round(
+    server_round: int,
+    told: Rule,
+    rule: Rule,
+    accepted: Sized,
+    dropped: Sized,
+    bound: str,
+    promised: int,
+) -> None:
+    """Warn where a rule protects less in a round than it was told to.
+
+    Parameters
+    ----------
+    server_round : int
+        Current round.
+    told, rule : Rule
+        The user's, and that of the round.
+    accepted, dropped : Sized
+        Replies for the rule, and those that were refused.
+    bound : str
+        As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
+    promised : int
+        How many Byzantine clients among the accepted replies it is promised to survive.
+    """
+    n, received = len(accepted), len(accepted) + len(dropped)
+    if n and not promised and unprotected(told, received, n):
+        text = "Round %s: %s protects from no attacker among %s replies%s: ask more clients"
+        more = ", and trims nothing" if rule is not told else ""
+        log(WARNING, text, server_round, told, n, more)
+    if len(dropped) >= n >= rule.min_updates == 1:
+        text = "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
+        log(WARNING, text, server_round, len(dropped), received, rule)
+    if 0 < n < rule.min_updates and bound == "warn":
+        text = 'Round %s: %s replies, %s needs %s and promises nothing; it runs for `bound="warn"`'
+        log(WARNING, text, server_round, n, rule, rule.min_updates)

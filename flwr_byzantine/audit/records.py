@@ -39,6 +39,9 @@ class AuditRecord:
     run_id : str or None
         Which start of the run this belongs to: a random word, another one each time a run starts or is
         resumed. None for what was written without. Records are compared without it.
+    seed : int or None
+        What the round's rule drew from the operating system's entropy, such as the permutation of
+        `Bucketing`: with this seed the round can be replayed. None where it drew nothing.
     """
 
     round: int
@@ -48,6 +51,7 @@ class AuditRecord:
     share: float | None = None
     reason: str | None = None
     run_id: str | None = field(default=None, compare=False)
+    seed: int | None = None
 
     def to_json(self) -> str:
         """One line of valid JSON; a number that is not finite is null."""
@@ -66,7 +70,7 @@ class AuditRecord:
         """
         values: Any = json.loads(line)
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or {"run_id": None, **values}.keys() != known:
+        if not isinstance(values, dict) or {"run_id": None, "seed": None, **values}.keys() != known:
             raise ValueError(f"keys other than {sorted(known)}")
         if not is_whole(values["round"]) or not isinstance(values["client"], str):
             raise ValueError(f"round {values['round']!r}, client {values['client']!r}")
@@ -75,6 +79,8 @@ class AuditRecord:
         for name in ("score", "share"):
             if not (values[name] is None or is_number(values[name])):
                 raise ValueError(f"{name} {values[name]!r}")
+        if not (values.get("seed") is None or is_whole(values["seed"])):
+            raise ValueError(f"seed {values['seed']!r}")
         for name in ("client", "reason", "run_id"):
             text = values.get(name)
             if text is not None:

@@ -49,12 +49,12 @@ class ByGARSAggregator(ReputationAggregator):
 
     def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
         rows, server_round = this_round.rows, this_round.server_round
-        here = self._gradient_here(this_round)
+        here = self._gradient_here(rows.model, server_round)
         newest = GradientSize.of(here)
         reference = self._reference(memory, newest)
         trained = newest.trained
         norms = rows.norms(trained)
-        factors = self._factors(norms, reference.length)
+        factors = self._factors(rows, norms, reference)
 
         def pseudo_update(q: Vector) -> Step:
             q = self._shares(q, factors)
@@ -107,14 +107,15 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
     """
 
     def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
-        rows, size, gradient = this_round.rows, memory.size(), self._early_gradient(this_round)
+        rows, size = this_round.rows, memory.size()
+        gradient = self._early_gradient(rows.model, this_round.server_round)
         if gradient is None and (self.normalize or (size is None and this_round.q.any())):
-            gradient = self._gradient_here(this_round)
+            gradient = self._gradient_here(rows.model, this_round.server_round)
         if gradient is not None:
             size = self._reference(memory, GradientSize.of(gradient))
         step = Step(rows.model, this_round.q, np.zeros(len(this_round.q)), 0)
         if size is not None:
-            factors = self._factors(rows.norms(size.trained), size.length)
+            factors = self._factors(rows, rows.norms(size.trained), size)
             weights = this_round.gamma * factors * self._shares(this_round.q, factors)
             model, replaced = rows.descend(weights, size.trained)
             step = Step(model, this_round.q, weights, replaced)
@@ -125,11 +126,10 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         """The second half of equation 3."""
         if gradient is None:
             gradient = self._gradient(this_round.rows.model, this_round.server_round)
-        size = GradientSize.of(gradient)
-        norms = this_round.rows.norms(size.trained)
-        reference = self._reference(memory, size)
-        factors = self._factors(norms, reference.length)
-        products = self._products(this_round.rows, gradient, norms, factors, size.length)
+        rows, size = this_round.rows, GradientSize.of(gradient)
+        norms = rows.norms(size.trained)
+        factors = self._factors(rows, norms, self._reference(memory, size))
+        products = self._products(rows, gradient, norms, factors, size.length)
         q = (1 - this_round.alpha) * this_round.q + this_round.alpha * products
         return self._next(memory, this_round, q, size)
 

@@ -17,6 +17,9 @@ from flwr_byzantine.rules.base import Matrix, Rule
 Vector = npt.NDArray[np.float64]
 Gradient = Sequence[Array | None]
 
+SHORTEST = 1e-140  # a vector shorter than this loses digits, or vanishes, when it is squared
+RESOLUTION = 2.0**-40  # of the model: stretching a shorter update blows its rounding up
+
 
 @dataclass(frozen=True)
 class WeightedSum(Rule):
@@ -102,6 +105,26 @@ class PseudoGradients:
         chosen = [t for t, moves in enumerate(trained) if moves]
         return np.sqrt(self._sums(chosen, None))
 
+    def shortest(self, trained: Sequence[bool]) -> float:
+        """The length up to which a row cannot be stretched to that of a gradient.
+
+        Rows h_i = w - w_i are mixed as w and w_i, in float64. Times 1e20, the rounding of w would be all
+        that is left.
+        """
+        if self.payload == "gradients":
+            return SHORTEST
+        square = 0.0
+        for dtype, (group, _) in self.gated.columns.items():
+            tensors = [t for t in group if trained[t]]
+            model = Columns.of([self.model.arrays], tensors, dtype)
+            square += inner_products(model, None).item()
+        return max(SHORTEST, RESOLUTION * math.sqrt(square))
+
+    def cosines(self, gradient: Gradient, norms: Vector, length: float) -> Vector:
+        """Cosines of the rows and a gradient of that length; not finite for rows without a direction."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return self.inner_products(gradient) / (norms * length)
+
     def inner_products(self, gradient: Gradient) -> Vector:
         """H times a gradient, shape (n,): equations 2 and 3."""
         chosen = [t for t, array in enumerate(gradient) if array is not None]
@@ -145,6 +168,14 @@ class GradientSize:
         with np.errstate(over="ignore"):  # an infinite length is dealt with
             squares = [np.square(a, dtype=np.float64).sum() for a in gradient if a is not None]
         return cls(math.sqrt(sum(squares)), tuple(array is not None for array in gradient))
+
+
+def to_length(length: float, norms: Vector, shortest: float) -> Vector:
+    """What brings each row to a length; 0 where it is not finite, or no longer than ``shortest``."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        factors = length / norms
+    counts = np.isfinite(norms) & np.isfinite(factors) & (norms > shortest)
+    return np.where(counts, factors, 0.0)
 
 
 def without_reversal(gradient: Gradient, before: Gradient) -> Gradient:

@@ -34,10 +34,12 @@ class ReputationOutcome(Outcome):
     @property
     def metrics(self) -> dict[str, int | float]:
         """Counts, and ``byzantine/reputation/<client>`` for every client of the round."""
-        scores = {
-            f"{PREFIX}reputation/{client}": score for client, score in self.reputations.items()
-        }
-        return {**super().metrics, **scores}
+        return {**super().metrics, **named_scores("reputation", self.reputations)}
+
+
+def named_scores(kind: str, scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores of clients as metrics, under names of our own."""
+    return {f"{PREFIX}{kind}/{client}": score for client, score in scores.items()}
 
 
 @dataclass(frozen=True)

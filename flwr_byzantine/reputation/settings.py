@@ -1,12 +1,10 @@
-"""What is checked of the settings that ByGARS and ByGARS++ share."""
+"""What is checked of the settings of ByGARS, ByGARS++ and FLTrust."""
 
 from flwr_byzantine.checks import require, require_finite, require_whole
 
 
-def check_settings(
-    auxiliary: object, initial_reputation: float, max_norm_ratio: float, forget_after: int | None
-) -> None:
-    """Raise ParameterError for one that cannot work."""
+def check_auxiliary(auxiliary: object) -> None:
+    """Raise ParameterError for what cannot be called."""
     require(
         callable(auxiliary),
         "auxiliary",
@@ -14,6 +12,12 @@ def check_settings(
         auxiliary,
         "Try `TorchAuxiliaryLoss`.",
     )
+
+
+def check_settings(
+    initial_reputation: float, max_norm_ratio: float, forget_after: int | None
+) -> None:
+    """Raise ParameterError for one of ByGARS's or ByGARS++'s that cannot work."""
     require_finite(
         "initial_reputation",
         initial_reputation,

@@ -1,8 +1,13 @@
 """Robust aggregation rules: pure functions of n updates, independent of Flower and torch."""
 
 from flwr_byzantine.rules.base import Rule as Rule
+from flwr_byzantine.rules.bucketing import Bucketing as Bucketing
 from flwr_byzantine.rules.bulyan import Bulyan as Bulyan
 from flwr_byzantine.rules.bulyan import MultiBulyan as MultiBulyan
+from flwr_byzantine.rules.centered_clipping import CenteredClipping as CenteredClipping
+from flwr_byzantine.rules.clipping import AdaptiveClipping as AdaptiveClipping
+from flwr_byzantine.rules.clipping import Clipping as Clipping
+from flwr_byzantine.rules.composition import Composition as Composition
 from flwr_byzantine.rules.coordinatewise import MeaMed as MeaMed
 from flwr_byzantine.rules.coordinatewise import Median as Median
 from flwr_byzantine.rules.coordinatewise import Phocas as Phocas
@@ -12,6 +17,10 @@ from flwr_byzantine.rules.krum import Krum as Krum
 from flwr_byzantine.rules.krum import MultiKrum as MultiKrum
 from flwr_byzantine.rules.mean import Mean as Mean
 from flwr_byzantine.rules.medoid import Medoid as Medoid
+from flwr_byzantine.rules.nearest_neighbor_mixing import (
+    NearestNeighborMixing as NearestNeighborMixing,
+)
+from flwr_byzantine.rules.preaggregation import PreAggregation as PreAggregation
 
 # All is public that is imported `as` itself.
 globals()["__all__"] = [

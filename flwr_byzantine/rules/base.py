@@ -2,24 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.checks import require, require_whole
-from flwr_byzantine.kernels import (
-    Columns,
-    Reduction,
-    check_mixing,
-    check_reduction,
-    combine,
-    pairwise_distances,
-)
-from flwr_byzantine.rules.inputs import as_columns
+from flwr_byzantine.kernels import Reduction, check_reduction
+from flwr_byzantine.rules.distances import Distances, Matrix
+from flwr_byzantine.rules.inputs import as_column, as_columns
+from flwr_byzantine.rules.points import Given, Points
 
-Matrix = npt.NDArray[np.float64]
+__all__ = ["Given", "Matrix", "Rule", "check_bound", "require_rule"]
 
 
 @dataclass(frozen=True)
@@ -29,9 +24,16 @@ class Rule(ABC):
     A rule mixes the n rows X with a matrix W (k, n) that it computes from the rows' pairwise distances
     alone, then reduces the k mixed rows W X coordinate by coordinate. A new rule states its bound
     ``min_updates`` and overrides :meth:`mixing`, :meth:`reduction`, or both.
+
+    One that needs to know more than distances says so, and overrides :meth:`mixing_of` in place of
+    :meth:`mixing`.
     """
 
     uses_distances: ClassVar[bool] = False
+    uses_model: ClassVar[bool] = False  # whether the model is one of the points
+    uses_counts: ClassVar[bool] = False  # whether it asks for the examples that clients claim
+    remembers: ClassVar[bool] = False  # whether where the last round led is one of the points
+    averages: ClassVar[bool] = False  # whether an operator's weights can weigh what it averages
 
     @property
     @abstractmethod
@@ -51,9 +53,38 @@ class Rule(ABC):
         """
         return None
 
+    def mixing_of(self, given: Given) -> Matrix | None:
+        """Mixing matrix, from all that the rule asks for: shape (k, n), or (k, m) over all m points.
+
+        Parameters
+        ----------
+        given : Given
+            What is known of the updates. A row of W that sums to less than one gets the rest of the model.
+        """
+        return self.mixing(given.n, given.rows)
+
+    def weighed(self, given: Given) -> Matrix | None:
+        """As :meth:`mixing_of`, with the weights that the operator gives the clients.
+
+        Each selected update's weight is multiplied by its client's, and all are divided so that their sum
+        stays.
+        """
+        mixing = self.mixing_of(given)
+        if mixing is None or given.trusted is None:
+            return mixing
+        mixing = np.asarray(mixing, np.float64)
+        weighed: Matrix = mixing * given.trusted
+        with np.errstate(invalid="ignore", divide="ignore"):
+            weighed *= (mixing.sum(axis=1) / weighed.sum(axis=1))[:, None]
+        return weighed
+
     def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
         """Score by which the rule selects, lower is better, shape (n,); None where it has none."""
         return None
+
+    def scores_of(self, given: Given) -> npt.NDArray[np.float64] | None:
+        """As :meth:`scores`, from all that the rule asks for."""
+        return self.scores(given.n, given.rows)
 
     def reduction(self, k: int) -> Reduction | None:
         """How k mixed values become one; None where W has a single row."""
@@ -78,56 +109,60 @@ class Rule(ABC):
         """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
         return self
 
-    def plan(self, n: int, distances: Matrix | None) -> tuple[Matrix | None, Reduction | None]:
+    def drawn(self, seed: int) -> "Rule":
+        """The rule of a round, where it tosses coins and has no seed of its own: with this one."""
+        return self
+
+    def plan(self, given: Given) -> tuple[Matrix | None, Reduction | None]:
         """Mixing matrix and reduction for n updates, as compiled code can take them.
 
         Raises
         ------
         ValueError
-            If :meth:`mixing` or :meth:`reduction` gives what n updates cannot be aggregated by.
+            If the rule gives what n updates cannot be aggregated by.
         """
-        rule = self.at(n)
-        own = None if distances is None else distances.copy()  # a rule may write to it
-        mixing = check_mixing(rule.mixing(n, own), n)
-        k = n if mixing is None else len(mixing)
+        rule = self.at(given.n)
+        mixing = given.checked(rule.weighed(_copied(given)))
+        k = given.n if mixing is None else len(mixing)
         return mixing, check_reduction(rule.reduction(k), k, mixed=mixing is not None)
 
-    def scores_of(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
-        """As :meth:`scores`; ValueError unless they are one real number for each update."""
-        given: object = self.at(n).scores(n, distances)
-        if given is None:
+    def checked_scores(self, given: Given) -> npt.NDArray[np.float64] | None:
+        """As :meth:`scores_of`; ValueError unless they are one real number for each update."""
+        found: object = self.at(given.n).scores_of(_copied(given))
+        if found is None:
             return None
-        found = np.asarray(given)
-        if found.shape != (n,) or found.dtype.kind not in "fiub":
+        scores = np.asarray(found)
+        if scores.shape != (given.n,) or scores.dtype.kind not in "fiub":
             raise ValueError(
-                f"The scores should be {n} real numbers, one for each update. Found shape {found.shape} "
-                f"and dtype {found.dtype}. Correct the rule's `scores`."
+                f"The scores should be {given.n} real numbers, one for each update. Found shape "
+                f"{scores.shape} and dtype {scores.dtype}. Correct the rule's `scores`."
             )
-        return found.astype(np.float64)
+        return scores.astype(np.float64)
 
-    def plan_for(self, columns: Columns) -> tuple[Matrix | None, Reduction | None]:
+    def plan_for(self, points: Points) -> tuple[Matrix | None, Reduction | None]:
         """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
-        n = columns.num_rows
+        n = points.columns.num_rows
         least = self.at(n).min_updates
         if n < least:
             raise ValueError(
                 f"Parameter `updates` should hold at least {least} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
-        return self.plan(n, self.distances_of([columns]))
+        return self.plan(Given(n, self.distances_of([points])))
 
-    def distances_of(self, groups: Sequence[Columns]) -> Matrix | None:
-        """Squared distances, shape (n, n), over several groups of columns; None if not needed."""
-        if not self.uses_distances:
+    def distances_of(self, groups: Sequence[Points]) -> Distances | None:
+        """Distances of the points, over several groups of columns; None if not needed."""
+        if not self.uses_distances or not groups:
             return None
-        return sum((pairwise_distances(columns) for columns in groups), np.zeros(()))
+        total = sum((points.squared_distances() for points in groups), np.zeros(()))
+        return Distances(total, groups[0].columns.num_rows)
 
-    def weights(self, updates: Any) -> npt.NDArray[np.float64]:
+    def weights(self, updates: Any, model: Any = None) -> npt.NDArray[np.float64]:
         """Weight of each update in the result, shape (n,); for several mixed rows, their mean share.
 
         Parameters
         ----------
-        updates : array-like
+        updates, model
             As for calling the rule.
 
         Raises
@@ -135,23 +170,27 @@ class Rule(ABC):
         ValueError
             If the rule takes every update coordinate by coordinate, so that none has one weight.
         """
-        columns, _ = as_columns(updates)
-        mixing, _ = self.plan_for(columns)
+        points, _, _ = self._points(updates, model)
+        mixing, _ = self.plan_for(points)
         if mixing is None:
             raise ValueError(
                 f"{self} has no weight per update: it chooses anew in every coordinate. "
                 "Ask a rule that selects or averages whole updates."
             )
-        share: npt.NDArray[np.float64] = mixing.mean(axis=0)
+        share: npt.NDArray[np.float64] = mixing.mean(axis=0)[: points.columns.num_rows]
         return share
 
-    def __call__(self, updates: Any) -> Any:
+    def __call__(self, updates: Any, model: Any = None) -> Any:
         """Aggregate.
 
         Parameters
         ----------
         updates : np.ndarray, torch.Tensor, or a sequence of them
             Shape (n, d), or n one-dimensional arrays of d values. Never changed.
+        model : np.ndarray, torch.Tensor or None
+            Shape (d,): the global model, where the rows are clients' models. None is the zero vector: rows
+            are updates. Only rules that measure updates by their length, such as clipping, tell these
+            apart.
 
         Returns
         -------
@@ -164,14 +203,29 @@ class Rule(ABC):
         ValueError
             If n is below ``min_updates``, or the updates are not n rows of one length.
         """
-        columns, restore = as_columns(updates)
-        out = np.empty(columns.num_columns, columns.dtype)
-        mixing, reduction = self.plan_for(columns)
-        combine(columns, mixing, reduction, out=[out])
+        points, base, restore = self._points(updates, model)
+        out = np.empty(points.columns.num_columns, points.columns.dtype)
+        mixing, reduction = self.plan_for(points)
+        points.combine(mixing, reduction, base=base, out=[out])
         return restore(out)
 
+    def _points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
+        """The updates and what the rule asks for beside them; the model; and how to give a result back."""
+        columns, restore = as_columns(updates)
+        if not self.uses_model:
+            return Points(columns), None, restore
+        base = None if model is None else [as_column("model", model, columns)]
+        return Points(columns, (base, base) if self.remembers else (base,)), base, restore
 
-def check_rule(rule: object) -> None:
+
+def _copied(given: Given) -> Given:
+    """The same, with distances that a rule may write to."""
+    if given.distances is None:
+        return given
+    return replace(given, distances=Distances(given.distances.squared.copy(), given.distances.n))
+
+
+def require_rule(rule: object) -> None:
     """Raise ParameterError unless it is a rule that says sensible things of itself."""
     advice = "Pass a rule, not its class."
     expected = "a rule such as `flwr_byzantine.rules.Median()`"
@@ -180,8 +234,8 @@ def check_rule(rule: object) -> None:
     least = check_bound(rule)
     advice = "Correct the rule's `num_byzantine` or `tolerated`."
     require_whole("tolerated(n)", rule.tolerated(least), 0, advice, owner=type(rule).__name__)
-    if type(rule).mixing is Rule.mixing:
-        rule.plan(least, None)
+    if type(rule).mixing is Rule.mixing and type(rule).mixing_of is Rule.mixing_of:
+        rule.plan(Given(least))
 
 
 def check_bound(rule: Rule) -> int:

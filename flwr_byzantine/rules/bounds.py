@@ -60,7 +60,11 @@ def check_f(
 
 
 def find_f(rule: object) -> tuple[str, Any] | None:
-    """The field of a rule that is f, and what it is; None where the rule has no f."""
+    """The field of a rule that is f, and what it is; None where the rule has no f.
+
+    That of a composition is its rule's, which stands after all steps.
+    """
+    rule = getattr(rule, "rule", rule)
     names = (name for name in ("num_byzantine", "trim", "beta") if hasattr(rule, name))
     name = next(names, None)
     return None if name is None else (name, getattr(rule, name))
@@ -69,7 +73,7 @@ def find_f(rule: object) -> tuple[str, Any] | None:
 def survives_untold(rule: Any) -> bool:
     """Whether a rule that is told no f survives attackers, as many as the replies allow: a median."""
     found = find_f(rule)
-    return (found is None or found[1] == 0) and rule.tolerated(MOST) > 0
+    return (found is None or found[1] == 0) and bool(rule.tolerated(MOST) > 0)
 
 
 def number_of(f: float, received: int) -> int:

@@ -197,10 +197,11 @@ class Distances:
         return padded
 
     def _lengths(self, differences: Matrix) -> Vector:
-        """Squared lengths of differences of combinations, one a row; infinite where a part is."""
+        """Squared lengths of differences of combinations, one a row; infinite with an infinite part."""
         infinite = ~np.isfinite(self.squared)
         if not infinite.any():
-            return np.maximum(0.0, -0.5 * ((differences @ self.squared) * differences).sum(axis=1))
+            lengths: Vector = -0.5 * ((differences @ self.squared) * differences).sum(axis=1)
+            return np.maximum(lengths, 0.0)
         touched = (differences != 0).astype(np.float64)
         lost = ((touched @ infinite) * touched).any(axis=1)
         finite = np.where(infinite, 0.0, self.squared)

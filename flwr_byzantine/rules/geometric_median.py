@@ -59,6 +59,14 @@ class GeometricMedian(MajorityRule):
     >>> GeometricMedian()(corners).round(9)  # of four corners, where the diagonals cross
     array([1., 1.])
 
+    Notes
+    -----
+    Without an attacker it averages all n updates, the near ones most. It fails under many attackers on one
+    side, slowly; one bad value in every client.
+
+    Each attacker pulls with the same force, however far away it is. So f of them on one side move it by a
+    part of the honest spread, a part that grows without bound as f comes near n / 2.
+
     References
     ----------
     Weiszfeld 1937; Pillutla, Kakade, Harchaoui 2022, Robust aggregation for federated learning, algorithm 2

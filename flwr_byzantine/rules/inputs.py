@@ -57,6 +57,26 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
     return Columns([values], kind, len(values)), restore
 
 
+def as_column(name: str, values: Any, columns: Columns) -> Array:
+    """One more row of d values, of the type of columns that there are.
+
+    Raises
+    ------
+    ValueError
+        If it is not d real numbers.
+    """
+    row, _ = as_columns([values])
+    if row.num_columns != columns.num_columns:
+        raise ValueError(
+            f"Parameter `{name}` should hold {columns.num_columns} values, as the updates do. "
+            f"Found {row.num_columns}. Flatten it as the updates were."
+        )
+    value = row.segments[0][0]
+    if row.dtype == BFLOAT16 != columns.dtype:
+        value = widened(value)
+    return as_column_values(value, columns.dtype)
+
+
 def _listed(updates: Any) -> list[Any]:
     """What a generator gives."""
     try:

@@ -1,6 +1,7 @@
 """Plain averaging, the rule that one Byzantine client breaks."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from flwr_byzantine.rules.base import Matrix, Rule
 
 @dataclass(frozen=True)
 class Mean(Rule):
-    r"""Arithmetic mean of all updates.
+    r"""Arithmetic mean of all updates; the baseline that one client breaks.
 
     .. math:: \mathrm{Mean}(u_1, \dots, u_n) = \frac{1}{n} \sum_{i=1}^{n} u_i
 
@@ -20,10 +21,15 @@ class Mean(Rule):
     >>> Mean()([[1.0, 2.0], [3.0, 4.0]])
     array([2., 3.])
 
-    References
-    ----------
-    Xie, Koyejo, Gupta 2018, Phocas, proposition 1.
+    Notes
+    -----
+    Without an attacker it averages all n updates. It fails under a single Byzantine client.
+
+    One client that sends a large enough value moves the average anywhere (Phocas, proposition 1). It is
+    there as the baseline, and as the fastest rule where nobody is Byzantine.
     """
+
+    averages: ClassVar[bool] = True
 
     @property
     def min_updates(self) -> int:

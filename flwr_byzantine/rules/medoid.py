@@ -52,6 +52,13 @@ class Medoid(Rule):
     >>> Medoid()([[0.0], [1.0], [3.0], [4.0], [99.0]])
     array([3.])
 
+    Notes
+    -----
+    Without an attacker it averages one client. It fails under IPM of small ε; one bad value in every
+    client.
+
+    An attacker in the middle of the honest updates is the medoid, as it is Krum's choice.
+
     References
     ----------
     Kaufman, Rousseeuw 1987, Clustering by means of medoids.

@@ -12,11 +12,13 @@ from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.buffers import Buffers
 from flwr_byzantine.aggregation.progress import Progress, Words
 from flwr_byzantine.aggregation.step_sizes import LearningRate
+from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
 from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.checks import require_bool
 from flwr_byzantine.resume.checkpoint import Checkpoints
-from flwr_byzantine.rules.base import Rule, check_rule
+from flwr_byzantine.rules.base import Rule, require_rule
 from flwr_byzantine.rules.bounds import find_f, survives_untold
+from flwr_byzantine.rules.preaggregation import Step, in_front
 from flwr_byzantine.strategies.hosts import check_around
 from flwr_byzantine.strategies.resuming import Resuming
 from flwr_byzantine.strategies.words import COUNTERPARTS, FIT_WORDS, MESSAGE_WORDS
@@ -33,6 +35,11 @@ class RobustStrategy(Resuming):
         The aggregation rule.
     payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers, audit_log
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
+    pre_aggregation : flwr_byzantine.rules.PreAggregation or None
+        What stands in front of the rule: ``pre_aggregation >> rule`` is what runs.
+    trusted_weights : Mapping[str | int, float] or None
+        The operator's weights of the clients, by node id, for rules that average whole updates. A client
+        that is not listed has the smallest.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round. Where it is
         there already, the run goes on after its round.
@@ -59,12 +66,15 @@ class RobustStrategy(Resuming):
         count_failures: bool = False,
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
+        pre_aggregation: Step | None = None,
+        trusted_weights: TrustedWeights = None,
         checkpoint: str | os.PathLike[str] | None = None,
         cap_examples: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         require_bool("cap_examples", cap_examples)
+        rule = in_front(pre_aggregation, rule)
         self.cap_examples = cap_examples
         self.aggregator = self._make_aggregator(
             rule,
@@ -77,6 +87,7 @@ class RobustStrategy(Resuming):
             count_failures=count_failures,
             buffers=buffers,
             audit_log=audit_log,
+            trusted_weights=trusted_weights,
         )
         self._begin_run()
         warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
@@ -102,7 +113,8 @@ class RobustStrategy(Resuming):
 
     @rule.setter
     def rule(self, rule: Rule) -> None:
-        check_rule(rule)
+        require_rule(rule)
+        check_trusted(self.aggregator.trusted_weights, rule)
         self._check_new(rule)
         self.aggregator.rule = rule
         self.aggregator.progress.words = self._words_for(rule)

@@ -7,15 +7,12 @@ from typing import Any
 
 from flwr.common.logger import log
 
-from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.reputation.aggregator import ReputationAggregator
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.reputation.bygars import ByGARSAggregator, ByGARSPlusPlusAggregator
-from flwr_byzantine.reputation.rows import WeightedSum
 from flwr_byzantine.reputation.schedules import PowerDecay
-from flwr_byzantine.rules.base import Rule
-from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.auxiliary import AuxiliaryStrategy
 
 RATIO = 10.0  # `max_norm_ratio`
 FORGET_AFTER = 1000  # rounds
@@ -24,15 +21,13 @@ ALPHA = PowerDecay(0.2, power=0.9, offset=40)  # of ByGARS
 ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
 
 
-class ReputationStrategy(RobustStrategy):
+class ReputationStrategy(AuxiliaryStrategy):
     """A strategy that keeps a reputation score for every client; mixed into FedAvg.
 
     Parameters
     ----------
-    make : Callable
-        Builds the aggregator, given what :class:`flwr_byzantine.strategies.base.RobustStrategy` gives one.
-    **kwargs
-        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule.
+    make, **kwargs
+        As for :class:`flwr_byzantine.strategies.auxiliary.AuxiliaryStrategy`.
     """
 
     aggregator: ReputationAggregator
@@ -43,17 +38,7 @@ class ReputationStrategy(RobustStrategy):
             log(
                 WARNING, "`max_norm_ratio` has no effect with `normalize=True`: rows get one length"
             )
-        self._make = make
-        super().__init__(rule=WeightedSum(), **kwargs)
-
-    def __repr__(self) -> str:
-        """Name of the strategy, and its settings."""
-        settings = ", ".join(f"{name}={value}" for name, value in self._make.keywords.items())
-        return f"{type(self).__name__}({settings})"
-
-    def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
-        aggregator: ReputationAggregator = self._make(**settings)
-        return aggregator
+        super().__init__(make, **kwargs)
 
     @property
     def reputations(self) -> dict[str, float]:

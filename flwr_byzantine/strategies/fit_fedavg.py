@@ -65,6 +65,13 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         the (f + 1)-th smallest to the (f + 1)-th largest value, and no server optimiser moves them. None
         finds them by name (``running_mean``, ``running_var``), which only the Message API has: in this
         one, pass their positions in the model.
+    pre_aggregation : flwr_byzantine.rules.PreAggregation or None
+        What stands in front of the rule, such as ``NearestNeighborMixing(4)``, or several joined by ``>>``:
+        ``pre_aggregation >> rule`` is what runs.
+    trusted_weights : Mapping[str | int, float] or None
+        Your own weights of the clients, by node id, for rules that average whole updates: hospitals of
+        unequal size. Every client that the rule selects counts so much. One that is not listed has the
+        smallest, and is warned of. Never pass numbers that clients claim.
     audit_log : str, Path or None
         A file to append to what became of every client's reply, one line of JSON each; read it with
         ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.

@@ -8,7 +8,7 @@ from flwr.server.strategy.aggregate import aggregate_krum
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
-from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.fit import read_parameters as read_parameters
 from flwr_byzantine.strategies.fit import write_parameters as write_parameters
 from flwr_byzantine.strategies.fit_fedavg import OfF, Plain
@@ -174,6 +174,22 @@ class MultiBulyan(RobustFedAvg):
         )
 
 
+class CenteredClipping(RobustFedAvg):
+    """Mean of updates clipped about the last result: :class:`flwr_byzantine.rules.CenteredClipping`.
+
+    `threshold` is the length that an update is clipped to, and `iterations` how often the center moves.
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 10.0,
+        iterations: int = 1,
+        **options: Unpack[FitOptions],
+    ) -> None:
+        super().__init__(rule=_rule(rules.CenteredClipping, threshold, iterations), **options)
+
+
 class ByGARS(bygars.ByGARS, RobustFedAvg):
     """Reputation scores from a small data set on the server.
 
@@ -201,6 +217,18 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
         self, *, auxiliary: AuxiliaryLoss, **options: Unpack[FitReputationOptions]
     ) -> None:
         super().__init__(auxiliary=auxiliary, **options)
+
+
+class FLTrust(fltrust.FLTrust, RobustFedAvg):
+    """Trust in updates that point the way of the server's own, which comes from a small data set.
+
+    See :class:`flwr_byzantine.strategies.fltrust.FLTrust`.
+    """
+
+    def __init__(
+        self, *, auxiliary: AuxiliaryLoss, server_steps: int = 1, **options: Unpack[FitOptions]
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
 
 
 # All is public that is declared here, or imported `as` itself.

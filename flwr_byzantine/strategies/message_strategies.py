@@ -8,7 +8,7 @@ from flwr.serverapp.strategy.multikrum import select_multikrum
 from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
-from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.message import read_record as read_record
 from flwr_byzantine.strategies.message import write_record as write_record
 from flwr_byzantine.strategies.message_fedavg import OfF, Plain
@@ -149,6 +149,22 @@ class MultiBulyan(RobustFedAvg):
         )
 
 
+class CenteredClipping(RobustFedAvg):
+    """Mean of updates clipped about the last result: :class:`flwr_byzantine.rules.CenteredClipping`.
+
+    `threshold` is the length that an update is clipped to, and `iterations` how often the center moves.
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 10.0,
+        iterations: int = 1,
+        **options: Unpack[MessageOptions],
+    ) -> None:
+        super().__init__(rule=_rule(rules.CenteredClipping, threshold, iterations), **options)
+
+
 class ByGARS(bygars.ByGARS, RobustFedAvg):
     """Reputation scores from a small data set on the server: :class:`flwr_byzantine.ByGARS`."""
 
@@ -170,6 +186,15 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
         self, *, auxiliary: AuxiliaryLoss, **options: Unpack[MessageReputationOptions]
     ) -> None:
         super().__init__(auxiliary=auxiliary, **options)
+
+
+class FLTrust(fltrust.FLTrust, RobustFedAvg):
+    """Trust in updates that point the way of the server's own: :class:`flwr_byzantine.FLTrust`."""
+
+    def __init__(
+        self, *, auxiliary: AuxiliaryLoss, server_steps: int = 1, **options: Unpack[MessageOptions]
+    ) -> None:
+        super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
 
 
 # All is public that is declared here, or imported `as` itself.

@@ -8,8 +8,9 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.progress import Words
 from flwr_byzantine.checks import require_whole, wrong
-from flwr_byzantine.rules.base import Rule, check_rule
+from flwr_byzantine.rules.base import Rule, require_rule
 from flwr_byzantine.rules.bounds import find_f
+from flwr_byzantine.rules.preaggregation import in_front
 from flwr_byzantine.strategies.base import RobustStrategy
 
 FLOWERS = 2  # Flower's own defaults
@@ -98,7 +99,8 @@ class EnoughReplies(RobustStrategy):
     """
 
     def __init__(self, *, rule: Rule, **options: Any) -> None:
-        check_rule(rule)
+        require_rule(rule)
+        rule = in_front(options.pop("pre_aggregation", None), rule)
         words, owner = self._words_for(rule), type(self).__name__
         given = {
             name: v for name, v in options.items() if name not in words.minimums or v is not None

@@ -10,8 +10,10 @@ from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
 
 from flwr_byzantine.aggregation.buffers import Buffers
 from flwr_byzantine.aggregation.step_sizes import LearningRate
+from flwr_byzantine.aggregation.trusted import TrustedWeights
 from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
 from flwr_byzantine.strategies.words import COUNTERPARTS
 
@@ -30,6 +32,8 @@ class RobustOptions(TypedDict, total=False):
     count_failures: bool
     buffers: Buffers
     audit_log: str | os.PathLike[str] | None
+    pre_aggregation: Step | None
+    trusted_weights: TrustedWeights
     checkpoint: str | os.PathLike[str] | None
     cap_examples: bool
 

@@ -11,6 +11,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.checks import in_words, wrong
 from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.composition import innermost, with_innermost
 from flwr_byzantine.rules.krum import Krum, MultiKrum
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.options import is_ours
@@ -50,16 +51,17 @@ class OfRule(Attribute):
 
     def read(self, strategy: Any) -> Any:
         """The rule's field."""
-        return getattr(strategy.rule, self._field(strategy))
+        return getattr(innermost(strategy.rule), self._field(strategy))
 
     def __set__(self, strategy: Any, value: Any) -> None:
         """Make the rule anew; ParameterError for a value that it cannot have."""
         with in_words(self.words):
-            strategy.rule = replace(strategy.rule, **{self._field(strategy): value})
+            field, rule = self._field(strategy), innermost(strategy.rule)
+            strategy.rule = with_innermost(strategy.rule, replace(rule, **{field: value}))
 
     def _field(self, strategy: Any) -> str:
         fields = (field for field, word in self.words.items() if word == self.name)
-        found = next((field for field in fields if hasattr(strategy.rule, field)), None)
+        found = next((field for field in fields if hasattr(innermost(strategy.rule), field)), None)
         if found is None:  # another rule was set
             raise AttributeError(f"{strategy.rule} has no `{self.name}`", name=self.name)
         return found
@@ -79,13 +81,16 @@ class Selected(Attribute):
 
     def read(self, strategy: Any) -> Any:
         """Which m the rule has."""
-        return self.alone if isinstance(strategy.rule, Krum) else strategy.rule.num_selected
+        rule: Any = innermost(strategy.rule)
+        return self.alone if isinstance(rule, Krum) else rule.num_selected
 
     def __set__(self, strategy: Any, value: Any) -> None:
         """Go over to Multi-Krum, or back."""
-        f = strategy.rule.num_byzantine
+        now: Any = innermost(strategy.rule)
+        f = now.num_byzantine
         with in_words({"num_selected": self.name}):
-            strategy.rule = Krum(f) if value == self.alone else MultiKrum(f, value)
+            rule = Krum(f) if value == self.alone else MultiKrum(f, value)
+            strategy.rule = with_innermost(strategy.rule, rule)
 
 
 class Unused(Attribute):

@@ -2,22 +2,17 @@
 
 from flwr_byzantine.aggregation.progress import Words
 
+_SAME = {name: name for name in ("beta", "iterations", "smoothing", "threshold")}
 # What a rule's parameters are called in each API.
-FIT_WORDS = {
+FIT_WORDS = _SAME | {
     "trim": "num_malicious_clients",
     "num_byzantine": "num_malicious_clients",
     "num_selected": "num_clients_to_keep",
-    "beta": "beta",
-    "iterations": "iterations",
-    "smoothing": "smoothing",
 }
-MESSAGE_WORDS = {
+MESSAGE_WORDS = _SAME | {
     "trim": "num_malicious_nodes",
     "num_byzantine": "num_malicious_nodes",
     "num_selected": "num_nodes_to_select",
-    "beta": "beta",
-    "iterations": "iterations",
-    "smoothing": "smoothing",
 }
 FIT_API = Words()
 MESSAGE_API = Words(

@@ -161,3 +161,17 @@ def check_attack(name: str, arguments: Mapping[str, Any], clients: int, byzantin
     if isinstance(plan.attack, LittleIsEnough):
         n = clients if plan.attack.num_clients is None else plan.attack.num_clients
         plan.attack.deviations(n, byzantine)
+
+
+def check_momentum(
+    momentum: float, name: str, arguments: Mapping[str, Any], start: int, redraw: bool
+) -> None:
+    """Raise a ValueError where attackers would have to know a momentum that they did not follow."""
+    if name == "none":
+        return
+    plan = plan_attack(name, arguments)
+    if isinstance(plan.attack, ColludingAttack):
+        always = start <= 1 and plan.fraction == 1 and not redraw
+        expected = "0 for attackers that know others, unless the same ones attack in every round"
+        advice = "They follow the momentum of the others from round 1 on."
+        require(always, "momentum", expected, momentum, advice)

@@ -1,13 +1,13 @@
 """The rules by name, and what a run's configuration may say about them.
 
-Flower's FedAvg, the rules of this package, and three that know more than the updates of a round: see
-`simulations.catalog.bygars` and `simulations.catalog.baseline` for what they are given.
+Flower's FedAvg, the rules of this package, and those that know more than the updates of a round: see
+`simulations.catalog.auxiliary` and `simulations.catalog.baseline` for what they are given, and
+`simulations.catalog.compositions` for what may stand in front of a rule.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from flwr_byzantine import rules
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.settings import public_names
 from flwr_byzantine.strategies.words import FIT_WORDS
-from simulations.catalog.bygars import NAMES as BYGARS
+from simulations.catalog.auxiliary import STRATEGIES
 
 
 class RuleSpec(NamedTuple):
@@ -29,14 +29,17 @@ class RuleSpec(NamedTuple):
     knows_more: bool = False
 
 
-def _name(strategy: str) -> str:
+SHORT = {"MeaMed": "meamed"}  # what is not the name of the class, with _ between its words
+
+
+def name_of(kind: str) -> str:
     """The name in a configuration: `multi_krum` for `MultiKrum`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", strategy).lower()
+    return SHORT.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
 
 
-def _f_of(rule: type[rules.Rule]) -> str | None:
-    """The parameter of a rule that is f, or b."""
-    names = (field.name for field in fields(rule))
+def f_of(kind: type[Any]) -> str | None:
+    """The parameter of a rule or pre-aggregation that is f, or b."""
+    names = (field.name for field in fields(kind))
     return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
 
 
@@ -48,38 +51,7 @@ _PURE = {
 }
 RULES: dict[str, RuleSpec | None] = {
     "fedavg": None,  # Flower's own
-    **{_name(name): RuleSpec(name, _f_of(rule)) for name, rule in _PURE.items()},
-    **{name: RuleSpec(strategy, None, knows_more=True) for name, strategy in BYGARS.items()},
+    **{name_of(name): RuleSpec(name, f_of(rule)) for name, rule in _PURE.items()},
+    **{name: RuleSpec(own.__name__, None, knows_more=True) for name, own in STRATEGIES.items()},
     "baseline": RuleSpec("RobustFedAvg", None, knows_more=True),  # benign clients only
 }
-
-
-def check_rule(
-    name: str, rule_args: Mapping[str, Any], clients: int, assumed: int, payload: str
-) -> None:
-    """Raise ValueError unless the rule can work with that many clients."""
-    spec = RULES[name]
-    if spec is None:
-        if payload == "gradients" or rule_args:
-            raise ValueError(
-                "Parameter `rule` should be `mean` rather than Flower's own `fedavg` for clients "
-                f"that send gradients; and `fedavg` takes no arguments. Found `payload = {payload}`"
-                f" and `rule_args = {dict(rule_args)}`."
-            )
-        return
-    if spec.knows_more:
-        return
-    tolerated = {spec.tolerance: assumed} if spec.tolerance else {}
-    try:
-        rule = getattr(rules, spec.name)(**tolerated, **rule_args)
-    except TypeError as error:
-        raise ValueError(
-            f"Parameter `rule_args` should hold arguments of {spec.name}. "
-            f"Found `rule_args = {dict(rule_args)}`: {error}."
-        ) from error
-    if clients < rule.min_updates:
-        raise ValueError(
-            f"Parameter `clients` should be at least {rule.min_updates} for {name} with "
-            f"`assumed_byzantine = {assumed}`. Found `clients = {clients}`: take more clients, "
-            "or assume fewer of them Byzantine."
-        )

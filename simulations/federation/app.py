@@ -33,7 +33,8 @@ def read_config(context: Context) -> RunConfig:
 
 def client_fn(context: Context) -> Client:
     """Build the client of this SuperNode."""
-    return client(read_config(context), int(context.node_config["partition-id"])).to_client()
+    client_id = int(context.node_config["partition-id"])
+    return client(read_config(context), client_id, context).to_client()
 
 
 client_app = ClientApp(client_fn=client_fn, mods=[serve_both_apis])

@@ -24,6 +24,7 @@ from flwr_byzantine.clients import (
     LabelFlippingClient,
     LyingClient,
     MaliciousClient,
+    MomentumClient,
     OmniscientClient,
 )
 from flwr_byzantine.clients.arrays import Arrays
@@ -77,6 +78,11 @@ class AttackedClient:
     def honest(self) -> NumPyClient:
         """Return the client that it is when nobody attacks."""
         return self.make_honest(self.client_id)
+
+    def trainer(self) -> NumPyClient:
+        """Return the honest client without its momentum."""
+        honest = self.honest()
+        return honest.client if isinstance(honest, MomentumClient) else honest
 
     def options(self) -> dict[str, Any]:
         """Return what every wrapper is told."""
@@ -141,13 +147,15 @@ def _colluding(
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
+    # With momentum each attacker follows that of the others itself, its own too if it knows the attackers.
+    own = f" by {attacked.client_id}" if run.momentum else ""
     return kind(
-        client=attacked.honest(),
+        client=attacked.trainer(),
         attack=attack,
         make_honest=attacked.make_honest,
         attackers=byzantine,
         payload=run.payload,
-        scope=repr(run),
+        scope=repr(run) + own,
         **attacked.options(),
     )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache, partial
 
+from flwr.app import Context
 from flwr.client import NumPyClient
 from flwr.common import NDArrays, Scalar
 
+from flwr_byzantine.clients import MomentumClient
+from flwr_byzantine.clients.wrapper import round_of
 from simulations.catalog import datasets
 from simulations.catalog.networks import network_factory
 from simulations.config import RunConfig
@@ -18,9 +21,15 @@ CELL = "cell"  # the key under which the server says which of several runs a mes
 
 
 def honest_client(
-    config: RunConfig, client_id: int, label_map: LabelMap | None = None
+    config: RunConfig,
+    client_id: int,
+    label_map: LabelMap | None = None,
+    context: Context | None = None,
 ) -> NumPyClient:
-    """Build client number ``client_id`` of a run as it is when nobody attacks."""
+    """Build client number ``client_id`` of a run as it is when nobody attacks.
+
+    Its momentum, if it has one, is in the context of the node that asks.
+    """
     train, _ = datasets.load(config.dataset, config.data_dir)
     shares = datasets.partition(
         config.dataset,
@@ -31,7 +40,7 @@ def honest_client(
         config.seed,
         config.auxiliary,
     )
-    return TorchClient(
+    trainer = TorchClient(
         network_factory(config.model, config.dataset, config.data_dir),
         train.x,
         train.y,
@@ -45,11 +54,15 @@ def honest_client(
         payload=config.payload,
         label_map=label_map,
     )
+    if not config.momentum:
+        return trainer
+    return MomentumClient(
+        trainer, config.momentum, context=context, client_id=client_id, payload=config.payload
+    )
 
 
-@lru_cache(maxsize=256)
-def client(config: RunConfig, client_id: int) -> NumPyClient:
-    """Return a client of a run, honest or not, built once per process.
+def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
+    """Return a client of a run, honest or not, built once per process unless it has a momentum.
 
     Parameters
     ----------
@@ -57,7 +70,17 @@ def client(config: RunConfig, client_id: int) -> NumPyClient:
         The run.
     client_id : int
         The number of the client, from 0.
+    context : Context
+        The context of its node.
     """
+    if config.momentum:
+        return attack_client(partial(honest_client, config, context=context), client_id, config)
+    return _without_momentum(config, client_id)
+
+
+@lru_cache(maxsize=256)
+def _without_momentum(config: RunConfig, client_id: int) -> NumPyClient:
+    """Return a client that remembers nothing."""
     return attack_client(partial(honest_client, config), client_id, config)
 
 
@@ -70,19 +93,26 @@ class CellClient(NumPyClient):
         The runs.
     client_id : int
         The number of the client, from 0.
+    context : Context
+        The context of its node. What it holds belongs to one run: the first round of the next empties it.
     """
 
-    def __init__(self, cells: Sequence[RunConfig], client_id: int) -> None:
-        self.cells, self.client_id = cells, client_id
+    def __init__(self, cells: Sequence[RunConfig], client_id: int, context: Context) -> None:
+        self.cells, self.client_id, self.context = cells, client_id, context
 
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[NDArrays, int, dict[str, Scalar]]:
         """Train as this client does in the run that is going on."""
-        return client(self.cells[int(config[CELL])], self.client_id).fit(parameters, config)
+        if round_of(config) == 1:
+            self.context.state.clear()
+        return self._client(config).fit(parameters, config)
 
     def evaluate(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, int, dict[str, Scalar]]:
         """Evaluate as this client does in the run that is going on."""
-        return client(self.cells[int(config[CELL])], self.client_id).evaluate(parameters, config)
+        return self._client(config).evaluate(parameters, config)
+
+    def _client(self, config: dict[str, Scalar]) -> NumPyClient:
+        return client(self.cells[int(config[CELL])], self.client_id, self.context)

@@ -1,4 +1,4 @@
-"""ByGARS in a federation: its server's own data, and its scores by client number."""
+"""ByGARS and FLTrust in a federation: their server's own data, and their scores by client number."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from torch.utils.data import TensorDataset
 from flwr_byzantine.aggregation.outcome import PREFIX
 from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 from simulations.catalog import datasets
-from simulations.catalog.bygars import bygars_settings
+from simulations.catalog.auxiliary import auxiliary_settings
 from simulations.catalog.networks import initial_network
 from simulations.catalog.partitions import held_out
 from simulations.config import RunConfig
 
-REPUTATION = "reputation/"
+SCORES = {"reputation/": "reputations", "trust/": "trust"}  # of clients, among the metrics
 
 
-def bygars_arguments(config: RunConfig) -> dict[str, Any]:
+def auxiliary_arguments(config: RunConfig) -> dict[str, Any]:
     """Return what the strategy of a run is built with, besides what every strategy is."""
-    settings = bygars_settings(config.rule, config.rule_args, config.learning_rate)
+    settings = auxiliary_settings(
+        config.rule, config.rule_args, config.learning_rate, config.local_steps
+    )
     return settings | {"auxiliary": auxiliary_loss(config, settings.pop("auxiliary_batch"))}
 
 
@@ -49,10 +51,12 @@ def by_partition(strategy: Any, metrics: Mapping[str, Any] | None, clients: int)
     Node ids are random, and of no interest after the run.
     """
     found = {name.removeprefix(PREFIX): value for name, value in (metrics or {}).items()}
-    kept = {k: v for k, v in found.items() if not k.startswith(REPUTATION)}
-    if len(kept) < len(found):
+    kept = {k: v for k, v in found.items() if not k.startswith(tuple(SCORES))}
+    for prefix, name in SCORES.items():
+        if not any(k.startswith(prefix) for k in found):
+            continue
         scores: list[float | None] = [None] * clients
         for reply in strategy.aggregator.last.accepted:
-            scores[int(reply.metrics["partition-id"])] = found[REPUTATION + reply.client]
-        kept["reputations"] = scores
+            scores[int(reply.metrics["partition-id"])] = found[prefix + reply.client]
+        kept[name] = scores
     return kept

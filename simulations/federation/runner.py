@@ -138,6 +138,6 @@ def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
     cells = tuple(configs)
 
     def client_fn(context: Context) -> Client:
-        return CellClient(cells, int(context.node_config["partition-id"])).to_client()
+        return CellClient(cells, int(context.node_config["partition-id"]), context).to_client()
 
     return ClientApp(client_fn=client_fn, mods=[serve_both_apis])

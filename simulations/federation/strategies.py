@@ -7,11 +7,13 @@ from typing import Any
 from flwr_byzantine import serverapp
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.words import FIT_WORDS, MESSAGE_WORDS
+from simulations.catalog.auxiliary import STRATEGIES as AUXILIARY
 from simulations.catalog.baseline import benign_mean
+from simulations.catalog.compositions import Chosen, choose
 from simulations.catalog.rules import RULES
 from simulations.config import RunConfig
 from simulations.federation.fedavg import OrderedFedAvg, OrderedLegacyFedAvg
-from simulations.federation.reputation import bygars_arguments
+from simulations.federation.reputation import auxiliary_arguments
 
 STRATEGIES = {"legacy": fit_strategies, "message": serverapp}
 FEDAVG = {"legacy": OrderedLegacyFedAvg, "message": OrderedFedAvg}
@@ -41,25 +43,28 @@ def build_strategy(config: RunConfig, **arguments: Any) -> Any:
         f"min_{fit}": config.clients,
         "min_available_" + fit.split("_")[1]: config.clients,
     } | arguments
-    spec = RULES[config.rule]
+    chosen = choose(config.rule, config.rule_args, config.assumed_byzantine, config.seed)
+    spec = RULES[chosen.rule]
     if spec is None:
         return FEDAVG[config.api](**arguments)
-    own = rule_arguments(config)
+    own = rule_arguments(config, chosen)
     if spec.tolerance:
         own[spec.tolerance] = config.assumed_byzantine
     words = WORDS[config.api]
     arguments |= {words.get(name, name): value for name, value in own.items()}
     arguments |= {"payload": config.payload, "order_by": "partition-id"}
+    if chosen.before is not None:
+        arguments["pre_aggregation"] = chosen.before
     if config.payload == "gradients":
         arguments.setdefault("learning_rate", config.learning_rate)
     return getattr(STRATEGIES[config.api], spec.name)(**arguments)
 
 
-def rule_arguments(config: RunConfig) -> dict[str, Any]:
+def rule_arguments(config: RunConfig, chosen: Chosen) -> dict[str, Any]:
     """Return what the strategy of a run is built with, besides what every strategy is."""
     if config.rule == "baseline":
         who = config.clients, config.byzantine, config.seed, config.placement, config.redraw
         return {"rule": benign_mean(*who)}
-    if config.rule.startswith("bygars"):
-        return bygars_arguments(config)
-    return dict(config.rule_args)
+    if config.rule in AUXILIARY:
+        return auxiliary_arguments(config)
+    return chosen.rule_args

@@ -38,7 +38,9 @@ class Cell:
     @property
     def key(self) -> str:
         """A name for the configuration: another one has another name, wherever the data lie."""
-        described = json.dumps(self.config.model_dump(exclude=set(self.places)), sort_keys=True)
+        unsaid = () if self.config.momentum else ("momentum",)  # younger than results that are kept
+        told = self.config.model_dump(exclude={*self.places, *unsaid})
+        described = json.dumps(told, sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:16]
 
     @property

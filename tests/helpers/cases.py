@@ -27,7 +27,7 @@ class Case:
 
     What is not true of a rule is said here, and another test takes the place of that which would ask for it:
 
-    - ``untold``: it is told f, and survives as many as n allows where it is told none.
+    - ``untold``: it averages whole updates and survives as many as n allows where it is told no f.
     - ``weighs_all``: no finite update has weight zero, so attackers far away have a small one.
     - ``first_of_ties``: where the order of the updates decides between results that are as good.
     - ``absolute``: a parameter of it is a length, so that larger updates are others.
@@ -106,7 +106,8 @@ CASES = [
     Case("Medoid", lambda f: rules.Medoid(), lambda f: 1, reference_modern.medoid, (
             (0, [1, 2, 6], 2), (0, [0, 1, 3, 4, 100], 3),  # sums 108, 105, 103, 104, 392
             (0, [7, 3], 7), (0, [1, 10, 2, 4], 2),  # 2 and 4 have 11
-        ), reference_modern.medoid_weights, survives=of_majority, takes_f=False, first_of_ties=True),
+        ), reference_modern.medoid_weights, survives=of_majority, takes_f=False, untold=True,
+         first_of_ties=True),
     Case("Krum", rules.Krum, lambda f: 2 * f + 3, reference.krum, (
             (1, [0, 1, 3, 7, 100], 1),  # scores 10, 5, 13, 52, 18058
             (3, [-0.1, -0.1, -0.1, 0, 0.02, 0.14, 0.26, 0.38, 0.5], -0.1),  # Fall of Empires, 5.3.1

@@ -106,7 +106,7 @@ def make(api, kind, size, **options):
     if kind in OPTIMISERS:
         wrapped = getattr(api.theirs, kind)(**arguments, **OPTIMISERS[kind])
         return api.ours.ByzantineRobust(wrapped, rules.Phocas(2), **options)
-    own = {"auxiliary": Auxiliary()} if kind.startswith("ByGARS") else {api.f_name: 1}
+    own = {"auxiliary": Auxiliary()} if kind.startswith(("ByGARS", "FLTrust")) else {api.f_name: 1}
     return getattr(api.ours, kind)(**own, **arguments, **options)
 
 

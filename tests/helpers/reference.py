@@ -217,3 +217,40 @@ def bulyan_weights(updates, f):
 
 def multi_bulyan_weights(updates, f, m=None):
     return shares(len(updates), multi_bulyan_selections(updates, f, m))
+
+
+# -- FLTrust (Cao, Fang, Liu, Gong 2021, algorithm 2) ---------------------------------------------------
+
+
+def inner(a, b):
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def servers_update(model, gradient, steps, rate):
+    """What so many steps of gradient descent change in a model."""
+    server = [float(v) for v in model]
+    for _ in range(steps):
+        server = [v - rate * g for v, g in zip(server, gradient(server), strict=True)]
+    return [v - w for v, w in zip(server, model, strict=True)]
+
+
+def trust_of(updates, own):
+    """t_i: how far each update points the way of the server's own; 0 where it has no direction."""
+    trust = []
+    for u in rows_of(updates):
+        lengths = math.sqrt(inner(own, own)) * (INF if not_finite(u) else math.sqrt(inner(u, u)))
+        trust.append(max(0.0, inner(u, own) / lengths) if 0 < lengths < INF else 0.0)
+    return trust
+
+
+def fltrust_move(updates, own):
+    """What FLTrust adds to the model; None where no update has any trust."""
+    trust = trust_of(updates, own)
+    if not math.fsum(trust):
+        return None
+    move = [0.0] * len(own)
+    for u, t in zip(updates, trust, strict=True):
+        if t:
+            factor = t * math.sqrt(inner(own, own)) / math.sqrt(inner(u, u))
+            move = [m + factor * v for m, v in zip(move, u, strict=True)]
+    return [m / math.fsum(trust) for m in move]

@@ -8,7 +8,6 @@ many updates that are not finite leave none for is NaN.
 import math
 
 from reference import (
-    INF,
     NAN,
     average,
     columns_of,
@@ -107,7 +106,7 @@ def weiszfeld_weights(point, rows, floor):
 
 
 def geometric_median_weights(updates, f, iterations=None, smoothing=None):
-    """Weiszfeld's steps from the mean of the medoid's nearest majority; an update that is the median itself."""
+    """Steps from the mean of the medoid's nearest majority; or an update that is the median itself."""
     rows = rows_of(updates)
     n, there = len(rows), finite_of(rows)
     if n - len(there) > (f or (n - 1) // 2):
@@ -147,7 +146,7 @@ def sum_of_distances(point, rows):
 
 
 def newton_step(point, rows):
-    """Down by the inverse of the matrix of second derivatives, halved until the sum of distances is smaller."""
+    """Down by the inverse of the second derivatives, halved until the sum of distances is smaller."""
     d = len(point)
     slope, curve = [0.0] * d, [[0.0] * d for _ in range(d)]
     for row in rows:

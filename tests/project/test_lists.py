@@ -1,5 +1,6 @@
 """Lists of rules and attacks stand in several places, for several readers: all of them agree."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from cases import CASES
 import flwr_byzantine
 from flwr_byzantine import attacks, clients, rules, serverapp, strategy
 from flwr_byzantine.strategies import bygars, fit_strategies, message_strategies
+from flwr_byzantine.strategies.auxiliary import AuxiliaryStrategy
 from simulations.catalog.attacks import ATTACK_NAMES, ATTACKS
 from simulations.catalog.rules import RULES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPUTED = {"ByGARS", "ByGARSPlusPlus"}
+JUDGING = REPUTED | {"FLTrust"}  # by data of the server's own: no rules of the updates alone
 OTHER_NAMES = {"FedMedian", "FedTrimmedAvg"}  # Flower's, of rules that have another name here
 PLANS_ALONE = {"none", "mixed", "lying"}  # names of the simulation for what is no class of its own
 
@@ -39,6 +42,9 @@ def documented(page, package, module=None):
     }
 
 
+NO_STRATEGY_OF_ITS_OWN = {"Composition"}
+
+
 def public(module, base):
     """Public names of a module that are a kind of rule, strategy or attack; the base itself is none."""
     found = {name: getattr(module, name) for name in module.__all__}
@@ -49,11 +55,12 @@ def public(module, base):
     }
 
 
-PURE = {case.name for case in CASES}
+PURE = {case.name for case in CASES} | {"CenteredClipping"}
+STEPS = public(rules, rules.PreAggregation)
 
 
 def test_every_rule_is_in_the_case_table():
-    assert public(rules, rules.Rule) == PURE
+    assert public(rules, rules.Rule) - NO_STRATEGY_OF_ITS_OWN == PURE
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_every_rule_is_in_the_case_table():
     [(flwr_byzantine, strategy.RobustFedAvg), (serverapp, serverapp.RobustFedAvg)],
 )
 def test_both_apis_have_a_strategy_for_every_rule(module, base):
-    assert public(module, base) == PURE | REPUTED | OTHER_NAMES
+    assert public(module, base) == PURE | JUDGING | OTHER_NAMES
 
 
 def test_the_apis_offer_the_same():
@@ -72,15 +79,16 @@ def test_the_apis_offer_the_same():
     }
     assert {*serverapp.__all__} - {"read_record", "write_record"} == there
     assert public(flwr_byzantine, bygars.ReputationStrategy) == REPUTED
+    assert public(flwr_byzantine, AuxiliaryStrategy) == JUDGING
 
 
 @pytest.mark.parametrize(("page", "section"), [("README.md", "Rules"), ("docs/rules.md", "Rules")])
 def test_pages_list_every_rule(page, section):
-    assert table(page, section) == PURE | REPUTED
+    assert table(page, section) == PURE | JUDGING
 
 
 def test_the_pages_have_every_docstring():
-    assert documented("docs/rules.md", "flwr_byzantine.rules") == PURE
+    assert documented("docs/rules.md", "flwr_byzantine.rules") == PURE | STEPS
     apis = [
         ("docs/reference/fit-api.md", flwr_byzantine, fit_strategies),
         ("docs/reference/message-api.md", serverapp, message_strategies),
@@ -91,8 +99,34 @@ def test_the_pages_have_every_docstring():
     assert documented("docs/reference/clients.md", "flwr_byzantine.clients") == set(clients.__all__)
 
 
+def written_by_make_tables():
+    """The script that writes parts of the pages."""
+    path = REPOSITORY / "docs" / "_build" / "tables.py"
+    spec = importlib.util.spec_from_file_location("tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/rules.md"])
+def test_pages_say_of_the_rules_what_the_rules_say(page):
+    tables, text = written_by_make_tables(), (REPOSITORY / page).read_text()
+    assert tables.written(page, text) == text, "run `make tables`"
+    old = text.replace("4f + 3", "3f + 3", 1)
+    assert tables.written(page, old) == text != old
+
+
+def test_bounds_are_found_by_trying():
+    tables = written_by_make_tables()
+    assert [tables.bound(kind) for kind in (rules.Mean, rules.Median)] == ["1", "2f + 1"]
+    assert [tables.bound(kind) for kind in (rules.Phocas, rules.Bulyan)] == ["2b + 1", "4f + 3"]
+    assert tables.source(rules.Krum) == "Blanchard et al. 2017"
+    with pytest.raises(ValueError, match="not linear in f"):
+        tables.line(lambda f: f * f, "f")
+
+
 def test_simulations_run_every_rule():
-    assert {spec.name for spec in RULES.values() if spec} - {"RobustFedAvg"} == PURE | REPUTED
+    assert {spec.name for spec in RULES.values() if spec} - {"RobustFedAvg"} == PURE | JUDGING
 
 
 def classes():

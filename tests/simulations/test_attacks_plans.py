@@ -52,6 +52,7 @@ def run(**changes):
     config = {
         "attack": "sign_flip", "attack_args": {}, "attack_start": 1, "clients": 8, "byzantine": 3,
         "seed": 0, "placement": "first", "redraw": False, "payload": "parameters", "api": "message",
+        "momentum": 0.0,
     }  # fmt: skip
     return SimpleNamespace(**config | changes)
 

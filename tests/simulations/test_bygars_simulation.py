@@ -43,7 +43,7 @@ def test_sizes_of_the_auxiliary_set():
     assert config().auxiliary == config(rule="bygars").auxiliary == 250
     assert config(rule="mean").auxiliary == 0
     assert config(rule="mean", auxiliary=250).auxiliary == 250
-    auxiliary = reputation.bygars_arguments(config(auxiliary=20, rule_args="auxiliary_batch=5"))[
+    auxiliary = reputation.auxiliary_arguments(config(auxiliary=20, rule_args="auxiliary_batch=5"))[
         "auxiliary"
     ]
     assert len(auxiliary.y) == 20
@@ -52,7 +52,7 @@ def test_sizes_of_the_auxiliary_set():
 
 @both
 def test_arguments(rule):
-    arguments = reputation.bygars_arguments(
+    arguments = reputation.auxiliary_arguments(
         config(rule=rule, learning_rate=0.3, rule_args="alpha=0.5 alpha_power=0 gamma_offset=7")
     )
     assert arguments["learning_rate"] == PowerDecay(0.3, 1.0, 7)
@@ -91,7 +91,7 @@ def test_the_auxiliary_gradient_does_not_depend_on_the_cores():
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        reputation.bygars_arguments(config())
+        reputation.auxiliary_arguments(config())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
@@ -99,7 +99,7 @@ def test_the_auxiliary_gradient_does_not_depend_on_the_cores():
 
 def test_tolerance_in_simulations():
     assert (
-        reputation.bygars_arguments(config(rule="bygars", rule_args="tolerance=0"))["tolerance"]
+        reputation.auxiliary_arguments(config(rule="bygars", rule_args="tolerance=0"))["tolerance"]
         == 0
     )
 
@@ -127,7 +127,7 @@ def test_the_experiments_use_the_default_step_sizes():
         rules = load_experiment(FOLDER / f"{experiment}.toml").rules
         for rule in ("bygars", "bygars++"):
             stated, default = (
-                reputation.bygars_arguments(config(rule=rule, rule_args=arguments))
+                reputation.auxiliary_arguments(config(rule=rule, rule_args=arguments))
                 for arguments in (rules[rule]["rule_args"], {})
             )
             assert stated.keys() == default.keys()

@@ -31,7 +31,7 @@ STATE = {
     "text": "ü\ud800 {}",
     "empty": {},
 }
-KINDS = [*OPTIMISERS, "Phocas", "MultiKrum", "ByGARS", "ByGARSPlusPlus"]
+KINDS = [*OPTIMISERS, "Phocas", "MultiKrum", "ByGARS", "ByGARSPlusPlus", "FLTrust"]
 
 
 def checkpoint(server_round=3, state=STATE):

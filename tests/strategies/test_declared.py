@@ -24,6 +24,8 @@ STRATEGIES = [
     name for name in flwr_byzantine.__all__ if name[0].isupper() and name not in NOT_DECLARED
 ]
 OURS = {
+    "pre_aggregation",
+    "trusted_weights",
     "payload",
     "learning_rate",
     "order_by",
@@ -116,7 +118,7 @@ def test_a_keyword_of_the_other_api_names_this_apis(make, word, other):
 @every_api
 @pytest.mark.parametrize("name", [*STRATEGIES])
 def test_unknown_keywords_are_refused(api, name):
-    arguments = {"auxiliary": Quadratic([0.0])} if name.startswith("ByGARS") else {}
+    arguments = {"auxiliary": Quadratic([0.0])} if name.startswith(("ByGARS", "FLTrust")) else {}
     with pytest.raises(TypeError, match="surprise"):
         getattr(api.ours, name)(**arguments, surprise=1)
 

@@ -182,7 +182,13 @@ def test_everyone_not_finite_keeps_the_model(api):
         assert metrics["byzantine/skipped"] == 1
         api.hand_out(strategy, [np.arange(3.0)])
         known, metrics = api.aggregate(strategy, replies_of(api, x))
-        if case.name in ("Mean", "Median", "TrimmedMean", "Phocas", "MeaMed"):  # coordinate by coordinate
+        if case.name in (
+            "Mean",
+            "Median",
+            "TrimmedMean",
+            "Phocas",
+            "MeaMed",
+        ):  # coordinate by coordinate
             np.testing.assert_array_equal(known[0], np.arange(3))
             assert metrics["byzantine/num_replaced"] == 3
         else:  # there is no update to select

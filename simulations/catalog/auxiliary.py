@@ -1,12 +1,13 @@
-"""The arguments that a run may give ByGARS, and what the paper says where it gives none.
+"""The arguments that a run may give ByGARS and FLTrust, and what the papers say where it gives none.
 
-For `bygars` and `bygars++`, ``rule_args`` may hold the strategies' own arguments (``meta_steps``,
-``tolerance``, ``initial_reputation``, ``max_norm_ratio``, ``normalize``) and
+For all of them ``rule_args`` may hold ``auxiliary_batch``: samples per auxiliary gradient, all of them by
+default. For `fltrust` it may also hold ``server_steps`` and ``learning_rate``. By default they are the
+clients' own, as in the paper. For `bygars` and `bygars++` it may hold the strategies' own arguments
+(``meta_steps``, ``tolerance``, ``initial_reputation``, ``max_norm_ratio``, ``normalize``) and
 
 - ``gamma``, ``gamma_power``, ``gamma_offset``: the model's step sizes, a
   :class:`flwr_byzantine.reputation.schedules.PowerDecay`; ``gamma`` is the learning rate by default;
-- ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores;
-- ``auxiliary_batch``: samples per auxiliary gradient, all of them by default.
+- ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores.
 
 Powers of 0 stand for constant step sizes.
 """
@@ -18,14 +19,19 @@ from typing import Any, Literal
 
 from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 from flwr_byzantine.reputation.schedules import PowerDecay
-from flwr_byzantine.strategies import bygars
+from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.bygars import ALPHA, ALPHA_PLUS_PLUS, GAMMA
 
-NAMES = {"bygars": "ByGARS", "bygars++": "ByGARSPlusPlus"}
+STRATEGIES: dict[str, Any] = {
+    "bygars": bygars.ByGARS,
+    "bygars++": bygars.ByGARSPlusPlus,
+    "fltrust": fltrust.FLTrust,
+}
 AUXILIARY_SIZE = 250  # samples, as in the paper
 
+BATCH: dict[str, Any] = {"auxiliary_batch": None}
 DEFAULTS: dict[str, Any] = {
-    "gamma_power": GAMMA.power, "gamma_offset": GAMMA.offset, "auxiliary_batch": None,
+    "gamma_power": GAMMA.power, "gamma_offset": GAMMA.offset, **BATCH,
     "initial_reputation": 0.0, "max_norm_ratio": 10.0, "normalize": True,
 }  # fmt: skip
 OWN: dict[str, dict[str, Any]] = {
@@ -40,17 +46,18 @@ OWN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def check_bygars(
+def check_auxiliary(
     rule: str,
     rule_args: Mapping[str, Any],
     learning_rate: float,
+    local_steps: int,
     payload: Literal["parameters", "gradients"],
     auxiliary: int,
 ) -> None:
     """Raise ValueError where the strategy of a run cannot be built; loads no data."""
-    settings = bygars_settings(rule, rule_args, learning_rate)
+    settings = auxiliary_settings(rule, rule_args, learning_rate, local_steps)
     batch = settings.pop("auxiliary_batch")
-    getattr(bygars, NAMES[rule])(auxiliary=TorchAuxiliaryLoss, payload=payload, **settings)
+    STRATEGIES[rule](auxiliary=TorchAuxiliaryLoss, payload=payload, **settings)
     if auxiliary < max(1, batch or 0):
         raise ValueError(
             f"Parameter `auxiliary` should be at least {max(1, batch or 0)} for the rule "
@@ -58,17 +65,21 @@ def check_bygars(
         )
 
 
-def bygars_settings(
-    rule: str, rule_args: Mapping[str, Any], learning_rate: float
+def auxiliary_settings(
+    rule: str, rule_args: Mapping[str, Any], learning_rate: float, local_steps: int
 ) -> dict[str, Any]:
     """Return the arguments of the strategy, with defaults and step sizes filled in."""
-    known = {"gamma": learning_rate, **DEFAULTS, **OWN[rule]}
+    known = {"gamma": learning_rate, **DEFAULTS, **OWN.get(rule, {})}
+    if rule == "fltrust":
+        known = {"learning_rate": learning_rate, "server_steps": local_steps, **BATCH}
     if unknown := sorted(set(rule_args) - set(known)):
         raise ValueError(
             f"Parameter `rule_args` should be made of {', '.join(known)}. Found {unknown}. "
             f"The rule `{rule}` has no other arguments."
         )
     settings: dict[str, Any] = {**known, **rule_args}
+    if rule == "fltrust":
+        return settings
     schedules = {
         "learning_rate": _schedule(settings, "gamma"),
         "meta_learning_rate": _schedule(settings, "alpha"),

@@ -1,0 +1,256 @@
+"""What README.md and docs/rules.md say of the rules, from the rules themselves: ``make tables`` writes it.
+
+A rule's docstring says what it does in its first sentence, and where it comes from in its References. Its
+Notes may say "Without an attacker it averages ...." and "It fails ...." for the two last columns.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from flwr_byzantine import rules
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.preaggregation import PreAggregation
+from flwr_byzantine.strategies import fit_strategies
+from flwr_byzantine.strategies.settings import public_names
+from flwr_byzantine.strategies.words import FIT_WORDS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MOST = 60  # updates that bounds are looked for with
+
+# Strategies that know more than a round's updates are no rules:
+# what it does, needs, costs, source; what it averages without an attacker, fails under.
+OTHERS = {
+    "ByGARS": (
+        "reputations from an auxiliary dataset, refined k times a round (normalised)",
+        ("any f", "knd", "Regatti et al. 2020", "by the scores"),
+        "bit flips in every update; too little auxiliary data; LIE, where the loss is hard",
+    ),
+    "ByGARSPlusPlus": (
+        "one inner product per client and round instead (normalised)",
+        ("any f", "nd", "Regatti et al. 2020", "by the scores"),
+        "bit flips in every update; LIE",
+    ),
+    "FLTrust": (
+        "mean of updates of the length of the server's own, by their cosines with it",
+        ("any f", "nd", "Cao et al. 2021", "by the cosines"),
+        "bit flips in every update; too little auxiliary data, or data unlike the clients'",
+    ),
+}
+
+
+def pure() -> list[type[Rule]]:
+    """The rules that a strategy has the name of, as the strategies are declared."""
+    return [getattr(rules, name) for name in public_names(vars(fit_strategies)) if name in public()]
+
+
+def public() -> list[str]:
+    """Public names of the rules and pre-aggregations."""
+    return list(vars(rules)["__all__"])
+
+
+def steps() -> list[type[Any]]:
+    """The pre-aggregations."""
+    kinds = (getattr(rules, name) for name in public())
+    return [
+        kind for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, PreAggregation) and not inspect.isabstract(kind)
+    ]  # fmt: skip
+
+
+def does(kind: type[Any]) -> str:
+    """The first sentence."""
+    first = re.sub(r"\s+", " ", (inspect.getdoc(kind) or "").split("\n\n")[0])
+    return first.split(". ")[0].rstrip(".")
+
+
+def said(kind: type[Any], pattern: str) -> str:
+    """What the Notes say after some words."""
+    notes = (inspect.getdoc(kind) or "").partition("Notes\n-----\n")[2]
+    found = re.search(rf"{pattern} (.+?)\.(?: |$)", re.sub(r"\s+", " ", notes))
+    return found[1].removeprefix("under ") if found else "-"
+
+
+def source(kind: type[Any]) -> str:
+    """Authors and year of the first reference."""
+    references = (inspect.getdoc(kind) or "").partition("References\n----------\n")[2]
+    found = re.match(r"(.+?) (\d{4})\b", re.sub(r"\s+", " ", references))
+    if not found:
+        return "-"
+    first, *others = found[1].split(", ")
+    if len(others) > 1:
+        return f"{first} et al. {found[2]}"
+    return ", ".join([first, *others]) + f" {found[2]}"
+
+
+def parameter_of(kind: type[Any]) -> str | None:
+    """The field that is f, or b."""
+    names = (field.name for field in fields(kind))
+    return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
+
+
+def made(kind: type[Any], f: int) -> Any:
+    """One for f; other numbers that have to be given are 1."""
+    needed = {
+        field.name: 1
+        for field in fields(kind)
+        if field.init and field.default is field.default_factory is MISSING
+    }
+    name = parameter_of(kind)
+    return kind(**needed | ({name: f} if name else {}))
+
+
+def bound(kind: type[Any]) -> str:
+    """How many updates it needs, as a formula that holds for every f that was tried."""
+
+    def least(f: int) -> int:
+        one = made(kind, f)
+        numbers = range(one.min_updates, MOST)
+        return next((n for n in numbers if one.tolerated(n) >= f), one.min_updates)
+
+    letter = "b" if parameter_of(kind) == "trim" else "f"
+    if issubclass(kind, Rule):
+        return line(least, letter)
+    after = line(lambda rows: int(made(kind, 1).least_for(rows)), "r")
+    own = line(lambda f: int(made(kind, f).min_updates), letter)
+    return after if own == "1" else own
+
+
+def line(value: Callable[[int], int], letter: str) -> str:
+    """The straight line through four values."""
+    first, second, *others = (value(i) for i in range(1, 5))
+    slope, start = second - first, 2 * first - second
+    if others != [start + slope * i for i in (3, 4)]:
+        raise ValueError(f"The bound is not linear in {letter}: {first}, {second}, {others}.")
+    times = {0: "", 1: letter}.get(slope, f"{slope}{letter}")
+    if not times:
+        return str(start)
+    return times if not start else f"{times} {'+' if start > 0 else '-'} {abs(start)}"
+
+
+def cost(kind: type[Any]) -> str:
+    """What a round costs, from what the rule looks at."""
+    if kind.uses_distances or getattr(kind, "uses_model", False):
+        return "n²d"
+    return "nd log n" if kind.mixing is Rule.mixing else "nd"
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """Markdown of a table, its head first."""
+    head, *body = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+    ]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def readme_rules() -> str:
+    """Of the README: what each rule does, needs and costs, and whose it is."""
+    head = ("strategy and rule", "what it does", "needs", "cost", "source")
+    rows = [
+        (f"`{kind.__name__}`", does(kind), f"n >= {bound(kind)}", cost(kind), source(kind))
+        for kind in pure()
+    ]
+    rows += [(f"`{name}`", text, *more[:3]) for name, (text, more, _) in OTHERS.items()]
+    text = f"{len(rows)} rules, each a strategy in both APIs. n clients, of which f (b in each coordinate) may be "
+    parts = [text + "Byzantine; d parameters.", table(head, *rows)]
+    rows = [
+        (f"`{kind.__name__}`", does(kind), f"n >= {bound(kind)}", cost(kind), source(kind))
+        for kind in steps()
+    ]
+    text = f"{len(rows)} pre-aggregations, of which any number goes in front of a rule: "
+    parts.append(f"{text}`NearestNeighborMixing(4) >> Phocas(4)`.\nr is what the rest needs; buckets are of two.")
+    parts.append(table(("pre-aggregation", *head[1:]), *rows))
+    return "\n\n".join(parts)
+
+
+def page_rules() -> str:
+    """Of docs/rules.md: bounds, costs, and when each rule fails."""
+    head = (
+        "rule",
+        "n at least",
+        "cost of a round",
+        "without an attacker, it averages",
+        "fails under",
+    )
+    rows = [
+        (
+            f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})",
+            bound(kind), cost(kind), said(kind, "it averages"), said(kind, "It fails"),
+        )
+        for kind in pure()
+    ]  # fmt: skip
+    rows += [
+        (f"[`{name}`](#{name.lower()})", more[0], more[1], more[3], fails)
+        for name, (_, more, fails) in OTHERS.items()
+    ]
+    before = [
+        (f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})", bound(kind), cost(kind), does(kind))
+        for kind in steps()
+    ]
+    more = ("pre-aggregation", "n at least", "cost of a round", "what it does")
+    text = "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
+    return "\n\n".join([table(head, *rows), text, table(more, *before)])
+
+
+def page_reference() -> str:
+    """Of docs/rules.md: the docstrings, by module."""
+    modules: dict[str, list[type[Any]]] = {}
+    for kind in [*pure(), *steps()]:
+        modules.setdefault(kind.__module__, []).append(kind)
+    parts = []
+    for module, kinds in modules.items():
+        title = (sys.modules[module].__doc__ or "").split("\n")[0]
+        parts.append("## " + re.split(r"[:.,;]", title)[0])
+        parts += ["\n".join(directive(kind)) for kind in kinds]
+    return "\n\n".join(parts)
+
+
+def directive(kind: type[Any]) -> Iterator[str]:
+    """Show a docstring, and the methods that not every rule has."""
+    yield f"::: flwr_byzantine.rules.{kind.__name__}"
+    base = Rule if issubclass(kind, Rule) else PreAggregation
+    own = [
+        name
+        for name, thing in inspect.getmembers(kind, inspect.isfunction)
+        if name[0] != "_" and thing.__name__ == name
+        and (not hasattr(base, name) or (name == "scores" and thing is not Rule.scores))
+    ]  # fmt: skip
+    if own:
+        yield "    options:"
+        yield f"      members: [{', '.join(own)}]"
+        inherited = [name for name in own if name not in vars(kind)]
+        if inherited:
+            yield f"      inherited_members: [{', '.join(inherited)}]"
+
+
+PAGES = {
+    "README.md": {"rules": readme_rules},
+    "docs/rules.md": {"rules": page_rules, "reference": page_reference},
+}
+
+
+def written(page: str, text: str) -> str:
+    """A page with its generated parts as they should be."""
+    for name, make in PAGES[page].items():
+        begin, end = f"<!-- {name}: written by `make tables` -->", f"<!-- {name}: end -->"
+        before, begins, rest = text.partition(begin)
+        _, ends, after = rest.partition(end)
+        if not begins or not ends:
+            raise ValueError(f"{page} should have a line {begin!r}, and {end!r} below it.")
+        text = f"{before}{begin}\n\n{make()}\n\n{end}{after}"
+    return text
+
+
+def main() -> None:
+    """Write all pages."""
+    for page in PAGES:
+        path = REPOSITORY / page
+        path.write_text(written(page, path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Weights that the operator gives clients: hospitals of unequal size, never what clients claim."""
+
+from collections.abc import Mapping, Sequence
+from logging import WARNING
+
+import numpy as np
+import numpy.typing as npt
+from flwr.common.logger import log
+
+from flwr_byzantine.checks import is_number, wrong
+from flwr_byzantine.rules.base import Rule
+
+TrustedWeights = Mapping[str, float] | Mapping[int, float] | None
+
+_ADVICE = "Pass node ids and positive numbers, such as `{4711: 2.0, 815: 1.0}`."
+
+
+def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | None:
+    """The weights by the server's own names of the clients.
+
+    Raises
+    ------
+    ParameterError
+        Unless they are positive numbers by client, and the rule averages whole updates.
+    """
+    if trusted is None:
+        return None
+    expected = "positive numbers by client"
+    if not isinstance(trusted, Mapping) or not trusted:
+        raise wrong("trusted_weights", expected, trusted, _ADVICE)
+    for client, weight in trusted.items():
+        named = isinstance(client, str | int | np.integer) and not isinstance(client, bool)
+        counted = is_number(weight) and not isinstance(weight, bool) and weight > 0
+        if not named or not counted:
+            found = f"`{client!r}: {weight!r}`"
+            raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
+    if not rule.averages:
+        found, advice = f"weights for {rule}", "It selects one update, or values by coordinate. "
+        advice += "Leave them out, or take a rule such as `MultiKrum`."
+        expected = "None for a rule that does not average whole updates of clients"
+        raise wrong("trusted_weights", expected, trusted, advice, found=found)
+    return {str(client): float(weight) for client, weight in trusted.items()}
+
+
+def weights_of(trusted: Mapping[str, float], clients: Sequence[str]) -> npt.NDArray[np.float64]:
+    """The weight of each client, shape (n,); one that is not listed has the smallest, and is warned of."""
+    unlisted = [client for client in clients if client not in trusted]
+    least = min(trusted.values())
+    if unlisted:
+        text = "`trusted_weights` lists no weight for %s: the smallest, %s, is taken"
+        log(WARNING, text, ", ".join(unlisted[:5]) + (", ..." if unlisted[5:] else ""), least)
+    return np.array([trusted.get(client, least) for client in clients])

@@ -1,0 +1,139 @@
+"""FLTrust: updates count as far as they point the way of an update of the server's own.
+
+In the signs of ByGARS: row h_i is minus client i's update, u_i = -h_i, and h_0 is minus the server's.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from flwr_byzantine.aggregation.gate import Array, Gated, Model, Reply
+from flwr_byzantine.aggregation.outcome import Outcome, by_client
+from flwr_byzantine.aggregation.step_sizes import step_size
+from flwr_byzantine.checks import require, require_whole
+from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
+from flwr_byzantine.reputation.base import AuxiliaryAggregator
+from flwr_byzantine.reputation.rows import (
+    SHORTEST,
+    Gradient,
+    GradientSize,
+    PseudoGradients,
+    to_length,
+)
+from flwr_byzantine.reputation.scores import named_scores
+from flwr_byzantine.rules.base import Rule
+
+ROUNDING = 1e-12  # a cosine up to this is 0 but for rounding
+
+
+@dataclass(frozen=True)
+class TrustOutcome(Outcome):
+    """What a round came to, and how far each client was trusted.
+
+    Parameters
+    ----------
+    trust : Mapping[str, float]
+        Client -> t_i, of the clients of the round.
+    """
+
+    trust: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, int | float]:
+        """Counts, and ``byzantine/trust/<client>`` for every client of the round."""
+        return {**super().metrics, **named_scores("trust", self.trust)}
+
+
+class FLTrustAggregator(AuxiliaryAggregator):
+    """Averages updates of the length of the server's own, each as far as it points the same way.
+
+    Parameters
+    ----------
+    auxiliary : AuxiliaryLoss
+        Gradient on the server's own data; its loss is not used.
+    server_steps : int
+        Steps of gradient descent that the server's own update is made of.
+    **kwargs
+        As for :class:`AuxiliaryAggregator`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    """
+
+    def __init__(self, auxiliary: AuxiliaryLoss, *, server_steps: int, **kwargs: Any) -> None:
+        super().__init__(auxiliary, **kwargs)
+        require_whole("server_steps", server_steps, 1, "Each costs an auxiliary gradient; try 1.")
+        require(
+            server_steps == 1 or self.payload != "gradients",
+            "server_steps",
+            '1 with `payload="gradients"`, for a gradient is that of one model',
+            server_steps,
+            "Leave it out, or let clients send models.",
+        )
+        self.server_steps = int(server_steps)
+
+    def _descent(self, model: Model, server_round: int) -> Gradient:
+        """The sum of the gradients along the server's own steps; times the step size it is h_0."""
+        total = self._gradient(model, server_round)
+        if self.server_steps == 1:
+            return total
+        rate = step_size("learning_rate", self.learning_rate, server_round)
+        for _ in range(self.server_steps - 1):
+            gradient = self._gradient(_moved(model, total, rate), server_round)
+            total = [_plus(a, b) for a, b in zip(total, gradient, strict=True)]
+        return total
+
+    def _apply(
+        self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
+    ) -> Outcome:
+        assert self.model is not None
+        rows = PseudoGradients(gated, self.model, self.payload)
+        descent = self._gradient_here(self.model, server_round)
+        size = GradientSize.of(descent)
+        rate = step_size("learning_rate", self.learning_rate, server_round)
+        length = rate * size.length  # of h_0
+        if not (math.isfinite(length) and length > 0 and size.length > SHORTEST):
+            what = "0" if math.isfinite(length) else "not finite"
+            reason = f"the length of the server's own update is {what}"
+            return TrustOutcome(None, reason, accepted, gated.dropped)
+        norms = rows.norms(size.trained)
+        factors = to_length(length, norms, rows.shortest(size.trained))
+        cosines = rows.cosines(descent, norms, size.length)
+        measured = (factors > 0) & np.isfinite(cosines)
+        cosines = np.where(measured, np.clip(cosines, -1.0, 1.0), 0.0)
+        trust = np.where(cosines > ROUNDING, cosines, 0.0)
+        told: dict[str, Any] = {
+            "trust": by_client(accepted, trust),
+            "scores": by_client(accepted, np.where(measured, -cosines, np.inf)),
+        }
+        total = trust.sum()
+        if not total > 0:
+            reason = "no client's update points the way of the server's own, so none is trusted"
+            return TrustOutcome(None, reason, accepted, gated.dropped, **told)
+        shares = trust / total
+        model, replaced = rows.descend(shares * factors, size.trained)
+        weights = by_client(accepted, shares)
+        return TrustOutcome(model, None, accepted, gated.dropped, weights, replaced, **told)
+
+
+def _moved(model: Model, descent: Sequence[Array | None], rate: float) -> Model:
+    """The model after steps of that size along gradients that add up to ``descent``."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that diverges is dealt with
+        arrays = [
+            old if step is None else (old - rate * np.asarray(step, np.float64)).astype(old.dtype)
+            for old, step in zip(model.arrays, descent, strict=True)
+        ]
+    return Model(model.names, tuple(arrays))
+
+
+def _plus(a: Array | None, b: Array | None) -> Array | None:
+    """Their sum in float64; a tensor that had no gradient once has none."""
+    if a is None or b is None:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.add(a, b, dtype=np.float64)

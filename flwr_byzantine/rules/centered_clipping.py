@@ -1,0 +1,93 @@
+"""Centered clipping, which bounds what each update moves, from where the last round led."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from flwr_byzantine.checks import require_whole
+from flwr_byzantine.rules.base import Given, Matrix, Rule
+from flwr_byzantine.rules.clipping import check_threshold, shortened
+
+
+@dataclass(frozen=True)
+class CenteredClipping(Rule):
+    r"""Mean of the updates, each shortened about a center to a length tau; the center is the last result.
+
+    .. math:: v \leftarrow v + \frac{1}{n} \sum_{i=1}^{n} (x_i - v) \min(1, \tau / |x_i - v|)
+
+    A strategy begins with v_0, the model plus the last round's aggregated update, which it keeps in its
+    state and in checkpoints. Called on bare rows, v_0 is `model`, or the zero vector. An update that is
+    not finite moves nothing.
+
+    Parameters
+    ----------
+    threshold : float
+        tau, a positive length. It should be of the order of the honest updates' distance from their mean.
+    iterations : int
+        How often the center moves in a round.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
+    Examples
+    --------
+    >>> CenteredClipping(threshold=1.0)([[0.5], [0.7], [100.0], [0.6]])
+    array([0.7])
+
+    Notes
+    -----
+    Without an attacker it averages all n updates, the long ones shortened. It fails under a threshold far
+    above the honest updates' distances from their mean, by f / n of it a round.
+
+    No f is told: each update moves the center by tau / n at most, in an iteration. The theorem is for f
+    far below n / 2. In later iterations the direction of an update 1e12 times longer than another counts
+    as orthogonal to it.
+
+    References
+    ----------
+    Karimireddy, He, Jaggi 2021, Learning from history for Byzantine robust optimization, algorithm 2.
+    """
+
+    threshold: float = 10.0
+    iterations: int = 1
+
+    uses_distances: ClassVar[bool] = True
+    uses_model: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        check_threshold(self, self.threshold)
+        advice = "The paper takes 1."
+        require_whole("iterations", self.iterations, 1, advice, owner="CenteredClipping")
+        object.__setattr__(self, "iterations", int(self.iterations))
+
+    @property
+    def min_updates(self) -> int:
+        """One."""
+        return 1
+
+    def tolerated(self, n: int) -> int:
+        """The largest f with n >= 2f + 1."""
+        return (n - 1) // 2
+
+    def mixing_of(self, given: Given) -> Matrix:
+        """One row: each update's share, and the center's."""
+        assert given.distances is not None
+        n, m, center = given.n, given.num_points, given.num_points - 1
+        squared = given.distances.from_point(center)
+        products = given.distances.inner_products(center) if self.iterations > 1 else None
+        shares = np.zeros(n)  # of the differences x_i - v_0, in v - v_0
+        for _ in range(self.iterations):
+            lengths = squared
+            if products is not None and shares.any():
+                towards = products @ shares
+                lengths = np.maximum(0.0, squared - 2 * towards + shares @ towards)
+            factors = shortened(lengths, self.threshold)
+            shares = shares * (1 - factors.mean()) + factors / n
+        mixing = np.zeros((1, m))
+        mixing[0, :n], mixing[0, center] = shares, 1 - shares.sum()
+        return mixing

@@ -1,0 +1,161 @@
+"""Clipping of long updates before a rule: to a length that is given, or to one that the updates tell."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from flwr_byzantine.checks import is_number, require
+from flwr_byzantine.rules.base import Given, Matrix
+from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowered, number_of
+from flwr_byzantine.rules.distances import Distances, Vector
+from flwr_byzantine.rules.preaggregation import PreAggregation
+
+
+def shortened(squared: Vector, threshold: float) -> Vector:
+    """What vectors are multiplied by, so that none is longer than a threshold: min(1, threshold / length).
+
+    Parameters
+    ----------
+    squared : np.ndarray
+        Squared lengths, shape (n,); infinite where a vector is not finite, which gives 0.
+    threshold : float
+        Infinity shortens only those that are not finite.
+    """
+    lengths = np.sqrt(squared)
+    finite = np.isfinite(lengths)
+    longer = finite & (lengths > threshold)
+    factors = np.where(finite, 1.0, 0.0)
+    factors[longer] = threshold / lengths[longer]
+    return factors
+
+
+def check_threshold(rule: object, threshold: object) -> None:
+    """Raise ParameterError unless a threshold is a positive number."""
+    holds = is_number(threshold) and not isinstance(threshold, bool) and threshold > 0  # type: ignore[operator]
+    advice = "Pass a length of updates, in the unit of the model's values."
+    require(holds, "threshold", "a positive number", threshold, advice, owner=type(rule).__name__)
+    object.__setattr__(rule, "threshold", float(threshold))  # type: ignore[arg-type]
+
+
+class _Clipped(PreAggregation):
+    """Updates times a factor each."""
+
+    uses_model: ClassVar[bool] = True
+    keeps_clients: ClassVar[bool] = True
+
+    @abstractmethod
+    def threshold_for(self, lengths: Vector) -> float:
+        """The length that none may be longer than, given the lengths, shape (n,)."""
+
+    def mixing(self, given: Given) -> Matrix:
+        """The factors, on the diagonal; the model has the rest of each row."""
+        assert given.distances is not None
+        squared = given.distances.squared_norms
+        return np.diag(shortened(squared, self.threshold_for(np.sqrt(squared))))
+
+    def mixed(self, distances: Distances, mixing: Matrix) -> Distances:
+        """Distances of the shortened updates."""
+        return distances.of_scaled(np.diag(mixing))
+
+
+@dataclass(frozen=True)
+class Clipping(_Clipped):
+    r"""Updates are shortened to a length C, where they are longer.
+
+    .. math:: u_i' = u_i \min(1, C / |u_i|)
+
+    An update that is not finite becomes zero. A model's update is its difference from the global model,
+    for which a bare rule takes `model=`, or the zero vector.
+
+    Parameters
+    ----------
+    threshold : float
+        C, a positive length.
+
+    Raises
+    ------
+    ValueError
+        If ``threshold`` is not positive.
+
+    Examples
+    --------
+    >>> Clipping(threshold=1.0)([[3.0, 4.0], [0.0, 0.5]])
+    array([[0.6, 0.8],
+           [0. , 0.5]])
+    """
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_threshold(self, self.threshold)
+
+    def threshold_for(self, lengths: Vector) -> float:
+        """C."""
+        return self.threshold
+
+
+@dataclass(frozen=True)
+class AdaptiveClipping(_Clipped):
+    r"""ARC: the k = floor(2 (f / n) (n - f)) longest updates are shortened to the length of the next one.
+
+    An update that is not finite is the longest, and becomes zero.
+
+    Parameters
+    ----------
+    num_byzantine : int or float
+        f, the number of Byzantine updates to survive; a fraction between 0 and 1 is that share of the n
+        updates, rounded up. The rule behind it is told the same f.
+
+    Raises
+    ------
+    ValueError
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 1.
+
+    Examples
+    --------
+    >>> AdaptiveClipping(1)([[1.0], [2.0], [3.0], [100.0]])
+    array([[1.],
+           [2.],
+           [2.],
+           [2.]])
+
+    References
+    ----------
+    Allouah et al. 2025, Adaptive gradient clipping for robust federated learning, algorithm 2.
+    """
+
+    num_byzantine: float
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_f(self, "num_byzantine", self.num_byzantine, self._bound)
+
+    def _bound(self, f: int) -> int:
+        return 2 * f + 1
+
+    @property
+    def min_updates(self) -> int:
+        """2f + 1."""
+        return least_updates(self.num_byzantine, self._bound)
+
+    def at(self, received: int) -> Self:
+        """The same with the number f."""
+        return in_numbers(self, "num_byzantine", received)
+
+    def without(self, dropped: int) -> Self:
+        """The same with f - dropped."""
+        return lowered(self, "num_byzantine", dropped)
+
+    def tolerated(self, n: int) -> int:
+        """The number f."""
+        return number_of(self.num_byzantine, n)
+
+    def threshold_for(self, lengths: Vector) -> float:
+        """The (k + 1)-th largest length."""
+        n, f = len(lengths), self.tolerated(len(lengths))
+        k = min(math.floor(2 * f * (n - f) / n), n - 1)
+        return float(np.sort(lengths)[n - 1 - k])

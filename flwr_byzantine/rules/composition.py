@@ -1,0 +1,246 @@
+"""A rule with pre-aggregations in front: one mixing matrix, the product of all of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.checks import ParameterError
+from flwr_byzantine.kernels import Reduction
+from flwr_byzantine.rules.base import Given, Matrix, Rule
+from flwr_byzantine.rules.bounds import MOST
+from flwr_byzantine.rules.distances import Distances, Vector
+
+
+class MixingStep(ABC):
+    """What a composition asks of each step in front of its rule."""
+
+    uses_distances: ClassVar[bool] = False  # between the updates
+    uses_model: ClassVar[bool] = False  # their lengths
+    keeps_clients: ClassVar[bool] = False  # whether row i is client i's update times a number
+
+    @abstractmethod
+    def mixing(self, given: Given) -> Matrix:
+        """W, shape (k, n), or (k, m) over all points; what a row lacks of one, the model gets."""
+
+    def mixed(self, distances: Distances, mixing: Matrix) -> Distances:
+        """Distances of the mixed rows."""
+        return distances.of_mixed(mixing)
+
+    @property
+    def min_updates(self) -> int:
+        """Smallest number of rows it is defined for."""
+        return 1
+
+    def rows_after(self, n: int) -> int:
+        """k."""
+        return n
+
+    def least_for(self, rows: int) -> int:
+        """Smallest n of which at least so many rows are left."""
+        return rows
+
+    def tolerated(self, n: int) -> int:
+        """The Byzantine updates among n that it was told of; n where it is told of none."""
+        return n
+
+    def at(self, received: int) -> Self:
+        """The step of a round with so many replies: where f is a fraction of them, with the number f."""
+        return self
+
+    def without(self, dropped: int) -> Self:
+        """The step for fewer Byzantine updates."""
+        return self
+
+    def drawn(self, seed: int) -> Self:
+        """The step of a round, with a seed where it tosses coins and has none."""
+        return self
+
+
+@dataclass(frozen=True, repr=False)
+class Composition(Rule):
+    """A rule of mixed rows: `NearestNeighborMixing(4) >> Phocas(4)`, which `>>` makes.
+
+    Its mixing matrix is the product of all of them, so that a client's weight is a column's. A client's
+    score is the mean of those of the rows that it is mixed into.
+
+    Parameters
+    ----------
+    before : tuple[MixingStep, ...]
+        The steps in front, the first one first.
+    rule : Rule
+        The rule of the rows that they leave.
+
+    Raises
+    ------
+    ParameterError
+        If no number of updates is enough for all of them.
+    """
+
+    before: tuple[MixingStep, ...]
+    rule: Rule
+
+    def __post_init__(self) -> None:
+        """Check that some number of updates is enough."""
+        if not self.min_updates:
+            raise ParameterError(
+                f"Some number of updates should be enough for `{self}`. Found that {MOST:,} are too few. "
+                "Assume a smaller share of Byzantine clients, or smaller buckets."
+            )
+
+    def __repr__(self) -> str:
+        """As it is written."""
+        return " >> ".join(map(repr, self._parts()))
+
+    def _parts(self) -> Iterator[MixingStep | Rule]:
+        yield from self.before
+        yield self.rule
+
+    @property
+    def uses_distances(self) -> bool:  # type: ignore[override]
+        """Whether any part needs distances."""
+        return self.uses_model or any(part.uses_distances for part in self._parts())
+
+    @property
+    def uses_model(self) -> bool:  # type: ignore[override]
+        """Whether any part needs the model."""
+        return any(part.uses_model for part in self._parts())
+
+    @property
+    def uses_counts(self) -> bool:  # type: ignore[override]
+        """Whether the rule does."""
+        return self.rule.uses_counts
+
+    @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Whether the rule does."""
+        return self.rule.remembers
+
+    @property
+    def averages(self) -> bool:  # type: ignore[override]
+        """Whether the rule averages whole updates of clients."""
+        return self.rule.averages and all(step.keeps_clients for step in self.before)
+
+    @property
+    def min_updates(self) -> int:
+        """So many that those left by every step are enough for the next one, and for the rule."""
+        if any(part.at(1) is not part for part in self._parts()):
+            return _least(self.before, self.rule)
+        return least_for(self.before, self.rule.min_updates)
+
+    def at(self, received: int) -> "Composition":
+        """The same with numbers for fractions."""
+        before = tuple(step.at(received) for step in self.before)
+        numbers = replace(self, before=before, rule=self.rule.at(received))
+        return self if numbers == self else numbers
+
+    def without(self, dropped: int) -> Self:
+        """The same for fewer Byzantine updates, in every part."""
+        before = tuple(step.without(dropped) for step in self.before)
+        return replace(self, before=before, rule=self.rule.without(dropped))
+
+    def drawn(self, seed: int) -> "Composition":
+        """The same with a seed where a step has none."""
+        before = tuple(step.drawn(seed) for step in self.before)
+        return replace(self, before=before, rule=self.rule.drawn(seed))
+
+    def tolerated(self, n: int) -> int:
+        """The least that any part was told of."""
+        numbers, rows = self.at(n), n
+        least = n
+        for step in numbers.before:
+            least = min(least, step.tolerated(rows))
+            rows = step.rows_after(rows)
+        return min(least, numbers.rule.tolerated(rows))
+
+    def mixing_of(self, given: Given) -> Matrix:
+        """Product of the mixing matrices, shape (k, m)."""
+        numbers = self.at(given.n)
+        mixing, after = mix(numbers.before, given)
+        own = numbers.rule.weighed(after)
+        return (
+            mixing
+            if own is None
+            else after.over_points(own) @ given.over_points(mixing, below=True)
+        )
+
+    weighed = mixing_of  # each part weighs itself
+
+    def scores_of(self, given: Given) -> npt.NDArray[np.float64] | None:
+        """For each client the mean score of the rows that it is mixed into, weighed by its share of them."""
+        numbers = self.at(given.n)
+        mixing, after = mix(numbers.before, given)
+        scores = numbers.rule.scores_of(after)
+        if scores is None:
+            return None
+        shares = np.abs(mixing[:, : given.n])
+        part_of = shares > 0
+        with np.errstate(invalid="ignore"):
+            sums = np.where(part_of, shares * np.asarray(scores)[:, None], 0.0).sum(axis=0)
+            means: Vector = sums / shares.sum(axis=0)
+        return np.where(part_of.any(axis=0), means, np.inf)
+
+    def reduction(self, k: int) -> Reduction | None:
+        """The rule's."""
+        return self.rule.reduction(k)
+
+
+def innermost(rule: Rule) -> Rule:
+    """The rule behind all pre-aggregations."""
+    return rule.rule if isinstance(rule, Composition) else rule
+
+
+def with_innermost(rule: Rule, inner: Rule) -> Rule:
+    """The same with another rule behind its pre-aggregations."""
+    return replace(rule, rule=inner) if isinstance(rule, Composition) else inner
+
+
+def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
+    """Mixing matrix of several steps, and what is known of the rows that they leave.
+
+    Parameters
+    ----------
+    steps : Sequence[MixingStep]
+        With numbers in place of fractions.
+    given : Given
+        What is known of the updates.
+
+    Returns
+    -------
+    tuple[np.ndarray, Given]
+        W, shape (k, m), and the rest. The claimed counts of a row are the mean of its clients'.
+    """
+    total = np.eye(given.n, given.num_points)
+    now = given
+    for step in steps:
+        own = now.checked(step.mixing(now))
+        assert own is not None
+        distances = None if now.distances is None else step.mixed(now.distances, own)
+        counts = None if now.counts is None else own[:, : now.n] @ now.counts
+        after = replace(now, n=len(own), distances=distances, counts=counts)
+        total = now.over_points(own) @ given.over_points(total, below=True)
+        now = after
+    return total, now
+
+
+def least_for(steps: Sequence[MixingStep], rows: int) -> int:
+    """Smallest number of updates of which at least so many rows are left, enough for every step."""
+    for step in reversed(steps):
+        rows = max(step.min_updates, step.least_for(rows))
+    return rows
+
+
+@lru_cache(maxsize=256)
+def _least(before: tuple[MixingStep, ...], rule: Rule) -> int:
+    """The number of updates from which on every number is enough for fractions; 0 where none is."""
+
+    def enough(n: int) -> bool:
+        return least_for([step.at(n) for step in before], rule.at(n).min_updates) <= n
+
+    too_few = (n for n in range(MOST, 0, -1) if not enough(n))
+    last = next(too_few, 0)
+    return 0 if last == MOST else last + 1

@@ -1,0 +1,156 @@
+"""The points of a round where they lie: the updates as columns, and the reference points beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.kernels import (
+    Columns,
+    Reduction,
+    check_mixing,
+    combine,
+    inner_products,
+    pairwise_distances,
+)
+from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.rules.distances import Distances, Matrix, Vector
+
+Segments = Sequence[npt.NDArray[Any]]
+
+ROUNDING = 1e-12  # sums of weights that are as near to one are one
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a rule may know of the n updates of a round.
+
+    Parameters
+    ----------
+    n : int
+        Number of updates.
+    distances : Distances or None
+        Distances between them, where the rule asks for them; with the model at position n for a rule that
+        asks for it, and what the rule came to last at position n + 1 for one that remembers it.
+    counts : np.ndarray or None
+        The numbers of examples that clients claim, shape (n,), NaN where one claims none. Attackers choose
+        them. None unless the rule asks for them.
+    server_round : int
+        The server's round; 0 where there is none.
+    trusted : np.ndarray or None
+        Weights that the operator gives the clients, shape (n,).
+    """
+
+    n: int
+    distances: Distances | None = None
+    counts: Vector | None = None
+    server_round: int = 0
+    trusted: Vector | None = None
+
+    @property
+    def rows(self) -> Matrix | None:
+        """Squared distances between the updates, shape (n, n), where there are any."""
+        return None if self.distances is None else self.distances.rows
+
+    @property
+    def num_points(self) -> int:
+        """m: the updates, and the references with distances to them."""
+        return self.n if self.distances is None else len(self.distances.squared)
+
+    def checked(self, mixing: Any) -> Matrix | None:
+        """A mixing matrix of shape (k, m), or (k, n) without the references; ValueError if it is neither."""
+        over_all = isinstance(mixing, np.ndarray) and mixing.shape[-1:] == (self.num_points,)
+        return check_mixing(mixing, self.num_points if over_all else self.n)
+
+    def over_points(self, mixing: Matrix, *, below: bool = False) -> Matrix:
+        """A mixing matrix with a column for every point, shape (k, m).
+
+        Parameters
+        ----------
+        mixing : np.ndarray
+            Shape (k, n) or (k, m). What a row of n weights lacks of one, the model gets.
+        below : bool
+            Whether to add a row for each reference, which is that reference alone: shape (k + m - n, m).
+        """
+        k, m = len(mixing), self.num_points
+        references = m - self.n if below else 0
+        extended = np.zeros((k + references, m))
+        extended[:k, : mixing.shape[1]] = mixing
+        if mixing.shape[1] == self.n < m:
+            rest = 1.0 - mixing.sum(axis=1)
+            extended[:k, self.n] = np.where(np.abs(rest) < ROUNDING, 0.0, rest)
+        for i in range(references):
+            extended[k + i, self.n + i] = 1.0
+        return extended
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """n updates as columns, and reference points of the same segments.
+
+    Parameters
+    ----------
+    columns : Columns
+        The updates, or what clients sent in their place: their models.
+    references : tuple[Sequence[np.ndarray] | None, ...]
+        One array a segment each; None is the zero vector, which the model is among updates.
+    """
+
+    columns: Columns
+    references: tuple[Segments | None, ...] = ()
+
+    def squared_distances(self) -> Matrix:
+        """Squared distances between all points, shape (m, m)."""
+        placed = [i for i, reference in enumerate(self.references) if reference is not None]
+        zeros = [i for i, reference in enumerate(self.references) if reference is None]
+        columns = self._with(placed)
+        squared = pairwise_distances(columns)
+        if not zeros:
+            return squared
+        n, m = self.columns.num_rows, self.columns.num_rows + len(self.references)
+        there = [*range(n), *(n + i for i in placed)]
+        norms = inner_products(columns, None)
+        norms[np.isnan(norms)] = np.inf
+        found = np.zeros((m, m))
+        found[np.ix_(there, there)] = squared
+        for i in zeros:
+            found[there, n + i] = found[n + i, there] = norms
+        return found
+
+    def combine(
+        self,
+        mixing: Matrix | None,
+        reduction: Reduction | None,
+        *,
+        base: Segments | None,
+        out: Segments,
+        **how: Any,
+    ) -> int:
+        """As :func:`flwr_byzantine.kernels.combine`, for a mixing matrix over all points, (k, m) or (k, n).
+
+        The zero vector adds nothing, and a base gets what the other weights of a row lack of one.
+        """
+        n = self.columns.num_rows
+        if mixing is None or mixing.shape[1] == n:
+            return combine(self.columns, mixing, reduction, base=base, out=out, **how)
+        used = [
+            i
+            for i, reference in enumerate(self.references)
+            if reference is not None and reference is not base and mixing[:, n + i].any()
+        ]
+        chosen = np.ascontiguousarray(mixing[:, [*range(n), *(n + i for i in used)]])
+        return combine(self._with(used), chosen, reduction, base=base, out=out, **how)
+
+    def _with(self, references: Sequence[int]) -> Columns:
+        """The updates and some of the references as columns."""
+        if not references:
+            return self.columns
+        segments = [list(rows) for rows in self.columns.segments]
+        for i in references:
+            reference = self.references[i]
+            assert reference is not None
+            for rows, array in zip(segments, reference, strict=True):
+                rows.append(as_column_values(array, self.columns.dtype))
+        return Columns(segments, self.columns.dtype, self.columns.num_rows + len(references))

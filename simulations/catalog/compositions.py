@@ -1,0 +1,160 @@
+"""Rules with pre-aggregations in front, by name: `nnm+phocas`, `bucketing+nnm+krum`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import reduce
+from inspect import isabstract
+from typing import Any, NamedTuple
+
+from flwr_byzantine import rules
+from simulations.catalog.rules import RULES, f_of, name_of
+from simulations.streams import Stream, generator
+
+# The pre-aggregations, by their own names and by the usual short ones.
+STEPS: dict[str, type[rules.PreAggregation]] = {
+    name_of(name): kind
+    for name, kind in vars(rules).items()
+    if isinstance(kind, type) and issubclass(kind, rules.PreAggregation) and not isabstract(kind)
+}
+STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
+# Short names of rules, as papers have them.
+SHORT = {
+    "caf": "covariance_filter",
+    "dnc": "divide_and_conquer",
+    "mda": "minimum_diameter_averaging",
+    "smea": "smallest_maximum_eigenvalue",
+}
+
+
+class Chosen(NamedTuple):
+    """What a run's `rule` and `rule_args` stand for.
+
+    ``before`` is None without a pre-aggregation, and ``rule_args`` are those of the rule alone.
+    """
+
+    before: Any
+    rule: str
+    rule_args: dict[str, Any]
+
+
+def choose(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0) -> Chosen:
+    """Take apart what a configuration calls its rule, such as `bucketing+nnm+krum`.
+
+    Parameters
+    ----------
+    name : str
+        Any number of pre-aggregations and a rule, joined by `+`.
+    rule_args : Mapping[str, Any]
+        Arguments of the parts. Each goes to every part that has a parameter of that name;
+        `clipping.threshold` goes to that part alone.
+    assumed : int
+        f, for the parts that are told of it.
+    seed : int
+        The run's, for the parts that draw.
+
+    Raises
+    ------
+    ValueError
+        If a part is not known, or an argument is wrong.
+    """
+    *before, last = re.split(r"\+(?=\w)", name)
+    last = SHORT.get(last, last)
+    check_names(name, before, last)
+    spec = RULES[last]
+    if not before or spec is None:
+        return Chosen(None, last, dict(rule_args))
+    shares: dict[str, dict[str, Any]] = {part: {} for part in (*before, last)}
+    kinds = {part: STEPS[part] for part in before} | {last: getattr(rules, spec.name)}
+    for key, value in rule_args.items():
+        to, _, argument = key.rpartition(".")
+        takers = [part for part in shares if to in ("", part) and _takes(kinds[part], argument)]
+        if not takers:
+            raise ValueError(
+                f"Parameter `rule_args` should hold arguments of {', '.join(shares)}. "
+                f"Found `{key}`, which none of them has."
+            )
+        for part in takers:
+            shares[part][argument] = value
+    steps = []
+    for i, part in enumerate(before):
+        fixed = _of_run(STEPS[part], assumed, seed, i, shares[part])
+        steps.append(make(STEPS[part], fixed, shares[part]))
+    return Chosen(reduce(operator.rshift, steps), last, shares[last])
+
+
+def check_names(name: str, before: list[str], last: str) -> None:
+    """Raise ValueError unless all parts are known, and the last one is a rule."""
+    found = f"Found `rule = {name}`."
+    if last not in RULES and not (before or last in STEPS):
+        raise ValueError(
+            f"Parameter `rule` should be one of {', '.join(RULES)}; pre-aggregations may stand in front, as "
+            f"in `nnm+phocas`. {found}"
+        )
+    if unknown := [part for part in before if part not in STEPS]:
+        raise ValueError(
+            f"Parameter `rule` should have pre-aggregations in front: {', '.join(STEPS)}. {found} "
+            f"There is no {' and no '.join(unknown)}."
+        )
+    pure = [key for key, spec in RULES.items() if spec and not spec.knows_more]
+    if last not in (pure if before else RULES):
+        raise ValueError(
+            f"Parameter `rule` should end with a rule that pre-aggregations can stand in front of: "
+            f"{', '.join(pure)}. {found}"
+        )
+
+
+def make(kind: type[Any], fixed: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
+    """Build a part; ValueError for arguments that it does not have, or that the run decides."""
+    try:
+        return kind(**fixed, **own)
+    except TypeError as error:
+        raise ValueError(
+            f"Parameter `rule_args` should hold arguments of {kind.__name__}. "
+            f"Found `rule_args = {dict(own)}`: {error}."
+        ) from error
+
+
+def check_rule(
+    name: str, rule_args: Mapping[str, Any], clients: int, assumed: int, payload: str
+) -> None:
+    """Raise ValueError unless the rule can work with that many clients."""
+    before, last, own = choose(name, rule_args, assumed)
+    spec = RULES[last]
+    if spec is None:
+        if payload == "gradients" or rule_args:
+            raise ValueError(
+                "Parameter `rule` should be `mean` rather than Flower's own `fedavg` for clients "
+                f"that send gradients; and `fedavg` takes no arguments. Found `payload = {payload}`"
+                f" and `rule_args = {dict(rule_args)}`."
+            )
+        return
+    if spec.knows_more:
+        return
+    rule = make(getattr(rules, spec.name), {spec.tolerance: assumed} if spec.tolerance else {}, own)
+    if before is not None:
+        rule = before >> rule
+    if clients < rule.min_updates:
+        raise ValueError(
+            f"Parameter `clients` should be at least {rule.min_updates} for {name} with "
+            f"`assumed_byzantine = {assumed}`. Found `clients = {clients}`: take more clients, "
+            "or assume fewer of them Byzantine."
+        )
+
+
+def _takes(kind: type[Any], argument: str) -> bool:
+    return any(field.name == argument for field in fields(kind) if field.init)
+
+
+def _of_run(
+    kind: type[Any], assumed: int, seed: int, position: int, own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the run decides of a pre-aggregation: f, and the seed of what it draws."""
+    f = f_of(kind)
+    fixed: dict[str, Any] = {f: assumed} if f else {}
+    if _takes(kind, "seed") and "seed" not in own:
+        fixed["seed"] = int(generator(Stream.BUCKETS, seed, position).integers(2**53))
+    return fixed
