@@ -65,7 +65,7 @@ class Medoid(Plain, rule=rules.Medoid):
 
 
 class GeometricMedian(RobustFedAvg):
-    """The model with the least sum of distances to the clients': :class:`flwr_byzantine.rules.GeometricMedian`.
+    """The model of least distance from all others: :class:`flwr_byzantine.rules.GeometricMedian`.
 
     `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up. It survives
     as many as the replies allow where it is told none. RFA is ``iterations=3, smoothing=0.1``.

@@ -102,7 +102,8 @@ CASES = [
          partial(reference_modern.geometric_median, **RFA), (
             (0, [0, 2], 1), (0, [5, 5, 5], 5),
         ), partial(reference_modern.geometric_median_weights, **RFA),
-         untold=True, weighs_all=True, first_of_ties=True, absolute=True, rtol=1e-10, options=tuple(RFA.items())),
+         untold=True, weighs_all=True, first_of_ties=True, absolute=True, rtol=1e-10,
+         options=tuple(RFA.items())),
     Case("Medoid", lambda f: rules.Medoid(), lambda f: 1, reference_modern.medoid, (
             (0, [1, 2, 6], 2), (0, [0, 1, 3, 4, 100], 3),  # sums 108, 105, 103, 104, 392
             (0, [7, 3], 7), (0, [1, 10, 2, 4], 2),  # 2 and 4 have 11
