@@ -118,7 +118,7 @@ class Points:
         for i, reference in enumerate(self.references):
             first = next(k for k, other in enumerate(self.references) if other is reference)
             if first < i:
-                found[:, n + i] = found[:, n + first]
+                found[: n + i, n + i] = found[: n + i, n + first]
             else:
                 found[:n, n + i] = inner_products(self.columns, None, reference)
                 for k, other in enumerate(self.references[:i]):
