@@ -255,10 +255,9 @@ class Aggregator:
             return Outcome(None, broken, accepted, gated.dropped)
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
-        fits = can_take(rule, len(accepted), self.bound)
         promised = self._promised(len(accepted)) if accepted else 0
         warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
-        if gated.structure is None or not fits:
+        if gated.structure is None or not can_take(rule, len(accepted), self.bound):
             reason = why_not(rule, accepted, gated.dropped, failed)
             return Outcome(None, reason, accepted, gated.dropped)
         outcome = self._apply(server_round, rule, gated, accepted)
