@@ -121,7 +121,7 @@ class Aggregator:
         self.trusted_weights = check_trusted(trusted_weights, rule)
         self.audit = Audit(audit_log)
         self.progress = Progress()
-        if learning_rate != 1.0 and (rule.uses_model or not self._needs_model):
+        if learning_rate != 1.0 and not self._uses_learning_rate:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
         self.model: Model | None = None
@@ -175,7 +175,7 @@ class Aggregator:
         """
         if self._needs_model and self.model is None:
             raise ValueError(
-                "Gradients and reputations need the global model. Call `configure_fit` (or "
+                "Gradients, reputations and rules that clip need the global model. Call `configure_fit` (or "
                 "`configure_train`) before aggregating, as Flower's server does."
             )
         with self.lock:
@@ -292,6 +292,10 @@ class Aggregator:
     @property
     def _needs_model(self) -> bool:
         return self.payload == "gradients" or self.rule.uses_model
+
+    @property
+    def _uses_learning_rate(self) -> bool:
+        return self.payload == "gradients"
 
     def _step(self, server_round: int) -> float | None:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""

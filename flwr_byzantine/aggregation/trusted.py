@@ -34,12 +34,16 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
         if not named or not counted:
             found = f"`{client!r}: {weight!r}`"
             raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
+    weights = {str(client): float(weight) for client, weight in trusted.items()}
+    if len(weights) < len(trusted):
+        found = f"a client twice, as a number and as text, in `{trusted!r}`"
+        raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
     if not rule.averages:
         found, advice = f"weights for {rule}", "It selects one update, or values by coordinate. "
         advice += "Leave them out, or take a rule such as `MultiKrum`."
         expected = "None for a rule that does not average whole updates of clients"
         raise wrong("trusted_weights", expected, trusted, advice, found=found)
-    return {str(client): float(weight) for client, weight in trusted.items()}
+    return weights
 
 
 def weights_of(trusted: Mapping[str, float], clients: Sequence[str]) -> npt.NDArray[np.float64]:

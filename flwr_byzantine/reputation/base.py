@@ -73,6 +73,10 @@ class AuxiliaryAggregator(Aggregator):
     def _needs_model(self) -> bool:
         return True
 
+    @property
+    def _uses_learning_rate(self) -> bool:
+        return True
+
     def _promised(self, n: int) -> int:
         return n  # any number of Byzantine clients
 

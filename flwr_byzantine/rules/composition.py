@@ -138,13 +138,12 @@ class Composition(Rule):
     @property
     def max_updates(self) -> int | None:
         """The largest number of which no more are left than the rule can take."""
-        most = self.rule.max_updates
-        if most is None:
+        rows = self.rule.max_updates
+        if rows is None:
             return None
-        n = most
-        while rows_after(self.at(n + 1).before, n + 1) <= most:
-            n += 1
-        return n
+        for step in reversed(self.before):
+            rows = step.least_for(rows + 1) - 1
+        return rows
 
     def at(self, received: int) -> "Composition":
         """The same with numbers for fractions."""
@@ -245,13 +244,6 @@ def mix(
         total = now.over_points(own) @ given.over_points(total, below=now.distances is not None)
         now = after
     return total, now
-
-
-def rows_after(steps: Sequence[MixingStep], n: int) -> int:
-    """How many rows are left of n updates."""
-    for step in steps:
-        n = step.rows_after(n)
-    return n
 
 
 def least_for(steps: Sequence[MixingStep], rows: int) -> int:
