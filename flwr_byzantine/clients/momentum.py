@@ -38,6 +38,8 @@ from flwr_byzantine.clients.wrapper import Config, FitReply, MissingRound, Wrapp
 
 Named = Mapping[str, NDArray[Any]]
 
+_ZERO = np.float32(0)  # where a gradient starts
+
 
 class MomentumClient(WrappedClient):
     """An honest client that sends its momentum in place of its update.
@@ -212,7 +214,8 @@ class _Momentum:
         """Return the tensors to send instead of those returned, and put the momentum into the state."""
         if not returned:  # a client that does not implement `fit`
             return {}
-        updates = self._updates(returned, received)
+        start = {} if self.payload == "gradients" else _start(returned, received)
+        updates = self._updates(returned, start)
         if not all(np.isfinite(update).all() for update in updates.values()):
             log(WARNING, "The update is not finite: it is sent as it is, and the momentum stays")
             return {}
@@ -229,15 +232,14 @@ class _Momentum:
         if past is None or self.beta == 0:
             return {}
         with np.errstate(over="ignore"):
-            if self.payload == "gradients":
-                return {name: m.astype(returned[name].dtype) for name, m in now.items()}
-            start = _alike(received, returned)
             return {
-                name: np.asarray(start[name].astype(m.dtype) + m).astype(returned[name].dtype)
+                name: np.asarray(start.get(name, _ZERO).astype(m.dtype) + m).astype(
+                    returned[name].dtype
+                )
                 for name, m in now.items()
             }
 
-    def _updates(self, returned: Named, received: Named) -> dict[str, NDArray[Any]]:
+    def _updates(self, returned: Named, start: Named) -> dict[str, NDArray[Any]]:
         """Return the update of each tensor that has a momentum, in at least float32."""
         names = list(returned)
         buffers = find_buffers(self.buffers, names, strict=not callable(self.buffers))
@@ -247,13 +249,10 @@ class _Momentum:
             for name, array in returned.items()
             if is_floating(array) and name not in kept
         }
-        if self.payload == "gradients":
-            return wide
-        check_same_shapes(list(returned.values()), list(received.values()))
-        start = _alike(received, returned)
         with np.errstate(over="ignore", invalid="ignore"):
             return {
-                name: np.asarray(end - start[name].astype(end.dtype)) for name, end in wide.items()
+                name: np.asarray(end - start.get(name, _ZERO).astype(end.dtype))
+                for name, end in wide.items()
             }
 
     def _past(self, updates: Named, state: RecordDict) -> dict[str, NDArray[Any]] | None:
@@ -278,11 +277,12 @@ def _decoded(record: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
     return {name: array.numpy() for name, array in record.items() if name != EMPTY}
 
 
-def _alike(received: Named, returned: Named) -> Named:
+def _start(returned: Named, received: Named) -> Named:
     """Return the received tensors under the names of those returned, which may have names of their own."""
-    if received.keys() == returned.keys():
-        return received
-    return dict(zip(returned, received.values(), strict=True))
+    same = received.keys() == returned.keys()
+    start = [received[name] for name in returned] if same else list(received.values())
+    check_same_shapes(list(returned.values()), start)
+    return dict(zip(returned, start, strict=True))
 
 
 def _shapes(arrays: Named) -> dict[str, tuple[int, ...]]:

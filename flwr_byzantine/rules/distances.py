@@ -14,7 +14,20 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
+SAME = 1e-9  # eigenvalues that differ by a smaller part are one
 HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
+
+LOST = 1e-3  # differences of numbers that are a smaller part of these have lost digits
+
+
+def _same_rows(matrix: Matrix) -> npt.NDArray[np.bool_]:
+    """Which pairs of rows are equal, shape (k, k)."""
+    if not matrix.shape[1]:
+        return np.ones((len(matrix), len(matrix)), bool)
+    _, kinds = np.unique(matrix, axis=0, return_inverse=True)
+    kinds = kinds.reshape(-1)
+    same: npt.NDArray[np.bool_] = kinds[:, None] == kinds
+    return same
 
 
 class Spectrum(NamedTuple):
@@ -126,10 +139,22 @@ class Distances:
         points = np.zeros((k + references, len(self.squared)))
         points[:k] = self._padded(mixing)
         points[range(k, k + references), range(self.n, len(self.squared))] = 1.0
-        above = np.zeros((len(points), len(points)))
-        for p in range(len(points) - 1):
-            above[p, p + 1 :] = self._lengths(points[p + 1 :] - points[p])
-        return Distances(above + above.T, k)
+        infinite = ~np.isfinite(self.squared)
+        finite = ~infinite[np.argmin(infinite.sum(axis=0))]  # near the point that most are near to
+        if infinite[np.ix_(finite, finite)].any():
+            pairs = np.triu(np.ones((len(points), len(points)), bool), 1)
+            return Distances(self._exactly(np.zeros(pairs.shape), points, pairs), k)
+        # Inner products about what most combinations have in common, so that far updates which they
+        # share vanish; differences anew where a pair is far nearer to each other than to that.
+        about = points[:, finite] - np.median(points[:, finite], axis=0)
+        products = -0.5 * (about @ self.squared[np.ix_(finite, finite)] @ about.T)
+        lengths = products.diagonal()
+        squared = lengths[:, None] + lengths - 2 * products
+        rounded = squared <= LOST * (np.abs(lengths)[:, None] + np.abs(lengths))
+        alike = _same_rows(points[:, ~finite])
+        squared = np.where(alike, np.maximum(squared, 0.0), np.inf)
+        again = np.where(alike, rounded, _same_rows(points[:, finite]))
+        return Distances(self._exactly(squared, points, np.triu(again, 1)), k)
 
     def of_scaled(self, factors: Vector) -> "Distances":
         r"""Distances of the updates times a factor each, c >= 0; a factor of 0 gives the model.
@@ -164,7 +189,8 @@ class Distances:
         With p the probabilities and q = D p, the Gram matrix about the mean is
         B = -(D - q 1' - 1 q' + p'q) / 2; the covariance has the eigenvalues of
         diag(sqrt p) B diag(sqrt p), and with its eigenvector v the squared projections are
-        (B (sqrt p * v))^2 / lambda.
+        (B (sqrt p * v))^2 / lambda. Where several directions have that eigenvalue, but for rounding, they
+        are the squared lengths of the projections on all of them.
 
         Parameters
         ----------
@@ -182,7 +208,9 @@ class Distances:
             return Spectrum(np.inf, projections)
         values, vectors = np.linalg.eigh(root[:, None] * gram * root)
         if values[-1] > 0:
-            projections[chosen] = (gram @ (root * vectors[:, -1])) ** 2 / values[-1]
+            top = vectors[:, values >= (1 - SAME) * values[-1]]
+            along = gram @ (root[:, None] * top) / np.sqrt(values[-1])
+            projections[chosen] = (along**2).sum(axis=1)
         return Spectrum(max(0.0, float(values[-1])), projections)
 
     def _padded(self, mixing: npt.ArrayLike) -> Matrix:
@@ -191,6 +219,14 @@ class Distances:
         padded = np.zeros((*given.shape[:-1], len(self.squared)))
         padded[..., : given.shape[-1]] = given
         return padded
+
+    def _exactly(self, squared: Matrix, points: Matrix, pairs: npt.NDArray[np.bool_]) -> Matrix:
+        """The same with the distances of some pairs of combinations, above the diagonal, taken one by one."""
+        for p in np.flatnonzero(pairs.any(axis=1)):
+            others = np.flatnonzero(pairs[p])
+            squared[p, others] = squared[others, p] = self._lengths(points[others] - points[p])
+        np.fill_diagonal(squared, 0.0)
+        return squared
 
     def _lengths(self, differences: Matrix) -> Vector:
         """Squared lengths of differences of combinations, one a row; infinite with an infinite part."""

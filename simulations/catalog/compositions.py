@@ -21,6 +21,13 @@ STEPS: dict[str, type[rules.PreAggregation]] = {
     if isinstance(kind, type) and issubclass(kind, rules.PreAggregation) and not isabstract(kind)
 }
 STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
+# Short names of rules, as papers have them.
+SHORT = {
+    "caf": "covariance_filter",
+    "dnc": "divide_and_conquer",
+    "mda": "minimum_diameter_averaging",
+    "smea": "smallest_maximum_eigenvalue",
+}
 
 
 class Chosen(NamedTuple):
@@ -55,6 +62,7 @@ def choose(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0)
         If a part is not known, or an argument is wrong.
     """
     *before, last = re.split(r"\+(?=\w)", name)
+    last = SHORT.get(last, last)
     check_names(name, before, last)
     spec = RULES[last]
     if not before or spec is None:

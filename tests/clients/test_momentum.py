@@ -356,6 +356,27 @@ def test_buffers_by_their_names_by_position_or_by_a_function():
         last(["no.such"])
 
 
+@pytest.mark.parametrize("names", [("b", "a"), ("c", "d")])
+def test_tensors_that_return_in_another_order_are_told_by_their_names(names):
+    context, sent = context_of(), []
+    app = ClientApp(mods=[momentum_mod(0.5)])
+
+    @app.train()
+    def action(msg, ctxt):
+        step = msg.content["config"]["server-round"]
+        model = {name: array.numpy() for name, array in msg.content["arrays"].items()}
+        if set(names) == set(model):
+            model = {name: model[name] for name in names}
+        record = {name: Array(p + step) for name, p in zip(names, model.values(), strict=True)}
+        return Message(RecordDict({"arrays": ArrayRecord(record)}), reply_to=msg)
+
+    for t in (1, 3):
+        model = ArrayRecord({"a": Array(np.zeros(1)), "b": Array(np.full(2, 100.0))})
+        sent = app(message_of(model, t), context).content["arrays"]
+    assert tuple(sent) == names
+    assert sorted(array.numpy().tolist() for array in sent.values()) == [[2], [102, 102]]
+
+
 def test_statistics_that_names_do_not_tell_are_pointed_out_once(caplog):
     client = MomentumClient(Trainer())
     client.fit(model_of(1), {"server-round": 1})

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from flwr_byzantine import rules
-from simulations.catalog.compositions import STEPS, choose
-from simulations.catalog.rules import RULES
+from simulations.catalog.compositions import SHORT, STEPS, choose
+from simulations.catalog.rules import RULES, name_of
 from simulations.commands.display import label
 from simulations.config import RunConfig
 from simulations.federation.runner import run_all
@@ -51,6 +51,23 @@ def test_the_strategy_has_them_in_front_of_its_rule(api, payload, name, expected
     assert rule_of(run) == expected
     assert run.rule == name.replace("-", "_")
     assert label(run) == f"{run.rule}, sign_flip"
+
+
+def test_short_names_of_rules():
+    kinds = "CovarianceFilter DivideAndConquer MinimumDiameterAveraging SmallestMaximumEigenvalue"
+    assert [*SHORT] == ["caf", "dnc", "mda", "smea"]
+    assert [*SHORT.values()] == [name_of(kind) for kind in kinds.split()]
+    assert name_of("MeaMed") == "meamed"
+
+
+PURE = [name for name, spec in RULES.items() if spec and not spec.knows_more]
+
+
+@pytest.mark.parametrize("api", ["message", "legacy"])
+@pytest.mark.parametrize("name", PURE)
+def test_every_rule_can_have_one_in_front(api, name):
+    alone, mixed = (rule_of(config(rule, api=api)) for rule in (name, f"nnm+{name}"))
+    assert mixed == rules.NearestNeighborMixing(2) >> alone
 
 
 def test_f_is_what_the_run_assumes():
