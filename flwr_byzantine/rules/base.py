@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -209,6 +209,14 @@ class Rule(ABC):
         points.combine(mixing, reduction, base=base, out=[out])
         return restore(out)
 
+    def __rshift__(self, after: object) -> NoReturn:
+        """Raise TypeError: nothing goes behind a rule."""
+        raise _no_pre_aggregation(self)
+
+    def __rrshift__(self, before: object) -> NoReturn:
+        """Raise TypeError: what can go in front of a rule has an operator of its own."""
+        raise _no_pre_aggregation(before)
+
     def _points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
         """The updates and what the rule asks for beside them; the model; and how to give a result back."""
         columns, restore = as_columns(updates)
@@ -225,9 +233,19 @@ def _copied(given: Given) -> Given:
     return replace(given, distances=Distances(given.distances.squared.copy(), given.distances.n))
 
 
+def _no_pre_aggregation(before: object) -> TypeError:
+    """The error of `>>` behind anything else than a pre-aggregation."""
+    return TypeError(
+        f"`>>` should stand behind a pre-aggregation. Found {before!r} before it. "
+        "Write `NearestNeighborMixing(4) >> Phocas(4)`."
+    )
+
+
 def require_rule(rule: object) -> None:
     """Raise ParameterError unless it is a rule that says sensible things of itself."""
     advice = "Pass a rule, not its class."
+    if hasattr(rule, "steps"):  # a pre-aggregation alone
+        advice = "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
     expected = "a rule such as `flwr_byzantine.rules.Median()`"
     require(isinstance(rule, Rule), "rule", expected, rule, advice)
     assert isinstance(rule, Rule)

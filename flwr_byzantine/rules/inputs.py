@@ -65,6 +65,12 @@ def as_column(name: str, values: Any, columns: Columns) -> Array:
     ValueError
         If it is not d real numbers.
     """
+    shape = np.shape(values)
+    if len(shape) != 1:
+        raise ValueError(
+            f"Parameter `{name}` should be one-dimensional, as one update is. Found shape {tuple(shape)}. "
+            "Flatten it as the updates were."
+        )
     row, _ = as_columns([values])
     if row.num_columns != columns.num_columns:
         raise ValueError(

@@ -226,7 +226,17 @@ def test_several_in_a_row_equal_one_after_the_other(seed):
 def test_only_rules_and_pre_aggregations_stand_behind_it(after):
     with pytest.raises(TypeError, match=r"`>>` should put .* Write `NearestNeighborMixing"):
         NearestNeighborMixing(1) >> after
-    with pytest.raises(TypeError):
+
+
+@pytest.mark.parametrize("before", [Krum(1), NearestNeighborMixing, 3])
+@pytest.mark.parametrize("after", [Krum(1), NearestNeighborMixing(1) >> Krum(1)])
+def test_only_pre_aggregations_stand_in_front_of_it(before, after):
+    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found .* Write `Nearest"):
+        before >> after
+
+
+def test_a_rule_in_front_of_a_pre_aggregation_is_told_the_order():
+    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found Krum\(num_byzantine=1\)"):
         Krum(1) >> NearestNeighborMixing(1)
 
 
@@ -358,6 +368,9 @@ def test_dtypes_and_models_close_together(dtype):
 def test_the_model_is_one_row_of_values():
     with pytest.raises(ValueError, match="`model` should hold 3 values"):
         (Clipping(1.0) >> Mean())(np.zeros((4, 3)), model=np.zeros(2))
+    for model in (np.zeros((1, 3)), 0.0):
+        with pytest.raises(ValueError, match="`model` should be one-dimensional"):
+            (Clipping(1.0) >> Mean())(np.zeros((4, 3)), model=model)
 
 
 def test_inputs_stay_as_they_are():
