@@ -132,6 +132,17 @@ class Composition(Rule):
             return _least(self.before, self.rule)
         return least_for(self.before, self.rule.min_updates)
 
+    @property
+    def max_updates(self) -> int | None:
+        """The largest number of which no more are left than the rule can take."""
+        most = self.rule.max_updates
+        if most is None:
+            return None
+        n = most
+        while rows_after(self.at(n + 1).before, n + 1) <= most:
+            n += 1
+        return n
+
     def at(self, received: int) -> "Composition":
         """The same with numbers for fractions."""
         before = tuple(step.at(received) for step in self.before)
@@ -231,6 +242,13 @@ def mix(
         total = now.over_points(own) @ given.over_points(total, below=now.distances is not None)
         now = after
     return total, now
+
+
+def rows_after(steps: Sequence[MixingStep], n: int) -> int:
+    """How many rows are left of n updates."""
+    for step in steps:
+        n = step.rows_after(n)
+    return n
 
 
 def least_for(steps: Sequence[MixingStep], rows: int) -> int:
