@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import reference
 import reference_modern
+import reference_spectral
 from hypothesis import settings
 
 from flwr_byzantine import rules
@@ -120,20 +121,20 @@ CASES = [
             (0, [1, 2, 6], 3), (1, [0, 4, 5, 9], 3),  # 0, 4, 5 and 4, 5, 9 are as near: the first
             (2, [9, -7, 4, 1, 100], 14 / 3),  # 1, 4, 9
         ), reference_modern.minimum_diameter_weights, first_of_ties=True, most_subsets=300),
-    Case("CovarianceFilter", rules.CovarianceFilter, of_majority, reference_modern.covariance_filter, (
+    Case("CovarianceFilter", rules.CovarianceFilter, of_majority, reference_spectral.covariance_filter, (
             (0, [1, 2, 6], 3),
             (1, [-2, 0, 2], 0),  # one step: of all three the mean
             (1, [0, 0, 0, 9], 0),  # the mean 9 / 4, projections 1 : 1 : 1 : 9
-        ), reference_modern.covariance_filter_weights, rtol=1e-8),
-    Case("DivideAndConquer", rules.DivideAndConquer, of_majority, reference_modern.divide_and_conquer, (
+        ), reference_spectral.covariance_filter_weights, rtol=1e-8),
+    Case("DivideAndConquer", rules.DivideAndConquer, of_majority, reference_spectral.divide_and_conquer, (
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1), (2, [9, -7, 4, 1, 14], 14 / 3),  # mean 4.2
             (1, [4, 0, 2], 3),  # 4 and 0 are as far from 2: that of the lower index stays
-        ), reference_modern.divide_and_conquer_weights),
+        ), reference_spectral.divide_and_conquer_weights),
     Case("SmallestMaximumEigenvalue", rules.SmallestMaximumEigenvalue, of_majority,
-         reference_modern.smallest_maximum_eigenvalue, (
+         reference_spectral.smallest_maximum_eigenvalue, (
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1),  # variances 2/3, 12.7, 15.6, 14.9
             (1, [0, 2, 4], 1),  # 0, 2 and 2, 4 vary as little: the first
-        ), reference_modern.smallest_maximum_eigenvalue_weights, most_subsets=130),
+        ), reference_spectral.smallest_maximum_eigenvalue_weights, most_subsets=130),
     Case("Krum", rules.Krum, lambda f: 2 * f + 3, reference.krum, (
             (1, [0, 1, 3, 7, 100], 1),  # scores 10, 5, 13, 52, 18058
             (3, [-0.1, -0.1, -0.1, 0, 0.02, 0.14, 0.26, 0.38, 0.5], -0.1),  # Fall of Empires, 5.3.1
