@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flwr_byzantine.checks import require, require_whole
 from flwr_byzantine.kernels import Reduction, check_reduction
 from flwr_byzantine.rules.distances import Distances, Matrix
-from flwr_byzantine.rules.inputs import as_column, as_columns
+from flwr_byzantine.rules.inputs import as_column, as_columns, as_counts
 from flwr_byzantine.rules.points import Given, Points
 
 __all__ = ["Given", "Matrix", "Rule", "check_bound", "require_rule"]
@@ -34,6 +34,7 @@ class Rule(ABC):
     uses_counts: ClassVar[bool] = False  # whether it asks for the examples that clients claim
     remembers: ClassVar[bool] = False  # whether where the last round led is one of the points
     averages: ClassVar[bool] = False  # whether an operator's weights can weigh what it averages
+    tosses_coins: ClassVar[bool] = False  # whether chance decides who is mixed with whom
 
     @property
     @abstractmethod
@@ -49,7 +50,7 @@ class Rule(ABC):
             Number of updates, at least ``min_updates``.
         distances : np.ndarray or None
             Squared Euclidean distances, shape (n, n), infinite where an update holds a value that is
-            not finite; None unless ``uses_distances``.
+            not finite; None unless ``uses_distances`` or ``uses_model``.
         """
         return None
 
@@ -113,6 +114,10 @@ class Rule(ABC):
         """The rule of a round, where it tosses coins and has no seed of its own: with this one."""
         return self
 
+    def scaled(self, factor: float) -> "Rule":
+        """The rule of updates times a factor: lengths that it was told, such as a threshold, times it too."""
+        return self
+
     def plan(self, given: Given) -> tuple[Matrix | None, Reduction | None]:
         """Mixing matrix and reduction for n updates, as compiled code can take them.
 
@@ -139,7 +144,9 @@ class Rule(ABC):
             )
         return scores.astype(np.float64)
 
-    def plan_for(self, points: Points) -> tuple[Matrix | None, Reduction | None]:
+    def plan_for(
+        self, points: Points, counts: Any = None
+    ) -> tuple[Matrix | None, Reduction | None]:
         """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
         n = points.columns.num_rows
         least = self.at(n).min_updates
@@ -148,21 +155,29 @@ class Rule(ABC):
                 f"Parameter `updates` should hold at least {least} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
             )
-        return self.plan(Given(n, self.distances_of([points])))
+        return self.plan(self.given(points, counts))
+
+    def given(self, points: Points, counts: Any = None) -> Given:
+        """What the rule may know of bare rows; claimed counts that are not given are NaN."""
+        n = points.columns.num_rows
+        claimed = as_counts(counts, n) if self.uses_counts else None
+        return Given(n, self.distances_of([points]), claimed)
 
     def distances_of(self, groups: Sequence[Points]) -> Distances | None:
         """Distances of the points, over several groups of columns; None if not needed."""
-        if not self.uses_distances or not groups:
+        if not (self.uses_distances or self.uses_model) or not groups:
             return None
         total = sum((points.squared_distances() for points in groups), np.zeros(()))
         return Distances(total, groups[0].columns.num_rows)
 
-    def weights(self, updates: Any, model: Any = None) -> npt.NDArray[np.float64]:
+    def weights(
+        self, updates: Any, model: Any = None, counts: Any = None
+    ) -> npt.NDArray[np.float64]:
         """Weight of each update in the result, shape (n,); for several mixed rows, their mean share.
 
         Parameters
         ----------
-        updates, model
+        updates, model, counts
             As for calling the rule.
 
         Raises
@@ -170,8 +185,8 @@ class Rule(ABC):
         ValueError
             If the rule takes every update coordinate by coordinate, so that none has one weight.
         """
-        points, _, _ = self._points(updates, model)
-        mixing, _ = self.plan_for(points)
+        points, _, _ = self.points(updates, model)
+        mixing, _ = self.plan_for(points, counts)
         if mixing is None:
             raise ValueError(
                 f"{self} has no weight per update: it chooses anew in every coordinate. "
@@ -180,7 +195,7 @@ class Rule(ABC):
         share: npt.NDArray[np.float64] = mixing.mean(axis=0)[: points.columns.num_rows]
         return share
 
-    def __call__(self, updates: Any, model: Any = None) -> Any:
+    def __call__(self, updates: Any, model: Any = None, counts: Any = None) -> Any:
         """Aggregate.
 
         Parameters
@@ -191,6 +206,9 @@ class Rule(ABC):
             Shape (d,): the global model, where the rows are clients' models. None is the zero vector: rows
             are updates. Only rules that measure updates by their length, such as clipping, tell these
             apart.
+        counts : array-like or None
+            Shape (n,): the numbers of examples that clients claim, for a rule that asks for them. None is
+            NaN for each update, which is what a rule is given of a client that claims none.
 
         Returns
         -------
@@ -201,15 +219,16 @@ class Rule(ABC):
         Raises
         ------
         ValueError
-            If n is below ``min_updates``, or the updates are not n rows of one length.
+            If n is below ``min_updates``, the updates are not n rows of one length, or the counts are not n
+            numbers.
         """
-        points, base, restore = self._points(updates, model)
+        points, base, restore = self.points(updates, model)
         out = np.empty(points.columns.num_columns, points.columns.dtype)
-        mixing, reduction = self.plan_for(points)
+        mixing, reduction = self.plan_for(points, counts)
         points.combine(mixing, reduction, base=base, out=[out])
         return restore(out)
 
-    def _points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
+    def points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
         """The updates and what the rule asks for beside them; the model; and how to give a result back."""
         columns, restore = as_columns(updates)
         if not self.uses_model:

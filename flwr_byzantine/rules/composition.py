@@ -22,6 +22,7 @@ class MixingStep(ABC):
     uses_distances: ClassVar[bool] = False  # between the updates
     uses_model: ClassVar[bool] = False  # their lengths
     keeps_clients: ClassVar[bool] = False  # whether row i is client i's update times a number
+    tosses_coins: ClassVar[bool] = False  # whether chance decides who is mixed with whom
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
@@ -58,6 +59,10 @@ class MixingStep(ABC):
 
     def drawn(self, seed: int) -> Self:
         """The step of a round, with a seed where it tosses coins and has none."""
+        return self
+
+    def scaled(self, factor: float) -> Self:
+        """The step of updates times a factor: lengths that it was told are too."""
         return self
 
 
@@ -126,6 +131,11 @@ class Composition(Rule):
         return self.rule.averages and all(step.keeps_clients for step in self.before)
 
     @property
+    def tosses_coins(self) -> bool:  # type: ignore[override]
+        """Whether any part does."""
+        return any(part.tosses_coins for part in self._parts())
+
+    @property
     def min_updates(self) -> int:
         """So many that those left by every step are enough for the next one, and for the rule."""
         if any(part.at(1) is not part for part in self._parts()):
@@ -147,6 +157,11 @@ class Composition(Rule):
         """The same with a seed where a step has none."""
         before = tuple(step.drawn(seed) for step in self.before)
         return replace(self, before=before, rule=self.rule.drawn(seed))
+
+    def scaled(self, factor: float) -> "Composition":
+        """The same of updates times a factor, in every part."""
+        before = tuple(step.scaled(factor) for step in self.before)
+        return replace(self, before=before, rule=self.rule.scaled(factor))
 
     def tolerated(self, n: int) -> int:
         """The least that any part was told of."""
@@ -212,7 +227,8 @@ def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
     Returns
     -------
     tuple[np.ndarray, Given]
-        W, shape (k, m), and the rest. The claimed counts of a row are the mean of its clients'.
+        W, shape (k, m), and the rest. The claimed counts of a row are the mean of those of its clients that
+        claim any.
     """
     total = np.eye(given.n, given.num_points)
     now = given
@@ -220,11 +236,20 @@ def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
         own = now.checked(step.mixing(now))
         assert own is not None
         distances = None if now.distances is None else step.mixed(now.distances, own)
-        counts = None if now.counts is None else own[:, : now.n] @ now.counts
+        counts = None if now.counts is None else mean_counts(own[:, : now.n], now.counts)
         after = replace(now, n=len(own), distances=distances, counts=counts)
         total = now.over_points(own) @ given.over_points(total, below=True)
         now = after
     return total, now
+
+
+def mean_counts(mixing: Matrix, counts: Vector) -> Vector:
+    """Mean of the counts that a mixed row's clients claim, weighed by its shares; NaN where none claims any."""
+    shares = np.abs(mixing) * np.isfinite(counts)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        means: Vector = shares @ np.where(np.isfinite(counts), counts, 0.0)
+    return means
 
 
 def least_for(steps: Sequence[MixingStep], rows: int) -> int:

@@ -310,7 +310,7 @@ def test_an_own_pre_aggregation():
 
 
 def scores_of(rule, x):
-    points, _, _ = rule._points(x, None)
+    points, _, _ = rule.points(x, None)
     return rule.checked_scores(Given(len(x), rule.distances_of([points])))
 
 
