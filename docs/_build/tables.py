@@ -1,7 +1,8 @@
-"""What README.md and docs/rules.md say of the rules, from the rules themselves: ``make tables`` writes it.
+"""What README.md and docs/ say of the rules, from the rules themselves: ``make tables`` writes it.
 
 A rule's docstring says what it does in its first sentence, and where it comes from in its References. Its
-Notes may say "Without an attacker it averages ...." and "It fails ...." for the two last columns.
+Notes may say "Without an attacker it averages ...." and "It fails ...." for the two last columns, and "It
+needs ...." where no number of updates is enough by itself.
 """
 
 import inspect
@@ -104,6 +105,12 @@ def made(kind: type[Any], f: int) -> Any:
     return kind(**needed | ({name: f} if name else {}))
 
 
+def needs(kind: type[Any]) -> str:
+    """How many updates it needs, and what else."""
+    other = said(kind, "It needs")
+    return f"n >= {bound(kind)}" if other == "-" else other
+
+
 def bound(kind: type[Any]) -> str:
     """How many updates it needs, as a formula that holds for every f that was tried."""
 
@@ -151,18 +158,19 @@ def readme_rules() -> str:
     """Of the README: what each rule does, needs and costs, and whose it is."""
     head = ("strategy and rule", "what it does", "needs", "cost", "source")
     rows = [
-        (f"`{kind.__name__}`", does(kind), f"n >= {bound(kind)}", cost(kind), source(kind))
-        for kind in pure()
+        (f"`{kind.__name__}`", does(kind), needs(kind), cost(kind), source(kind)) for kind in pure()
     ]
     rows += [(f"`{name}`", text, *more[:3]) for name, (text, more, _) in OTHERS.items()]
-    text = f"{len(rows)} rules, each a strategy in both APIs. n clients, of which f (b in each coordinate) may be "
-    parts = [text + "Byzantine; d parameters.", table(head, *rows)]
+    text = f"{len(rows)} rules, each a strategy in both APIs. n clients, of which f (b in each coordinate) "
+    parts = [text + "may be Byzantine; d parameters.", table(head, *rows)]
     rows = [
-        (f"`{kind.__name__}`", does(kind), f"n >= {bound(kind)}", cost(kind), source(kind))
+        (f"`{kind.__name__}`", does(kind), needs(kind), cost(kind), source(kind))
         for kind in steps()
     ]
     text = f"{len(rows)} pre-aggregations, of which any number goes in front of a rule: "
-    parts.append(f"{text}`NearestNeighborMixing(4) >> Phocas(4)`.\nr is what the rest needs; buckets are of two.")
+    parts.append(
+        f"{text}`NearestNeighborMixing(4) >> Phocas(4)`.\nr is what the rest needs; buckets are of two."
+    )
     parts.append(table(("pre-aggregation", *head[1:]), *rows))
     return "\n\n".join(parts)
 
@@ -179,7 +187,7 @@ def page_rules() -> str:
     rows = [
         (
             f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})",
-            bound(kind), cost(kind), said(kind, "it averages"), said(kind, "It fails"),
+            needs(kind).removeprefix("n >= "), cost(kind), said(kind, "it averages"), said(kind, "It fails"),
         )
         for kind in pure()
     ]  # fmt: skip
@@ -188,11 +196,18 @@ def page_rules() -> str:
         for name, (_, more, fails) in OTHERS.items()
     ]
     before = [
-        (f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})", bound(kind), cost(kind), does(kind))
+        (
+            f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})",
+            needs(kind).removeprefix("n >= "),
+            cost(kind),
+            does(kind),
+        )
         for kind in steps()
     ]
     more = ("pre-aggregation", "n at least", "cost of a round", "what it does")
-    text = "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
+    text = (
+        "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
+    )
     return "\n\n".join([table(head, *rows), text, table(more, *before)])
 
 
@@ -227,8 +242,36 @@ def directive(kind: type[Any]) -> Iterator[str]:
             yield f"      inherited_members: [{', '.join(inherited)}]"
 
 
+def page_bounds() -> str:
+    """Of docs/operators.md: the largest f that a number of replies is enough for."""
+    sizes = (8, 20, 100)
+    groups: dict[str, list[type[Any]]] = {}
+    for kind in pure():
+        if kind is not rules.Mean and needs(kind).startswith("n >="):
+            groups.setdefault(bound(kind).replace("b", "f"), []).append(kind)
+    head = ("rule", "replies needed", *(f"f with n = {n}" for n in sizes))
+    rows = [
+        (
+            ", ".join(f"`{kind.__name__}`" for kind in kinds),
+            needed,
+            *(most(kinds[0], n) for n in sizes),
+        )
+        for needed, kinds in groups.items()
+    ]
+    return table(head, *rows)
+
+
+def most(kind: type[Any], n: int) -> str:
+    """The largest f that n replies are enough for."""
+    enough = (
+        f for f in range(n) if made(kind, f).min_updates <= n and made(kind, f).tolerated(n) >= f
+    )
+    return str(max(enough))
+
+
 PAGES = {
     "README.md": {"rules": readme_rules},
+    "docs/operators.md": {"bounds": page_bounds},
     "docs/rules.md": {"rules": page_rules, "reference": page_reference},
 }
 

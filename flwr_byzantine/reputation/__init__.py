@@ -1,4 +1,4 @@
-"""ByGARS and ByGARS++: scores that clients earn on a small data set of the server's own."""
+"""ByGARS, ByGARS++ and FLTrust: how clients do on a small data set of the server's own."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A loss on the server's own data: what ByGARS and ByGARS++ judge clients by."""
+"""A loss on the server's own data: what ByGARS, ByGARS++ and FLTrust judge clients by."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Array = npt.NDArray[Any]
 class AuxiliaryLoss(Protocol):
     """The loss L_t of a round and its gradient, on data that no client has touched.
 
-    Within a round both belong to one and the same minibatch. Both algorithms ask for the gradient at the
+    Within a round both belong to one and the same minibatch. The algorithms ask for the gradient at the
     round's model from a thread of their own, while the clients compute; Flower's server never causes two
-    calls at a time. The loss may read ``strategy.reputations`` there: the scores before the round. Threads
-    that it starts itself should be given them.
+    calls at a time. With ByGARS the loss may read ``strategy.reputations`` there: the scores before the
+    round. Threads that it starts itself should be given them.
     """
 
     def __call__(self, parameters: list[Array], server_round: int) -> Sequence[Array | None]:

@@ -79,14 +79,18 @@ class FLTrustAggregator(AuxiliaryAggregator):
 
     def _descent(self, model: Model, server_round: int) -> Gradient:
         """The sum of the gradients along the server's own steps; times the step size it is h_0."""
-        total = self._gradient(model, server_round)
+        total = first = self._gradient(model, server_round)
         if self.server_steps == 1:
-            return total
+            return first
         rate = step_size("learning_rate", self.learning_rate, server_round)
         for _ in range(self.server_steps - 1):
             gradient = self._gradient(_moved(model, total, rate), server_round)
             total = [_plus(a, b) for a, b in zip(total, gradient, strict=True)]
-        return total
+        with np.errstate(over="ignore"):
+            return [
+                None if a is None or b is None else a.astype(b.dtype)
+                for a, b in zip(total, first, strict=True)
+            ]
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]

@@ -175,20 +175,19 @@ class Composition(Rule):
     def mixing_of(self, given: Given) -> Matrix:
         """Product of the mixing matrices, shape (k, m)."""
         numbers = self.at(given.n)
-        mixing, after = mix(numbers.before, given)
+        mixing, after = mix(numbers.before, given, numbers.rule)
         own = numbers.rule.weighed(after)
-        return (
-            mixing
-            if own is None
-            else after.over_points(own) @ given.over_points(mixing, below=True)
-        )
+        if own is None:
+            return mixing
+        below = after.distances is not None
+        return after.over_points(own) @ given.over_points(mixing, below=below)
 
     weighed = mixing_of  # each part weighs itself
 
     def scores_of(self, given: Given) -> npt.NDArray[np.float64] | None:
         """For each client the mean score of the rows that it is mixed into, weighed by its share of them."""
         numbers = self.at(given.n)
-        mixing, after = mix(numbers.before, given)
+        mixing, after = mix(numbers.before, given, numbers.rule)
         scores = numbers.rule.scores_of(after)
         if scores is None:
             return None
@@ -214,7 +213,9 @@ def with_innermost(rule: Rule, inner: Rule) -> Rule:
     return replace(rule, rule=inner) if isinstance(rule, Composition) else inner
 
 
-def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
+def mix(
+    steps: Sequence[MixingStep], given: Given, rule: Rule | None = None
+) -> tuple[Matrix, Given]:
     """Mixing matrix of several steps, and what is known of the rows that they leave.
 
     Parameters
@@ -223,6 +224,8 @@ def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
         With numbers in place of fractions.
     given : Given
         What is known of the updates.
+    rule : Rule or None
+        The rule behind them: distances of mixed rows are computed where it, or a later step, needs them.
 
     Returns
     -------
@@ -232,13 +235,16 @@ def mix(steps: Sequence[MixingStep], given: Given) -> tuple[Matrix, Given]:
     """
     total = np.eye(given.n, given.num_points)
     now = given
-    for step in steps:
+    for i, step in enumerate(steps):
         own = now.checked(step.mixing(now))
         assert own is not None
-        distances = None if now.distances is None else step.mixed(now.distances, own)
+        later: list[MixingStep | Rule] = [*steps[i + 1 :], *([] if rule is None else [rule])]
+        distances = None
+        if now.distances is not None and any(p.uses_distances or p.uses_model for p in later):
+            distances = step.mixed(now.distances, own)
         counts = None if now.counts is None else mean_counts(own[:, : now.n], now.counts)
         after = replace(now, n=len(own), distances=distances, counts=counts)
-        total = now.over_points(own) @ given.over_points(total, below=True)
+        total = now.over_points(own) @ given.over_points(total, below=now.distances is not None)
         now = after
     return total, now
 

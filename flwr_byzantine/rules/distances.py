@@ -16,6 +16,18 @@ Vector = npt.NDArray[np.float64]
 
 HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
 
+LOST = 1e-3  # differences of numbers that are a smaller part of these have lost digits
+
+
+def _same_rows(matrix: Matrix) -> npt.NDArray[np.bool_]:
+    """Which pairs of rows are equal, shape (k, k)."""
+    if not matrix.shape[1]:
+        return np.ones((len(matrix), len(matrix)), bool)
+    _, kinds = np.unique(matrix, axis=0, return_inverse=True)
+    kinds = kinds.reshape(-1)
+    same: npt.NDArray[np.bool_] = kinds[:, None] == kinds
+    return same
+
 
 class Spectrum(NamedTuple):
     """Where updates spread most: the covariance matrix's largest eigenvalue and its direction.
@@ -126,10 +138,22 @@ class Distances:
         points = np.zeros((k + references, len(self.squared)))
         points[:k] = self._padded(mixing)
         points[range(k, k + references), range(self.n, len(self.squared))] = 1.0
-        above = np.zeros((len(points), len(points)))
-        for p in range(len(points) - 1):
-            above[p, p + 1 :] = self._lengths(points[p + 1 :] - points[p])
-        return Distances(above + above.T, k)
+        infinite = ~np.isfinite(self.squared)
+        finite = ~infinite[np.argmin(infinite.sum(axis=0))]  # near the point that most are near to
+        if infinite[np.ix_(finite, finite)].any():
+            pairs = np.triu(np.ones((len(points), len(points)), bool), 1)
+            return Distances(self._exactly(np.zeros(pairs.shape), points, pairs), k)
+        # Inner products about what most combinations have in common, so that far updates which they
+        # share vanish; differences anew where a pair is far nearer to each other than to that.
+        about = points[:, finite] - np.median(points[:, finite], axis=0)
+        products = -0.5 * (about @ self.squared[np.ix_(finite, finite)] @ about.T)
+        lengths = products.diagonal()
+        squared = lengths[:, None] + lengths - 2 * products
+        rounded = squared <= LOST * (np.abs(lengths)[:, None] + np.abs(lengths))
+        alike = _same_rows(points[:, ~finite])
+        squared = np.where(alike, np.maximum(squared, 0.0), np.inf)
+        again = np.where(alike, rounded, _same_rows(points[:, finite]))
+        return Distances(self._exactly(squared, points, np.triu(again, 1)), k)
 
     def of_scaled(self, factors: Vector) -> "Distances":
         r"""Distances of the updates times a factor each, c >= 0; a factor of 0 gives the model.
@@ -191,6 +215,14 @@ class Distances:
         padded = np.zeros((*given.shape[:-1], len(self.squared)))
         padded[..., : given.shape[-1]] = given
         return padded
+
+    def _exactly(self, squared: Matrix, points: Matrix, pairs: npt.NDArray[np.bool_]) -> Matrix:
+        """The same with the distances of some pairs of combinations, above the diagonal, taken one by one."""
+        for p in np.flatnonzero(pairs.any(axis=1)):
+            others = np.flatnonzero(pairs[p])
+            squared[p, others] = squared[others, p] = self._lengths(points[others] - points[p])
+        np.fill_diagonal(squared, 0.0)
+        return squared
 
     def _lengths(self, differences: Matrix) -> Vector:
         """Squared lengths of differences of combinations, one a row; infinite with an infinite part."""

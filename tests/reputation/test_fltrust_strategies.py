@@ -8,6 +8,8 @@ import pytest
 from flower import APIS, Sent, every_api
 from quadratic import Quadratic
 
+from flwr_byzantine.rules import Clipping
+
 MINIMISER = np.array([1.0, -2.0, 0.5])
 each_payload = pytest.mark.parametrize("payload", ["parameters", "gradients"])
 
@@ -165,6 +167,8 @@ WRONG = [
     ({"server_steps": 3, "payload": "gradients"}, "Found `server_steps = 3`"),
     ({"learning_rate": 0}, "Parameter `learning_rate` should be a positive number"),
     ({"payload": "both"}, "Parameter `payload` should be one of"),
+    ({"trusted_weights": {"1": 2.0}}, "Parameter `trusted_weights` of FLTrust should be None"),
+    ({"pre_aggregation": Clipping(1.0)}, "Parameter `pre_aggregation` of FLTrust should be None"),
     ({"on_too_few": "stop"}, "Parameter `on_too_few` should be one of"),
 ]
 

@@ -127,7 +127,8 @@ def test_compositions_with_far_rows_equal_the_reference(step, rule, seed, worst)
     elif abs(worst) == 1e20 and step in ("clipping", "arc"):
         assert np.abs(found).max() <= np.abs(x[[0, 2, 3]]).max() + 4
     else:
-        fine = {"atol": 0.5} if ties(step, rule) else FINE
+        # Attackers that are clipped to zero are as near to every update.
+        fine = {"atol": 0.5} if ties(step, rule) or "Bulyan" in rule else FINE
         np.testing.assert_allclose(found, finite(expected), **fine)
 
 
