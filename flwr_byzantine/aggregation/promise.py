@@ -6,8 +6,7 @@ from logging import WARNING
 from flwr.common.logger import log
 
 from flwr_byzantine.rules.base import Rule, check_bound
-from flwr_byzantine.rules.bounds import find_f
-from flwr_byzantine.rules.mean import Mean
+from flwr_byzantine.rules.bounds import survives_untold
 
 
 def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tuple[Rule, int]:
@@ -44,8 +43,7 @@ def unprotected(rule: Rule, received: int, accepted: int) -> bool:
     """
     if rule.at(received) is not rule:  # f is a share, of all replies
         return rule.tolerated(received) == 0
-    told = find_f(rule) is not None or type(rule).tolerated in (Rule.tolerated, Mean.tolerated)
-    return not told and rule.tolerated(accepted) == 0
+    return survives_untold(rule) and rule.tolerated(accepted) == 0
 
 
 def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None:

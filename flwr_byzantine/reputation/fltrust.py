@@ -79,18 +79,19 @@ class FLTrustAggregator(AuxiliaryAggregator):
 
     def _descent(self, model: Model, server_round: int) -> Gradient:
         """The sum of the gradients along the server's own steps; times the step size it is h_0."""
-        total = first = self._gradient(model, server_round)
+        first = self._gradient(model, server_round)
         if self.server_steps == 1:
             return first
         rate = step_size("learning_rate", self.learning_rate, server_round)
+        total = [None if g is None else _summand(g) for g in first]
+        del first  # each is as large as the model
         for _ in range(self.server_steps - 1):
-            gradient = self._gradient(_moved(model, total, rate), server_round)
-            total = [_plus(a, b) for a, b in zip(total, gradient, strict=True)]
-        with np.errstate(over="ignore"):
-            return [
-                None if a is None or b is None else a.astype(b.dtype)
-                for a, b in zip(total, first, strict=True)
-            ]
+            pairs = zip(
+                total, self._gradient(_moved(model, total, rate), server_round), strict=True
+            )
+            total = [_plus(a, b) for a, b in pairs]
+            del pairs
+        return total
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
@@ -135,9 +136,15 @@ def _moved(model: Model, descent: Sequence[Array | None], rate: float) -> Model:
     return Model(model.names, tuple(arrays))
 
 
-def _plus(a: Array | None, b: Array | None) -> Array | None:
-    """Their sum in float64; a tensor that had no gradient once has none."""
-    if a is None or b is None:
+def _summand(gradient: Array) -> Array:
+    """A copy that others can be added to, for the auxiliary loss may need its own again."""
+    return np.array(gradient, np.promote_types(np.asarray(gradient).dtype, np.float32))
+
+
+def _plus(total: Array | None, gradient: Array | None) -> Array | None:
+    """Their sum, in place; a tensor that had no gradient once has none."""
+    if total is None or gradient is None:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.add(a, b, dtype=np.float64)
+        total += gradient
+    return total

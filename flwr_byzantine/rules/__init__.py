@@ -10,12 +10,15 @@ from flwr_byzantine.rules.checking import check_rule as check_rule
 from flwr_byzantine.rules.clipping import AdaptiveClipping as AdaptiveClipping
 from flwr_byzantine.rules.clipping import Clipping as Clipping
 from flwr_byzantine.rules.composition import Composition as Composition
+from flwr_byzantine.rules.coordinatewise import MeaMed as MeaMed
 from flwr_byzantine.rules.coordinatewise import Median as Median
 from flwr_byzantine.rules.coordinatewise import Phocas as Phocas
 from flwr_byzantine.rules.coordinatewise import TrimmedMean as TrimmedMean
+from flwr_byzantine.rules.geometric_median import GeometricMedian as GeometricMedian
 from flwr_byzantine.rules.krum import Krum as Krum
 from flwr_byzantine.rules.krum import MultiKrum as MultiKrum
 from flwr_byzantine.rules.mean import Mean as Mean
+from flwr_byzantine.rules.medoid import Medoid as Medoid
 from flwr_byzantine.rules.nearest_neighbor_mixing import (
     NearestNeighborMixing as NearestNeighborMixing,
 )

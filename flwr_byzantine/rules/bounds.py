@@ -70,6 +70,12 @@ def find_f(rule: object) -> tuple[str, Any] | None:
     return None if name is None else (name, getattr(rule, name))
 
 
+def survives_untold(rule: Any) -> bool:
+    """Whether a rule that is told no f survives attackers, as many as the replies allow: a median."""
+    found = find_f(rule)
+    return (found is None or found[1] == 0) and bool(rule.tolerated(MOST) > 0)
+
+
 def number_of(f: float, received: int) -> int:
     """f among so many replies: a number as it is, and of a fraction the number above, never 0.
 

@@ -1,4 +1,4 @@
-"""Rules that work coordinate by coordinate: median, trimmed mean, Phocas."""
+"""Rules that work coordinate by coordinate: median, trimmed mean, Phocas, mean around the median."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,6 +14,7 @@ from flwr_byzantine.rules.bounds import (
     lowered,
     number_of,
 )
+from flwr_byzantine.rules.majority import MajorityRule
 
 
 def _at_both_ends(b: int) -> int:
@@ -228,3 +229,45 @@ class Phocas(TrimmedMean):
     def variance_bound(self, n: int, num_byzantine: int) -> float:
         """As :meth:`TrimmedMean.variance_bound`, for Phocas (theorem 2)."""
         return 4 + 6 * super().variance_bound(n, num_byzantine)
+
+
+@dataclass(frozen=True)
+class MeaMed(MajorityRule):
+    r"""Coordinate-wise mean of the n - f values nearest the median.
+
+    .. math:: \mathrm{MeaMed}_f(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i=1}^{n-f} u_{i/\mathrm{Median}}
+
+    where u_{i/y} is the i-th nearest value to y, and the median of even n is the mean of the two middle
+    values. Of two values as near, the lower client's is nearer.
+
+    Parameters
+    ----------
+    num_byzantine : int or float
+        f, the number of Byzantine values to survive in a coordinate, n >= 2f + 1. A fraction between 0 and
+        1 is that share of the n values, rounded up.
+
+    Raises
+    ------
+    ValueError
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 1.
+
+    Examples
+    --------
+    >>> MeaMed(num_byzantine=1)([[1.0], [2.0], [6.0], [1e20]])
+    array([3.])
+
+    Notes
+    -----
+    Without an attacker it averages n - f values. It fails under more than f bad values in one coordinate.
+
+    Its center is the median, which attackers on one side move to the edge of the honest values; averaging
+    the n - f values nearest to it makes up for most of that.
+
+    References
+    ----------
+    Xie, Koyejo, Gupta 2018, Generalized Byzantine-tolerant SGD (mean around the median).
+    """
+
+    def reduction(self, k: int) -> Reduction:
+        """Keep the n - f values nearest the median."""
+        return Reduction(trim=(k - 1) // 2, keep=self.kept(k))

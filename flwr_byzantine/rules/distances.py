@@ -14,6 +14,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
+SAME = 1e-9  # eigenvalues that differ by a smaller part are one
 HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
 
 LOST = 1e-3  # differences of numbers that are a smaller part of these have lost digits
@@ -188,7 +189,8 @@ class Distances:
         With p the probabilities and q = D p, the Gram matrix about the mean is
         B = -(D - q 1' - 1 q' + p'q) / 2; the covariance has the eigenvalues of
         diag(sqrt p) B diag(sqrt p), and with its eigenvector v the squared projections are
-        (B (sqrt p * v))^2 / lambda.
+        (B (sqrt p * v))^2 / lambda. Where several directions have that eigenvalue, but for rounding, they
+        are the squared lengths of the projections on all of them.
 
         Parameters
         ----------
@@ -206,7 +208,9 @@ class Distances:
             return Spectrum(np.inf, projections)
         values, vectors = np.linalg.eigh(root[:, None] * gram * root)
         if values[-1] > 0:
-            projections[chosen] = (gram @ (root * vectors[:, -1])) ** 2 / values[-1]
+            top = vectors[:, values >= (1 - SAME) * values[-1]]
+            along = gram @ (root[:, None] * top) / np.sqrt(values[-1])
+            projections[chosen] = (along**2).sum(axis=1)
         return Spectrum(max(0.0, float(values[-1])), projections)
 
     def _padded(self, mixing: npt.ArrayLike) -> Matrix:

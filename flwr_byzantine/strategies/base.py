@@ -17,7 +17,7 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.checks import require_bool
 from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule, require_rule
-from flwr_byzantine.rules.bounds import find_f
+from flwr_byzantine.rules.bounds import find_f, survives_untold
 from flwr_byzantine.rules.preaggregation import Step, in_front
 from flwr_byzantine.strategies.hosts import check_around
 from flwr_byzantine.strategies.resuming import Resuming
@@ -169,6 +169,6 @@ class RobustStrategy(Resuming):
 def warn_without_f(owner: str, rule: Rule, word: str) -> None:
     """Warn of a rule that is told to survive nobody."""
     found = find_f(rule)
-    if found is not None and found[1] == 0:
+    if found is not None and found[1] == 0 and not survives_untold(rule):
         text = "%s protects from no attacker: its `%s` is 0. Pass how many to survive%s"
         log(WARNING, text, owner, word, "" if word == "beta" else ", or their share, such as 0.2")

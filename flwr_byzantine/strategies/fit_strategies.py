@@ -56,6 +56,33 @@ class Phocas(OfF, rule=rules.Phocas):
     """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`."""
 
 
+class MeaMed(OfF, rule=rules.MeaMed):
+    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`."""
+
+
+class Medoid(Plain, rule=rules.Medoid):
+    """The model nearest all others: :class:`flwr_byzantine.rules.Medoid`."""
+
+
+class GeometricMedian(RobustFedAvg):
+    """The model of least distance from all others: :class:`flwr_byzantine.rules.GeometricMedian`.
+
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up. It survives
+    as many as the replies allow where it is told none. RFA is ``iterations=3, smoothing=0.1``.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_malicious_clients: float = 0,
+        iterations: int | None = None,
+        smoothing: float | None = None,
+        **options: Unpack[FitOptions],
+    ) -> None:
+        rule = _rule(rules.GeometricMedian, num_malicious_clients, iterations, smoothing)
+        super().__init__(rule=rule, **options)
+
+
 class Krum(RobustFedAvg):
     """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
 

@@ -316,7 +316,7 @@ def test_momentum_of_gradients_and_of_updates_are_apart():
     context = context_of()
     MomentumClient(Sends([[8.0]]), 0.5, context=context).fit([np.zeros(1)], {})
     gradients = MomentumClient(
-        Sends([[-4.0]], "gradients"), 0.5, context=context, payload="gradients"
+        Sends([[np.full(1, -4.0)]], "gradients"), 0.5, context=context, payload="gradients"
     )
     assert gradients.fit([np.zeros(1)], {})[0][0].item() == -4
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import reference_modern
 from hypothesis import settings
 
 from flwr_byzantine import rules
@@ -23,6 +24,15 @@ class Case:
     holds (f, updates of one value each, aggregate), worked by hand. ``survives`` is the smallest n at which
     f arbitrary updates do no harm, where that is not ``least``. ``name`` is the strategy's in both Flower
     APIs, which take f and m in each API's own words.
+
+    What is not true of a rule is said here, and another test takes the place of that which would ask for it:
+
+    - ``untold``: it averages whole updates and survives as many as n allows where it is told no f.
+    - ``weighs_all``: no finite update has weight zero, so attackers far away have a small one.
+    - ``first_of_ties``: where the order of the updates decides between results that are as good.
+    - ``absolute``: a parameter of it is a length, so that larger updates are others.
+    - ``rtol``: the result is found by steps, or by an eigenvector, to that part of the updates' spread.
+    - ``options``: more keywords, of the rule and the strategy alike.
     """
 
     name: str
@@ -34,9 +44,21 @@ class Case:
     survives: Callable[[int], int] | None = None
     takes_f: bool = True
     m: int | None = None
+    untold: bool = False
+    weighs_all: bool = False
+    first_of_ties: bool = False
+    absolute: bool = False
+    rtol: float = 1e-12
+    options: tuple[tuple[str, Any], ...] = ()
 
     def __repr__(self) -> str:
-        return self.name if self.m is None else f"{self.name}-{self.m}"
+        marks = [] if self.m is None else [str(self.m)]
+        return "-".join([self.name, *marks, *(f"{name}={value}" for name, value in self.options)])
+
+    @property
+    def fine(self) -> dict[str, float]:
+        """How close to the reference it is, for updates of about one."""
+        return {"rtol": self.rtol, "atol": self.rtol}
 
     def largest_f(self, n: int) -> int:
         """Largest f for which n updates are enough, -1 if not even f = 0 works."""
@@ -44,6 +66,13 @@ class Case:
 
     def enough(self, f: int) -> int:
         return (self.survives or self.least)(f)
+
+
+RFA = {"iterations": 3, "smoothing": 0.1}
+
+
+def of_majority(f: int) -> int:
+    return 2 * f + 1
 
 
 CASES = [
@@ -61,6 +90,25 @@ CASES = [
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1),
             (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client's
         )),
+    Case("MeaMed", rules.MeaMed, of_majority, reference_modern.mea_med, (
+            (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1), (1, [5, 1, 2, 9], 8 / 3),  # medians 1.5, 3.5
+            (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client's
+        )),
+    Case("GeometricMedian", rules.GeometricMedian, of_majority, reference_modern.geometric_median, (
+            (0, [1, 2, 6], 2), (1, [9, 4, 5], 5), (2, [9, -7, 4, 1, 100], 4),
+            (0, [7, 3], 5), (0, [0, 1, 3, 50], 2),  # all between two updates are: their mean
+        ), reference_modern.geometric_median_weights, untold=True, weighs_all=True, rtol=1e-7),
+    Case("GeometricMedian", partial(rules.GeometricMedian, **RFA), of_majority,
+         partial(reference_modern.geometric_median, **RFA), (
+            (0, [0, 2], 1), (0, [5, 5, 5], 5),
+        ), partial(reference_modern.geometric_median_weights, **RFA),
+         untold=True, weighs_all=True, first_of_ties=True, absolute=True, rtol=1e-10,
+         options=tuple(RFA.items())),
+    Case("Medoid", lambda f: rules.Medoid(), lambda f: 1, reference_modern.medoid, (
+            (0, [1, 2, 6], 2), (0, [0, 1, 3, 4, 100], 3),  # sums 108, 105, 103, 104, 392
+            (0, [7, 3], 7), (0, [1, 10, 2, 4], 2),  # 2 and 4 have 11
+        ), reference_modern.medoid_weights, survives=of_majority, takes_f=False, untold=True,
+         first_of_ties=True),
     Case("Krum", rules.Krum, lambda f: 2 * f + 3, reference.krum, (
             (1, [0, 1, 3, 7, 100], 1),  # scores 10, 5, 13, 52, 18058
             (3, [-0.1, -0.1, -0.1, 0, 0.02, 0.14, 0.26, 0.38, 0.5], -0.1),  # Fall of Empires, 5.3.1

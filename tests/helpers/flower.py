@@ -199,7 +199,7 @@ def strategy_of(api: Any, case: Any, f: int, **kwargs: Any) -> Any:
     arguments = {api.f_name: f} if case.takes_f else {}
     if case.m is not None:
         arguments[api.m_name] = case.m
-    return getattr(api.ours, case.name)(**arguments, **kwargs)
+    return getattr(api.ours, case.name)(**arguments, **dict(case.options), **kwargs)
 
 
 def replies_of(api: Any, updates: Any, split: Any = lambda row: [row]) -> list[Any]:

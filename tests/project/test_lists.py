@@ -116,6 +116,13 @@ def test_pages_say_of_the_rules_what_the_rules_say(page):
     assert tables.written(page, old) == text != old
 
 
+def test_every_rule_says_what_it_averages_and_when_it_fails():
+    tables = written_by_make_tables()
+    for kind in tables.pure():
+        for words in ("Without an attacker it averages", "It fails"):
+            assert tables.said(kind, words) != "-", f"Notes of {kind.__name__}: {words} ...."
+
+
 def test_bounds_are_found_by_trying():
     tables = written_by_make_tables()
     assert [tables.bound(kind) for kind in (rules.Mean, rules.Median)] == ["1", "2f + 1"]

@@ -79,6 +79,16 @@ def test_three_steps_by_hand():
     assert auxiliary.calls == [1, 1, 1]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_gradients_of_the_steps_are_added_in_arrays_of_their_own(dtype):
+    """An auxiliary loss may give the same array each time, and the model is not its to change."""
+    same = -np.ones(2, dtype)
+    aggregator = make(lambda parameters, server_round: [same], server_steps=4, learning_rate=0.5)
+    found = moved(aggregator, np.zeros(2, dtype), [[1, 1]])
+    np.testing.assert_array_equal(found, [2, 2])
+    np.testing.assert_array_equal(same, [-1, -1])
+
+
 def gaussian(n=11, d=30, seed=0):
     """A loss, a model, and updates of which most help."""
     rng = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ OURS = {
     "cap_examples",
     "count_failures",
 }
-ALONE = {"MultiBulyan", "MultiKrum", "TrimmedMean", "Phocas", "Krum", "Bulyan"}
+ALONE = {case.name for case in CASES if case.takes_f}
 
 
 @every_api

@@ -34,7 +34,10 @@ def test_equals_the_bare_rule(api, case, dtype, known):
         api.hand_out(strategy, split(x.mean(axis=0)))
     tensors, metrics = api.aggregate(strategy, replies_of(api, x, split))
     assert [(t.shape, t.dtype) for t in tensors] == [(shape, dtype) for shape in SHAPES]
-    np.testing.assert_array_equal(flat(tensors), case.make(f)(x))
+    if case.rtol > 1e-12:  # distances of several tensors are added in another order
+        np.testing.assert_allclose(flat(tensors), case.make(f)(x), rtol=1e-10, atol=1e-10)
+    else:
+        np.testing.assert_array_equal(flat(tensors), case.make(f)(x))
     assert metrics["byzantine/num_received"] == len(x)
     assert (
         metrics["byzantine/num_dropped"]
@@ -182,7 +185,13 @@ def test_everyone_not_finite_keeps_the_model(api):
         assert metrics["byzantine/skipped"] == 1
         api.hand_out(strategy, [np.arange(3.0)])
         known, metrics = api.aggregate(strategy, replies_of(api, x))
-        if case.name in ("Mean", "Median", "TrimmedMean", "Phocas"):  # coordinate by coordinate
+        if case.name in (
+            "Mean",
+            "Median",
+            "TrimmedMean",
+            "Phocas",
+            "MeaMed",
+        ):  # coordinate by coordinate
             np.testing.assert_array_equal(known[0], np.arange(3))
             assert metrics["byzantine/num_replaced"] == 3
         else:  # there is no update to select

@@ -1,0 +1,263 @@
+"""The point whose distances to all updates have the least sum."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from flwr_byzantine.checks import is_number, require, require_whole
+from flwr_byzantine.rules.base import Matrix
+from flwr_byzantine.rules.bounds import number_of
+from flwr_byzantine.rules.distances import Distances
+from flwr_byzantine.rules.majority import MajorityRule, Vector, mean_of, no_result, within_reach
+from flwr_byzantine.rules.medoid import distance_sums, medoids
+
+SMALL = 1e-9  # distances below it, as a part of the spread, count as equal to it
+MOST_STEPS, MOST_HALVINGS = 100, 20
+ARRIVED = (
+    1e-16  # what a step gains where the next one would be lost in rounding, as a part of the spread
+)
+
+
+@dataclass(frozen=True)
+class GeometricMedian(MajorityRule):
+    r"""The point with the least sum of distances to the updates: the geometric median.
+
+    .. math:: \mathrm{GM}(u_1, \dots, u_n) = \mathrm{argmin}_y \sum_{i=1}^{n} \|u_i - y\|
+
+    Distances are not squared. It is found by Weiszfeld's steps, each of which weighs the updates by
+    1 / max(nu, their distance from the point before), and by Newton's, from the mean of the floor(n/2) + 1
+    updates nearest the medoid. Where updates themselves have the least sum, it is their mean.
+
+    It survives any f with n >= 2f + 1, also where it is told none. It is in the convex hull of all
+    updates that are finite, not of the honest ones: attackers move it by a bounded distance.
+
+    Far updates cost digits, since only distances are known. With attackers 1e10 times as far away as honest
+    updates are apart it is right to 3e-8 of that, with 1e12 to 5e-6. With 1e20 the direction in which they
+    pull is lost, and the result is still among the honest updates.
+
+    Parameters
+    ----------
+    num_byzantine : int or float
+        f, where more than f updates that are not finite shall give NaN, and fewer than 2f + 1 an error. A
+        fraction between 0 and 1 is that share of the n updates, rounded up. 0 is the largest f that n
+        allows, (n - 1) / 2.
+    iterations : int or None
+        How many of Weiszfeld's steps to take, and none of Newton's. None goes on until the point stays.
+    smoothing : float or None
+        nu, the distance below which updates weigh no more. None is 1e-9 of the spread: of the distance
+        within which floor(n/2) + 1 updates are from the medoid. RFA is ``iterations=3, smoothing=0.1``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; when called, if n < 2f + 1.
+
+    Examples
+    --------
+    >>> corners = [[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [9.0, 9.0]]
+    >>> GeometricMedian()(corners).round(9)  # of four corners, where the diagonals cross
+    array([1., 1.])
+
+    Notes
+    -----
+    Without an attacker it averages all n updates, the near ones most. It fails under many attackers on one
+    side, slowly; one bad value in every client.
+
+    Each attacker pulls with the same force, however far away it is. So f of them on one side move it by a
+    part of the honest spread, a part that grows without bound as f comes near n / 2.
+
+    References
+    ----------
+    Weiszfeld 1937; Pillutla, Kakade, Harchaoui 2022, Robust aggregation for federated learning, algorithm 2
+    (RFA), which starts from the mean.
+    """
+
+    num_byzantine: float = 0
+    iterations: int | None = None
+    smoothing: float | None = None
+
+    uses_distances: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        super().__post_init__()
+        name, advice = type(self).__name__, "Leave it out to go on until the point stays."
+        if self.iterations is not None:
+            require_whole("iterations", self.iterations, 1, advice, owner=name)
+            object.__setattr__(self, "iterations", int(self.iterations))
+        if self.smoothing is not None:
+            given, advice = self.smoothing, "Leave it out for what rounding asks for."
+            holds = is_number(given) and not isinstance(given, bool) and given > 0
+            require(holds, "smoothing", "a number above 0", given, advice, owner=name)
+            object.__setattr__(self, "smoothing", float(given))
+
+    def tolerated(self, n: int) -> int:
+        """The number f, or the largest with n >= 2f + 1 where it was told none."""
+        return number_of(self.num_byzantine, n) or (n - 1) // 2
+
+    def mixing(self, n: int, distances: Matrix | None) -> Matrix:
+        """One row: the point's coefficients, which are not negative."""
+        assert distances is not None
+        there = within_reach(distances)
+        if len(there) < self.kept(n):
+            return no_result(n)
+        row = np.zeros((1, n))
+        row[0, there] = self._coefficients(Distances(distances[np.ix_(there, there)]), n)
+        return row
+
+    def _coefficients(self, points: Distances, n: int) -> Vector:
+        """Coefficients over the points, of n updates those that are finite."""
+        sums = distance_sums(points.rows)
+        nearest = medoids(sums)
+        medoid = int(nearest[0])
+        gram = points.inner_products(origin=medoid)
+        squared = gram.diagonal()
+        majority = np.argsort(squared, kind="stable")[: n // 2 + 1]
+        start: Vector = mean_of(majority, points.n)[0]
+        spread = float(np.sqrt(squared[majority[-1]]))
+        floor = self.smoothing or max(SMALL * spread, 1e-150)
+        if self.iterations is not None:
+            for _ in range(self.iterations):
+                start = weiszfeld(np.sqrt(squared_to(gram, start)), floor)
+            return start
+        if self.smoothing is None and is_median(gram, medoid):
+            tied = [i for i in nearest if is_median(points.inner_products(origin=i), i)]
+            start = mean_of(np.array(tied), points.n)[0]
+            if not squared[tied].any() or is_stationary(gram, start, floor):
+                return start
+        lower = off(gram, medoid)
+        if change(gram, start, lower, squared_to(gram, start), floor) < 0:
+            start = lower  # below all updates, so that no step ends in one
+        return converged(gram, start, floor, spread)
+
+
+def is_median(gram: Matrix, k: int) -> bool:
+    """Whether update k is a geometric median: the others' directions from it add up to at most its number.
+
+    Parameters
+    ----------
+    gram : np.ndarray
+        Inner products of the updates about update k, shape (n, n).
+    k : int
+        The update.
+    """
+    squared = gram.diagonal()
+    others = squared > 0
+    part = gram[np.ix_(others, others)] / np.sqrt(np.outer(squared[others], squared[others]))
+    multiplicity = np.count_nonzero(~others)
+    return bool(part.sum() <= (multiplicity * (1 + SMALL)) ** 2)
+
+
+def off(gram: Matrix, k: int) -> Vector:
+    """Coefficients of a point with a smaller sum of distances than update k, where that is no median.
+
+    Parameters
+    ----------
+    gram : np.ndarray
+        Inner products of the updates about update k, shape (n, n).
+    k : int
+        The update.
+
+    References
+    ----------
+    Vardi, Zhang 2000, The multivariate L1-median and associated data depth.
+    """
+    others = gram.diagonal() > 0
+    weights = np.zeros(len(gram))
+    weights[others] = 1 / np.sqrt(gram.diagonal()[others])
+    pull = np.sqrt(max(0.0, float(weights @ gram @ weights)))
+    stay = min(1.0, np.count_nonzero(~others) / max(pull, 1e-150))
+    coefficients: Vector = (1.0 - stay) * weights / max(weights.sum(), 1e-150)
+    coefficients[k] += stay
+    return coefficients
+
+
+def squared_to(gram: Matrix, a: Vector) -> Vector:
+    """Squared distances of the updates to the combination a, from their inner products."""
+    products = gram @ a
+    squared: Vector = np.maximum(0.0, a @ products - 2 * products + gram.diagonal())
+    return squared
+
+
+def weiszfeld(distances: Vector, floor: float) -> Vector:
+    """Coefficients of the point after a step from a point at these distances."""
+    weights = 1 / np.maximum(floor, distances)
+    coefficients: Vector = weights / weights.sum()
+    return coefficients
+
+
+def between(gram: Matrix, a: Vector) -> Matrix:
+    """Inner products of the updates about the combination a, shape (n, n)."""
+    products = gram @ a
+    about: Matrix = a @ products - products[:, None] - products + gram
+    return about
+
+
+def is_stationary(gram: Matrix, a: Vector, floor: float) -> bool:
+    """Whether the directions of the updates from the combination a cancel."""
+    weights = 1 / np.maximum(floor, np.sqrt(squared_to(gram, a)))
+    return bool(weights @ between(gram, a) @ weights <= (1000 * SMALL * len(a)) ** 2)
+
+
+def newton(gram: Matrix, a: Vector, distances: Vector, floor: float) -> Vector:
+    r"""Coefficients of the point after Newton's step from the combination a.
+
+    With v_i = y - u_i and b_i = 1 / max(nu, \|v_i\|), the gradient is the sum of the b_i v_i. The step is a
+    combination of the v_i too, with coefficients -b_i c_i that n equations give.
+    """
+    weights = 1 / np.maximum(floor, distances)
+    curved = np.where(distances > floor, weights**2, 0.0)
+    system = weights.sum() * np.eye(len(a)) - curved[:, None] * between(gram, a) * weights
+    try:
+        step = weights * np.linalg.solve(system, np.ones(len(a)))
+    except np.linalg.LinAlgError:  # all on one line
+        return weiszfeld(distances, floor)
+    moved: Vector = a + step - a * step.sum()
+    return moved
+
+
+def converged(gram: Matrix, a: Vector, floor: float, spread: float) -> Vector:
+    """The combination from which no step leads to a smaller sum of distances.
+
+    Weiszfeld's step always leads to a smaller one. Newton's, cut in halves until it leads to one that is
+    smaller still, is taken in its place.
+    """
+    for _ in range(MOST_STEPS):
+        squared = squared_to(gram, a)
+        distances = np.sqrt(squared)
+        safe, whole = weiszfeld(distances, floor), newton(gram, a, distances, floor)
+        best, gained = safe, change(gram, a, safe, squared, floor)
+        for halvings in range(MOST_HALVINGS):
+            shorter = a + 0.5**halvings * (whole - a)
+            other = change(gram, a, shorter, squared, floor)
+            if other < gained:
+                best, gained = shorter, other
+                break
+        if gained >= 0:
+            break
+        a = best
+        if gained >= -ARRIVED * spread * len(a):
+            break
+    return weiszfeld(np.sqrt(squared_to(gram, a)), floor)
+
+
+def change(gram: Matrix, a: Vector, b: Vector, squared: Vector, floor: float) -> float:
+    """By how much the sum of distances is larger at b than at a, without the digits that they share."""
+    step = b - a
+    if not np.isfinite(step).all():
+        return np.inf
+    turned = gram @ step
+    difference = step @ turned + 2 * (a @ turned - turned)
+    before, after = np.sqrt(squared), np.sqrt(np.maximum(0.0, squared + difference))
+    apart = (before > floor) & (after > floor)
+    exact = difference / np.where(apart, before + after, 1.0)
+    return float(np.where(apart, exact, smooth(after, floor) - smooth(before, floor)).sum())
+
+
+def smooth(distances: Vector, floor: float) -> Vector:
+    """Distances, rounded off below the floor: what Weiszfeld's steps with it lower."""
+    smoothed: Vector = np.where(
+        distances > floor, distances, distances**2 / (2 * floor) + floor / 2
+    )
+    return smoothed

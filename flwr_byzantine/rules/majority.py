@@ -1,0 +1,112 @@
+"""What rules share that survive f of n >= 2f + 1 updates, and judge them by their distances."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.rules.base import Matrix, Rule
+from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowered, number_of
+
+Indices = npt.NDArray[np.intp]
+Vector = npt.NDArray[np.float64]
+
+FARTHEST = 1e300  # squared distances above it count as infinite: sums of them would be
+ROUNDING = 1e-10  # numbers that differ by a smaller part tie: only rounding tells them apart
+
+
+def of_majority(f: int) -> int:
+    """The smallest n of which f are fewer than half."""
+    return 2 * f + 1
+
+
+@dataclass(frozen=True)
+class MajorityRule(Rule):
+    """A rule that is told f, for n >= 2f + 1 updates.
+
+    Parameters
+    ----------
+    num_byzantine : int or float
+        f, or the share of the updates that it is.
+    """
+
+    num_byzantine: float
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check_f(self, "num_byzantine", self.num_byzantine, of_majority)
+
+    @property
+    def min_updates(self) -> int:
+        """2f + 1."""
+        return least_updates(self.num_byzantine, of_majority)
+
+    def at(self, received: int) -> Self:
+        """The same rule with the number f."""
+        return in_numbers(self, "num_byzantine", received)
+
+    def without(self, dropped: int) -> Self:
+        """The same rule with f - dropped."""
+        return lowered(self, "num_byzantine", dropped)
+
+    def tolerated(self, n: int) -> int:
+        """The number f."""
+        return number_of(self.num_byzantine, n)
+
+    def kept(self, n: int) -> int:
+        """n - f, and below the bound at least 1."""
+        return max(1, n - self.tolerated(n))
+
+
+def within_reach(distances: Matrix) -> Indices:
+    """Indices of updates that are at finite distances from each other.
+
+    The update with the most infinite distances is left out, one after the other. Honest updates have at
+    most f of them, and those f have all others.
+
+    Parameters
+    ----------
+    distances : np.ndarray
+        Squared distances, shape (n, n).
+
+    Examples
+    --------
+    >>> within_reach(np.array([[0, 1, np.inf], [1, 0, np.inf], [np.inf, np.inf, 0]]))
+    array([0, 1])
+    """
+    lost = ~(distances <= FARTHEST)
+    counts, there = lost.sum(axis=1), np.ones(len(distances), bool)
+    while counts.any():
+        worst = len(counts) - 1 - int(np.argmax(counts[::-1]))  # of several, the last
+        there[worst] = False
+        counts -= lost[worst]
+        counts[~there] = 0
+    return np.flatnonzero(there)
+
+
+def mean_of(chosen: Indices, n: int) -> Matrix:
+    """Weights of the mean of some of n updates, shape (1, n)."""
+    row = np.zeros((1, n))
+    row[0, chosen] = 1 / len(chosen)
+    return row
+
+
+def no_result(n: int) -> Matrix:
+    """Weights where too many updates are not finite, shape (1, n)."""
+    return np.full((1, n), np.nan)
+
+
+def lowest(scores: Vector, m: int) -> Indices:
+    """Indices of the m lowest scores, in their order; of scores that tie, the lower index.
+
+    Examples
+    --------
+    >>> lowest(np.array([3.0, 1.0 + 1e-15, 1.0, 2.0]), 1)
+    array([1])
+    """
+    last = np.partition(scores, m - 1)[m - 1]
+    tie = ROUNDING * np.abs(scores[np.isfinite(scores)]).max(initial=0.0)
+    below, tied = scores < last - tie, np.abs(scores - last) <= tie
+    tied &= np.cumsum(tied) <= m - np.count_nonzero(below)
+    return np.flatnonzero(below | tied)
