@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from flwr_byzantine.checks import require, require_whole
-from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.base import Rule, check_bound
 from flwr_byzantine.rules.properties import PROPERTIES
 from flwr_byzantine.rules.trials import Trial
 
@@ -81,6 +81,7 @@ def _trials(rule: Rule, seed: int) -> list[Trial]:
     """The rule with several numbers of updates."""
     name = "numbers"
     try:
+        check_bound(rule)
         rule = rule.drawn(seed)
         return [Trial.of(rule, rule.min_updates + more, seed) for more in EXTRA]
     except Exception as error:
@@ -113,5 +114,5 @@ def _text(rule: object, name: str, found: str, seed: int, sizes: str = "") -> st
     said = str(PROPERTIES[name].__doc__).strip()
     return (
         f"The rule {rule} should have the property `{name}`: {said} Found, with {sizes}seed {seed}: "
-        f'{found}. Correct the rule, or leave this out with `skip=("{name}",)` where it cannot be so.'
+        f'{found.rstrip(".")}. Correct the rule, or leave this out with `skip=("{name}",)` where it cannot be so.'
     )

@@ -1,7 +1,7 @@
 """The point whose distances to all updates have the least sum."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -91,6 +91,10 @@ class GeometricMedian(MajorityRule):
             holds = is_number(given) and not isinstance(given, bool) and given > 0
             require(holds, "smoothing", "a number above 0", given, advice, owner=name)
             object.__setattr__(self, "smoothing", float(given))
+
+    def scaled(self, factor: float) -> Self:
+        """The same with nu times the factor."""
+        return replace(self, smoothing=None if self.smoothing is None else self.smoothing * factor)
 
     def tolerated(self, n: int) -> int:
         """The number f, or the largest with n >= 2f + 1 where it was told none."""

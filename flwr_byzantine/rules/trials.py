@@ -143,7 +143,8 @@ def alike_but_for_ties(one: Matrix | None, other: Matrix | None) -> bool:
     """
     if one is None or other is None or one.shape != other.shape or len(one) == 1:
         return False
-    return np.allclose(_ordered(one), _ordered(other), atol=SAME)
+    rows = _ordered(one)
+    return np.allclose(rows, _ordered(other), atol=SAME) and np.allclose(rows.sum(axis=1), 1)
 
 
 def _ordered(mixing: Matrix) -> Matrix:
