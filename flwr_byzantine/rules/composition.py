@@ -176,7 +176,7 @@ class Composition(Rule):
         """Product of the mixing matrices, shape (k, m)."""
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given, numbers.rule)
-        own = numbers.rule.weighed(after)
+        own = after.checked(numbers.rule.weighed(after))
         if own is None:
             return mixing
         below = after.distances is not None
@@ -188,13 +188,13 @@ class Composition(Rule):
         """For each client the mean score of the rows that it is mixed into, weighed by its share of them."""
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given, numbers.rule)
-        scores = numbers.rule.scores_of(after)
+        scores = numbers.rule.checked_scores(after)
         if scores is None:
             return None
         shares = np.abs(mixing[:, : given.n])
         part_of = shares > 0
         with np.errstate(invalid="ignore"):
-            sums = np.where(part_of, shares * np.asarray(scores)[:, None], 0.0).sum(axis=0)
+            sums = np.where(part_of, shares * scores[:, None], 0.0).sum(axis=0)
             means: Vector = sums / shares.sum(axis=0)
         return np.where(part_of.any(axis=0), means, np.inf)
 
