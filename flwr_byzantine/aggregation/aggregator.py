@@ -22,10 +22,11 @@ from flwr_byzantine.aggregation.known import Known, drawn, fits
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_client
 from flwr_byzantine.aggregation.progress import Progress
 from flwr_byzantine.aggregation.promise import (
+    can_take,
     rule_of_round,
     warn_of_round,
     why_broken,
-    why_too_few,
+    why_not,
 )
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
 from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
@@ -254,11 +255,10 @@ class Aggregator:
             return Outcome(None, broken, accepted, gated.dropped)
         lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
-        few = len(accepted) < rule.min_updates and not (accepted and self.bound == "warn")
         promised = self._promised(len(accepted)) if accepted else 0
         warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
-        if gated.structure is None or few:
-            reason = why_too_few(rule, accepted, gated.dropped, failed)
+        if gated.structure is None or not can_take(rule, len(accepted), self.bound):
+            reason = why_not(rule, accepted, gated.dropped, failed)
             return Outcome(None, reason, accepted, gated.dropped)
         outcome = self._apply(server_round, rule, gated, accepted)
         return replace(outcome, f_lowered_by=lowered_by)

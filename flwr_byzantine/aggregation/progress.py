@@ -12,6 +12,7 @@ from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import wrong
 
+TOO_MANY = " at most"  # the end of a reason that is not too few replies
 PATIENCE = 3  # skipped rounds in a row
 WRAPPERS = {"_module.": "Opacus", "module.": "DataParallel", "_orig_mod.": "torch.compile"}
 
@@ -133,6 +134,9 @@ class Progress:
             reason = next(iter(outcome.dropped.values()))
             return f"{why}Let {self.words.clients} send what fits the model; one was refused for: {reason}"
         asked, _, available = self.words.minimums
+        if outcome.reason and outcome.reason.endswith(TOO_MANY):
+            fewer = f"Lower `{self.words.fraction}`, `{asked}` or `{self.words.f}`"
+            return f"{why}{fewer}, or take a rule without that limit"
         lower = f", lower `{self.words.f}`" if self.words.f else ""
         return (
             f"{why}Raise `{asked}` and `{available}`{lower}, or find out in the log why "

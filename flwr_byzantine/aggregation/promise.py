@@ -5,6 +5,7 @@ from logging import WARNING
 
 from flwr.common.logger import log
 
+from flwr_byzantine.aggregation.progress import TOO_MANY
 from flwr_byzantine.rules.base import Rule, check_bound
 from flwr_byzantine.rules.bounds import survives_untold
 
@@ -56,8 +57,17 @@ def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None
     )
 
 
-def why_too_few(rule: Rule, accepted: Sized, dropped: Sized, failed: Sized) -> str:
-    """Why a round is skipped for want of replies."""
+def can_take(rule: Rule, n: int, bound: str) -> bool:
+    """Whether a rule runs with so many replies; below its bound it does for `bound="warn"`."""
+    if rule.max_updates is not None and n > rule.max_updates:
+        return False
+    return n >= rule.min_updates or (n > 0 and bound == "warn")
+
+
+def why_not(rule: Rule, accepted: Sized, dropped: Sized, failed: Sized) -> str:
+    """Why a round is skipped: too few replies, or more than the rule can take."""
+    if rule.max_updates is not None and len(accepted) > rule.max_updates:
+        return f"{len(accepted)} usable replies, and {rule} can take {rule.max_updates}{TOO_MANY}"
     reason = f"{len(accepted)} usable replies, {rule} needs {rule.min_updates}"
     if dropped:
         reason += f", and {len(dropped)} others were dropped"

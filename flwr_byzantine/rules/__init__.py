@@ -19,10 +19,16 @@ from flwr_byzantine.rules.krum import Krum as Krum
 from flwr_byzantine.rules.krum import MultiKrum as MultiKrum
 from flwr_byzantine.rules.mean import Mean as Mean
 from flwr_byzantine.rules.medoid import Medoid as Medoid
+from flwr_byzantine.rules.minimum_diameter import (
+    MinimumDiameterAveraging as MinimumDiameterAveraging,
+)
 from flwr_byzantine.rules.nearest_neighbor_mixing import (
     NearestNeighborMixing as NearestNeighborMixing,
 )
 from flwr_byzantine.rules.preaggregation import PreAggregation as PreAggregation
+from flwr_byzantine.rules.spectral import CovarianceFilter as CovarianceFilter
+from flwr_byzantine.rules.spectral import DivideAndConquer as DivideAndConquer
+from flwr_byzantine.rules.spectral import SmallestMaximumEigenvalue as SmallestMaximumEigenvalue
 
 # All is public that is imported `as` itself.
 globals()["__all__"] = [

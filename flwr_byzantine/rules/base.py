@@ -41,6 +41,11 @@ class Rule(ABC):
     def min_updates(self) -> int:
         """Smallest number of updates n the rule is defined for."""
 
+    @property
+    def max_updates(self) -> int | None:
+        """Largest number of updates n that it can take in a bearable time; None where there is no such."""
+        return None
+
     def mixing(self, n: int, distances: Matrix | None) -> Matrix | None:
         """Mixing matrix W, shape (k, n); None is the identity.
 
@@ -154,6 +159,13 @@ class Rule(ABC):
             raise ValueError(
                 f"Parameter `updates` should hold at least {least} updates for {self}. "
                 f"Found `n = {n}`. Assume fewer Byzantine clients, or sample more clients."
+            )
+        most = self.at(n).max_updates
+        if most is not None and n > most:
+            raise ValueError(
+                f"Parameter `updates` should hold at most {most} updates for {self}, which takes too long "
+                f"for more. Found `n = {n}`. Sample fewer clients, assume fewer Byzantine ones, or take a "
+                "rule without that limit."
             )
         return self.plan(self.given(points, counts))
 

@@ -83,7 +83,8 @@ def _trials(rule: Rule, seed: int) -> list[Trial]:
     try:
         check_bound(rule)
         rule = rule.drawn(seed)
-        return [Trial.of(rule, rule.min_updates + more, seed) for more in EXTRA]
+        sizes = (rule.min_updates + more for more in EXTRA)
+        return [Trial.of(rule, n, seed) for n in sizes if n <= (rule.at(n).max_updates or n)]
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise BrokenRuleError(_text(rule, name, found, seed), name) from error
@@ -114,5 +115,6 @@ def _text(rule: object, name: str, found: str, seed: int, sizes: str = "") -> st
     said = str(PROPERTIES[name].__doc__).strip()
     return (
         f"The rule {rule} should have the property `{name}`: {said} Found, with {sizes}seed {seed}: "
-        f'{found.rstrip(".")}. Correct the rule, or leave this out with `skip=("{name}",)` where it cannot be so.'
+        f'{found.rstrip(".")}. Correct the rule, or leave this out with `skip=("{name}",)` where it cannot '
+        "be so."
     )

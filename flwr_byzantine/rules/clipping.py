@@ -124,8 +124,8 @@ class AdaptiveClipping(_Clipped):
     >>> AdaptiveClipping(1)([[1.0], [2.0], [3.0], [100.0]])
     array([[1.],
            [2.],
-           [2.],
-           [2.]])
+           [3.],
+           [3.]])
 
     References
     ----------

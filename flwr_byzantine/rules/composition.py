@@ -142,6 +142,17 @@ class Composition(Rule):
             return _least(self.before, self.rule)
         return least_for(self.before, self.rule.min_updates)
 
+    @property
+    def max_updates(self) -> int | None:
+        """The largest number of which no more are left than the rule can take."""
+        most = self.rule.max_updates
+        if most is None:
+            return None
+        n = most
+        while rows_after(self.at(n + 1).before, n + 1) <= most:
+            n += 1
+        return n
+
     def at(self, received: int) -> "Composition":
         """The same with numbers for fractions."""
         before = tuple(step.at(received) for step in self.before)
@@ -250,12 +261,19 @@ def mix(
 
 
 def mean_counts(mixing: Matrix, counts: Vector) -> Vector:
-    """Mean of the counts that a mixed row's clients claim, weighed by its shares; NaN where none claims any."""
+    """Mean of the counts that each mixed row's clients claim, by its shares; NaN where none claims any."""
     shares = np.abs(mixing) * np.isfinite(counts)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         shares = shares / shares.sum(axis=1, keepdims=True)
         means: Vector = shares @ np.where(np.isfinite(counts), counts, 0.0)
     return means
+
+
+def rows_after(steps: Sequence[MixingStep], n: int) -> int:
+    """How many rows are left of n updates."""
+    for step in steps:
+        n = step.rows_after(n)
+    return n
 
 
 def least_for(steps: Sequence[MixingStep], rows: int) -> int:

@@ -136,7 +136,7 @@ class _Untied(Distances):
 
 
 def alike_but_for_ties(one: Matrix | None, other: Matrix | None) -> bool:
-    """Whether two mixing matrices of several rows have the same ones, so that only ties of mixed values differ.
+    """Whether two mixing matrices have the same several rows, so that only ties of mixed values differ.
 
     Rows that share updates tie often: of a, b, c and d, the means of a and b and of c and d are as far from
     the mean of all as those of a and c and of b and d.

@@ -127,8 +127,13 @@ class RobustStrategy(Resuming):
             self._looked = True
 
     def _note_asked(self, server_round: int, asked: int) -> None:
-        """Warn, once, of a round that asks fewer clients than the rule needs."""
-        least = self.rule.at(asked).min_updates
+        """Warn, once, of a round that asks fewer clients than the rule needs, or more than it can take."""
+        least, most = self.rule.at(asked).min_updates, self.rule.at(asked).max_updates
+        if most is not None and asked > most and not self._warned:
+            self._warned = True
+            text = "Round %s asks %s %s, and %s can take %s: such rounds are skipped. Lower `%s` or `%s`"
+            names = (self.words.fraction, self.words.minimums[0])
+            log(WARNING, text, server_round, asked, self.words.clients, self.rule, most, *names)
         if 0 < asked < least and not self._warned and self.aggregator.bound != "warn":
             self._warned = True
             least_asked, _, available = self.words.minimums

@@ -64,6 +64,22 @@ class Medoid(Plain, rule=rules.Medoid):
     """The model nearest all others: :class:`flwr_byzantine.rules.Medoid`."""
 
 
+class MinimumDiameterAveraging(OfF, rule=rules.MinimumDiameterAveraging):
+    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`."""
+
+
+class CovarianceFilter(OfF, rule=rules.CovarianceFilter):
+    """Mean without the direction of largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`."""
+
+
+class DivideAndConquer(OfF, rule=rules.DivideAndConquer):
+    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`."""
+
+
+class SmallestMaximumEigenvalue(OfF, rule=rules.SmallestMaximumEigenvalue):
+    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`."""
+
+
 class GeometricMedian(RobustFedAvg):
     """The model of least distance from all others: :class:`flwr_byzantine.rules.GeometricMedian`.
 

@@ -57,6 +57,7 @@ def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound:
         if value is None:
             continue
         require_whole(name, value, 1, "Leave it out for what the rule needs.", owner=owner)
+        at_most(owner, rule, name, value, words)
         least = rule.at(value).min_updates
         if value >= least:
             continue
@@ -71,6 +72,16 @@ def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound:
         if bound != "warn":
             raise error
         log(WARNING, "%s", error)
+
+
+def at_most(owner: str, rule: Rule, name: str, value: int, words: Words) -> None:
+    """Raise where a user asks more clients than the rule can take."""
+    most = rule.at(value).max_updates
+    if most is None or value <= most:
+        return
+    expected = f"at most {most}, the replies that its rule can take in a bearable time"
+    advice = f"Ask fewer {words.clients}, lower `{words.f}`, or take a rule without that limit."
+    raise wrong(name, expected, value, advice, owner=owner)
 
 
 def say(owner: str, chosen: Mapping[str, int], clients: str) -> None:

@@ -143,6 +143,12 @@ def check_rule(
             f"`assumed_byzantine = {assumed}`. Found `clients = {clients}`: take more clients, "
             "or assume fewer of them Byzantine."
         )
+    if rule.max_updates is not None and clients > rule.max_updates:
+        raise ValueError(
+            f"Parameter `clients` should be at most {rule.max_updates} for {name} with "
+            f"`assumed_byzantine = {assumed}`. Found `clients = {clients}`: take fewer clients, or "
+            "`covariance_filter`."
+        )
 
 
 def _takes(kind: type[Any], argument: str) -> bool:

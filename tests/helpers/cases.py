@@ -1,5 +1,6 @@
 """The one table of rules: every common test runs over it, so a new rule enters by one line."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import reference
 import reference_modern
+import reference_spectral
 from hypothesis import settings
 
 from flwr_byzantine import rules
@@ -31,6 +33,7 @@ class Case:
     - ``weighs_all``: no finite update has weight zero, so attackers far away have a small one.
     - ``first_of_ties``: where the order of the updates decides between results that are as good.
     - ``absolute``: a parameter of it is a length, so that larger updates are others.
+    - ``most_subsets``: its reference tries all subsets, which it does for no more than so many.
     - ``rtol``: the result is found by steps, or by an eigenvector, to that part of the updates' spread.
     - ``options``: more keywords, of the rule and the strategy alike.
     """
@@ -48,6 +51,7 @@ class Case:
     weighs_all: bool = False
     first_of_ties: bool = False
     absolute: bool = False
+    most_subsets: int | None = None
     rtol: float = 1e-12
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -62,7 +66,10 @@ class Case:
 
     def largest_f(self, n: int) -> int:
         """Largest f for which n updates are enough, -1 if not even f = 0 works."""
-        return max((f for f in range(n) if self.enough(f) <= n), default=-1)
+        known = self.most_subsets or math.inf
+        return max(
+            (f for f in range(n) if self.enough(f) <= n and math.comb(n, f) <= known), default=-1
+        )
 
     def enough(self, f: int) -> int:
         return (self.survives or self.least)(f)
@@ -109,6 +116,25 @@ CASES = [
             (0, [7, 3], 7), (0, [1, 10, 2, 4], 2),  # 2 and 4 have 11
         ), reference_modern.medoid_weights, survives=of_majority, takes_f=False, untold=True,
          first_of_ties=True),
+    Case("MinimumDiameterAveraging", rules.MinimumDiameterAveraging, of_majority,
+         reference_modern.minimum_diameter, (
+            (0, [1, 2, 6], 3), (1, [0, 4, 5, 9], 3),  # 0, 4, 5 and 4, 5, 9 are as near: the first
+            (2, [9, -7, 4, 1, 100], 14 / 3),  # 1, 4, 9
+        ), reference_modern.minimum_diameter_weights, first_of_ties=True, most_subsets=300),
+    Case("CovarianceFilter", rules.CovarianceFilter, of_majority, reference_spectral.covariance_filter, (
+            (0, [1, 2, 6], 3),
+            (1, [-2, 0, 2], 0),  # one step: of all three the mean
+            (1, [0, 0, 0, 9], 0),  # the mean 9 / 4, projections 1 : 1 : 1 : 9
+        ), reference_spectral.covariance_filter_weights, rtol=1e-8),
+    Case("DivideAndConquer", rules.DivideAndConquer, of_majority, reference_spectral.divide_and_conquer, (
+            (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1), (2, [9, -7, 4, 1, 14], 14 / 3),  # mean 4.2
+            (1, [4, 0, 2], 3),  # 4 and 0 are as far from 2: that of the lower index stays
+        ), reference_spectral.divide_and_conquer_weights),
+    Case("SmallestMaximumEigenvalue", rules.SmallestMaximumEigenvalue, of_majority,
+         reference_spectral.smallest_maximum_eigenvalue, (
+            (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1),  # variances 2/3, 12.7, 15.6, 14.9
+            (1, [0, 2, 4], 1),  # 0, 2 and 2, 4 vary as little: the first
+        ), reference_spectral.smallest_maximum_eigenvalue_weights, most_subsets=130),
     Case("Krum", rules.Krum, lambda f: 2 * f + 3, reference.krum, (
             (1, [0, 1, 3, 7, 100], 1),  # scores 10, 5, 13, 52, 18058
             (3, [-0.1, -0.1, -0.1, 0, 0.02, 0.14, 0.26, 0.38, 0.5], -0.1),  # Fall of Empires, 5.3.1

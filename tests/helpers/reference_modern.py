@@ -5,6 +5,7 @@ other, ties go to the lower client index, and numbers that only rounding tells a
 many updates that are not finite leave none for is NaN.
 """
 
+import itertools
 import math
 
 from reference import (
@@ -183,3 +184,27 @@ def solved(matrix, right):
 
 def geometric_median(updates, f, iterations=None, smoothing=None):
     return mixed(updates, geometric_median_weights(updates, f, iterations, smoothing))
+
+
+# -- minimum diameter averaging -----------------------------------------------------------------------
+
+
+def subsets_of(there, size):
+    return itertools.combinations(there, size)
+
+
+def minimum_diameter_weights(updates, f):
+    rows = rows_of(updates)
+    n, there = len(rows), finite_of(rows)
+    if len(there) < n - f:
+        return [NAN] * n
+    apart = {(i, j): squared_distance(rows[i], rows[j]) for i in there for j in there}
+    best = min(  # the first of several
+        subsets_of(there, n - f),
+        key=lambda subset: max(apart[i, j] for i in subset for j in subset),
+    )
+    return shares_of(best, n)
+
+
+def minimum_diameter(updates, f):
+    return mixed(updates, minimum_diameter_weights(updates, f))

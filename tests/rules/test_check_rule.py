@@ -15,6 +15,7 @@ from flwr_byzantine.rules import BrokenRuleError, check_rule
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.rules.properties import PROPERTIES
 
+
 @pytest.mark.parametrize("f", [0, 1, 3])
 @cases.every_rule
 def test_every_rule_passes(case, f):
@@ -342,7 +343,7 @@ def test_the_names_are_documented():
 
 @pytest.mark.parametrize("wrong", [rules.Median, rules.NearestNeighborMixing(1), None, np.median])
 def test_only_rules_are_checked(wrong):
-    with pytest.raises(ParameterError, match="`rule` should be a rule such as.*not its class"):
+    with pytest.raises(ParameterError, match=r"`rule` should be a rule such as.*not its class"):
         check_rule(wrong)
 
 

@@ -1,4 +1,4 @@
-"""A user's rule that asks for the model, or for claimed counts: alone and mixed, in both APIs, on bare rows."""
+"""A user's rule that asks for the model, or for claimed counts: alone and mixed, in both APIs, on rows."""
 
 from dataclasses import dataclass
 from typing import ClassVar

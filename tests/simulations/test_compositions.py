@@ -132,6 +132,11 @@ def test_what_is_wrong_is_said(name, rule_args, message):
         config(name, rule_args, clients=10)
 
 
+def test_too_many_clients_are_refused():
+    with pytest.raises(ValueError, match=r"`clients` should be at most .* for nnm.smea"):
+        config("nnm+smea", clients=60, byzantine=4)
+
+
 @pytest.mark.parametrize("payload", ["parameters", "gradients"])
 @pytest.mark.parametrize("name", ["nnm+phocas", "bucketing+arc+median"])
 def test_runs_give_the_same_model_in_both_apis(name, payload):
