@@ -34,7 +34,7 @@ class Rule(ABC):
     uses_counts: ClassVar[bool] = False  # whether it asks for the examples that clients claim
     remembers: ClassVar[bool] = False  # whether where the last round led is one of the points
     averages: ClassVar[bool] = False  # whether an operator's weights can weigh what it averages
-    tosses_coins: ClassVar[bool] = False  # whether chance decides who is mixed with whom
+    order_matters: ClassVar[bool] = False  # whether it decides more than ties of updates
 
     @property
     @abstractmethod

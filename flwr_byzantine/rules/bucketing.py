@@ -54,7 +54,7 @@ class Bucketing(PreAggregation):
     bucket_size: int = 2
     seed: int | None = None
 
-    tosses_coins: ClassVar[bool] = True
+    order_matters: ClassVar[bool] = True  # chance decides
 
     def __post_init__(self) -> None:
         """Check the parameters."""

@@ -36,8 +36,8 @@ def check_rule(rule: Rule, skip: Collection[str] = (), *, seed: int = 0) -> None
 
     The rule is tried with few updates of few values, at its ``min_updates``, with one and with four more. All
     is drawn with a seed, so that another call finds the same. Properties that a rule cannot have are found
-    from what it says of itself: one whose ``tolerated(n)`` is 0 is not asked for robustness, the order of
-    updates may matter to one that tosses coins, and one that ``uses_model`` is translated with its model.
+    from what it says of itself: one whose ``tolerated(n)`` is 0 is not asked for robustness, one with
+    ``order_matters`` is not tried in another order, and one that ``uses_model`` is moved with its model.
 
     Parameters
     ----------

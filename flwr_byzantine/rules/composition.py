@@ -22,7 +22,7 @@ class MixingStep(ABC):
     uses_distances: ClassVar[bool] = False  # between the updates
     uses_model: ClassVar[bool] = False  # their lengths
     keeps_clients: ClassVar[bool] = False  # whether row i is client i's update times a number
-    tosses_coins: ClassVar[bool] = False  # whether chance decides who is mixed with whom
+    order_matters: ClassVar[bool] = False  # whether it decides more than ties of updates
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
@@ -131,9 +131,9 @@ class Composition(Rule):
         return self.rule.averages and all(step.keeps_clients for step in self.before)
 
     @property
-    def tosses_coins(self) -> bool:  # type: ignore[override]
+    def order_matters(self) -> bool:  # type: ignore[override]
         """Whether any part does."""
-        return any(part.tosses_coins for part in self._parts())
+        return any(part.order_matters for part in self._parts())
 
     @property
     def min_updates(self) -> int:

@@ -28,7 +28,7 @@ def numbers(trial: Trial) -> str | None:
     require_rule(trial.rule)
     if not is_whole(trial.f) or trial.f < 0 or 2 * trial.f >= trial.n:
         return f"`tolerated({trial.n})` is {trial.f!r}"
-    for flag in ("uses_distances", "uses_model", "uses_counts", "averages", "tosses_coins"):
+    for flag in ("uses_distances", "uses_model", "uses_counts", "averages", "order_matters"):
         if not isinstance(getattr(trial.rule, flag), bool):
             return f"`{flag}` is {getattr(trial.rule, flag)!r}, not True or False"
     return None
@@ -88,7 +88,7 @@ def too_few(trial: Trial) -> str | None:
 
 def untouched(trial: Trial) -> str | None:
     """Updates, model, distances and counts are as they were before; the result is an array of its own."""
-    before = copy.deepcopy((trial.updates, trial.model, trial.counts))
+    before: tuple[Rows | None, ...] = copy.deepcopy((trial.updates, trial.model, trial.counts))
     result = trial.result()
     if not _same(before, (trial.updates, trial.model, trial.counts)):
         return "that calling it changed what it was called with"
@@ -105,7 +105,7 @@ def untouched(trial: Trial) -> str | None:
 
 
 def repeats(trial: Trial) -> str | None:
-    """The same updates give the same bits; a rule that tosses coins does so by the seed in `drawn`."""
+    """The same updates give the same bits; who tosses coins takes the seed from `drawn`."""
     first = trial.result()
     for _ in range(4):
         again = trial.result()
@@ -115,11 +115,11 @@ def repeats(trial: Trial) -> str | None:
 
 
 def permutation(trial: Trial) -> str | None:
-    """The order of the updates decides ties, and nothing else. Not asked of a rule that tosses coins."""
-    if trial.rule.tosses_coins:
+    """The order of the updates decides ties, and nothing else, unless `order_matters`."""
+    if trial.rule.order_matters:
         return None
     random = np.random.default_rng(trial.seed)
-    keys = random.permutation(trial.n) + 1.0
+    keys = np.arange(1, trial.n + 1, dtype=np.float64)
     orders = [random.permutation(trial.n) for _ in range(3)]
     for order in [np.roll(np.arange(trial.n), 1), *orders]:
         other = trial.reordered(order)
