@@ -68,7 +68,8 @@ dist: $(READY)
 # Peers to compare with, without their requirements, which would replace this project's torch and numpy.
 PEERS := .venv/peers
 $(PEERS): $(READY)
-	$(PYTHON) -m pip install -q --no-deps --target $@ byzfl==0.0.11 byzpy==0.1.4 pandas==3.1.1 seaborn==0.13.2
+	$(PYTHON) -m pip install -q --no-deps --ignore-requires-python --target $@ byzfl==0.0.11 byzpy==0.1.4 krum==0.9.1 \
+		pandas==3.1.1 seaborn==0.13.2
 
 bench: $(PEERS)
 	PYTHONPATH=$(PEERS) $(PYTHON) -m benchmarks

@@ -17,7 +17,7 @@ from benchmarks.suites import Row, all_suites, run_suite
 from flwr_byzantine.kernels import num_threads
 from flwr_byzantine.kernels.compiled import choice
 
-PACKAGES = ("flwr", "numpy", "torch", "byzfl", "byzpy")
+PACKAGES = ("flwr", "numpy", "torch", "byzfl", "byzpy", "krum")
 
 
 def machine() -> dict[str, Any]:

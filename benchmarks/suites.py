@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from flwr.server.strategy import aggregate as flower
 
 import flwr_byzantine as fb
 from benchmarks.measure import Call, Timing, peak_bytes, time_in_turn
-from benchmarks.peers import peer_calls
+from benchmarks.peers import TAU, peer_calls
 from benchmarks.replies import Results, client_replies
 from benchmarks.rounds import rounds
 from flwr_byzantine import rules
@@ -186,19 +187,44 @@ def scaling(n: int, d: int, repeat: int) -> list[Row]:
     ]
 
 
-def bare_rules(n: int, d: int, repeat: int) -> list[Row]:
+def classic_rules(f: int) -> dict[str, rules.Rule]:
+    """The rules that Flower has too."""
+    return {
+        "Mean": rules.Mean(),
+        "Median": rules.Median(),
+        "TrimmedMean": rules.TrimmedMean(f),
+        "Krum": rules.Krum(f),
+        "MultiKrum": rules.MultiKrum(f),
+        "Bulyan": rules.Bulyan(f),
+    }
+
+
+def modern_rules(f: int) -> dict[str, rules.Rule]:
+    """The rules since 2018; one Byzantine update fewer behind buckets, which are half as many."""
+    nnm, arc = rules.NearestNeighborMixing(f), rules.AdaptiveClipping(f)
+    trimmed, krum = rules.TrimmedMean(f), rules.Krum(f)
+    return {
+        "MeaMed": rules.MeaMed(f),
+        "GeometricMedian": rules.GeometricMedian(iterations=3, smoothing=0.1),
+        "Medoid": rules.Medoid(),
+        "CenteredClipping": rules.CenteredClipping(TAU),
+        "MinimumDiameterAveraging": rules.MinimumDiameterAveraging(f),
+        "CovarianceFilter": rules.CovarianceFilter(f),
+        "SmallestMaximumEigenvalue": rules.SmallestMaximumEigenvalue(f),
+        "NearestNeighborMixing >> TrimmedMean": nnm >> trimmed,
+        "NearestNeighborMixing >> Krum": nnm >> krum,
+        "Bucketing >> Krum": rules.Bucketing(2) >> rules.Krum(max(0, f - 1)),
+        "AdaptiveClipping >> TrimmedMean": arc >> trimmed,
+        "Clipping >> TrimmedMean": rules.Clipping(TAU) >> trimmed,
+    }
+
+
+def compared(chosen: Mapping[str, rules.Rule], n: int, d: int, repeat: int) -> list[Row]:
     """Rules alone on an (n, d) float32 array, against peers and Flower's own functions."""
     f = (n - 3) // 4
     updates = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
     results: Any = [([row], 1) for row in updates]
-    ours: dict[str, Call] = {
-        "Mean": lambda: rules.Mean()(updates),
-        "Median": lambda: rules.Median()(updates),
-        "TrimmedMean": lambda: rules.TrimmedMean(f)(updates),
-        "Krum": lambda: rules.Krum(f)(updates),
-        "MultiKrum": lambda: rules.MultiKrum(f)(updates),
-        "Bulyan": lambda: rules.Bulyan(f)(updates),
-    }
+    ours = {name: partial(rule, updates) for name, rule in chosen.items()}
     flowers: dict[str, Call] = {
         "Mean": lambda: flower.aggregate(results),
         "Median": lambda: flower.aggregate_median(results),
@@ -211,7 +237,8 @@ def bare_rules(n: int, d: int, repeat: int) -> list[Row]:
     }
     rows = []
     for name, call in ours.items():
-        calls: dict[str, Call] = {"ours": call, "Flower": flowers[name]}
+        calls: dict[str, Call] = {"ours": call}
+        calls |= {"Flower": flowers[name]} if name in flowers else {}
         calls |= {
             library: peers[name]
             for library, peers in peer_calls(updates, f).items()
@@ -268,7 +295,8 @@ def all_suites(quick: bool) -> dict[str, Suite]:
             "readings": lambda: readings(11, 20_000, 2),
             "clients": lambda: strategies(8, 20_000, 2),
             "scaling": lambda: scaling(8, 10_000, 2),
-            "rules": lambda: bare_rules(11, 20_000, 2),
+            "rules": lambda: compared(classic_rules(2), 11, 20_000, 2),
+            "modern": lambda: compared(modern_rules(2), 11, 20_000, 2),
             "first_use": first_use,
             "rounds": lambda: rounds(2, 1),
         }
@@ -277,7 +305,8 @@ def all_suites(quick: bool) -> dict[str, Suite]:
         "readings": lambda: readings(20, 10_000_000, 11),
         "clients": lambda: [row for n in (8, 20, 50, 100) for row in strategies(n, 1_000_000, 7)],
         "scaling": lambda: scaling(8, 5_000_000, 5),
-        "rules": lambda: bare_rules(20, 1_000_000, 11),
+        "rules": lambda: compared(classic_rules(4), 20, 1_000_000, 11),
+        "modern": lambda: compared(modern_rules(4), 20, 1_000_000, 5),
         "first_use": first_use,
         "rounds": lambda: rounds(20, 3),
     }

@@ -89,15 +89,17 @@ class _Group:
             self.points.combine(mixing, reduction, base=None, out=found)
         else:
             assert self.base is not None
-            pairs = zip(result, self.base, strict=True)
-            found = [(new.astype(np.float64) - old).astype(self.dtype) for new, old in pairs]
-        return [np.where(np.isfinite(array), array, 0).astype(self.dtype) for array in found]
+            with np.errstate(over="ignore"):
+                found = [new - old for new, old in zip(result, self.base, strict=True)]
+        for array in found:
+            array[~np.isfinite(array)] = 0
+        return found
 
     def _from(self, origin: list[Array] | None, update: list[Array]) -> list[Array]:
         if origin is None:
             return update
-        pairs = zip(origin, update, strict=True)
-        return [(old.astype(np.float64) + moved).astype(self.dtype) for old, moved in pairs]
+        with np.errstate(over="ignore"):
+            return [old + moved for old, moved in zip(origin, update, strict=True)]
 
     def _values(self, arrays: Sequence[Array]) -> list[Array]:
         return [as_column_values(arrays[t], self.dtype) for t in self.tensors]

@@ -164,9 +164,11 @@ class Rule(ABC):
 
     def distances_of(self, groups: Sequence[Points]) -> Distances | None:
         """Distances of the points, over several groups of columns; None if not needed."""
-        if not self.uses_distances or not groups:
+        if not (self.uses_distances or self.uses_model) or not groups:
             return None
-        total = sum((points.squared_distances() for points in groups), np.zeros(()))
+        between = self.uses_distances
+        found = (points.squared_distances(between_rows=between) for points in groups)
+        total = sum(found, np.zeros(()))
         return Distances(total, groups[0].columns.num_rows)
 
     def weights(self, updates: Any, model: Any = None) -> npt.NDArray[np.float64]:

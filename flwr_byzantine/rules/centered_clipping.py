@@ -53,7 +53,6 @@ class CenteredClipping(Rule):
     threshold: float = 10.0
     iterations: int = 1
 
-    uses_distances: ClassVar[bool] = True
     uses_model: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
 
@@ -63,6 +62,11 @@ class CenteredClipping(Rule):
         advice = "The paper takes 1."
         require_whole("iterations", self.iterations, 1, advice, owner="CenteredClipping")
         object.__setattr__(self, "iterations", int(self.iterations))
+
+    @property
+    def uses_distances(self) -> bool:  # type: ignore[override]
+        """Whether the center moves more than once: the first time, lengths suffice."""
+        return self.iterations > 1
 
     @property
     def min_updates(self) -> int:

@@ -102,8 +102,11 @@ class Composition(Rule):
 
     @property
     def uses_distances(self) -> bool:  # type: ignore[override]
-        """Whether any part needs distances."""
-        return self.uses_model or any(part.uses_distances for part in self._parts())
+        """Whether any part needs distances between rows, or measures rows that a step has mixed."""
+        parts = [*self._parts()]
+        mixed = [i for i, step in enumerate(self.before) if not step.keeps_clients]
+        measured = any(part.uses_model for i in mixed for part in parts[i + 1 :])
+        return measured or any(part.uses_distances for part in parts)
 
     @property
     def uses_model(self) -> bool:  # type: ignore[override]

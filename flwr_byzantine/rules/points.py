@@ -101,23 +101,41 @@ class Points:
     columns: Columns
     references: tuple[Segments | None, ...] = ()
 
-    def squared_distances(self) -> Matrix:
-        """Squared distances between all points, shape (m, m)."""
-        placed = [i for i, reference in enumerate(self.references) if reference is not None]
-        zeros = [i for i, reference in enumerate(self.references) if reference is None]
-        columns = self._with(placed)
-        squared = pairwise_distances(columns)
-        if not zeros:
-            return squared
+    def squared_distances(self, *, between_rows: bool = True) -> Matrix:
+        """Squared distances between all points, shape (m, m).
+
+        Parameters
+        ----------
+        between_rows : bool
+            Whether those between the updates are asked for. If not, they are NaN, and the rest costs one
+            reading of the updates for each reference.
+        """
         n, m = self.columns.num_rows, self.columns.num_rows + len(self.references)
-        there = [*range(n), *(n + i for i in placed)]
-        norms = inner_products(columns, None)
-        norms[np.isnan(norms)] = np.inf
-        found = np.zeros((m, m))
-        found[np.ix_(there, there)] = squared
-        for i in zeros:
-            found[there, n + i] = found[n + i, there] = norms
+        found = np.full((m, m), np.nan)
+        np.fill_diagonal(found, 0.0)
+        if between_rows or not self.references:
+            found[:n, :n] = pairwise_distances(self.columns)
+        for i, reference in enumerate(self.references):
+            first = next(k for k, other in enumerate(self.references) if other is reference)
+            if first < i:
+                found[: n + i, n + i] = found[: n + i, n + first]
+            else:
+                found[:n, n + i] = inner_products(self.columns, None, reference)
+                for k, other in enumerate(self.references[:i]):
+                    found[n + k, n + i] = self._between(reference, other)
+            found[n + i, : n + i] = found[: n + i, n + i]
+        to_references = found[:, n:]
+        to_references[np.isnan(to_references)] = np.inf
+        found[n:, :n] = to_references[:n].T
         return found
+
+    def _between(self, a: Segments | None, b: Segments | None) -> float:
+        """Squared distance between two references."""
+        if a is None:
+            a, b = b, a
+        assert a is not None  # of two zero vectors one is left out
+        columns = Columns([[array] for array in a], self.columns.dtype, 1)
+        return float(inner_products(columns, None, b)[0])
 
     def combine(
         self,

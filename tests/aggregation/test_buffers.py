@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import CASES, ROBUST, every_rule, gaussian, quickly
+from cases import AS_BARE, every_strategy, gaussian, quickly
 from flower import Sent, TrainApi, every_api, flat, replies_of, strategy_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +44,7 @@ def spread_updates(n, f, seed=0):
 
 
 @every_api
-@pytest.mark.parametrize("case", [c for c in ROBUST if c.takes_f], ids=str)
+@pytest.mark.parametrize("case", [c for c in AS_BARE if c.takes_f], ids=str)
 def test_running_statistics_stay_in_the_honest_range(api, case):
     """Also where all f are attackers, at the smallest n, and for every layout of the replies."""
     left = 0
@@ -71,7 +71,7 @@ def test_running_statistics_stay_in_the_honest_range(api, case):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_without_an_attacker_nothing_changes_that_is_inside(api, case):
     """The mean, the median and the trimmed mean are never outside."""
     x = spread_updates(case.enough(1) + 2, 0)
@@ -276,7 +276,7 @@ def test_names_that_pytorch_and_keras_give():
     assert find_buffers(["running", 0], names) == (0, 4)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", AS_BARE, ids=str)
 def test_every_rule_says_how_many_it_tolerates(case):
     f = 2 if case.takes_f else 0
     expected = {"Median": 3, "Medoid": 3}.get(case.name, f)

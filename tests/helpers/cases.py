@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import reference_mixing
 import reference_modern
 import reference_spectral
 from hypothesis import settings
@@ -25,7 +26,8 @@ class Case:
     ``make`` and ``least`` (smallest n) take f; ``reference`` and ``weights`` take (updates, f). ``golden``
     holds (f, updates of one value each, aggregate), worked by hand. ``survives`` is the smallest n at which
     f arbitrary updates do no harm, where that is not ``least``. ``name`` is the strategy's in both Flower
-    APIs, which take f and m in each API's own words.
+    APIs, which take f and m in each API's own words. ``before`` makes, for f, what they take as
+    `pre_aggregation`: the rule is of the rows that it leaves.
 
     What is not true of a rule is said here, and another test takes the place of that which would ask for it:
 
@@ -34,6 +36,8 @@ class Case:
     - ``first_of_ties``: where the order of the updates decides between results that are as good.
     - ``absolute``: a parameter of it is a length, so that larger updates are others.
     - ``most_subsets``: its reference tries all subsets, which it does for no more than so many.
+    - ``measures``: it measures updates from the model, which moves along where they are moved.
+    - ``moves``: no update moves the result by more than so much over n, and none is left out.
     - ``rtol``: the result is found by steps, or by an eigenvector, to that part of the updates' spread.
     - ``options``: more keywords, of the rule and the strategy alike.
     """
@@ -51,13 +55,19 @@ class Case:
     weighs_all: bool = False
     first_of_ties: bool = False
     absolute: bool = False
+    measures: bool = False
+    moves: float | None = None
     most_subsets: int | None = None
     rtol: float = 1e-12
     options: tuple[tuple[str, Any], ...] = ()
+    before: Callable[[int], rules.PreAggregation] | None = None
 
     def __repr__(self) -> str:
         marks = [] if self.m is None else [str(self.m)]
-        return "-".join([self.name, *marks, *(f"{name}={value}" for name, value in self.options)])
+        first = [] if self.before is None else [type(self.before(0)).__name__]
+        return "-".join(
+            [*first, self.name, *marks, *(f"{name}={value}" for name, value in self.options)]
+        )
 
     @property
     def fine(self) -> dict[str, float]:
@@ -80,6 +90,25 @@ RFA = {"iterations": 3, "smoothing": 0.1}
 
 def of_majority(f: int) -> int:
     return 2 * f + 1
+
+
+TAU = 10.0  # longer than most updates of these tests
+
+
+def zero(updates: Any) -> np.ndarray:
+    return np.zeros(np.shape(updates)[1])
+
+
+def buckets(updates: Any) -> np.ndarray:
+    """The order of Bucketing(2, seed=7), of a rule that is in no round; 1 in a strategy's first."""
+    return np.random.default_rng([7, 0]).permutation(len(updates))
+
+
+def mixed(before: Callable[[int], rules.PreAggregation], *of: Any, **told: Any) -> Case:
+    """The trimmed mean behind a pre-aggregation."""
+    return Case(
+        "TrimmedMean", lambda f: before(f) >> rules.TrimmedMean(f), *of, before=before, **told
+    )
 
 
 CASES = [
@@ -161,13 +190,39 @@ CASES = [
          partial(reference.multi_bulyan, m=2), (
             (1, [0, 1, 2, 3, 10, 11, 100], 2.5),  # mixed rows 2.5, 1.5, 5.5
         ), partial(reference.multi_bulyan_weights, m=2), m=2),
+    Case("CenteredClipping", lambda f: rules.CenteredClipping(), lambda f: 1,
+         lambda x, f: reference_mixing.centered_clipping(x, TAU, 1, zero(x)), (
+            (0, [1, 2, 6], 3), (0, [1, 2, 100, -300], 0.75),  # 1, 2, 10 and -10
+        ), lambda x, f: reference_mixing.clipping_weights(x, TAU),
+         survives=of_majority, takes_f=False, absolute=True, measures=True, moves=TAU),
+    mixed(rules.NearestNeighborMixing, of_majority, lambda x, f: reference.trimmed_mean(
+            reference_mixing.nearest_neighbor_mixing(x, f), f), (
+            (1, [0, 1, 3, 100], 4 / 3), (0, [1, 2, 6], 3),  # rows 4/3, 4/3, 4/3, 104/3
+        ), reference_mixing.nearest_neighbor_weights),
+    mixed(lambda f: rules.Bucketing(2, seed=7), lambda f: 4 * f + 1, lambda x, f: reference.trimmed_mean(
+            reference_mixing.bucketing(x, buckets(x), 2), f), (
+            (0, [1, 3], 2), (0, [1, 2, 6, 7], 4),
+        ), lambda x, f: reference_mixing.bucketing_weights(len(x), buckets(x), 2), first_of_ties=True),
+    mixed(lambda f: rules.Clipping(TAU), of_majority, lambda x, f: reference.trimmed_mean(
+            reference_mixing.clipping(x, TAU, zero(x)), f), (
+            (1, [1, 2, 6, 100], 4), (0, [1, 100], 5.5),
+        ), lambda x, f: reference_mixing.clipping_weights(x, TAU), absolute=True, measures=True),
+    mixed(rules.AdaptiveClipping, of_majority, lambda x, f: reference.trimmed_mean(
+            reference_mixing.adaptive_clipping(x, f, zero(x)), f), (
+            (1, [1, 2, 6, -100], 1.5), (0, [1, 100], 50.5),  # 1, 2, 6, -6
+        ), reference_mixing.adaptive_clipping_weights, measures=True),
 ]  # fmt: skip
 
 ROBUST = [case for case in CASES if str(case) != "Mean"]
 WEIGHED = [case for case in CASES if case.weights is not None]
 UNWEIGHED = [case for case in CASES if case.weights is None]
 
+# Those whose strategy gives the bare rule's result, whatever the model and the round are. The others have
+# tests of their own in tests/strategies/test_modern_keywords.py.
+AS_BARE = [case for case in CASES if case.before is None and not case.measures]
+
 every_rule = pytest.mark.parametrize("case", CASES, ids=str)
+every_strategy = pytest.mark.parametrize("case", AS_BARE, ids=str)
 every_robust_rule = pytest.mark.parametrize("case", ROBUST, ids=str)
 every_weighed_rule = pytest.mark.parametrize("case", WEIGHED, ids=str)
 

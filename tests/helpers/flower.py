@@ -199,6 +199,8 @@ def strategy_of(api: Any, case: Any, f: int, **kwargs: Any) -> Any:
     arguments = {api.f_name: f} if case.takes_f else {}
     if case.m is not None:
         arguments[api.m_name] = case.m
+    if case.before is not None:
+        arguments["pre_aggregation"] = case.before(f)
     return getattr(api.ours, case.name)(**arguments, **dict(case.options), **kwargs)
 
 

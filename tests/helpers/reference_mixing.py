@@ -10,6 +10,16 @@ import math
 from reference import columns_of, rows_of, squared_distance
 
 
+def nearest(rows, f):
+    """Which n - f rows each row is mixed of: itself first, then those nearest to it."""
+    n = len(rows)
+    for i in range(n):
+        order = sorted(
+            range(n), key=lambda j: (-1.0 if i == j else squared_distance(rows[i], rows[j]), j)
+        )
+        yield sorted(order[: n - f])
+
+
 def mean_of_rows(rows):
     """NaN and opposite infinities count as +inf, as everywhere."""
     means = [sum(column) / len(column) for column in columns_of(rows)]
@@ -18,14 +28,14 @@ def mean_of_rows(rows):
 
 def nearest_neighbor_mixing(updates, f):
     rows = rows_of(updates)
-    n = len(rows)
-    mixed = []
-    for i in range(n):
-        order = sorted(
-            range(n), key=lambda j: (-1.0 if i == j else squared_distance(rows[i], rows[j]), j)
-        )
-        mixed.append(mean_of_rows([rows[j] for j in sorted(order[: n - f])]))
-    return mixed
+    return [mean_of_rows([rows[j] for j in mixed]) for mixed in nearest(rows, f)]
+
+
+def nearest_neighbor_weights(updates, f):
+    """The share of each update in the mean of the mixed rows."""
+    n = len(updates)
+    chosen = [j for mixed in nearest(rows_of(updates), f) for j in mixed]
+    return [chosen.count(j) / (n - f) / n for j in range(n)]
 
 
 def bucketing(updates, order, size):
@@ -33,6 +43,12 @@ def bucketing(updates, order, size):
     rows = rows_of(updates)
     in_order = [rows[i] for i in order]
     return [mean_of_rows(in_order[k : k + size]) for k in range(0, len(rows), size)]
+
+
+def bucketing_weights(n, order, size):
+    buckets = [list(order[k : k + size]) for k in range(0, n, size)]
+    share = {i: 1 / len(bucket) / len(buckets) for bucket in buckets for i in bucket}
+    return [share[i] for i in range(n)]
 
 
 def length(vector):
@@ -64,6 +80,20 @@ def adaptive_clipping(updates, f, model):
     sizes = sorted((length(less(map(float, row), model)) for row in updates), reverse=True)
     k = math.floor(2 * (f / n) * (n - f) + 1e-12)
     return clipping(updates, sizes[k], model)
+
+
+def clipping_weights(updates, threshold):
+    """About the zero vector, the factors over n."""
+    sizes = [length(list(map(float, row))) for row in updates]
+    factors = [0.0 if math.isinf(s) else min(1.0, threshold / s) if s else 1.0 for s in sizes]
+    return [factor / len(sizes) for factor in factors]
+
+
+def adaptive_clipping_weights(updates, f):
+    n = len(updates)
+    sizes = sorted((length(list(map(float, row))) for row in updates), reverse=True)
+    k = math.floor(2 * (f / n) * (n - f) + 1e-12)
+    return clipping_weights(updates, sizes[k])
 
 
 def centered_clipping(updates, threshold, iterations, center):

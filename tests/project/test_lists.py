@@ -55,7 +55,7 @@ def public(module, base):
     }
 
 
-PURE = {case.name for case in CASES} | {"CenteredClipping"}
+PURE = {case.name for case in CASES}
 STEPS = public(rules, rules.PreAggregation)
 
 

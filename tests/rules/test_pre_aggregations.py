@@ -428,6 +428,43 @@ def test_centered_clipping_bounds_what_each_update_moves(worst, iterations):
     assert moved <= iterations * 1.0 * 2 * 2 / 9 + 1e-6
 
 
+@given(seeds)
+@quickly
+def test_centered_clipping_behind_other_steps(seed):
+    """Clipped about the model, then about the same center; and of buckets."""
+    x, model = gaussian(8, 4, seed), gaussian(1, 4, seed + 1)[0]
+    for iterations in (1, 3):
+        rule = CenteredClipping(0.8, iterations)
+        clipped = reference_mixing.clipping(x, 1.2, model)
+        expected = reference_mixing.centered_clipping(clipped, 0.8, iterations, model)
+        np.testing.assert_allclose((Clipping(1.2) >> rule)(x, model=model), expected, **FINE)
+        buckets = reference_mixing.bucketing(x, order_of(3, 8), 2)
+        expected = reference_mixing.centered_clipping(buckets, 0.8, iterations, model)
+        found = (Bucketing(2, seed=3) >> rule)(x, model=model)
+        np.testing.assert_allclose(found, expected, **FINE)
+
+
+def test_only_lengths_are_measured_where_they_suffice(monkeypatch):
+    """Distances between all pairs cost n readings of the updates, lengths one."""
+    from flwr_byzantine.rules import points
+
+    x, asked = gaussian(9, 4), []
+    real = points.pairwise_distances
+    monkeypatch.setattr(
+        points, "pairwise_distances", lambda columns: asked.append(1) or real(columns)
+    )
+    for rule in (Clipping(1) >> Phocas(2), AdaptiveClipping(2) >> Median(), CenteredClipping(1)):
+        rule(x)
+    assert not asked
+    for rule in (
+        Clipping(1) >> Krum(2),
+        CenteredClipping(1, 2),
+        Bucketing(2) >> CenteredClipping(1),
+    ):
+        rule(x)
+    assert len(asked) == 3
+
+
 def test_centered_clipping_worked_by_hand():
     # Center 0, tau 1: 0.5, 0.7, 1 and 0.6 over 4; from 0.7 on: -0.2, 0, 1, -0.1 over 4 more.
     x = [[0.5], [0.7], [100.0], [0.6]]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import every_rule, gaussian
+from cases import every_strategy, gaussian
 from flower import Sent, TrainApi, every_api, replies_of, strategy_of
 
 from flwr_byzantine import rules
@@ -44,7 +44,7 @@ def attacked(n, f, value=1e6):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_every_rule_tells_attackers_from_honest_clients(api, case):
     f, n = (1, case.enough(1)) if case.takes_f else (0, 7)
     records = audited(api, strategy_of(api, case, f), attacked(n, f))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from cases import CASES, every_rule, gaussian
+from cases import AS_BARE, every_strategy, gaussian
 from flower import FitApi, TrainApi, every_api, replies_of, strategy_of
 from quadratic import Quadratic
 
@@ -38,7 +38,7 @@ OURS = {
     "cap_examples",
     "count_failures",
 }
-ALONE = {case.name for case in CASES if case.takes_f}
+ALONE = {case.name for case in AS_BARE if case.takes_f}
 
 
 @every_api
@@ -77,7 +77,7 @@ def test_a_users_own_subclass_shows_its_own_keywords(api, name):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_a_subclass_that_says_nothing_is_its_base(api, case):
     base = getattr(api.ours, case.name)
 
@@ -124,7 +124,7 @@ def test_unknown_keywords_are_refused(api, name):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("value", [-1, 1.5, "2", None])
 def test_errors_name_the_parameter_that_the_user_wrote(api, case, value):
     if not case.takes_f:
@@ -144,7 +144,7 @@ def test_errors_name_m_as_the_user_wrote_it(api, name):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_derived_strategies_hand_on_flowers_keywords(api, case):
     """As public apps do: ``super().__init__(*args, **kwargs)`` in a class of their own."""
     base = getattr(api.ours, case.name)
@@ -177,7 +177,7 @@ def test_derived_strategies_hand_on_flowers_keywords(api, case):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
 def test_strategies_can_be_copied_and_pickled(api, case, how, tmp_path):
     x = gaussian(case.least(1), 5)
@@ -229,7 +229,7 @@ def test_rules_can_be_extended_and_replaced():
     assert rules.Krum(num_byzantine=2).slowdown(16) == rules.Krum(2).relative_rate(16) == 0.25
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", AS_BARE, ids=str)
 def test_rules_can_be_pickled(case):
     rule = case.make(1)
     assert pickle.loads(pickle.dumps(rule)) == copy.deepcopy(rule) == rule

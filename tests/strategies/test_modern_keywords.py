@@ -138,6 +138,25 @@ def test_attackers_behind_a_clipping_end_no_round(api):
         assert metrics["byzantine/skipped"] == 0
 
 
+@every_api
+@pytest.mark.parametrize("step", [NNM, Bucketing(2, seed=1), Clipping(3.0)])
+def test_the_audit_tells_each_clients_share_and_score(api, step):
+    x, model = gaussian(13, 7, 1), np.zeros(7)
+    x[4] = 1e6
+    strategy = api.ours.MultiKrum(**{api.f_name: 2}, pre_aggregation=step)
+    in_strategy(api, strategy, x, model)
+    shares = np.array([record.share for record in strategy.audit])
+    scores = np.array([record.score for record in strategy.audit])
+    assert len(scores) == 13
+    if isinstance(step, Clipping):  # shortened updates count for less
+        assert 0 < shares.sum() < 1
+    else:
+        assert shares.sum() == pytest.approx(1)
+        assert scores[4] == scores.max() > 1e6
+        assert shares[4] == 0
+        assert strategy.audit[4].verdict == "not selected"
+
+
 # -- bucketing's seed ----------------------------------------------------------------------------------
 
 

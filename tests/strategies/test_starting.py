@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from cases import every_rule, gaussian
+from cases import every_strategy, gaussian
 from flower import (
     FitApi,
     Nodes,
@@ -38,7 +38,7 @@ def warnings(caplog, level=logging.WARNING):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_minimums_are_what_the_rule_needs(api, case, caplog):
     caplog.set_level(logging.INFO)
     strategy = strategy_of(api, case, 2)
@@ -53,7 +53,7 @@ def test_minimums_are_what_the_rule_needs(api, case, caplog):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_too_small_minimums_are_refused(api, case):
     least = case.least(2)
     for name in minimums(api):
@@ -447,7 +447,7 @@ def test_complex_parameters_are_refused_in_words(api):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_a_rule_without_f_is_warned_of(api, case, caplog):
     if not case.takes_f:
         getattr(api.ours, case.name)()
@@ -470,7 +470,7 @@ def test_a_rule_without_f_is_warned_of(api, case, caplog):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_f_is_a_fraction_of_the_replies(api, case):
     if not case.takes_f or case.m:
         return
@@ -497,7 +497,7 @@ def test_refused_replies_count_for_the_fraction(api):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("value", [1.0, True, 0.0, -0.2, 1.5, float("nan"), "0.2"])
 def test_fractions_that_are_refused(api, case, value):
     if case.takes_f:
@@ -506,7 +506,7 @@ def test_fractions_that_are_refused(api, case, value):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_a_fraction_that_no_number_of_replies_is_enough_for(api, case):
     if case.takes_f:
         with pytest.raises(
@@ -545,7 +545,7 @@ def test_numbers_of_fractions():
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_below_its_bound_a_rule_runs_where_that_is_asked_for(api, case, caplog):
     for n in range(1, case.least(2)):
         x = gaussian(n, 6)

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from cases import CASES, every_rule, gaussian
+from cases import AS_BARE, every_strategy, gaussian
 from flower import APIS, FitApi, Sent, TrainApi, counted, every_api, flat, replies_of, strategy_of
 from flwr.common import ndarrays_to_parameters
 from flwr.server.strategy.aggregate import aggregate_krum
@@ -22,7 +22,7 @@ def split(row):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("known", [True, False])
 def test_equals_the_bare_rule(api, case, dtype, known):
@@ -50,7 +50,7 @@ def test_equals_the_bare_rule(api, case, dtype, known):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("rate", [0.5, lambda server_round: 1 / (server_round + 1)])
 def test_gradients_move_the_model(api, case, rate):
     x, model = gaussian(case.enough(1) + 1, 24), np.arange(24.0)
@@ -69,7 +69,7 @@ def test_gradients_need_the_model(api):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("order_by", [None, "partition-id"])
 def test_order_of_arrival_changes_no_bit(api, case, order_by):
     x = gaussian(case.enough(2) + 3, 24)
@@ -110,7 +110,7 @@ def test_nodes_are_ordered_as_numbers(api):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_dtypes_and_whole_numbers_survive(api, case):
     """A model with normalisation layers, in several precisions."""
     n = case.enough(1) + 1
@@ -177,7 +177,7 @@ def test_model_handed_out_is_the_one_kept_for_values_that_are_not_finite(api):
 
 @every_api
 def test_everyone_not_finite_keeps_the_model(api):
-    for case in CASES:
+    for case in AS_BARE:
         strategy = strategy_of(api, case, 1)
         x = np.full((case.enough(1), 3), np.nan)
         unknown, metrics = api.aggregate(strategy, replies_of(api, x))
@@ -209,7 +209,7 @@ def arguments_of(strategy):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_every_argument_of_fedavg_is_taken(api, case):
     given = arguments_of(api.theirs.FedAvg)
     assert len(given) >= 10
@@ -264,7 +264,7 @@ def test_arguments_of_flowers_bulyan():
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_strategies_check_their_parameters(api, case):
     if not case.takes_f:
         with pytest.raises(TypeError):
@@ -352,7 +352,7 @@ def test_losses_and_metrics_are_medians(api):
 
 @every_api
 def test_public_names(api):
-    names = {case.name for case in CASES} | {"ByzantineRobust"}
+    names = {case.name for case in AS_BARE} | {"ByzantineRobust"}
     assert names <= set(api.ours.__all__)
     for name in names - {"ByzantineRobust"}:
         strategy = getattr(api.ours, name)

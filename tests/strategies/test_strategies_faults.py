@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from cases import every_rule, gaussian
+from cases import every_strategy, gaussian
 from flower import Sent, TrainApi, counted, every_api, flat, message, replies_of, strategy_of
 from flwr.app import RecordDict
 from hostile import (
@@ -130,7 +130,7 @@ def round_with_two_dropped(api, case, n, f=3, **options):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("on_dropped", ["keep_f", "lower_f"])
 def test_every_rule_keeps_f_whatever_is_dropped(api, case, on_dropped):
     """Where the others are enough for the promised f, nothing lowers it."""
@@ -141,7 +141,7 @@ def test_every_rule_keeps_f_whatever_is_dropped(api, case, on_dropped):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_every_rule_skips_a_round_in_which_too_few_are_left(api, case, caplog):
     if case.least(3) == case.least(0):
         pytest.skip("needs one reply, whatever f is")
@@ -157,7 +157,7 @@ def test_every_rule_skips_a_round_in_which_too_few_are_left(api, case, caplog):
 
 
 @every_api
-@every_rule
+@every_strategy
 @pytest.mark.parametrize("by", [1, 2])
 def test_every_rule_lowers_f_where_that_is_asked_for(api, case, by, caplog):
     """To the largest f that the others suffice for."""
@@ -173,7 +173,7 @@ def test_every_rule_lowers_f_where_that_is_asked_for(api, case, by, caplog):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_no_rule_lowers_f_by_more_than_was_dropped(api, case):
     n = case.least(0)
     if n == case.least(3):
@@ -233,7 +233,7 @@ def test_on_dropped_is_checked(api, wrong):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_too_few_updates_keep_the_model(api, case):
     f, n = 2, case.least(2) - 1
     strategy = strategy_of(api, case, f)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import every_rule, gaussian
+from cases import every_strategy, gaussian
 from flower import APIS, FitApi, Sent, TrainApi, every_api, flat, message, replies_of, strategy_of
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
@@ -89,7 +89,7 @@ def test_equals_the_wrapped_strategy_on_the_rules_result(api, name):
 
 
 @every_api
-@every_rule
+@every_strategy
 def test_equals_the_strategy_of_the_rule_around_fedavg(api, case):
     x = updates(case.enough(2) + 1)
     robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), case.make(2))
