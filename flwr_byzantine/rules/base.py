@@ -245,9 +245,9 @@ class Rule(ABC):
     def points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
         """The updates and what the rule asks for beside them; the model; and how to give a result back."""
         columns, restore = as_columns(updates)
+        base = None if model is None else [as_column("model", model, columns)]
         if not self.uses_model:
             return Points(columns), None, restore
-        base = None if model is None else [as_column("model", model, columns)]
         return Points(columns, (base, base) if self.remembers else (base,)), base, restore
 
 
