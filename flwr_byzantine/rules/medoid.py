@@ -49,7 +49,8 @@ def medoids(distances: Matrix) -> Indices:
     >>> medoids((x[:, None] - x) ** 2)
     array([3])
     """
-    tied = counted = np.arange(len(distances))
+    tied: Indices = np.arange(len(distances))
+    counted = tied
     while True:
         sums = distance_sums(distances[np.ix_(tied, counted)])
         tied = tied[sums <= sums.min() * (1 + ROUNDING)]
