@@ -205,6 +205,9 @@ def test_it_is_associative():
     assert repr(left) == (
         "Bucketing(bucket_size=2, seed=3) >> NearestNeighborMixing(num_byzantine=1) >> Krum(num_byzantine=1)"
     )
+    assert (
+        repr(a >> b) == "Bucketing(bucket_size=2, seed=3) >> NearestNeighborMixing(num_byzantine=1)"
+    )
     c = Clipping(1.0)
     assert ((c >> a) >> b) >> rule == c >> (a >> (b >> rule)) == (c >> (a >> b)) >> rule
     x = gaussian(left.min_updates + 3, 5)
@@ -321,7 +324,7 @@ def test_an_own_pre_aggregation():
 
 
 def scores_of(rule, x):
-    points, _, _ = rule._points(x, None)
+    points, _, _ = rule.points(x, None)
     return rule.checked_scores(Given(len(x), rule.distances_of([points])))
 
 
@@ -483,3 +486,12 @@ def test_centered_clipping_worked_by_hand():
     assert CenteredClipping(1.0)([[1.0, 0.0], [np.nan, 0.0]]) == pytest.approx([0.5, 0])
     assert CenteredClipping().threshold == 10
     assert CenteredClipping().iterations == 1
+
+
+@pytest.mark.parametrize(
+    "rule", [Median(), NearestNeighborMixing(1) >> Median(), Clipping(1.0), Krum(1)]
+)
+def test_a_model_of_another_length_is_refused(rule):
+    """Also by rules that need none."""
+    with pytest.raises(ValueError, match="`model` should hold 3 values"):
+        rule(gaussian(7, 3), model=np.zeros(2))
