@@ -39,9 +39,8 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
         found = f"a client twice, as a number and as text, in `{trusted!r}`"
         raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
     if not rule.averages:
-        found, advice = f"weights for {rule}", "It selects one update, or values by coordinate. "
-        advice += "Leave them out, or take a rule such as `MultiKrum`."
-        expected = "None for a rule that does not average whole updates of clients"
+        found, advice = f"weights for {rule}", "Leave them out, or take a rule such as `MultiKrum`."
+        expected = "None for a rule that does not take the plain mean of some clients' updates"
         raise wrong("trusted_weights", expected, trusted, advice, found=found)
     return weights
 

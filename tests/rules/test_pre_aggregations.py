@@ -23,6 +23,7 @@ from flwr_byzantine.rules import (
     NearestNeighborMixing,
     Phocas,
     PreAggregation,
+    SmallestMaximumEigenvalue,
     TrimmedMean,
 )
 from flwr_byzantine.rules.points import Given
@@ -205,6 +206,9 @@ def test_it_is_associative():
     assert repr(left) == (
         "Bucketing(bucket_size=2, seed=3) >> NearestNeighborMixing(num_byzantine=1) >> Krum(num_byzantine=1)"
     )
+    assert (
+        repr(a >> b) == "Bucketing(bucket_size=2, seed=3) >> NearestNeighborMixing(num_byzantine=1)"
+    )
     c = Clipping(1.0)
     assert ((c >> a) >> b) >> rule == c >> (a >> (b >> rule)) == (c >> (a >> b)) >> rule
     x = gaussian(left.min_updates + 3, 5)
@@ -226,7 +230,17 @@ def test_several_in_a_row_equal_one_after_the_other(seed):
 def test_only_rules_and_pre_aggregations_stand_behind_it(after):
     with pytest.raises(TypeError, match=r"`>>` should put .* Write `NearestNeighborMixing"):
         NearestNeighborMixing(1) >> after
-    with pytest.raises(TypeError):
+
+
+@pytest.mark.parametrize("before", [Krum(1), NearestNeighborMixing, 3])
+@pytest.mark.parametrize("after", [Krum(1), NearestNeighborMixing(1) >> Krum(1)])
+def test_only_pre_aggregations_stand_in_front_of_it(before, after):
+    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found .* Write `Nearest"):
+        before >> after
+
+
+def test_a_rule_in_front_of_a_pre_aggregation_is_told_the_order():
+    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found Krum\(num_byzantine=1\)"):
         Krum(1) >> NearestNeighborMixing(1)
 
 
@@ -311,7 +325,7 @@ def test_an_own_pre_aggregation():
 
 
 def scores_of(rule, x):
-    points, _, _ = rule._points(x, None)
+    points, _, _ = rule.points(x, None)
     return rule.checked_scores(Given(len(x), rule.distances_of([points])))
 
 
@@ -358,6 +372,9 @@ def test_dtypes_and_models_close_together(dtype):
 def test_the_model_is_one_row_of_values():
     with pytest.raises(ValueError, match="`model` should hold 3 values"):
         (Clipping(1.0) >> Mean())(np.zeros((4, 3)), model=np.zeros(2))
+    for model in (np.zeros((1, 3)), 0.0):
+        with pytest.raises(ValueError, match="`model` should be one-dimensional"):
+            (Clipping(1.0) >> Mean())(np.zeros((4, 3)), model=model)
 
 
 def test_inputs_stay_as_they_are():
@@ -470,3 +487,38 @@ def test_centered_clipping_worked_by_hand():
     assert CenteredClipping(1.0)([[1.0, 0.0], [np.nan, 0.0]]) == pytest.approx([0.5, 0])
     assert CenteredClipping().threshold == 10
     assert CenteredClipping().iterations == 1
+
+
+@pytest.mark.parametrize(
+    "rule", [Median(), NearestNeighborMixing(1) >> Median(), Clipping(1.0), Krum(1)]
+)
+def test_a_model_of_another_length_is_refused(rule):
+    """Also by rules that need none."""
+    with pytest.raises(ValueError, match="`model` should hold 3 values"):
+        rule(gaussian(7, 3), model=np.zeros(2))
+
+
+@pytest.mark.parametrize("f", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_adaptive_clipping_takes_any_number_of_updates_below_its_bound(n, f):
+    """A round of `bound="warn"` may have fewer updates than f; then f is the largest that n allows."""
+    lengths = np.arange(1.0, n + 1)
+    possible = min(f, (n - 1) // 2)
+    assert AdaptiveClipping(f).threshold_for(lengths) == AdaptiveClipping(possible).threshold_for(
+        lengths
+    )
+
+
+def test_the_most_updates_of_a_composition_are_found_at_once():
+    rule = SmallestMaximumEigenvalue(2)
+    assert (Bucketing(10**9) >> rule).max_updates == 10**9 * rule.max_updates
+    assert (Bucketing(3) >> NearestNeighborMixing(1) >> rule).max_updates == 3 * rule.max_updates
+
+
+def test_a_share_of_more_updates_than_a_rule_can_take_is_no_error():
+    """How many reply is not known when the share is given."""
+    rule = SmallestMaximumEigenvalue(0.2)
+    for shared in (rule, NearestNeighborMixing(0.2) >> rule, Bucketing(2) >> rule):
+        many = shared.at(1000)
+        assert many.tolerated(1000) == 200
+        assert many.max_updates < 1000

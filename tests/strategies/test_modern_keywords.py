@@ -106,6 +106,12 @@ def test_anything_else_than_a_pre_aggregation_raises(api, wrong):
 
 
 @every_api
+def test_a_pre_aggregation_is_no_rule(api):
+    with pytest.raises(ValueError, match=r"Put a rule behind it: `NearestNeighborMixing\(4\) >> "):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=NNM)
+
+
+@every_api
 @pytest.mark.parametrize("name", ["ByGARS", "ByGARSPlusPlus"])
 @pytest.mark.parametrize("keyword", [{"pre_aggregation": NNM}, {"trusted_weights": {1: 2.0}}])
 def test_reputations_take_neither(api, name, keyword):
@@ -388,3 +394,74 @@ def test_rules_that_do_not_average_whole_updates_refuse_them(api, name):
 def test_trusted_weights_are_positive_numbers_by_client(api, wrong):
     with pytest.raises(ValueError, match="Parameter `trusted_weights` should be positive numbers"):
         api.ours.Mean(trusted_weights=wrong)
+
+
+@every_api
+def test_fewer_replies_than_f_raise_nothing(api, caplog):
+    strategy = api.ours.Phocas(**{api.f_name: 3}, pre_aggregation=AdaptiveClipping(3), bound="warn")
+    for n in (1, 2, 3):
+        found, _ = in_strategy(api, strategy, gaussian(n, 7, 1), np.zeros(7))
+        assert np.isfinite(found).all()
+    assert 'it runs for `bound="warn"`' in caplog.text
+
+
+@every_api
+def test_more_replies_than_a_share_can_take_skip_the_round(api):
+    strategy = api.ours.SmallestMaximumEigenvalue(**{api.f_name: 0.2})
+    api.hand_out(strategy, split(np.zeros(7)), nodes=1000)
+    replies = replies_of(api, gaussian(1000, 7, 1), split)
+    found, metrics = api.aggregate(strategy, replies)
+    assert found is None
+    assert metrics["byzantine/skipped"] == 1
+
+
+@every_api
+def test_the_learning_rate_of_gradients_is_not_said_to_have_no_effect(api, caplog):
+    api.ours.CenteredClipping(payload="gradients", learning_rate=0.5)
+    assert "learning_rate" not in caplog.text
+    api.ours.CenteredClipping(learning_rate=0.5)
+    assert "`learning_rate` has no effect" in caplog.text
+
+
+@every_api
+@pytest.mark.parametrize("name", ["ByGARS", "FLTrust"])
+def test_a_strategy_without_a_rule_takes_none(api, name):
+    strategy = getattr(api.ours, name)(auxiliary=lambda parameters, server_round: parameters)
+    with pytest.raises(ValueError, match=f"`rule` of {name} should be left as it is"):
+        strategy.rule = Krum(1)
+
+
+@every_api
+def test_setting_a_keyword_that_is_read_once_is_warned_of(api, caplog):
+    strategies = [
+        api.ours.Krum(**{api.f_name: 1}),
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), Krum(1)),
+    ]
+    for strategy in strategies:
+        for name, value in (
+            ("pre_aggregation", NNM),
+            ("trusted_weights", {1: 2.0}),
+            ("bound", "warn"),
+        ):
+            caplog.clear()
+            setattr(strategy, name, value)
+            assert f"Setting `{name}` has no effect on {type(strategy).__name__}" in caplog.text
+        caplog.clear()
+        strategy.cap_examples = True
+        assert not caplog.text
+
+
+@every_api
+def test_numbers_of_numpy_are_numbers(api):
+    weights = {np.int64(1): np.int64(3), 2: np.float32(0.5)}
+    strategy = api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights=weights)
+    assert strategy.aggregator.trusted_weights == {"1": 3.0, "2": 0.5}
+    assert api.ours.CenteredClipping(threshold=np.float32(0.5)).rule == CenteredClipping(0.5)
+
+
+@every_api
+def test_a_client_that_is_listed_twice_raises(api):
+    with pytest.raises(
+        ValueError, match=r"Found a client twice, as a number and as text, in `\{1: 2"
+    ):
+        api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights={1: 2.0, "1": 3.0})
