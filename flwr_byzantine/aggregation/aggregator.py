@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import WARNING
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from flwr.common.logger import log
@@ -85,6 +85,8 @@ class Aggregator:
         If a parameter is none of these.
     """
 
+    _moves_models: ClassVar[bool] = False  # whether clients' models are moved by a learning rate
+
     def __init__(
         self,
         rule: Rule,
@@ -121,7 +123,7 @@ class Aggregator:
         self.trusted_weights = check_trusted(trusted_weights, rule)
         self.audit = Audit(audit_log)
         self.progress = Progress()
-        if learning_rate != 1.0 and not self._uses_learning_rate:
+        if learning_rate != 1.0 and payload == "parameters" and not self._moves_models:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
         self.model: Model | None = None
@@ -292,10 +294,6 @@ class Aggregator:
     @property
     def _needs_model(self) -> bool:
         return self.payload == "gradients" or self.rule.uses_model
-
-    @property
-    def _uses_learning_rate(self) -> bool:
-        return self.payload == "gradients"
 
     def _step(self, server_round: int) -> float | None:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""
