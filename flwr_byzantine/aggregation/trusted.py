@@ -35,9 +35,8 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
             found = f"`{client!r}: {weight!r}`"
             raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
     if not rule.averages:
-        found, advice = f"weights for {rule}", "It selects one update, or values by coordinate. "
-        advice += "Leave them out, or take a rule such as `MultiKrum`."
-        expected = "None for a rule that does not average whole updates of clients"
+        found, advice = f"weights for {rule}", "Leave them out, or take a rule such as `MultiKrum`."
+        expected = "None for a rule that does not take the plain mean of some clients' updates"
         raise wrong("trusted_weights", expected, trusted, advice, found=found)
     return {str(client): float(weight) for client, weight in trusted.items()}
 

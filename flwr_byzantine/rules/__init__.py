@@ -5,6 +5,8 @@ from flwr_byzantine.rules.bucketing import Bucketing as Bucketing
 from flwr_byzantine.rules.bulyan import Bulyan as Bulyan
 from flwr_byzantine.rules.bulyan import MultiBulyan as MultiBulyan
 from flwr_byzantine.rules.centered_clipping import CenteredClipping as CenteredClipping
+from flwr_byzantine.rules.checking import BrokenRuleError as BrokenRuleError
+from flwr_byzantine.rules.checking import check_rule as check_rule
 from flwr_byzantine.rules.clipping import AdaptiveClipping as AdaptiveClipping
 from flwr_byzantine.rules.clipping import Clipping as Clipping
 from flwr_byzantine.rules.composition import Composition as Composition

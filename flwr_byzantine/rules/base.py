@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flwr_byzantine.checks import require, require_whole
 from flwr_byzantine.kernels import Reduction, check_reduction
 from flwr_byzantine.rules.distances import Distances, Matrix
-from flwr_byzantine.rules.inputs import as_column, as_columns
+from flwr_byzantine.rules.inputs import as_column, as_columns, as_counts
 from flwr_byzantine.rules.points import Given, Points
 
 __all__ = ["Given", "Matrix", "Rule", "check_bound", "require_rule"]
@@ -34,6 +34,7 @@ class Rule(ABC):
     uses_counts: ClassVar[bool] = False  # whether it asks for the examples that clients claim
     remembers: ClassVar[bool] = False  # whether where the last round led is one of the points
     averages: ClassVar[bool] = False  # whether an operator's weights can weigh what it averages
+    order_matters: ClassVar[bool] = False  # whether it decides more than ties of updates
 
     @property
     @abstractmethod
@@ -54,7 +55,7 @@ class Rule(ABC):
             Number of updates, at least ``min_updates``.
         distances : np.ndarray or None
             Squared Euclidean distances, shape (n, n), infinite where an update holds a value that is
-            not finite; None unless ``uses_distances``.
+            not finite; None unless ``uses_distances`` or ``uses_model``.
         """
         return None
 
@@ -118,6 +119,10 @@ class Rule(ABC):
         """The rule of a round, where it tosses coins and has no seed of its own: with this one."""
         return self
 
+    def scaled(self, factor: float) -> "Rule":
+        """The rule of updates times a factor: lengths that it was told, such as a threshold, times it too."""
+        return self
+
     def plan(self, given: Given) -> tuple[Matrix | None, Reduction | None]:
         """Mixing matrix and reduction for n updates, as compiled code can take them.
 
@@ -144,7 +149,9 @@ class Rule(ABC):
             )
         return scores.astype(np.float64)
 
-    def plan_for(self, points: Points) -> tuple[Matrix | None, Reduction | None]:
+    def plan_for(
+        self, points: Points, counts: Any = None
+    ) -> tuple[Matrix | None, Reduction | None]:
         """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
         n = points.columns.num_rows
         least = self.at(n).min_updates
@@ -160,7 +167,13 @@ class Rule(ABC):
                 f"for more. Found `n = {n}`. Sample fewer clients, assume fewer Byzantine ones, or take a "
                 "rule without that limit."
             )
-        return self.plan(Given(n, self.distances_of([points])))
+        return self.plan(self.given(points, counts))
+
+    def given(self, points: Points, counts: Any = None) -> Given:
+        """What the rule may know of bare rows; claimed counts that are not given are NaN."""
+        n = points.columns.num_rows
+        claimed = as_counts(counts, n) if self.uses_counts else None
+        return Given(n, self.distances_of([points]), claimed)
 
     def distances_of(self, groups: Sequence[Points]) -> Distances | None:
         """Distances of the points, over several groups of columns; None if not needed."""
@@ -171,12 +184,14 @@ class Rule(ABC):
         total = sum(found, np.zeros(()))
         return Distances(total, groups[0].columns.num_rows)
 
-    def weights(self, updates: Any, model: Any = None) -> npt.NDArray[np.float64]:
+    def weights(
+        self, updates: Any, model: Any = None, counts: Any = None
+    ) -> npt.NDArray[np.float64]:
         """Weight of each update in the result, shape (n,); for several mixed rows, their mean share.
 
         Parameters
         ----------
-        updates, model
+        updates, model, counts
             As for calling the rule.
 
         Raises
@@ -184,8 +199,8 @@ class Rule(ABC):
         ValueError
             If the rule takes every update coordinate by coordinate, so that none has one weight.
         """
-        points, _, _ = self._points(updates, model)
-        mixing, _ = self.plan_for(points)
+        points, _, _ = self.points(updates, model)
+        mixing, _ = self.plan_for(points, counts)
         if mixing is None:
             raise ValueError(
                 f"{self} has no weight per update: it chooses anew in every coordinate. "
@@ -194,7 +209,7 @@ class Rule(ABC):
         share: npt.NDArray[np.float64] = mixing.mean(axis=0)[: points.columns.num_rows]
         return share
 
-    def __call__(self, updates: Any, model: Any = None) -> Any:
+    def __call__(self, updates: Any, model: Any = None, counts: Any = None) -> Any:
         """Aggregate.
 
         Parameters
@@ -205,6 +220,9 @@ class Rule(ABC):
             Shape (d,): the global model, where the rows are clients' models. None is the zero vector: rows
             are updates. Only rules that measure updates by their length, such as clipping, tell these
             apart.
+        counts : array-like or None
+            Shape (n,): the numbers of examples that clients claim, for a rule that asks for them. None is
+            NaN for each update, which is what a rule is given of a client that claims none.
 
         Returns
         -------
@@ -215,20 +233,29 @@ class Rule(ABC):
         Raises
         ------
         ValueError
-            If n is below ``min_updates``, or the updates are not n rows of one length.
+            If n is below ``min_updates``, the updates are not n rows of one length, or the counts are not n
+            numbers.
         """
-        points, base, restore = self._points(updates, model)
+        points, base, restore = self.points(updates, model)
         out = np.empty(points.columns.num_columns, points.columns.dtype)
-        mixing, reduction = self.plan_for(points)
+        mixing, reduction = self.plan_for(points, counts)
         points.combine(mixing, reduction, base=base, out=[out])
         return restore(out)
 
-    def _points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
+    def __rshift__(self, after: object) -> NoReturn:
+        """Raise TypeError: nothing goes behind a rule."""
+        raise _no_pre_aggregation(self)
+
+    def __rrshift__(self, before: object) -> NoReturn:
+        """Raise TypeError: what can go in front of a rule has an operator of its own."""
+        raise _no_pre_aggregation(before)
+
+    def points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
         """The updates and what the rule asks for beside them; the model; and how to give a result back."""
         columns, restore = as_columns(updates)
+        base = None if model is None else [as_column("model", model, columns)]
         if not self.uses_model:
             return Points(columns), None, restore
-        base = None if model is None else [as_column("model", model, columns)]
         return Points(columns, (base, base) if self.remembers else (base,)), base, restore
 
 
@@ -239,9 +266,19 @@ def _copied(given: Given) -> Given:
     return replace(given, distances=Distances(given.distances.squared.copy(), given.distances.n))
 
 
+def _no_pre_aggregation(before: object) -> TypeError:
+    """The error of `>>` behind anything else than a pre-aggregation."""
+    return TypeError(
+        f"`>>` should stand behind a pre-aggregation. Found {before!r} before it. "
+        "Write `NearestNeighborMixing(4) >> Phocas(4)`."
+    )
+
+
 def require_rule(rule: object) -> None:
     """Raise ParameterError unless it is a rule that says sensible things of itself."""
     advice = "Pass a rule, not its class."
+    if hasattr(rule, "steps"):  # a pre-aggregation alone
+        advice = "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
     expected = "a rule such as `flwr_byzantine.rules.Median()`"
     require(isinstance(rule, Rule), "rule", expected, rule, advice)
     assert isinstance(rule, Rule)

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Bucketing(PreAggregation):
 
     bucket_size: int = 2
     seed: int | None = None
+
+    order_matters: ClassVar[bool] = True  # chance decides
 
     def __post_init__(self) -> None:
         """Check the parameters."""

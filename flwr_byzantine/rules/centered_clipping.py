@@ -1,7 +1,7 @@
 """Centered clipping, which bounds what each update moves, from where the last round led."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -76,6 +76,10 @@ class CenteredClipping(Rule):
     def tolerated(self, n: int) -> int:
         """The largest f with n >= 2f + 1."""
         return (n - 1) // 2
+
+    def scaled(self, factor: float) -> Self:
+        """The same with tau times the factor."""
+        return replace(self, threshold=self.threshold * factor)
 
     def mixing_of(self, given: Given) -> Matrix:
         """One row: each update's share, and the center's."""

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -92,6 +92,10 @@ class Clipping(_Clipped):
     def __post_init__(self) -> None:
         """Check the parameter."""
         check_threshold(self, self.threshold)
+
+    def scaled(self, factor: float) -> Self:
+        """The same with C times the factor."""
+        return replace(self, threshold=self.threshold * factor)
 
     def threshold_for(self, lengths: Vector) -> float:
         """C."""

@@ -22,6 +22,7 @@ class MixingStep(ABC):
     uses_distances: ClassVar[bool] = False  # between the updates
     uses_model: ClassVar[bool] = False  # their lengths
     keeps_clients: ClassVar[bool] = False  # whether row i is client i's update times a number
+    order_matters: ClassVar[bool] = False  # whether it decides more than ties of updates
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
@@ -58,6 +59,10 @@ class MixingStep(ABC):
 
     def drawn(self, seed: int) -> Self:
         """The step of a round, with a seed where it tosses coins and has none."""
+        return self
+
+    def scaled(self, factor: float) -> Self:
+        """The step of updates times a factor: lengths that it was told are too."""
         return self
 
 
@@ -129,6 +134,11 @@ class Composition(Rule):
         return self.rule.averages and all(step.keeps_clients for step in self.before)
 
     @property
+    def order_matters(self) -> bool:  # type: ignore[override]
+        """Whether any part does."""
+        return any(part.order_matters for part in self._parts())
+
+    @property
     def min_updates(self) -> int:
         """So many that those left by every step are enough for the next one, and for the rule."""
         if any(part.at(1) is not part for part in self._parts()):
@@ -162,6 +172,11 @@ class Composition(Rule):
         before = tuple(step.drawn(seed) for step in self.before)
         return replace(self, before=before, rule=self.rule.drawn(seed))
 
+    def scaled(self, factor: float) -> "Composition":
+        """The same of updates times a factor, in every part."""
+        before = tuple(step.scaled(factor) for step in self.before)
+        return replace(self, before=before, rule=self.rule.scaled(factor))
+
     def tolerated(self, n: int) -> int:
         """The least that any part was told of."""
         numbers, rows = self.at(n), n
@@ -175,7 +190,7 @@ class Composition(Rule):
         """Product of the mixing matrices, shape (k, m)."""
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given, numbers.rule)
-        own = numbers.rule.weighed(after)
+        own = after.checked(numbers.rule.weighed(after))
         if own is None:
             return mixing
         below = after.distances is not None
@@ -187,13 +202,13 @@ class Composition(Rule):
         """For each client the mean score of the rows that it is mixed into, weighed by its share of them."""
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given, numbers.rule)
-        scores = numbers.rule.scores_of(after)
+        scores = numbers.rule.checked_scores(after)
         if scores is None:
             return None
         shares = np.abs(mixing[:, : given.n])
         part_of = shares > 0
         with np.errstate(invalid="ignore"):
-            sums = np.where(part_of, shares * np.asarray(scores)[:, None], 0.0).sum(axis=0)
+            sums = np.where(part_of, shares * scores[:, None], 0.0).sum(axis=0)
             means: Vector = sums / shares.sum(axis=0)
         return np.where(part_of.any(axis=0), means, np.inf)
 
@@ -229,7 +244,8 @@ def mix(
     Returns
     -------
     tuple[np.ndarray, Given]
-        W, shape (k, m), and the rest. The claimed counts of a row are the mean of its clients'.
+        W, shape (k, m), and the rest. The claimed counts of a row are the mean of those of its clients that
+        claim any.
     """
     total = np.eye(given.n, given.num_points)
     now = given
@@ -240,11 +256,20 @@ def mix(
         distances = None
         if now.distances is not None and any(p.uses_distances or p.uses_model for p in later):
             distances = step.mixed(now.distances, own)
-        counts = None if now.counts is None else own[:, : now.n] @ now.counts
+        counts = None if now.counts is None else mean_counts(own[:, : now.n], now.counts)
         after = replace(now, n=len(own), distances=distances, counts=counts)
         total = now.over_points(own) @ given.over_points(total, below=now.distances is not None)
         now = after
     return total, now
+
+
+def mean_counts(mixing: Matrix, counts: Vector) -> Vector:
+    """Mean of the counts that each mixed row's clients claim, by its shares; NaN where none claims any."""
+    shares = np.abs(mixing) * np.isfinite(counts)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        means: Vector = shares @ np.where(np.isfinite(counts), counts, 0.0)
+    return means
 
 
 def rows_after(steps: Sequence[MixingStep], n: int) -> int:

@@ -1,7 +1,7 @@
 """The point whose distances to all updates have the least sum."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from flwr_byzantine.rules.base import Matrix
 from flwr_byzantine.rules.bounds import number_of
 from flwr_byzantine.rules.distances import Distances
 from flwr_byzantine.rules.majority import MajorityRule, Vector, mean_of, no_result, within_reach
-from flwr_byzantine.rules.medoid import distance_sums, medoids
+from flwr_byzantine.rules.medoid import medoids
 
 SMALL = 1e-9  # distances below it, as a part of the spread, count as equal to it
 MOST_STEPS, MOST_HALVINGS = 100, 20
@@ -92,6 +92,10 @@ class GeometricMedian(MajorityRule):
             require(holds, "smoothing", "a number above 0", given, advice, owner=name)
             object.__setattr__(self, "smoothing", float(given))
 
+    def scaled(self, factor: float) -> Self:
+        """The same with nu times the factor."""
+        return replace(self, smoothing=None if self.smoothing is None else self.smoothing * factor)
+
     def tolerated(self, n: int) -> int:
         """The number f, or the largest with n >= 2f + 1 where it was told none."""
         return number_of(self.num_byzantine, n) or (n - 1) // 2
@@ -108,8 +112,7 @@ class GeometricMedian(MajorityRule):
 
     def _coefficients(self, points: Distances, n: int) -> Vector:
         """Coefficients over the points, of n updates those that are finite."""
-        sums = distance_sums(points.rows)
-        nearest = medoids(sums)
+        nearest = medoids(points.rows)
         medoid = int(nearest[0])
         gram = points.inner_products(origin=medoid)
         squared = gram.diagonal()
@@ -144,7 +147,8 @@ def is_median(gram: Matrix, k: int) -> bool:
     """
     squared = gram.diagonal()
     others = squared > 0
-    part = gram[np.ix_(others, others)] / np.sqrt(np.outer(squared[others], squared[others]))
+    lengths = np.sqrt(squared[others])
+    part = gram[np.ix_(others, others)] / lengths[:, None] / lengths
     multiplicity = np.count_nonzero(~others)
     return bool(part.sum() <= (multiplicity * (1 + SMALL)) ** 2)
 

@@ -65,6 +65,12 @@ def as_column(name: str, values: Any, columns: Columns) -> Array:
     ValueError
         If it is not d real numbers.
     """
+    shape = np.shape(values)
+    if len(shape) != 1:
+        raise ValueError(
+            f"Parameter `{name}` should be one-dimensional, as one update is. Found shape {tuple(shape)}. "
+            "Flatten it as the updates were."
+        )
     row, _ = as_columns([values])
     if row.num_columns != columns.num_columns:
         raise ValueError(
@@ -75,6 +81,29 @@ def as_column(name: str, values: Any, columns: Columns) -> Array:
     if row.dtype == BFLOAT16 != columns.dtype:
         value = widened(value)
     return as_column_values(value, columns.dtype)
+
+
+def as_counts(counts: Any, n: int) -> npt.NDArray[np.float64]:
+    """Claimed numbers of examples, one for each of n updates; NaN where there are none.
+
+    Raises
+    ------
+    ValueError
+        If they are not n real numbers.
+    """
+    if counts is None:
+        return np.full(n, np.nan)
+    try:
+        claimed = np.array([np.nan if count is None else float(count) for count in counts])
+    except (TypeError, ValueError, OverflowError):
+        claimed = np.zeros(0)
+    if len(claimed) != n:
+        raise ValueError(
+            f"Parameter `counts` should hold {n} numbers, one for each update. "
+            f"Found `counts = {counts!r}`. Leave it out where clients claim none."
+        )
+    claimed[~np.isfinite(claimed)] = np.nan
+    return claimed
 
 
 def _listed(updates: Any) -> list[Any]:

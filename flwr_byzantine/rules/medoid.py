@@ -9,6 +9,9 @@ from flwr_byzantine.rules.base import Matrix, Rule
 from flwr_byzantine.rules.majority import Indices, Vector, mean_of, no_result, within_reach
 
 ROUNDING = 1e-12  # part of a sum of distances that rounding may change
+HIDES = (
+    1e-10  # an update hides others from each other that are so small a part of its distance apart
+)
 
 
 def distance_sums(distances: Matrix) -> Vector:
@@ -17,7 +20,7 @@ def distance_sums(distances: Matrix) -> Vector:
     Parameters
     ----------
     distances : np.ndarray
-        Squared distances, shape (n, n), all of them finite.
+        Squared distances, shape (k, n), all of them finite.
 
     Examples
     --------
@@ -29,9 +32,33 @@ def distance_sums(distances: Matrix) -> Vector:
     return sums
 
 
-def medoids(sums: Vector) -> Indices:
-    """Indices of the least sum of distances, and of those that only rounding tells from it."""
-    return np.flatnonzero(sums <= sums.min() * (1 + ROUNDING))
+def medoids(distances: Matrix) -> Indices:
+    """Indices of the least sum of distances, and of those that only rounding tells from it.
+
+    Where rounding alone makes sums equal, since a far update's distance is in all of them, they are taken
+    anew without that one. So far updates do not hide a near attacker among honest updates.
+
+    Parameters
+    ----------
+    distances : np.ndarray
+        Squared distances, shape (n, n), all of them finite.
+
+    Examples
+    --------
+    >>> x = np.array([1e6, 0.0, 1.0, 2.0, 3.0, 1e20])
+    >>> medoids((x[:, None] - x) ** 2)
+    array([3])
+    """
+    tied: Indices = np.arange(len(distances))
+    counted = tied
+    while True:
+        sums = distance_sums(distances[np.ix_(tied, counted)])
+        tied = tied[sums <= sums.min() * (1 + ROUNDING)]
+        apart = np.sqrt(distances[np.ix_(tied, tied)].max())
+        near = apart > HIDES * np.sqrt(distances[tied[0], counted])
+        if apart == 0 or near.all():
+            return tied
+        counted = counted[near]
 
 
 @dataclass(frozen=True)
@@ -45,7 +72,7 @@ class Medoid(Rule):
     one of the lowest index. Tolerates f Byzantine updates where n >= 2f + 1: it stays near the honest ones,
     and may be an attacker's update that is near them too. Where half of the updates or more are not finite,
     the result is NaN. Where some are more than 1e12 times as far away as the honest ones are apart, rounding
-    hides which honest update is nearest, and the one of the lowest index is taken.
+    hides which honest update is nearest to all, and the one nearest to the near ones is taken.
 
     Examples
     --------
@@ -84,7 +111,8 @@ class Medoid(Rule):
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row: 1 on the medoid."""
-        scores = self.scores(n, distances)
-        if np.isinf(scores).sum() > self.tolerated(n):
+        assert distances is not None
+        there = within_reach(distances)
+        if n - len(there) > self.tolerated(n):
             return no_result(n)
-        return mean_of(medoids(scores)[:1], n)
+        return mean_of(there[medoids(distances[np.ix_(there, there)])[:1]], n)

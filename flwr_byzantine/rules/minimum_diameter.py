@@ -55,6 +55,9 @@ class MinimumDiameterAveraging(MajorityRule):
 
     uses_distances: ClassVar[bool] = True
     averages: ClassVar[bool] = True
+    order_matters: ClassVar[bool] = (
+        True  # two updates are the diameter of many subsets: the first is taken
+    )
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
         """One row: 1 / (n - f) on each of the subset."""

@@ -35,8 +35,8 @@ class Given:
         Distances between them, where the rule asks for them; with the model at position n for a rule that
         asks for it, and what the rule came to last at position n + 1 for one that remembers it.
     counts : np.ndarray or None
-        The numbers of examples that clients claim, shape (n,), NaN where one claims none. Attackers choose
-        them. None unless the rule asks for them.
+        The numbers of examples that clients claim, shape (n,), NaN where one claims none, as on bare rows.
+        Attackers choose them. None unless the rule asks for them.
     server_round : int
         The server's round; 0 where there is none.
     trusted : np.ndarray or None
@@ -61,7 +61,10 @@ class Given:
 
     def checked(self, mixing: Any) -> Matrix | None:
         """A mixing matrix of shape (k, m), or (k, n) without the references; ValueError if it is neither."""
-        over_all = isinstance(mixing, np.ndarray) and mixing.shape[-1:] == (self.num_points,)
+        try:
+            over_all = np.shape(mixing)[-1:] == (self.num_points,)
+        except ValueError:  # rows of several lengths
+            over_all = False
         return check_mixing(mixing, self.num_points if over_all else self.n)
 
     def over_points(self, mixing: Matrix, *, below: bool = False) -> Matrix:

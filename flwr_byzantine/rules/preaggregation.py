@@ -91,7 +91,7 @@ class PreAggregation(Step, MixingStep):
         return (self,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chain(Step):
     """Several pre-aggregations in a row, which `>>` makes."""
 
@@ -102,9 +102,9 @@ class Chain(Step):
         """The links."""
         return self.links
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """As it is written."""
-        return " >> ".join(map(str, self.links))
+        return " >> ".join(map(repr, self.links))
 
 
 def in_front(step: Step | None, rule: Rule) -> Rule:

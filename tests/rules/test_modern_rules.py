@@ -257,6 +257,24 @@ def test_attackers_at_very_different_distances(make):
     assert np.abs(rules.DivideAndConquer(2)(x)).max() > 1e4
 
 
+@pytest.mark.parametrize("make", [rules.GeometricMedian, lambda f: rules.Medoid()])
+@pytest.mark.parametrize("far", [1e14, 1e20])
+@pytest.mark.parametrize("place", [slice(0, 5), slice(6, 11)])
+def test_far_attackers_do_not_hide_a_near_one(make, far, place):
+    """Beside distances of 1e20, those of 1e6 and of 1 are all 0 but for rounding."""
+    x = 1.0 + 1e-4 * gaussian(11, 1)
+    x[place] = np.array([1e6, -far, far, math.nan, math.inf])[:, None]
+    honest = x[np.abs(x[:, 0]) < 100]
+    assert honest.min() - 1e-4 < make(5)(x)[0] < honest.max() + 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_the_geometric_median_is_as_exact_at_any_scale(scale):
+    x = gaussian(9, 6)
+    found = rules.GeometricMedian()(scale * x) / scale
+    np.testing.assert_allclose(found, rules.GeometricMedian()(x), rtol=1e-6, atol=1e-6)
+
+
 def test_one_far_update_does_not_stall_the_filter():
     """Where the maximum is over all updates, one that is out already keeps all others in."""
     x = gaussian(12, 5)

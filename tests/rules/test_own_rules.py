@@ -65,7 +65,7 @@ WRONG = {  # mixing matrix, reduction, what the error names
     "keeps less than none": (None, Reduction(0, keep=-3), "keep=-3"),
     "keeps a fraction": (None, Reduction(0, keep=1.5), "keep=1.5"),
     "another reduction": (None, {"trim": 1}, "None or a `flwr_byzantine.kernels.Reduction`"),
-    "none, of unmixed rows": (None, None, "no mixing matrix. Override `reduction`"),
+    "none, of unmixed rows": (None, None, "(no mixing matrix|3 rows). Override `reduction`"),
     "none, of two mixed rows": (np.ones((2, 3)), None, "2 rows. Override `reduction`"),
     "wider": (np.ones((1, 3 + 5000)), None, r"shape \(k, 3\).*Found shape \(1, 5003\)"),
     "wider, reduced": (np.ones((3, 4)), ONE, r"Found shape \(3, 4\)"),
@@ -89,6 +89,13 @@ def test_what_a_rule_gives_is_checked_before_it_is_used(wrong):
     for call in (rule, rule.weights):
         with pytest.raises(ValueError, match=complaint):
             call(UPDATES)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_behind_a_pre_aggregation_too(wrong):
+    weights, reduction, complaint = WRONG[wrong]
+    with pytest.raises(ValueError, match=complaint):
+        (rules.NearestNeighborMixing(1) >> Own(weights, reduction))(UPDATES)
 
 
 @every_api

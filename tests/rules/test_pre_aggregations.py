@@ -205,6 +205,9 @@ def test_it_is_associative():
     assert repr(left) == (
         "Bucketing(bucket_size=2, seed=3) >> NearestNeighborMixing(num_byzantine=1) >> Krum(num_byzantine=1)"
     )
+    assert (
+        repr(a >> b) == "Bucketing(bucket_size=2, seed=3) >> NearestNeighborMixing(num_byzantine=1)"
+    )
     c = Clipping(1.0)
     assert ((c >> a) >> b) >> rule == c >> (a >> (b >> rule)) == (c >> (a >> b)) >> rule
     x = gaussian(left.min_updates + 3, 5)
@@ -226,7 +229,17 @@ def test_several_in_a_row_equal_one_after_the_other(seed):
 def test_only_rules_and_pre_aggregations_stand_behind_it(after):
     with pytest.raises(TypeError, match=r"`>>` should put .* Write `NearestNeighborMixing"):
         NearestNeighborMixing(1) >> after
-    with pytest.raises(TypeError):
+
+
+@pytest.mark.parametrize("before", [Krum(1), NearestNeighborMixing, 3])
+@pytest.mark.parametrize("after", [Krum(1), NearestNeighborMixing(1) >> Krum(1)])
+def test_only_pre_aggregations_stand_in_front_of_it(before, after):
+    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found .* Write `Nearest"):
+        before >> after
+
+
+def test_a_rule_in_front_of_a_pre_aggregation_is_told_the_order():
+    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found Krum\(num_byzantine=1\)"):
         Krum(1) >> NearestNeighborMixing(1)
 
 
@@ -311,7 +324,7 @@ def test_an_own_pre_aggregation():
 
 
 def scores_of(rule, x):
-    points, _, _ = rule._points(x, None)
+    points, _, _ = rule.points(x, None)
     return rule.checked_scores(Given(len(x), rule.distances_of([points])))
 
 
@@ -358,6 +371,9 @@ def test_dtypes_and_models_close_together(dtype):
 def test_the_model_is_one_row_of_values():
     with pytest.raises(ValueError, match="`model` should hold 3 values"):
         (Clipping(1.0) >> Mean())(np.zeros((4, 3)), model=np.zeros(2))
+    for model in (np.zeros((1, 3)), 0.0):
+        with pytest.raises(ValueError, match="`model` should be one-dimensional"):
+            (Clipping(1.0) >> Mean())(np.zeros((4, 3)), model=model)
 
 
 def test_inputs_stay_as_they_are():
@@ -470,3 +486,12 @@ def test_centered_clipping_worked_by_hand():
     assert CenteredClipping(1.0)([[1.0, 0.0], [np.nan, 0.0]]) == pytest.approx([0.5, 0])
     assert CenteredClipping().threshold == 10
     assert CenteredClipping().iterations == 1
+
+
+@pytest.mark.parametrize(
+    "rule", [Median(), NearestNeighborMixing(1) >> Median(), Clipping(1.0), Krum(1)]
+)
+def test_a_model_of_another_length_is_refused(rule):
+    """Also by rules that need none."""
+    with pytest.raises(ValueError, match="`model` should hold 3 values"):
+        rule(gaussian(7, 3), model=np.zeros(2))

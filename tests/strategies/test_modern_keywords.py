@@ -106,6 +106,12 @@ def test_anything_else_than_a_pre_aggregation_raises(api, wrong):
 
 
 @every_api
+def test_a_pre_aggregation_is_no_rule(api):
+    with pytest.raises(ValueError, match=r"Put a rule behind it: `NearestNeighborMixing\(4\) >> "):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=NNM)
+
+
+@every_api
 @pytest.mark.parametrize("name", ["ByGARS", "ByGARSPlusPlus"])
 @pytest.mark.parametrize("keyword", [{"pre_aggregation": NNM}, {"trusted_weights": {1: 2.0}}])
 def test_reputations_take_neither(api, name, keyword):
