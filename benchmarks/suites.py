@@ -53,11 +53,13 @@ READINGS = {  # time of the kernels / reading all replies once, at n = 20
 def robust_strategies(n: int, model: Model) -> dict[str, RobustFedAvg]:
     """Every strategy, told to survive f of n >= 4f + 3 clients.
 
-    The auxiliary gradient of ByGARS++ is the model itself, at hand already: what is measured is the
-    aggregation, not the user's gradient. It is the paper's form, to the letter; the normalised one reads
-    the clients' values as often.
+    The auxiliary gradient of ByGARS++ and FLTrust is the model itself, at hand already: what is measured
+    is the aggregation, not the user's gradient. ByGARS++ has the paper's form, to the letter; the
+    normalised one reads the clients' values as often. SmallestMaximumEigenvalue can take few clients only.
     """
-    malicious: Mapping[str, Any] = {"num_malicious_clients": (n - 3) // 4}
+    f = (n - 3) // 4
+    malicious: Mapping[str, Any] = {"num_malicious_clients": f}
+    nnm, arc = rules.NearestNeighborMixing(f), rules.AdaptiveClipping(f)
     return {
         "Mean": fb.Mean(),
         "Median": fb.Median(),
@@ -67,6 +69,17 @@ def robust_strategies(n: int, model: Model) -> dict[str, RobustFedAvg]:
         "MultiKrum": fb.MultiKrum(**malicious),
         "Bulyan": fb.Bulyan(**malicious),
         "MultiBulyan": fb.MultiBulyan(**malicious),
+        "MeaMed": fb.MeaMed(**malicious),
+        "Medoid": fb.Medoid(),
+        "GeometricMedian": fb.GeometricMedian(**malicious),
+        "MinimumDiameterAveraging": fb.MinimumDiameterAveraging(**malicious),
+        "CovarianceFilter": fb.CovarianceFilter(**malicious),
+        "DivideAndConquer": fb.DivideAndConquer(**malicious),
+        "CenteredClipping": fb.CenteredClipping(threshold=TAU),
+        "NearestNeighborMixing >> Phocas": fb.Phocas(**malicious, pre_aggregation=nnm),
+        "NearestNeighborMixing >> Krum": fb.Krum(**malicious, pre_aggregation=nnm),
+        "AdaptiveClipping >> Phocas": fb.Phocas(**malicious, pre_aggregation=arc),
+        "FLTrust": fb.FLTrust(auxiliary=lambda parameters, server_round: list(model.arrays)),
         "ByGARSPlusPlus": fb.ByGARSPlusPlus(
             auxiliary=lambda parameters, server_round: list(model.arrays),
             initial_reputation=1 / n,

@@ -14,7 +14,7 @@ from flwr_byzantine.aggregation.progress import Progress, Words
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
 from flwr_byzantine.audit import AuditRecord
-from flwr_byzantine.checks import require_bool
+from flwr_byzantine.checks import is_whole, require_bool
 from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule, require_rule
 from flwr_byzantine.rules.bounds import find_f, survives_untold
@@ -90,7 +90,7 @@ class RobustStrategy(Resuming):
             trusted_weights=trusted_weights,
         )
         self._begin_run()
-        warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
+        warn_of_f(type(self).__name__, rule, self._words_for(rule).f)
         self._warned = self._looked = False
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
 
@@ -122,7 +122,7 @@ class RobustStrategy(Resuming):
         self._check_new(rule)
         self.aggregator.rule = rule
         self.aggregator.progress.words = self._words_for(rule)
-        warn_without_f(type(self).__name__, rule, self._words_for(rule).f)
+        warn_of_f(type(self).__name__, rule, self._words_for(rule).f)
 
     def _look_around(self) -> None:
         """Find out, once, whether something around this strategy makes the rule useless."""
@@ -175,9 +175,14 @@ class RobustStrategy(Resuming):
         self._load_state(state)
 
 
-def warn_without_f(owner: str, rule: Rule, word: str) -> None:
-    """Warn of a rule that is told to survive nobody."""
+def warn_of_f(owner: str, rule: Rule, word: str) -> None:
+    """Warn of a rule that is told to survive nobody, and of one behind a step that survives fewer."""
     found = find_f(rule)
+    if found is not None and is_whole(found[1]):
+        survived = rule.tolerated(rule.min_updates)
+        if survived < found[1]:
+            text = "%s survives %s attackers, not the %s of `%s`, behind what is told fewer: %s"
+            log(WARNING, text, owner, survived, found[1], word, rule)
     if found is not None and found[1] == 0 and not survives_untold(rule):
         text = "%s protects from no attacker: its `%s` is 0. Pass how many to survive%s"
         log(WARNING, text, owner, word, "" if word == "beta" else ", or their share, such as 0.2")

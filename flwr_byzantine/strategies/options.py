@@ -15,7 +15,7 @@ from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
-from flwr_byzantine.strategies.words import COUNTERPARTS
+from flwr_byzantine.strategies.words import COUNTERPARTS, TOLD
 
 R = TypeVar("R", bound=Rule)
 
@@ -111,6 +111,11 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
                 f"in this API of Flower it is `{word}`."
+            )
+        if name not in known and name in TOLD:
+            instead = "tell it to the rule" if "rule" in known else "its rule is told no such thing"
+            raise TypeError(
+                f"{strategy.__name__}() got an unexpected keyword argument {name!r}: {instead}."
             )
 
 

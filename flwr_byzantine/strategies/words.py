@@ -14,6 +14,7 @@ MESSAGE_WORDS = _SAME | {
     "num_byzantine": "num_malicious_nodes",
     "num_selected": "num_nodes_to_select",
 }
+TOLD = {*FIT_WORDS.values(), *MESSAGE_WORDS.values()}
 FIT_API = Words()
 MESSAGE_API = Words(
     first_model="initial_arrays",

@@ -21,11 +21,12 @@ STEPS: dict[str, type[rules.PreAggregation]] = {
     if isinstance(kind, type) and issubclass(kind, rules.PreAggregation) and not isabstract(kind)
 }
 STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
-# Short names of rules, as papers have them.
+# Other names of rules, most of them short ones as papers have them.
 SHORT = {
     "caf": "covariance_filter",
     "dnc": "divide_and_conquer",
     "mda": "minimum_diameter_averaging",
+    "mea_med": "meamed",
     "smea": "smallest_maximum_eigenvalue",
 }
 

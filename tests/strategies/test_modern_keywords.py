@@ -127,6 +127,30 @@ def test_without_f_the_warning_names_the_keyword(api, caplog):
 
 
 @every_api
+def test_a_step_that_is_told_fewer_attackers_is_warned_of(api, caplog):
+    api.ours.Phocas(**{api.f_name: 2}, pre_aggregation=NNM)
+    api.ours.Phocas(**{api.f_name: 2}, pre_aggregation=NearestNeighborMixing(3))
+    assert "survives" not in caplog.text
+    api.ours.Phocas(**{api.f_name: 4}, pre_aggregation=NNM)
+    assert f"Phocas survives 2 attackers, not the 4 of `{api.f_name}`" in caplog.text
+    strategy = api.ours.Phocas(**{api.f_name: 2}, pre_aggregation=NNM)
+    caplog.clear()
+    setattr(strategy, api.f_name, 3)
+    assert "Phocas survives 2 attackers, not the 3" in caplog.text
+
+
+@every_api
+@pytest.mark.parametrize("name", ["CenteredClipping", "Median", "Medoid"])
+def test_strategies_that_are_told_no_f_say_so(api, name):
+    with pytest.raises(
+        TypeError, match=f"{name}.. got an .*{api.f_name}.*: its rule is told no such"
+    ):
+        getattr(api.ours, name)(**{api.f_name: 1})
+    with pytest.raises(TypeError, match=f"{api.f_name}.*: tell it to the rule"):
+        api.ours.RobustFedAvg(rule=Krum(1), **{api.f_name: 1})
+
+
+@every_api
 def test_rules_that_measure_updates_need_the_model(api):
     strategy = api.ours.Phocas(**{api.f_name: 1}, pre_aggregation=Clipping(1.0))
     with pytest.raises(ValueError, match="need the global model"):
