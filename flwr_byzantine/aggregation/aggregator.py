@@ -25,6 +25,7 @@ from flwr_byzantine.aggregation.promise import (
     can_take,
     rule_of_round,
     warn_of_round,
+    warn_of_untold,
     why_broken,
     why_not,
 )
@@ -133,11 +134,8 @@ class Aggregator:
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
         found = find_buffers(self.buffers, model.names, strict=True)
-        says_f = hasattr(self.rule, "num_byzantine")
-        says_f |= type(self.rule).tolerated is not Rule.tolerated
-        if found and not says_f and self.model is None:
-            text = "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
-            log(WARNING, text, self.rule)
+        if found and self.model is None:
+            warn_of_untold(self.rule)
         if self.buffers is None and not found and self.model is None:
             point_out_counter(model.arrays)
         self.model = model
@@ -277,8 +275,7 @@ class Aggregator:
         buffers = self.buffers_of(gated.structure)
         rule, seed = drawn(rule)
         known = Known.of(server_round, rule, accepted, self.trusted_weights, self.last_update)
-        step = self._step(server_round)
-        result = apply_rule(rule, gated, self.model, step, buffers, known)
+        result = apply_rule(rule, gated, self.model, self._step(server_round), buffers, known)
         invalid = result.weights is not None and np.isnan(result.weights).any()
         if result.arrays is None or invalid:
             reason = "no robust result: too many replies hold values that are not finite"
@@ -293,7 +290,7 @@ class Aggregator:
 
     @property
     def _needs_model(self) -> bool:
-        return self.payload == "gradients" or self.rule.uses_model
+        return self.payload == "gradients" or self.rule.uses_model or self._moves_models
 
     def _step(self, server_round: int) -> float | None:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""

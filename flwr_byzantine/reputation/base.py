@@ -71,10 +71,6 @@ class AuxiliaryAggregator(Aggregator):
         early = self._early
         return [] if early is None else [early.gradient]
 
-    @property
-    def _needs_model(self) -> bool:
-        return True
-
     def _promised(self, n: int) -> int:
         return n  # any number of Byzantine clients
 
