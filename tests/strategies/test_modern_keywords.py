@@ -489,3 +489,11 @@ def test_a_client_that_is_listed_twice_raises(api):
         ValueError, match=r"Found a client twice, as a number and as text, in `\{1: 2"
     ):
         api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights={1: 2.0, "1": 3.0})
+
+
+@every_api
+def test_a_strategy_shows_its_rule(api):
+    strategy = api.ours.Phocas(**{api.f_name: 2}, pre_aggregation=NNM)
+    assert repr(strategy) == f"Phocas(rule={NNM >> Phocas(2)})"
+    trust = api.ours.FLTrust(auxiliary=lambda parameters, server_round: parameters)
+    assert repr(trust) == "FLTrust(server_steps=1)"
