@@ -46,10 +46,15 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
 
 
 def weights_of(trusted: Mapping[str, float], clients: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The weight of each client, shape (n,); one that is not listed has the smallest, and is warned of."""
+    """The weight of each client, shape (n,), of which the largest is 1.
+
+    One that is not listed has the smallest, and is warned of.
+    """
     unlisted = [client for client in clients if client not in trusted]
     least = min(trusted.values())
     if unlisted:
         text = "`trusted_weights` lists no weight for %s: the smallest, %s, is taken"
         log(WARNING, text, ", ".join(unlisted[:5]) + (", ..." if unlisted[5:] else ""), least)
-    return np.array([trusted.get(client, least) for client in clients])
+    weights = np.array([trusted.get(client, least) for client in clients])
+    shares: npt.NDArray[np.float64] = weights / weights.max()  # their sum has to be finite
+    return shares

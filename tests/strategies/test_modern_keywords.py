@@ -497,3 +497,15 @@ def test_a_strategy_shows_its_rule(api):
     assert repr(strategy) == f"Phocas(rule={NNM >> Phocas(2)})"
     trust = api.ours.FLTrust(auxiliary=lambda parameters, server_round: parameters)
     assert repr(trust) == "FLTrust(server_steps=1)"
+
+
+@every_api
+def test_large_trusted_weights_are_a_matter_of_their_ratios(api):
+    x, model = gaussian(7, 7, 1), np.zeros(7)
+    results = []
+    for unit in (1.0, 1.7e308):
+        weights = {100 + i: unit * (1.0 if i % 2 else 0.5) for i in range(7)}
+        strategy = api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights=weights)
+        results.append(in_strategy(api, strategy, x, model)[0])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-12)
+    assert np.abs(results[0]).max() > 0.1
