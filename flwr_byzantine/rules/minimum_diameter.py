@@ -8,7 +8,9 @@ import numpy as np
 from flwr_byzantine.rules.base import Matrix
 from flwr_byzantine.rules.majority import Indices, MajorityRule, mean_of, no_result, within_reach
 
-MOST_STEPS = 20_000  # of a search, after which it counts as one that found nothing
+MOST_STEPS = (
+    20_000  # of all searches in one graph, after which each counts as one that found nothing
+)
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class MinimumDiameterAveraging(MajorityRule):
 
     Of several such subsets, the first in the order of their sorted indices. No subsets are tried: t is at
     least the diameter where f updates are enough to have one of each pair that is farther apart than t: a
-    vertex cover. Where a search for one takes more than 20,000 steps, for which there have to be hundreds of
-    clients, the subset is the best that was found; its diameter is at most twice the least.
+    vertex cover. Where the searches for one t take more than 20,000 steps, as they may with hundreds
+    of clients, the subset is the best that was found; its diameter is at most twice the least.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def mask(indices: Indices) -> int:
 
 
 class Apart:
-    """The pairs of updates that are too far apart, as a graph.
+    """The pairs of updates that are too far apart, as a graph. All searches in it share the steps.
 
     Parameters
     ----------
@@ -135,7 +137,6 @@ class Apart:
 
     def subset(self, taken: int, left_out: int, size: int) -> int | None:
         """A set without a pair, of that size or more, with some and without others; None if none is found."""
-        self._steps = 0
         rest = (1 << self.n) - 1 & ~taken & ~left_out
         budget = rest.bit_count() + taken.bit_count() - size
         covered = self._cover(rest, budget)

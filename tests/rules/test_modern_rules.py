@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from flwr_byzantine import rules
-from flwr_byzantine.rules.minimum_diameter import nearest_together
+from flwr_byzantine.rules.minimum_diameter import Apart, nearest_together
 from flwr_byzantine.rules.spectral import least_spread
 
 AVERAGING = [
@@ -308,3 +308,10 @@ def test_rows_whose_squares_do_not_overflow(make, far):
 @pytest.mark.parametrize("make", AVERAGING)
 def test_operators_weights_weigh_what_is_averaged(make):
     assert make(1).averages
+
+
+def test_all_searches_in_one_graph_share_the_steps(monkeypatch):
+    """Else n hard searches would follow each other, for as long as attackers like."""
+    monkeypatch.setattr("flwr_byzantine.rules.minimum_diameter.MOST_STEPS", 2)
+    apart = Apart(np.zeros((3, 3), bool))
+    assert [apart.subset(0, 0, 3) for _ in range(4)] == [0b111, 0b111, None, None]

@@ -54,9 +54,14 @@ def test_the_strategy_has_them_in_front_of_its_rule(api, payload, name, expected
 
 
 def test_short_names_of_rules():
-    kinds = "CovarianceFilter DivideAndConquer MinimumDiameterAveraging SmallestMaximumEigenvalue"
-    assert [*SHORT] == ["caf", "dnc", "mda", "smea"]
-    assert [*SHORT.values()] == [name_of(kind) for kind in kinds.split()]
+    kinds = {
+        "caf": "CovarianceFilter",
+        "dnc": "DivideAndConquer",
+        "mda": "MinimumDiameterAveraging",
+        "mea_med": "MeaMed",
+        "smea": "SmallestMaximumEigenvalue",
+    }
+    assert {short: name_of(kind) for short, kind in kinds.items()} == SHORT
     assert name_of("MeaMed") == "meamed"
 
 
