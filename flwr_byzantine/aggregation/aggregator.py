@@ -54,9 +54,8 @@ class Aggregator:
     learning_rate : float or Callable[[int], float]
         gamma_t for gradients: a number, or a function of the round.
     order_by : str or None
-        A metric clients report that fixes the order in which the rule sees them, such as a
-        simulation's partition id. It decides ties and rounding, nothing else. None orders by the
-        server's own names of the clients.
+        A metric clients report that fixes the order in which the rule sees them, such as a simulation's
+        partition id. It decides ties and rounding only. None orders by the server's names of the clients.
     on_too_few : str
         What a round without a robust result does, for which too few usable replies are left:
         ``"skip"`` keeps the model, ``"raise"`` raises :class:`TooFewUpdatesError`.
@@ -77,7 +76,7 @@ class Aggregator:
     audit_log : str, Path or None
         A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
-        The operator's weights of the clients, for rules that average whole updates.
+        The operator's weights, for rules that average whole updates.
 
     Raises
     ------
@@ -121,7 +120,8 @@ class Aggregator:
         self.trusted_weights = check_trusted(trusted_weights, rule)
         self.audit = Audit(audit_log)
         self.progress = Progress()
-        if learning_rate != 1.0 and (rule.uses_model or not self._needs_model):
+        moves = payload == "gradients" or (self._needs_model and not rule.uses_model)
+        if learning_rate != 1.0 and not moves:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
         self.model: Model | None = None
@@ -175,7 +175,7 @@ class Aggregator:
         """
         if self._needs_model and self.model is None:
             raise ValueError(
-                "Gradients and reputations need the global model. Call `configure_fit` (or "
+                "Gradients, reputations and clipping need the global model. Call `configure_fit` (or "
                 "`configure_train`) before aggregating, as Flower's server does."
             )
         with self.lock:

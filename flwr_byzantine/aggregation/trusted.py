@@ -15,7 +15,18 @@ TrustedWeights = Mapping[str, float] | Mapping[int, float] | None
 _ADVICE = "Pass node ids and positive numbers, such as `{4711: 2.0, 815: 1.0}`."
 
 
-def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | None:
+class Weights(dict[str, float]):
+    """Weights by the server's own names of the clients.
+
+    It remembers which unlisted clients the log has named, so that each is named once.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__(weights)
+        self.named: set[str] = set()
+
+
+def check_trusted(trusted: TrustedWeights, rule: Rule) -> Weights | None:
     """The weights by the server's own names of the clients.
 
     Raises
@@ -38,12 +49,19 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
         found, advice = f"weights for {rule}", "Leave them out, or take a rule such as `MultiKrum`."
         expected = "None for a rule that does not take the plain mean of some clients' updates"
         raise wrong("trusted_weights", expected, trusted, advice, found=found)
-    return {str(client): float(weight) for client, weight in trusted.items()}
+    weights = Weights({str(client): float(weight) for client, weight in trusted.items()})
+    if len(weights) < len(trusted):
+        names = [str(client) for client in trusted]
+        twice = next(name for name in names if names.count(name) > 1)
+        found = f"client {twice} twice, as a number and as text"
+        raise wrong("trusted_weights", "one weight a client", trusted, _ADVICE, found=found)
+    return weights
 
 
-def weights_of(trusted: Mapping[str, float], clients: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The weight of each client, shape (n,); one that is not listed has the smallest, and is warned of."""
-    unlisted = [client for client in clients if client not in trusted]
+def weights_of(trusted: Weights, clients: Sequence[str]) -> npt.NDArray[np.float64]:
+    """The weight of each client, shape (n,); an unlisted one has the smallest, and the log names it once."""
+    unlisted = [c for c in clients if c not in trusted and c not in trusted.named]
+    trusted.named.update(unlisted)
     least = min(trusted.values())
     if unlisted:
         text = "`trusted_weights` lists no weight for %s: the smallest, %s, is taken"

@@ -222,6 +222,12 @@ def innermost(rule: Rule) -> Rule:
     return rule.rule if isinstance(rule, Composition) else rule
 
 
+def names_of(rule: Rule) -> str:
+    """Name of a rule's class, after those of its pre-aggregations: `Bucketing >> Krum`."""
+    parts = (*rule.before, rule.rule) if isinstance(rule, Composition) else (rule,)
+    return " >> ".join(type(part).__name__ for part in parts)
+
+
 def with_innermost(rule: Rule, inner: Rule) -> Rule:
     """The same with another rule behind its pre-aggregations."""
     return replace(rule, rule=inner) if isinstance(rule, Composition) else inner

@@ -11,6 +11,7 @@ from flower import Sent, every_api, replies_of
 
 from flwr_byzantine import rules
 from flwr_byzantine.audit import read_audit
+from flwr_byzantine.resume.checkpoint import CheckpointError
 from flwr_byzantine.rules import (
     AdaptiveClipping,
     Bucketing,
@@ -418,3 +419,69 @@ def test_rules_that_do_not_average_whole_updates_refuse_them(api, name):
 def test_trusted_weights_are_positive_numbers_by_client(api, wrong):
     with pytest.raises(ValueError, match="Parameter `trusted_weights` should be positive numbers"):
         api.ours.Mean(trusted_weights=wrong)
+
+
+@every_api
+@pytest.mark.parametrize("weights", [[1e308] * 7, [1e-320] * 7, [1e300, 1e-300, *[1.0] * 5]])
+def test_trusted_weights_of_any_size_give_a_model(api, weights):
+    x = gaussian(7, 7)
+    trusted = {100 + i: weight for i, weight in enumerate(weights)}
+    strategy = api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights=trusted)
+    x[0] = 1e6  # what is not selected, with the largest weight
+    found, metrics = in_strategy(api, strategy, x, np.ones(7))
+    assert metrics["byzantine/skipped"] == 0
+    selected = rules.MultiKrum(1).weights(x) > 0
+    shares = np.array(weights) / max(np.array(weights)[selected]) * selected
+    np.testing.assert_allclose(found, shares @ x / shares.sum(), rtol=1e-9)
+
+
+@every_api
+def test_an_unlisted_client_is_named_once(api, caplog):
+    strategy = api.ours.Mean(trusted_weights={100: 2.0})
+    for server_round in (1, 2, 3):
+        in_strategy(api, strategy, gaussian(3, 7), np.zeros(7), server_round)
+    in_strategy(api, strategy, gaussian(4, 7), np.zeros(7), 4)
+    named = [t for t in caplog.messages if "lists no weight" in t]
+    assert len(named) == 2
+    assert "for 101, 102:" in named[0]
+    assert "for 103:" in named[1]
+
+
+@every_api
+def test_a_client_with_two_trusted_weights_is_refused(api):
+    with pytest.raises(ValueError, match=r"one weight a client\. Found client 1 twice"):
+        api.ours.Mean(trusted_weights={1: 1.0, "1": 2.0})
+
+
+@every_api
+def test_numbers_of_numpy_are_numbers(api):
+    assert api.ours.CenteredClipping(threshold=np.float32(3)).rule.threshold == 3
+    assert api.ours.CenteredClipping(threshold=np.int64(3)).rule.threshold == 3
+    trusted = {np.int64(1): np.int64(2), 2: np.float32(3)}
+    assert api.ours.Mean(trusted_weights=trusted).aggregator.trusted_weights == {"1": 2, "2": 3}
+    with pytest.raises(ValueError, match="`threshold` of CenteredClipping should be a positive"):
+        api.ours.CenteredClipping(threshold=np.float32(np.nan))
+
+
+@every_api
+def test_gradients_have_a_learning_rate_with_a_rule_that_measures_from_the_model(api, caplog):
+    api.ours.CenteredClipping(payload="gradients", learning_rate=0.5)
+    api.ours.Mean(pre_aggregation=Clipping(1.0), payload="gradients", learning_rate=0.5)
+    assert "has no effect" not in caplog.text
+    api.ours.CenteredClipping(learning_rate=0.5)
+    assert "`learning_rate` has no effect" in caplog.text
+
+
+@every_api
+def test_a_checkpoint_of_other_pre_aggregations_is_refused(api, tmp_path):
+    path = tmp_path / "run.ckpt"
+    f = {api.f_name: 1}
+    one = api.ours.Krum(**f, pre_aggregation=Bucketing(2), checkpoint=path)
+    found, _ = in_strategy(api, one, gaussian(9, 7), np.zeros(7))
+    assert found is not None
+    for other in (NearestNeighborMixing(1), Bucketing(2) >> NearestNeighborMixing(1), None):
+        strategy = api.ours.Krum(**f, pre_aggregation=other, checkpoint=path)
+        with pytest.raises(CheckpointError, match=r"rule = 'Bucketing >> Krum', expected"):
+            api.hand_out(strategy, split(np.zeros(7)), 2)
+    again = api.ours.Krum(**f, pre_aggregation=Bucketing(2), checkpoint=path)
+    api.hand_out(again, split(np.zeros(7)), 2)
