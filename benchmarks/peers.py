@@ -3,6 +3,8 @@
 Their requirements would replace this project's versions of torch and numpy, so ``make bench`` installs
 them without dependencies into a folder of their own. All get torch tensors, their faster path, and the
 settings that ask for the work that ours does: as many steps of the geometric median, a smoothing of 0.1.
+Two are left out, which take too long for repetitions: byzfl's SMEA and krum's Brute took 14 and 62 seconds
+for 20 updates of 100,000 values, f = 4, on 2 cores.
 """
 
 import importlib
@@ -59,7 +61,6 @@ def _byzfl(matrix: Any, f: int) -> dict[str, Call]:
         "CenteredClipping": lambda: byzfl.CenteredClipping(L=1, tau=TAU)(matrix),
         "MinimumDiameterAveraging": lambda: byzfl.MDA(f)(matrix),
         "CovarianceFilter": lambda: byzfl.CAF(f)(matrix),
-        "SmallestMaximumEigenvalue": lambda: byzfl.SMEA(f)(matrix),
         "NearestNeighborMixing >> TrimmedMean": lambda: byzfl.TrMean(f)(byzfl.NNM(f)(matrix)),
         "NearestNeighborMixing >> Krum": lambda: byzfl.Krum(f)(byzfl.NNM(f)(matrix)),
         "Bucketing >> Krum": lambda: byzfl.Krum(f - 1)(byzfl.Bucketing(2)(matrix)),
@@ -128,5 +129,4 @@ def _krum(matrix: Any, f: int) -> dict[str, Call]:
         "Bulyan": rule("bulyan", "Bulyan"),
         "GeometricMedian": rule("geometric_median", "GeometricMedian", tol=0.0, max_iter=3),
         "Medoid": rule("medoid", "Medoid"),
-        "MinimumDiameterAveraging": rule("brute", "Brute"),
     }

@@ -94,7 +94,7 @@ def is_whole(value: object) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite real number; booleans are 0 and 1."""
+    """Whether a value is a finite real number, of Python or numpy; Python's booleans are 0 and 1."""
     if not isinstance(value, int | float | np.integer | np.floating):
         return False
     try:

@@ -141,9 +141,10 @@ def line(value: Callable[[int], int], letter: str) -> str:
 
 def cost(kind: type[Any]) -> str:
     """What a round costs, from what the rule looks at."""
-    if kind.uses_distances or getattr(kind, "uses_model", False):
+    if made(kind, 1).uses_distances:
         return "n²d"
-    return "nd log n" if kind.mixing is Rule.mixing else "nd"
+    mixes = kind.mixing is not Rule.mixing or kind.mixing_of is not Rule.mixing_of
+    return "nd" if mixes else "nd log n"
 
 
 def table(*rows: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import WARNING
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from flwr.common.logger import log
@@ -25,6 +25,7 @@ from flwr_byzantine.aggregation.promise import (
     can_take,
     rule_of_round,
     warn_of_round,
+    warn_of_untold,
     why_broken,
     why_not,
 )
@@ -54,8 +55,9 @@ class Aggregator:
     learning_rate : float or Callable[[int], float]
         gamma_t for gradients: a number, or a function of the round.
     order_by : str or None
-        A metric clients report that fixes the order in which the rule sees them, such as a simulation's
-        partition id. It decides ties and rounding only. None orders by the server's names of the clients.
+        A metric clients report that fixes the order in which the rule sees them, such as a
+        simulation's partition id. It decides ties and rounding, nothing else. None orders by the
+        server's own names of the clients.
     on_too_few : str
         What a round without a robust result does, for which too few usable replies are left:
         ``"skip"`` keeps the model, ``"raise"`` raises :class:`TooFewUpdatesError`.
@@ -76,13 +78,15 @@ class Aggregator:
     audit_log : str, Path or None
         A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
-        The operator's weights, for rules that average whole updates.
+        The operator's weights of the clients, for rules that average whole updates.
 
     Raises
     ------
     ValueError
         If a parameter is none of these.
     """
+
+    _moves_models: ClassVar[bool] = False  # whether clients' models are moved by a learning rate
 
     def __init__(
         self,
@@ -120,8 +124,7 @@ class Aggregator:
         self.trusted_weights = check_trusted(trusted_weights, rule)
         self.audit = Audit(audit_log)
         self.progress = Progress()
-        moves = payload == "gradients" or (self._needs_model and not rule.uses_model)
-        if learning_rate != 1.0 and not moves:
+        if learning_rate != 1.0 and payload == "parameters" and not self._moves_models:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
         self.lock = threading.RLock()
         self.model: Model | None = None
@@ -131,11 +134,8 @@ class Aggregator:
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
         found = find_buffers(self.buffers, model.names, strict=True)
-        says_f = hasattr(self.rule, "num_byzantine")
-        says_f |= type(self.rule).tolerated is not Rule.tolerated
-        if found and not says_f and self.model is None:
-            text = "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
-            log(WARNING, text, self.rule)
+        if found and self.model is None:
+            warn_of_untold(self.rule)
         if self.buffers is None and not found and self.model is None:
             point_out_counter(model.arrays)
         self.model = model
@@ -175,7 +175,7 @@ class Aggregator:
         """
         if self._needs_model and self.model is None:
             raise ValueError(
-                "Gradients, reputations and clipping need the global model. Call `configure_fit` (or "
+                "Gradients, reputations and rules that clip need the global model. Call `configure_fit` (or "
                 "`configure_train`) before aggregating, as Flower's server does."
             )
         with self.lock:
@@ -275,8 +275,7 @@ class Aggregator:
         buffers = self.buffers_of(gated.structure)
         rule, seed = drawn(rule)
         known = Known.of(server_round, rule, accepted, self.trusted_weights, self.last_update)
-        step = self._step(server_round)
-        result = apply_rule(rule, gated, self.model, step, buffers, known)
+        result = apply_rule(rule, gated, self.model, self._step(server_round), buffers, known)
         invalid = result.weights is not None and np.isnan(result.weights).any()
         if result.arrays is None or invalid:
             reason = "no robust result: too many replies hold values that are not finite"
@@ -291,7 +290,7 @@ class Aggregator:
 
     @property
     def _needs_model(self) -> bool:
-        return self.payload == "gradients" or self.rule.uses_model
+        return self.payload == "gradients" or self.rule.uses_model or self._moves_models
 
     def _step(self, server_round: int) -> float | None:
         """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""

@@ -47,6 +47,15 @@ def unprotected(rule: Rule, received: int, accepted: int) -> bool:
     return survives_untold(rule) and rule.tolerated(accepted) == 0
 
 
+def warn_of_untold(rule: Rule) -> None:
+    """Warn of a rule that does not say its f, by which buffers are bound."""
+    if not hasattr(rule, "num_byzantine") and type(rule).tolerated is Rule.tolerated:
+        text = (
+            "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
+        )
+        log(WARNING, text, rule)
+
+
 def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None:
     """Why a rule promises nothing where clients failed that count as Byzantine; None where it does."""
     if failed <= promised:

@@ -45,21 +45,22 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> Weights | None:
         if not named or not counted:
             found = f"`{client!r}: {weight!r}`"
             raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
+    weights = Weights({str(client): float(weight) for client, weight in trusted.items()})
+    if len(weights) < len(trusted):
+        found = f"a client twice, as a number and as text, in `{trusted!r}`"
+        raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
     if not rule.averages:
         found, advice = f"weights for {rule}", "Leave them out, or take a rule such as `MultiKrum`."
         expected = "None for a rule that does not take the plain mean of some clients' updates"
         raise wrong("trusted_weights", expected, trusted, advice, found=found)
-    weights = Weights({str(client): float(weight) for client, weight in trusted.items()})
-    if len(weights) < len(trusted):
-        names = [str(client) for client in trusted]
-        twice = next(name for name in names if names.count(name) > 1)
-        found = f"client {twice} twice, as a number and as text"
-        raise wrong("trusted_weights", "one weight a client", trusted, _ADVICE, found=found)
     return weights
 
 
 def weights_of(trusted: Weights, clients: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The weight of each client, shape (n,); an unlisted one has the smallest, and the log names it once."""
+    """The weight of each client, shape (n,).
+
+    One that is not listed has the smallest, and the log names it once.
+    """
     unlisted = [c for c in clients if c not in trusted and c not in trusted.named]
     trusted.named.update(unlisted)
     least = min(trusted.values())

@@ -1,7 +1,7 @@
 """What ByGARS, ByGARS++ and FLTrust share: a gradient of the server's own, taken while clients compute."""
 
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class AuxiliaryAggregator(Aggregator):
     ValueError
         If a parameter is out of range.
     """
+
+    _moves_models: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -68,10 +70,6 @@ class AuxiliaryAggregator(Aggregator):
         """What may be asking the auxiliary loss in another thread."""
         early = self._early
         return [] if early is None else [early.gradient]
-
-    @property
-    def _needs_model(self) -> bool:
-        return True
 
     def _promised(self, n: int) -> int:
         return n  # any number of Byzantine clients

@@ -5,6 +5,7 @@ That n is large enough for f is :attr:`flwr_byzantine.rules.Rule.min_updates`, w
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -90,11 +91,16 @@ def number_of(f: float, received: int) -> int:
 
 
 def in_numbers(rule: R, name: str, received: int) -> R:
-    """A rule whose field is f, with the number in place of a fraction."""
+    """A rule whose field is f, with the number in place of a fraction.
+
+    The fraction was checked. That a number of a round is too large for a rule is no error: clients decide
+    how many reply.
+    """
     f = getattr(rule, name)
     if not isinstance(f, float):
         return rule
-    changed: R = replace(rule, **{name: number_of(f, received)})  # type: ignore[type-var]
+    changed = copy(rule)
+    object.__setattr__(changed, name, number_of(f, received))
     return changed
 
 

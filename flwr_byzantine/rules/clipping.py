@@ -9,8 +9,8 @@ import numpy as np
 
 from flwr_byzantine.checks import is_number, require
 from flwr_byzantine.rules.base import Given, Matrix
-from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowered, number_of
 from flwr_byzantine.rules.distances import Distances, Vector
+from flwr_byzantine.rules.majority import ToldOfMinority
 from flwr_byzantine.rules.preaggregation import PreAggregation
 
 
@@ -103,7 +103,7 @@ class Clipping(_Clipped):
 
 
 @dataclass(frozen=True)
-class AdaptiveClipping(_Clipped):
+class AdaptiveClipping(ToldOfMinority, _Clipped):
     r"""ARC: the k = floor(2 (f / n) (n - f)) longest updates are shortened to the length of the next one.
 
     An update that is not finite is the longest, and becomes zero.
@@ -132,34 +132,9 @@ class AdaptiveClipping(_Clipped):
     Allouah et al. 2025, Adaptive gradient clipping for robust federated learning, algorithm 2.
     """
 
-    num_byzantine: float
-
-    def __post_init__(self) -> None:
-        """Check the parameter."""
-        check_f(self, "num_byzantine", self.num_byzantine, self._bound)
-
-    def _bound(self, f: int) -> int:
-        return 2 * f + 1
-
-    @property
-    def min_updates(self) -> int:
-        """2f + 1."""
-        return least_updates(self.num_byzantine, self._bound)
-
-    def at(self, received: int) -> Self:
-        """The same with the number f."""
-        return in_numbers(self, "num_byzantine", received)
-
-    def without(self, dropped: int) -> Self:
-        """The same with f - dropped."""
-        return lowered(self, "num_byzantine", dropped)
-
-    def tolerated(self, n: int) -> int:
-        """The number f."""
-        return number_of(self.num_byzantine, n)
-
     def threshold_for(self, lengths: Vector) -> float:
-        """The (k + 1)-th largest length."""
-        n, f = len(lengths), self.tolerated(len(lengths))
-        k = min(math.floor(2 * f * (n - f) / n), n - 1)
+        """The (k + 1)-th largest length; below the bound, for the largest f that n allows."""
+        n = len(lengths)
+        f = min(self.tolerated(n), (n - 1) // 2)
+        k = math.floor(2 * f * (n - f) / n)
         return float(np.sort(lengths)[n - 1 - k])

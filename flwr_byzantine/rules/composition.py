@@ -148,13 +148,12 @@ class Composition(Rule):
     @property
     def max_updates(self) -> int | None:
         """The largest number of which no more are left than the rule can take."""
-        most = self.rule.max_updates
-        if most is None:
+        rows = self.rule.max_updates
+        if rows is None:
             return None
-        n = most
-        while rows_after(self.at(n + 1).before, n + 1) <= most:
-            n += 1
-        return n
+        for step in reversed(self.before):
+            rows = step.least_for(rows + 1) - 1
+        return rows
 
     def at(self, received: int) -> "Composition":
         """The same with numbers for fractions."""
@@ -222,9 +221,9 @@ def innermost(rule: Rule) -> Rule:
     return rule.rule if isinstance(rule, Composition) else rule
 
 
-def names_of(rule: Rule) -> str:
-    """Name of a rule's class, after those of its pre-aggregations: `Bucketing >> Krum`."""
-    parts = (*rule.before, rule.rule) if isinstance(rule, Composition) else (rule,)
+def kind_of(rule: Rule) -> str:
+    """The names of a rule's class and of its steps', as `>>` is written."""
+    parts = [*rule.before, rule.rule] if isinstance(rule, Composition) else [rule]
     return " >> ".join(type(part).__name__ for part in parts)
 
 
@@ -276,13 +275,6 @@ def mean_counts(mixing: Matrix, counts: Vector) -> Vector:
         shares = shares / shares.sum(axis=1, keepdims=True)
         means: Vector = shares @ np.where(np.isfinite(counts), counts, 0.0)
     return means
-
-
-def rows_after(steps: Sequence[MixingStep], n: int) -> int:
-    """How many rows are left of n updates."""
-    for step in steps:
-        n = step.rows_after(n)
-    return n
 
 
 def least_for(steps: Sequence[MixingStep], rows: int) -> int:

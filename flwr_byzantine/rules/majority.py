@@ -22,8 +22,8 @@ def of_majority(f: int) -> int:
 
 
 @dataclass(frozen=True)
-class MajorityRule(Rule):
-    """A rule that is told f, for n >= 2f + 1 updates.
+class ToldOfMinority:
+    """What is told f, for n >= 2f + 1 updates; mixed into rules and pre-aggregations.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class MajorityRule(Rule):
         return least_updates(self.num_byzantine, of_majority)
 
     def at(self, received: int) -> Self:
-        """The same rule with the number f."""
+        """The same with the number f."""
         return in_numbers(self, "num_byzantine", received)
 
     def without(self, dropped: int) -> Self:
-        """The same rule with f - dropped."""
+        """The same with f - dropped."""
         return lowered(self, "num_byzantine", dropped)
 
     def tolerated(self, n: int) -> int:
@@ -57,6 +57,11 @@ class MajorityRule(Rule):
     def kept(self, n: int) -> int:
         """n - f, and below the bound at least 1."""
         return max(1, n - self.tolerated(n))
+
+
+@dataclass(frozen=True)
+class MajorityRule(ToldOfMinority, Rule):
+    """A rule that is told f, for n >= 2f + 1 updates."""
 
 
 def within_reach(distances: Matrix) -> Indices:

@@ -1,17 +1,17 @@
 """Nearest-neighbour mixing, which brings honest updates together whose clients' data differ."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from flwr_byzantine.rules.base import Given, Matrix
-from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowered, number_of
+from flwr_byzantine.rules.majority import ToldOfMinority
 from flwr_byzantine.rules.preaggregation import PreAggregation
 
 
 @dataclass(frozen=True)
-class NearestNeighborMixing(PreAggregation):
+class NearestNeighborMixing(ToldOfMinority, PreAggregation):
     r"""NNM: each update becomes the mean of the n - f updates nearest to it, itself included.
 
     .. math:: x_i' = \frac{1}{n - f} \sum_{j \in N_i} x_j
@@ -43,38 +43,12 @@ class NearestNeighborMixing(PreAggregation):
     Allouah et al. 2023, Fixing by mixing, algorithm 2.
     """
 
-    num_byzantine: float
-
     uses_distances: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the parameter."""
-        check_f(self, "num_byzantine", self.num_byzantine, self._bound)
-
-    def _bound(self, f: int) -> int:
-        return 2 * f + 1
-
-    @property
-    def min_updates(self) -> int:
-        """2f + 1."""
-        return least_updates(self.num_byzantine, self._bound)
-
-    def at(self, received: int) -> Self:
-        """The same with the number f."""
-        return in_numbers(self, "num_byzantine", received)
-
-    def without(self, dropped: int) -> Self:
-        """The same with f - dropped."""
-        return lowered(self, "num_byzantine", dropped)
-
-    def tolerated(self, n: int) -> int:
-        """The number f."""
-        return number_of(self.num_byzantine, n)
 
     def mixing(self, given: Given) -> Matrix:
         """1 / (n - f) on the n - f nearest, in each row."""
         assert given.distances is not None
-        kept = max(1, given.n - self.tolerated(given.n))
+        kept = self.kept(given.n)
         with_self = given.distances.rows.copy()
         np.fill_diagonal(with_self, -1.0)  # first of equal ones
         nearest = np.argsort(with_self, axis=1, kind="stable")[:, :kept]

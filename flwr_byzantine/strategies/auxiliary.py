@@ -32,6 +32,10 @@ class AuxiliaryStrategy(RobustStrategy):
         self._make = make
         super().__init__(rule=WeightedSum(), **kwargs)
 
+    def _check_new(self, rule: Rule) -> None:
+        expected, advice = "left as it is", "Take `RobustFedAvg` for a rule."
+        raise wrong("rule", expected, rule, advice, owner=type(self).__name__)
+
     def __repr__(self) -> str:
         """Name of the strategy, and its settings."""
         settings = ", ".join(f"{name}={value}" for name, value in self._make.keywords.items())

@@ -95,8 +95,12 @@ class RobustStrategy(Resuming):
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and warn where that does nothing: of the other API, or without such a rule."""
-        if name in _SETTINGS and not hasattr(self, name) and "aggregator" in vars(self):
+        """Set an attribute, and warn where that does nothing.
+
+        That is a keyword of the other API, one of rules of another kind, or one that is read once.
+        """
+        settings = _SETTINGS | {*(RobustStrategy.__init__.__kwdefaults__ or {})}
+        if name in settings and not hasattr(self, name) and "aggregator" in vars(self):
             text = "Setting `%s` has no effect on %s%s"
             word = COUNTERPARTS.get(name, "")
             instead = f": in this API it is `{word}`" if hasattr(self, word) else ""

@@ -119,10 +119,6 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
             cls, FitOptions, FedAvg.__init__, RobustStrategy.__init__
         )
 
-    def __repr__(self) -> str:
-        """Name of the strategy, and its rule."""
-        return f"{type(self).__name__}(rule={self.aggregator.rule})"
-
     def _aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:

@@ -124,6 +124,10 @@ class EnoughReplies(RobustStrategy):
         self._chosen = {*chosen}
         say(owner, chosen, words.clients)
 
+    def __repr__(self) -> str:
+        """Name of the strategy, and its rule."""
+        return f"{type(self).__name__}(rule={self.aggregator.rule})"
+
     def _check_new(self, rule: Rule) -> None:
         if vars(self).get("fraction_train") == 0:
             return

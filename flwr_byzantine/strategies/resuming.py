@@ -10,7 +10,7 @@ from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.gate import Model
 from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from flwr_byzantine.resume.format import tensor_with_nan
-from flwr_byzantine.rules.composition import names_of
+from flwr_byzantine.rules.composition import kind_of
 
 _OTHER_FILE = "Choose another file for this run."
 
@@ -40,7 +40,7 @@ class Resuming:
 
     def _made_by(self) -> dict[str, str]:
         """What a checkpoint has to have in common with this strategy."""
-        rule = names_of(self.aggregator.rule)
+        rule = kind_of(self.aggregator.rule)
         return {"API": self._api, "strategy": type(self).__name__, "rule": rule}
 
     def _state(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from flwr_byzantine.rules import (
     NearestNeighborMixing,
     Phocas,
     PreAggregation,
+    SmallestMaximumEigenvalue,
     TrimmedMean,
 )
 from flwr_byzantine.rules.points import Given
@@ -495,3 +496,29 @@ def test_a_model_of_another_length_is_refused(rule):
     """Also by rules that need none."""
     with pytest.raises(ValueError, match="`model` should hold 3 values"):
         rule(gaussian(7, 3), model=np.zeros(2))
+
+
+@pytest.mark.parametrize("f", [1, 2, 3, 5])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_adaptive_clipping_takes_any_number_of_updates_below_its_bound(n, f):
+    """A round of `bound="warn"` may have fewer updates than f; then f is the largest that n allows."""
+    lengths = np.arange(1.0, n + 1)
+    possible = min(f, (n - 1) // 2)
+    assert AdaptiveClipping(f).threshold_for(lengths) == AdaptiveClipping(possible).threshold_for(
+        lengths
+    )
+
+
+def test_the_most_updates_of_a_composition_are_found_at_once():
+    rule = SmallestMaximumEigenvalue(2)
+    assert (Bucketing(10**9) >> rule).max_updates == 10**9 * rule.max_updates
+    assert (Bucketing(3) >> NearestNeighborMixing(1) >> rule).max_updates == 3 * rule.max_updates
+
+
+def test_a_share_of_more_updates_than_a_rule_can_take_is_no_error():
+    """How many reply is not known when the share is given."""
+    rule = SmallestMaximumEigenvalue(0.2)
+    for shared in (rule, NearestNeighborMixing(0.2) >> rule, Bucketing(2) >> rule):
+        many = shared.at(1000)
+        assert many.tolerated(1000) == 200
+        assert many.max_updates < 1000

@@ -54,9 +54,16 @@ def test_the_strategy_has_them_in_front_of_its_rule(api, payload, name, expected
 
 
 def test_short_names_of_rules():
-    kinds = "CovarianceFilter DivideAndConquer MinimumDiameterAveraging SmallestMaximumEigenvalue"
-    assert [*SHORT] == ["caf", "dnc", "mda", "smea"]
-    assert [*SHORT.values()] == [name_of(kind) for kind in kinds.split()]
+    kinds = {
+        "caf": "CovarianceFilter",
+        "dnc": "DivideAndConquer",
+        "gm": "GeometricMedian",
+        "mda": "MinimumDiameterAveraging",
+        "mea_med": "MeaMed",
+        "smea": "SmallestMaximumEigenvalue",
+    }
+    assert {short: name_of(kind) for short, kind in kinds.items()} == SHORT
+    assert rule_of(config("nnm+gm")) == rules.NearestNeighborMixing(2) >> rules.GeometricMedian(2)
     assert name_of("MeaMed") == "meamed"
 
 

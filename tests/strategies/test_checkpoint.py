@@ -19,6 +19,7 @@ from flwr.common import ndarrays_to_parameters
 from flwr_byzantine.aggregation.npy import encode
 from flwr_byzantine.resume.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from flwr_byzantine.resume.snapshot import Snapshot
+from flwr_byzantine.rules import Clipping, NearestNeighborMixing
 
 STATE = {
     "numbers": [0, -1, 10**20, 0.1, 5e-324, float("inf"), None, True],
@@ -324,3 +325,12 @@ def test_killed_at_random_moments_and_resumed(api, tmp_path):
     assert report["kills"] >= 5
     lines = (tmp_path / "audit").read_text().splitlines()
     assert {json.loads(line)["round"] for line in lines if line.endswith("}")} >= set(range(1, 41))
+
+
+@every_api
+def test_another_pre_aggregation_is_said(api, tmp_path):
+    first = make(api, "Phocas", 40, checkpoint=tmp_path / "run", pre_aggregation=Clipping(1.0))
+    run(api, first, 1)
+    other = NearestNeighborMixing(1)
+    with pytest.raises(CheckpointError, match="Clipping >> Phocas"):
+        run(api, make(api, "Phocas", 40, checkpoint=tmp_path / "run", pre_aggregation=other), 2)
