@@ -1,6 +1,6 @@
 """What a rule may ask for besides the updates: the round, claims, the operator's weights, its last result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.aggregation.gate import Array, Model, Reply
-from flwr_byzantine.aggregation.trusted import weights_of
+from flwr_byzantine.aggregation.trusted import Weights, weights_of
 from flwr_byzantine.checks import is_number
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.bucketing import fresh_seed
@@ -41,7 +41,7 @@ class Known:
         server_round: int,
         rule: Rule,
         accepted: Sequence[Reply],
-        trusted: Mapping[str, float] | None,
+        trusted: Weights | None,
         last_update: Sequence[Array] | None,
     ) -> Self:
         """What a rule asks for, of the accepted replies."""

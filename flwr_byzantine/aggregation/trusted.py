@@ -15,7 +15,18 @@ TrustedWeights = Mapping[str, float] | Mapping[int, float] | None
 _ADVICE = "Pass node ids and positive numbers, such as `{4711: 2.0, 815: 1.0}`."
 
 
-def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | None:
+class Weights(dict[str, float]):
+    """Weights by the server's own names of the clients.
+
+    It remembers which unlisted clients the log has named, so that each is named once.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__(weights)
+        self.named: set[str] = set()
+
+
+def check_trusted(trusted: TrustedWeights, rule: Rule) -> Weights | None:
     """The weights by the server's own names of the clients.
 
     Raises
@@ -34,7 +45,7 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
         if not named or not counted:
             found = f"`{client!r}: {weight!r}`"
             raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
-    weights = {str(client): float(weight) for client, weight in trusted.items()}
+    weights = Weights({str(client): float(weight) for client, weight in trusted.items()})
     if len(weights) < len(trusted):
         found = f"a client twice, as a number and as text, in `{trusted!r}`"
         raise wrong("trusted_weights", expected, trusted, _ADVICE, found=found)
@@ -45,16 +56,15 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> dict[str, float] | Non
     return weights
 
 
-def weights_of(trusted: Mapping[str, float], clients: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The weight of each client, shape (n,), of which the largest is 1.
+def weights_of(trusted: Weights, clients: Sequence[str]) -> npt.NDArray[np.float64]:
+    """The weight of each client, shape (n,).
 
-    One that is not listed has the smallest, and is warned of.
+    One that is not listed has the smallest, and the log names it once.
     """
-    unlisted = [client for client in clients if client not in trusted]
+    unlisted = [c for c in clients if c not in trusted and c not in trusted.named]
+    trusted.named.update(unlisted)
     least = min(trusted.values())
     if unlisted:
         text = "`trusted_weights` lists no weight for %s: the smallest, %s, is taken"
         log(WARNING, text, ", ".join(unlisted[:5]) + (", ..." if unlisted[5:] else ""), least)
-    weights = np.array([trusted.get(client, least) for client in clients])
-    shares: npt.NDArray[np.float64] = weights / weights.max()  # their sum has to be finite
-    return shares
+    return np.array([trusted.get(client, least) for client in clients])

@@ -79,8 +79,10 @@ class Rule(ABC):
         if mixing is None or given.trusted is None:
             return mixing
         mixing = np.asarray(mixing, np.float64)
-        weighed: Matrix = mixing * given.trusted
-        with np.errstate(invalid="ignore", divide="ignore"):
+        selected = mixing != 0
+        largest = np.where(selected, given.trusted, 0.0).max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            weighed: Matrix = np.where(selected, mixing * (given.trusted / largest), 0.0)
             weighed *= (mixing.sum(axis=1) / weighed.sum(axis=1))[:, None]
         return weighed
 

@@ -25,6 +25,7 @@ STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
 SHORT = {
     "caf": "covariance_filter",
     "dnc": "divide_and_conquer",
+    "gm": "geometric_median",
     "mda": "minimum_diameter_averaging",
     "mea_med": "meamed",
     "smea": "smallest_maximum_eigenvalue",

@@ -57,11 +57,13 @@ def test_short_names_of_rules():
     kinds = {
         "caf": "CovarianceFilter",
         "dnc": "DivideAndConquer",
+        "gm": "GeometricMedian",
         "mda": "MinimumDiameterAveraging",
         "mea_med": "MeaMed",
         "smea": "SmallestMaximumEigenvalue",
     }
     assert {short: name_of(kind) for short, kind in kinds.items()} == SHORT
+    assert rule_of(config("nnm+gm")) == rules.NearestNeighborMixing(2) >> rules.GeometricMedian(2)
     assert name_of("MeaMed") == "meamed"
 
 

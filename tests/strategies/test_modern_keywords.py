@@ -509,3 +509,26 @@ def test_large_trusted_weights_are_a_matter_of_their_ratios(api):
         results.append(in_strategy(api, strategy, x, model)[0])
     np.testing.assert_allclose(results[1], results[0], rtol=1e-12)
     assert np.abs(results[0]).max() > 0.1
+
+
+@every_api
+@pytest.mark.parametrize("weights", [[1e-320] * 7, [1e300, *[1e-300] * 6]])
+def test_trusted_weights_of_any_ratio_give_a_model(api, weights):
+    x = gaussian(7, 7)
+    x[0] = 1e6  # is not selected
+    trusted = {100 + i: weight for i, weight in enumerate(weights)}
+    strategy = api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights=trusted)
+    found, metrics = in_strategy(api, strategy, x, np.ones(7))
+    assert metrics["byzantine/skipped"] == 0
+    np.testing.assert_allclose(found, rules.MultiKrum(1)(x), rtol=1e-9)
+
+
+@every_api
+def test_an_unlisted_client_is_named_once(api, caplog):
+    strategy = api.ours.Mean(trusted_weights={100: 2.0})
+    for server_round, n in enumerate((3, 3, 3, 4), 1):
+        in_strategy(api, strategy, gaussian(n, 7), np.zeros(7), server_round)
+    named = [text for text in caplog.messages if "lists no weight" in text]
+    assert len(named) == 2
+    assert "for 101, 102:" in named[0]
+    assert "for 103:" in named[1]
