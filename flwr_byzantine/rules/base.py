@@ -12,7 +12,7 @@ from flwr_byzantine.checks import require, require_whole
 from flwr_byzantine.kernels import Reduction, check_reduction
 from flwr_byzantine.rules.distances import Distances, Matrix
 from flwr_byzantine.rules.inputs import as_column, as_columns, as_counts
-from flwr_byzantine.rules.points import Given, Points
+from flwr_byzantine.rules.points import Given, Points, measured
 
 __all__ = ["Given", "Matrix", "Rule", "check_bound", "require_rule"]
 
@@ -183,8 +183,8 @@ class Rule(ABC):
             return None
         between = self.uses_distances
         found = (points.squared_distances(between_rows=between) for points in groups)
-        total = sum(found, np.zeros(()))
-        return Distances(total, groups[0].columns.num_rows)
+        distances = Distances(sum(found, np.zeros(())), groups[0].columns.num_rows)
+        return measured(distances, groups) if between and self.uses_model else distances
 
     def weights(
         self, updates: Any, model: Any = None, counts: Any = None
@@ -265,7 +265,8 @@ def _copied(given: Given) -> Given:
     """The same, with distances that a rule may write to."""
     if given.distances is None:
         return given
-    return replace(given, distances=Distances(given.distances.squared.copy(), given.distances.n))
+    squared = given.distances.squared.copy()
+    return replace(given, distances=replace(given.distances, squared=squared))
 
 
 def _no_pre_aggregation(before: object) -> TypeError:

@@ -42,8 +42,7 @@ class CenteredClipping(Rule):
     Without an attacker it averages all n updates, the long ones shortened. It fails under a threshold far
     above the honest updates' distances from their mean, by f / n of it a round. It needs f far below n / 2.
 
-    No f is told: each update moves the center by tau / n at most, in an iteration. In
-    later iterations the direction of an update 1e12 times longer than another counts as orthogonal to it.
+    No f is told: each update moves the center by tau / n at most, in an iteration.
 
     References
     ----------

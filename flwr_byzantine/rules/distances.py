@@ -5,6 +5,7 @@ affine combination of the updates and the model, so distances tell its norm, its
 distance to any other one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +63,10 @@ class Distances:
         References follow the updates: the global model, and after it a rule's own center.
     num_rows : int or None
         n; None is m, which has no references.
+    products : Mapping[int, np.ndarray] or None
+        By the position of a reference, inner products of the updates that begin there, shape (n, n), which
+        were measured, for rounding hides them in D: those of updates that are far longer than most. NaN
+        for the others.
 
     Examples
     --------
@@ -73,6 +78,7 @@ class Distances:
 
     squared: Matrix
     num_rows: int | None = None
+    products: Mapping[int, Matrix] | None = None
 
     @property
     def n(self) -> int:
@@ -98,7 +104,8 @@ class Distances:
 
         .. math:: \langle u_i, u_j \rangle = (|u_i|^2 + |u_j|^2 - D_{ij}) / 2
 
-        Where one update is so much longer than the other that rounding hides their inner product, it is 0.
+        Where one update is so much longer than the other that rounding hides their inner product, it is the
+        one that was measured, or 0.
 
         Parameters
         ----------
@@ -106,6 +113,7 @@ class Distances:
             The point that updates begin at; None is the model.
         """
         squared = self.from_point(self.n if origin is None else origin)
+        measured = self._measured(self.n if origin is None else origin)
         with np.errstate(invalid="ignore", over="ignore"):
             both = squared[:, None] + squared
             products = (both - self.rows) / 2
@@ -113,7 +121,13 @@ class Distances:
             known = np.finfo(float).eps * both <= HIDDEN * np.outer(lengths, lengths)
         np.fill_diagonal(products, squared)
         np.fill_diagonal(known, True)
-        return np.where(known & np.isfinite(products), products, 0.0)
+        derived = np.where(known & np.isfinite(products), products, 0.0)
+        return np.where(np.isfinite(measured), measured, derived)
+
+    def _measured(self, origin: int) -> Matrix:
+        """Inner products that were measured, shape (n, n); NaN for the others."""
+        found = (self.products or {}).get(origin)
+        return np.full((self.n, self.n), np.nan) if found is None else found
 
     def between(self, a: npt.ArrayLike, b: npt.ArrayLike) -> float:
         """Squared distance between two combinations; infinite where they differ in an infinite point."""
@@ -161,8 +175,8 @@ class Distances:
 
         .. math:: |c_i u_i - c_j u_j|^2 = c_i c_j D_{ij} + (c_i - c_j)(c_i |u_i|^2 - c_j |u_j|^2)
 
-        Where rounding hides the direction of an update that was far longer than the other, the two count
-        as orthogonal.
+        Where rounding hides the direction of an update that was far longer than the other, their inner
+        product is the one that was measured; without one, the two count as orthogonal.
         """
         scale = np.ones(len(self.squared))
         scale[: self.n] = factors
@@ -175,8 +189,13 @@ class Distances:
                 shorter, shorter
             )
             orthogonal = np.add.outer(scale * shorter, scale * shorter)
-            hidden = np.finfo(float).eps * product > HIDDEN * orthogonal
-        squared = np.where(hidden, orthogonal, np.maximum(squared, 0.0))
+            rounded = np.finfo(float).eps * product
+            squared = np.where(rounded > HIDDEN * orthogonal, orthogonal, np.maximum(squared, 0.0))
+            products = np.full_like(squared, np.nan)
+            products[: self.n, : self.n] = self._measured(self.n)
+            exact = orthogonal - 2 * np.outer(scale, scale) * products
+            better = np.isfinite(exact) & (rounded > LOST**3 * orthogonal)
+            squared = np.where(better, np.maximum(exact, 0.0), squared)
         untouched = (scale == 1)[:, None] & (scale == 1)
         squared = np.where(untouched, self.squared, squared)
         squared[np.isnan(squared)] = np.inf

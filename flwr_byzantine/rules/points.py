@@ -1,7 +1,7 @@
 """The points of a round where they lie: the updates as columns, and the reference points beside them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from flwr_byzantine.kernels import (
     inner_products,
     pairwise_distances,
 )
-from flwr_byzantine.kernels.columns import as_column_values
+from flwr_byzantine.kernels.columns import as_column_values, computed_in
+from flwr_byzantine.kernels.reference import widened
 from flwr_byzantine.rules.distances import Distances, Matrix, Vector
 
 Segments = Sequence[npt.NDArray[Any]]
 
+FAR = 1e5  # times the median length
 ROUNDING = 1e-12  # sums of weights that are as near to one are one
 
 
@@ -140,6 +142,16 @@ class Points:
         columns = Columns([[array] for array in a], self.columns.dtype, 1)
         return float(inner_products(columns, None, b)[0])
 
+    def products_with(self, row: int, origin: int) -> Vector:
+        """Inner products of all updates with one of them, where updates begin at a reference, shape (n,)."""
+        reference, kind = self.references[origin], computed_in(self.columns.dtype)
+        values = [as_column_values(widened(rows[row]), kind) for rows in self.columns.segments]
+        products = inner_products(self.columns, values, reference)
+        if reference is not None:
+            begin = [as_column_values(widened(array), kind) for array in reference]
+            products -= inner_products(self.columns, begin, reference)
+        return products
+
     def combine(
         self,
         mixing: Matrix | None,
@@ -175,3 +187,29 @@ class Points:
             for rows, array in zip(segments, reference, strict=True):
                 rows.append(as_column_values(array, self.columns.dtype))
         return Columns(segments, self.columns.dtype, self.columns.num_rows + len(references))
+
+
+def measured(distances: Distances, groups: Sequence[Points]) -> Distances:
+    """The same with the inner products that D does not tell, for updates begin at each reference.
+
+    D tells the inner product of two updates up to the rounding of the longer one's square. For an update
+    that is ``FAR`` times longer than most, all are measured, which costs one reading of the updates.
+    """
+    products: dict[int, Matrix] = {}
+    for i, reference in enumerate(groups[0].references):
+        same = next(k for k, other in enumerate(groups[0].references) if other is reference)
+        lengths = np.sqrt(distances.from_point(distances.n + i))
+        finite = np.isfinite(lengths)
+        if not finite.any():
+            continue
+        far = np.flatnonzero(finite & (lengths > FAR * np.median(lengths[finite])))
+        if same < i and distances.n + same in products:
+            products[distances.n + i] = products[distances.n + same]
+        elif len(far):
+            found = np.full((distances.n, distances.n), np.nan)
+            with np.errstate(invalid="ignore", over="ignore"):
+                for row in far:
+                    found[row] = sum(points.products_with(int(row), i) for points in groups)
+                    found[:, row] = found[row]
+            products[distances.n + i] = found
+    return replace(distances, products=products)

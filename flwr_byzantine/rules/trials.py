@@ -120,7 +120,7 @@ class _Untied(Distances):
     def of(cls, distances: Distances, keys: Vector) -> Self:
         """Distances without ties."""
         factors = 1 + UNTIED * keys[:, None]
-        return cls(distances.squared * factors, distances.n, keys)
+        return cls(distances.squared * factors, distances.n, distances.products, keys)
 
     def of_mixed(self, mixing: Matrix) -> Distances:
         """Those of mixed rows, with mixed keys."""
