@@ -183,6 +183,10 @@ def warn_of_f(owner: str, rule: Rule, word: str) -> None:
         if survived < found[1]:
             text = "%s survives %s attackers, not the %s of `%s`, behind what is told fewer: %s"
             log(WARNING, text, owner, survived, found[1], word, rule)
+    for step in getattr(rule, "before", ()) if found is None else ():
+        if (told := find_f(step)) is not None and told[1] == 0:
+            text = "%s protects from no attacker: `%s` of %s is 0, in front of its rule"
+            log(WARNING, text, owner, told[0], step)
     if found is not None and found[1] == 0 and not survives_untold(rule):
         text = "%s protects from no attacker: its `%s` is 0. Pass how many to survive%s"
         log(WARNING, text, owner, word, "" if word == "beta" else ", or their share, such as 0.2")

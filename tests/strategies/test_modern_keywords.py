@@ -140,6 +140,16 @@ def test_a_step_that_is_told_fewer_attackers_is_warned_of(api, caplog):
 
 
 @every_api
+def test_a_step_told_nobody_before_a_rule_without_f_is_warned_of(api, caplog):
+    api.ours.Median(pre_aggregation=NNM)
+    assert "protects" not in caplog.text
+    api.ours.Median(pre_aggregation=NearestNeighborMixing(0))
+    assert (
+        "Median protects from no attacker: `num_byzantine` of NearestNeighborMixing" in caplog.text
+    )
+
+
+@every_api
 @pytest.mark.parametrize("name", ["CenteredClipping", "Median", "Medoid"])
 def test_strategies_that_are_told_no_f_say_so(api, name):
     with pytest.raises(
