@@ -286,7 +286,7 @@ class Aggregator:
             by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
         )
         outcome = Outcome(model, None, accepted, gated.dropped, weights, result.replaced)
-        return replace(outcome, kept=kept, scores=scores, seed=seed)
+        return replace(outcome, kept=kept, scores=scores, seed=seed, concern=result.concern)
 
     @property
     def _needs_model(self) -> bool:

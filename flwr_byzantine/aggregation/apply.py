@@ -15,6 +15,7 @@ from flwr_byzantine.kernels import Columns, Reduction
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.rules.base import Given, Rule
 from flwr_byzantine.rules.points import Points
+from flwr_byzantine.rules.thresholds import out_of_scale
 
 Values = npt.NDArray[np.float64]
 
@@ -37,6 +38,8 @@ class Applied:
         What the rule selected by; lower is better.
     update : list[np.ndarray] or None
         Where the rule remembers it: how far the result is from the model, or the aggregated gradient.
+    concern : str or None
+        What is wrong with a threshold that the rule was told, beside these updates.
     """
 
     arrays: list[Array] | None
@@ -45,6 +48,7 @@ class Applied:
     kept: Values | None = None
     scores: Values | None = None
     update: list[Array] | None = None
+    concern: str | None = None
 
 
 class _Group:
@@ -196,6 +200,7 @@ def apply_rule(
         kept=kept,
         scores=rule.checked_scores(given) if groups else None,
         update=update if rule.remembers else None,
+        concern=out_of_scale(rule, given.distances),
     )
 
 

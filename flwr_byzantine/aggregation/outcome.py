@@ -49,6 +49,8 @@ class Outcome:
         Client -> reason, for clients that were asked and sent no reply.
     seed : int or None
         What the rule drew from the operating system's entropy.
+    concern : str or None
+        What is wrong with a threshold of the rule.
     """
 
     model: Model | None
@@ -62,6 +64,7 @@ class Outcome:
     f_lowered_by: int = field(default=0, kw_only=True)
     failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    concern: str | None = field(default=None, kw_only=True)
 
     @property
     def selected(self) -> tuple[Reply, ...]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from logging import ERROR
+from logging import ERROR, WARNING
 
 from flwr.common.logger import log
 
@@ -66,6 +66,7 @@ class Progress:
     learning: bool = False
     skipped: int = 0
     _before: int = 0  # what it was a round ago
+    _concerned: bool = False  # whether a threshold was warned of
     _refused: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(
@@ -93,6 +94,9 @@ class Progress:
         self._before = self.skipped
         self.skipped = 0 if outcome.model is not None else self.skipped + 1
         self.learning = self.learning or bool(replies and outcome.accepted)
+        if outcome.concern and not self._concerned:
+            self._concerned = True
+            log(WARNING, "%s. Pass another `threshold`", outcome.concern)
         if not self.learning and model is not None:
             self._check_first_model(outcome.dropped, replies, model, max(2, needed))
         if self.skipped:

@@ -330,6 +330,28 @@ def test_low_precision_and_integers(api, dtype):
         assert np.isfinite(model[0]).all()
 
 
+@every_api
+@pytest.mark.parametrize(
+    ("threshold", "said"),
+    [(2.0, None), (1e4, "bounds hardly anything"), (1e-3, "leaves hardly anything")],
+)
+def test_a_threshold_of_another_scale_than_the_updates_is_warned_of_once(
+    api, threshold, said, caplog
+):
+    x = gaussian(7, 7)
+    x[0] = np.nan
+    for strategy in (
+        api.ours.CenteredClipping(threshold=threshold),
+        api.ours.Median(pre_aggregation=Clipping(threshold)),
+    ):
+        caplog.clear()
+        for t in (1, 2, 3):
+            in_strategy(api, strategy, x, np.zeros(7), t)
+        told = [r.getMessage() for r in caplog.records if "hardly anything" in r.getMessage()]
+        assert len(told) == (said is not None)
+        assert all(f"{said}: the usual update is" in text for text in told)
+
+
 # -- weights that the operator gives -------------------------------------------------------------------
 
 TRUSTED = {"100": 1.0, 101: 2.0, 102: 1.0, 103: 4.0, 104: 1.0, 105: 1.0, 106: 1.0}

@@ -1,0 +1,53 @@
+"""Whether the length that a rule was told is of the order of the updates' lengths."""
+
+import numpy as np
+
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.centered_clipping import CenteredClipping
+from flwr_byzantine.rules.clipping import Clipping
+from flwr_byzantine.rules.composition import Composition
+from flwr_byzantine.rules.distances import Distances
+
+OFF = 100.0  # times the usual length, or a part of it
+
+
+def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
+    """What is wrong with the threshold of a clipping beside the updates of a round; None where it fits.
+
+    Parameters
+    ----------
+    rule : Rule
+        The rule of the round. Its first step is looked at, or the rule itself.
+    distances : Distances or None
+        Those that the rule asks for.
+
+    Examples
+    --------
+    >>> points = np.array([[1.0], [1.2], [0.9], [0.0]])
+    >>> distances = Distances((points - points.T) ** 2, num_rows=3)
+    >>> out_of_scale(CenteredClipping(2.0), distances) is None
+    True
+    >>> print(out_of_scale(CenteredClipping(500.0), distances)[:60])
+    CenteredClipping(threshold=500.0, iterations=1) bounds hardl
+    """
+    first: object = rule.before[0] if isinstance(rule, Composition) else rule
+    if distances is None or not isinstance(first, Clipping | CenteredClipping):
+        return None
+    last = len(distances.squared) - 1
+    lengths = np.sqrt(distances.from_point(last if first is rule else distances.n))
+    lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
+    if not len(lengths):
+        return None
+    usual = float(np.median(lengths))
+    ratio = first.threshold / usual
+    if ratio > OFF:
+        return (
+            f"{first} bounds hardly anything: the usual update is {usual:.3g} long, and attackers may "
+            f"send {ratio:.3g} times as much"
+        )
+    if ratio < 1 / OFF:
+        return (
+            f"{first} leaves hardly anything: the usual update is {usual:.3g} long, so the model moves "
+            f"by {ratio:.3g} of that at most"
+        )
+    return None
