@@ -14,6 +14,7 @@ from flwr_byzantine.rules.coordinatewise import MeaMed as MeaMed
 from flwr_byzantine.rules.coordinatewise import Median as Median
 from flwr_byzantine.rules.coordinatewise import Phocas as Phocas
 from flwr_byzantine.rules.coordinatewise import TrimmedMean as TrimmedMean
+from flwr_byzantine.rules.distances import Distances as Distances
 from flwr_byzantine.rules.geometric_median import GeometricMedian as GeometricMedian
 from flwr_byzantine.rules.krum import Krum as Krum
 from flwr_byzantine.rules.krum import MultiKrum as MultiKrum
@@ -25,6 +26,7 @@ from flwr_byzantine.rules.minimum_diameter import (
 from flwr_byzantine.rules.nearest_neighbor_mixing import (
     NearestNeighborMixing as NearestNeighborMixing,
 )
+from flwr_byzantine.rules.points import Given as Given
 from flwr_byzantine.rules.preaggregation import PreAggregation as PreAggregation
 from flwr_byzantine.rules.spectral import CovarianceFilter as CovarianceFilter
 from flwr_byzantine.rules.spectral import DivideAndConquer as DivideAndConquer
