@@ -33,9 +33,11 @@ def median(values: Iterable[Any]) -> float | None:
     nan
     """
     reported = list(values)
-    finite = [float(v) for v in reported if is_number(v)]
+    finite = sorted(float(v) for v in reported if is_number(v))
     if finite and 2 * len(finite) >= len(reported):
-        return 2 * float(np.median(np.divide(finite, 2)))  # two middle ones may sum to too much
+        low, high = finite[(len(finite) - 1) // 2], finite[len(finite) // 2]
+        between = low / 2 + high / 2  # their sum may be too much, and half of either nothing
+        return min(max(low, between), high)
     numbers = sum(isinstance(v, int | float) for v in reported)
     return math.nan if numbers and 2 * numbers >= len(reported) else None
 

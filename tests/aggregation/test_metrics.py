@@ -55,6 +55,15 @@ def test_a_loss_that_is_no_number_is_nan_too(values):
     assert math.isnan(median_loss(values))
 
 
+@pytest.mark.parametrize(
+    ("few", "expected"),
+    [([5e-324, 1.0, 5e-324], 5e-324), ([5e-324, 5e-324], 5e-324), ([1.7e308, 1.6e308], 1.65e308)],
+)
+def test_the_smallest_and_the_largest_numbers_have_a_median(few, expected):
+    assert median(few) == pytest.approx(expected)
+    assert median(few) > 0
+
+
 @given(st.lists(st.floats(-1, 1), min_size=3), st.data())
 @quickly
 def test_a_minority_cannot_move_a_median_beyond_the_honest(honest, data):
