@@ -3,18 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from flwr.common import Parameters
 from flwr.server.strategy import FedAvg
-from flwr.server.strategy import aggregate as flower
 
 import flwr_byzantine as fb
+from benchmarks.compared import Row, classic_rules, compared, modern_rules
 from benchmarks.measure import Call, Timing, peak_bytes, time_in_turn
-from benchmarks.peers import TAU, peer_calls
+from benchmarks.peers import TAU
 from benchmarks.replies import Results, client_replies
 from benchmarks.rounds import rounds
 from flwr_byzantine import rules
@@ -23,8 +22,6 @@ from flwr_byzantine.kernels import Columns, combine
 from flwr_byzantine.kernels.threads import spread
 from flwr_byzantine.rules.points import Points
 from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
-
-Row = dict[str, Any]
 
 LIMITS = {  # time / FedAvg, extra peak memory / payload
     "Median": (0.35, 0.15),
@@ -198,82 +195,6 @@ def scaling(n: int, d: int, repeat: int) -> list[Row]:
         }
         for name in small
     ]
-
-
-def classic_rules(f: int) -> dict[str, rules.Rule]:
-    """The rules that Flower has too."""
-    return {
-        "Mean": rules.Mean(),
-        "Median": rules.Median(),
-        "TrimmedMean": rules.TrimmedMean(f),
-        "Krum": rules.Krum(f),
-        "MultiKrum": rules.MultiKrum(f),
-        "Bulyan": rules.Bulyan(f),
-    }
-
-
-def modern_rules(f: int) -> dict[str, rules.Rule]:
-    """The rules since 2018; one Byzantine update fewer behind buckets, which are half as many."""
-    nnm, arc = rules.NearestNeighborMixing(f), rules.AdaptiveClipping(f)
-    trimmed, krum = rules.TrimmedMean(f), rules.Krum(f)
-    return {
-        "MeaMed": rules.MeaMed(f),
-        "GeometricMedian": rules.GeometricMedian(iterations=3, smoothing=0.1),
-        "Medoid": rules.Medoid(),
-        "CenteredClipping": rules.CenteredClipping(TAU),
-        "MinimumDiameterAveraging": rules.MinimumDiameterAveraging(f),
-        "CovarianceFilter": rules.CovarianceFilter(f),
-        "SmallestMaximumEigenvalue": rules.SmallestMaximumEigenvalue(f),
-        "NearestNeighborMixing >> TrimmedMean": nnm >> trimmed,
-        "NearestNeighborMixing >> Krum": nnm >> krum,
-        "Bucketing >> Krum": rules.Bucketing(2) >> rules.Krum(max(0, f - 1)),
-        "AdaptiveClipping >> TrimmedMean": arc >> trimmed,
-        "Clipping >> TrimmedMean": rules.Clipping(TAU) >> trimmed,
-    }
-
-
-def compared(chosen: Mapping[str, rules.Rule], n: int, d: int, repeat: int) -> list[Row]:
-    """Rules alone on an (n, d) float32 array, against peers and Flower's own functions."""
-    f = (n - 3) // 4
-    updates = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
-    results: Any = [([row], 1) for row in updates]
-    ours = {name: partial(rule, updates) for name, rule in chosen.items()}
-    flowers: dict[str, Call] = {
-        "Mean": lambda: flower.aggregate(results),
-        "Median": lambda: flower.aggregate_median(results),
-        "TrimmedMean": lambda: flower.aggregate_trimmed_avg(results, f / n),
-        "Krum": lambda: flower.aggregate_krum(results, f, 0),
-        "MultiKrum": lambda: flower.aggregate_krum(results, f, n - f - 2),
-        "Bulyan": lambda: flower.aggregate_bulyan(
-            list(results), f, flower.aggregate_krum, to_keep=0
-        ),
-    }
-    rows = []
-    for name, call in ours.items():
-        calls: dict[str, Call] = {"ours": call}
-        calls |= {"Flower": flowers[name]} if name in flowers else {}
-        calls |= {
-            library: peers[name]
-            for library, peers in peer_calls(updates, f).items()
-            if name in peers
-        }
-        timings = time_in_turn(calls, {}, repeat)
-        for other in [key for key in calls if key != "ours"]:
-            ratios = timings[other].ratios(timings["ours"])
-            rows.append(
-                {
-                    "name": name,
-                    "against": other,
-                    "n": n,
-                    "d": d,
-                    "seconds": timings["ours"].median,
-                    "seconds_other": timings[other].median,
-                    "speedup": float(np.median(ratios)),
-                    "speedup_min": min(ratios),
-                    "speedup_max": max(ratios),
-                }
-            )
-    return rows
 
 
 def first_use() -> list[Row]:

@@ -96,7 +96,7 @@ class Progress:
         self.learning = self.learning or bool(replies and outcome.accepted)
         if outcome.concern and not self._concerned:
             self._concerned = True
-            log(WARNING, "%s. Pass another `threshold`", outcome.concern)
+            log(WARNING, "%s", outcome.concern)
         if not self.learning and model is not None:
             self._check_first_model(outcome.dropped, replies, model, max(2, needed))
         if self.skipped:

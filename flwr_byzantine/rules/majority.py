@@ -102,12 +102,12 @@ def no_result(n: int) -> Matrix:
     return np.full((1, n), np.nan)
 
 
-def lowest(scores: Vector, m: int) -> Indices:
+def lowest_but_for_rounding(scores: Vector, m: int) -> Indices:
     """Indices of the m lowest scores, in their order; of scores that tie, the lower index.
 
     Examples
     --------
-    >>> lowest(np.array([3.0, 1.0 + 1e-15, 1.0, 2.0]), 1)
+    >>> lowest_but_for_rounding(np.array([3.0, 1.0 + 1e-15, 1.0, 2.0]), 1)
     array([1])
     """
     last = np.partition(scores, m - 1)[m - 1]

@@ -8,9 +8,8 @@ import numpy as np
 from flwr_byzantine.rules.base import Matrix
 from flwr_byzantine.rules.majority import Indices, MajorityRule, mean_of, no_result, within_reach
 
-MOST_STEPS = (
-    20_000  # of all searches in one graph, after which each counts as one that found nothing
-)
+# Of all searches in one graph, after which each counts as one that found nothing.
+MOST_STEPS = 20_000
 
 
 @dataclass(frozen=True)

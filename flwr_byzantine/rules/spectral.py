@@ -16,7 +16,7 @@ from flwr_byzantine.rules.majority import (
     Indices,
     MajorityRule,
     Vector,
-    lowest,
+    lowest_but_for_rounding,
     mean_of,
     no_result,
     within_reach,
@@ -153,7 +153,7 @@ class DivideAndConquer(MajorityRule):
         scores = self.scores(n, distances)
         if np.isfinite(scores).sum() < self.kept(n):
             return no_result(n)
-        return mean_of(lowest(scores, self.kept(n)), n)
+        return mean_of(lowest_but_for_rounding(scores, self.kept(n)), n)
 
 
 @dataclass(frozen=True)

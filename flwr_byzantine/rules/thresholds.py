@@ -7,12 +7,13 @@ from flwr_byzantine.rules.centered_clipping import CenteredClipping
 from flwr_byzantine.rules.clipping import Clipping
 from flwr_byzantine.rules.composition import Composition
 from flwr_byzantine.rules.distances import Distances
+from flwr_byzantine.rules.geometric_median import GeometricMedian
 
 OFF = 100.0  # times the usual length, or a part of it
 
 
 def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
-    """What is wrong with the threshold of a clipping beside the updates of a round; None where it fits.
+    """What is wrong with a threshold, or a smoothing, beside the updates of a round; None where it fits.
 
     Parameters
     ----------
@@ -31,23 +32,28 @@ def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
     CenteredClipping(threshold=500.0, iterations=1) bounds hardl
     """
     first: object = rule.before[0] if isinstance(rule, Composition) else rule
-    if distances is None or not isinstance(first, Clipping | CenteredClipping):
+    if distances is None:
         return None
-    last = len(distances.squared) - 1
-    lengths = np.sqrt(distances.from_point(last if first is rule else distances.n))
-    lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
-    if not len(lengths):
+    if isinstance(first, GeometricMedian):
+        told, name, lengths = first.smoothing or 0.0, "smoothing", distances.rows
+    elif isinstance(first, Clipping | CenteredClipping):
+        origin = len(distances.squared) - 1 if first is rule else distances.n
+        told, name, lengths = first.threshold, "threshold", distances.from_point(origin)
+    else:
+        return None
+    lengths = np.sqrt(lengths[np.isfinite(lengths) & (lengths > 0)])
+    if not lengths.size:
         return None
     usual = float(np.median(lengths))
-    ratio = first.threshold / usual
+    ratio = told / usual
     if ratio > OFF:
         return (
-            f"{first} bounds hardly anything: the usual update is {usual:.3g} long, and attackers may "
-            f"send {ratio:.3g} times as much"
+            f"{first} bounds hardly anything: the usual length is {usual:.3g}, and attackers may send "
+            f"{ratio:.3g} times as much. Pass a smaller `{name}`"
         )
-    if ratio < 1 / OFF:
+    if ratio < 1 / OFF and name == "threshold":
         return (
-            f"{first} leaves hardly anything: the usual update is {usual:.3g} long, so the model moves "
-            f"by {ratio:.3g} of that at most"
+            f"{first} leaves hardly anything: the usual length is {usual:.3g}, so the model moves by "
+            f"{ratio:.3g} of that at most. Pass a larger `{name}`"
         )
     return None

@@ -349,7 +349,18 @@ def test_a_threshold_of_another_scale_than_the_updates_is_warned_of_once(
             in_strategy(api, strategy, x, np.zeros(7), t)
         told = [r.getMessage() for r in caplog.records if "hardly anything" in r.getMessage()]
         assert len(told) == (said is not None)
-        assert all(f"{said}: the usual update is" in text for text in told)
+        assert all(f"{said}: the usual length is" in text for text in told)
+
+
+@every_api
+@pytest.mark.parametrize(("smoothing", "said"), [(0.1, 0), (1e-9, 0), (1e5, 1)])
+def test_a_smoothing_that_makes_the_geometric_median_a_mean_is_warned_of(
+    api, smoothing, said, caplog
+):
+    strategy = api.ours.GeometricMedian(**{api.f_name: 2}, iterations=3, smoothing=smoothing)
+    for t in (1, 2):
+        in_strategy(api, strategy, gaussian(7, 7), np.zeros(7), t)
+    assert caplog.text.count("Pass a smaller `smoothing`") == said
 
 
 # -- weights that the operator gives -------------------------------------------------------------------
