@@ -2,6 +2,6 @@
 
 import sys
 
-from flwr_byzantine.cli import main
+from flwr_byzantine.commands.cli import main
 
 sys.exit(main())

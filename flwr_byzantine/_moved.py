@@ -16,6 +16,8 @@ MOVED = {
     "buffers": "aggregation.buffers",
     "bygars": "reputation.bygars",
     "checkpoint": "resume.checkpoint",
+    "cli": "commands.cli",
+    "doctor": "commands.doctor",
     "fit_api": "strategies.fit",
     "memory": "reputation.scores",
     "message_api": "strategies.message",

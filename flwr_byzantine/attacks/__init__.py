@@ -6,6 +6,7 @@ An attack is a frozen dataclass, called like a function. What it is given is wha
 - *data poisoning* maps the client's labels: ``attack(labels)``;
 - a *colluding* attack maps the honest updates its clients know, all of them or only their own:
   ``attack(honest, num_attackers, rng)``, one row for each attacker;
+- attackers that know *models* map the global model of the round: ``attack(model, rng)``;
 - a *channel* corrupts what any client transmits, an honest one too:
   ``attack(values, client, num_clients, server_round, seed)``.
 
@@ -13,7 +14,7 @@ Signs are for updates to be averaged. The papers write gradients; an update is a
 of a gradient, and each formula here holds for both.
 """
 
-from .base import ChannelAttack, ColludingAttack, LocalAttack
+from .base import ChannelAttack, ColludingAttack, LocalAttack, ModelAttack, Remembering
 from .bits import BitFlip
 from .far_from_mean import OneFarOneMean, PutAllFar
 from .gambler import Gambler
@@ -33,9 +34,11 @@ __all__ = [
     "LabelFlip",
     "LittleIsEnough",
     "LocalAttack",
+    "ModelAttack",
     "Omniscient",
     "OneFarOneMean",
     "PutAllFar",
     "RandomSignFlip",
+    "Remembering",
     "SignFlip",
 ]

@@ -1,9 +1,10 @@
-"""The three signatures of an attack on updates, and what their implementations share."""
+"""The signatures of an attack on updates, and what their implementations share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,53 @@ class ColludingAttack(ABC):
         ValueError
             If ``honest`` is no such matrix or has no row, or ``num_attackers`` is below 1.
         """
+
+
+class ModelAttack(ABC):
+    """Attackers that know the global models of the rounds, and no update, not even their own."""
+
+    @abstractmethod
+    def __call__(self, model: Floats, rng: np.random.Generator) -> Floats:
+        """Return the update that every attacker sends.
+
+        Parameters
+        ----------
+        model : np.ndarray
+            The global model that clients are given in this round, shape (d,), of floating-point numbers;
+            never changed. Those of the rounds before are in the attack's memory.
+        rng : np.random.Generator
+            The attackers' random numbers.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (d,), in the precision of ``model``.
+
+        Raises
+        ------
+        ValueError
+            If ``model`` holds anything but floating-point numbers.
+        """
+
+
+@dataclass(frozen=True)
+class Remembering:
+    """An attack that depends on what it was given in the rounds before; mixed into attacks.
+
+    Attributes
+    ----------
+    memory : dict[str, np.ndarray or float]
+        What it remembers, empty before its first round. Each call changes it. It is no part of what the
+        attack is: two attacks of the same parameters are equal.
+    """
+
+    memory: dict[str, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False, kw_only=True
+    )
+
+    def fresh(self) -> Self:
+        """The same attack before its first round."""
+        return replace(self)
 
 
 class ChannelAttack(ABC):

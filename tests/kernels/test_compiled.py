@@ -154,7 +154,7 @@ def test_without_a_library_numpy_serves_and_the_log_says_so_once(without_library
     assert done.stdout.split() == ["[2.]", "[2.]", "[2.]", "numpy"]
     assert done.stderr.count("Install a C compiler") == 1
     told = in_a_process(
-        "from flwr_byzantine.cli import main; main(['doctor'])",
+        "from flwr_byzantine.commands.cli import main; main(['doctor'])",
         without_library,
         FLWR_BYZANTINE_KERNELS="",
     )

@@ -4,8 +4,9 @@ from importlib import metadata
 
 import pytest
 
-from flwr_byzantine import doctor, rules
-from flwr_byzantine.cli import main
+from flwr_byzantine import rules
+from flwr_byzantine.commands import doctor
+from flwr_byzantine.commands.cli import main
 from flwr_byzantine.kernels import compiled, reference
 
 

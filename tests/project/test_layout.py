@@ -16,13 +16,15 @@ MOST = 16  # files and folders at the library's top, beside __init__.py
 ROOMS = {
     "kernels": set(),
     "rules": {"kernels"},
-    "attacks": set(),
+    "attacks": {"kernels", "rules"},
     "audit": set(),
     "aggregation": {"audit", "kernels", "rules"},
     "reputation": {"aggregation", "kernels", "rules"},
     "resume": {"aggregation"},
     "strategies": {"aggregation", "audit", "reputation", "resume", "rules"},
     "clients": {"aggregation", "attacks"},
+    "lab": {"aggregation", "attacks", "clients", "rules", "strategies"},
+    "commands": {"audit", "kernels", "rules", "strategies"},
 }
 
 

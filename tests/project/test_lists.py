@@ -137,8 +137,8 @@ def test_simulations_run_every_rule():
 
 
 def classes():
-    """The attacks that are one: not the three signatures."""
-    signatures = {"LocalAttack", "ColludingAttack", "ChannelAttack"}
+    """The attacks that are one: not the signatures."""
+    signatures = {"LocalAttack", "ColludingAttack", "ModelAttack", "Remembering", "ChannelAttack"}
     return set(attacks.__all__) - signatures
 
 

@@ -23,7 +23,7 @@ from flwr_byzantine.audit import (
     table,
 )
 from flwr_byzantine.audit import file as audit_file
-from flwr_byzantine.cli import main
+from flwr_byzantine.commands.cli import main
 from flwr_byzantine.kernels import Columns, Reduction
 
 D = 40

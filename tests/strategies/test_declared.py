@@ -271,7 +271,7 @@ def test_rules_and_attacks_need_neither_flower_nor_torch():
 
 
 def test_the_doctor_says_that_flower_is_missing():
-    program = "from flwr_byzantine.cli import main\nsys.exit(main(['doctor']))"
+    program = "from flwr_byzantine.commands.cli import main\nsys.exit(main(['doctor']))"
     done = run_without(("flwr",), program)
     assert done.returncode == 1, done.stderr
     assert "no server API of Flower was found" in done.stdout

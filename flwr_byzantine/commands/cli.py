@@ -39,7 +39,7 @@ def audit(arguments: argparse.Namespace) -> int:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Print whether the installation works."""
-    from flwr_byzantine.doctor import report
+    from flwr_byzantine.commands.doctor import report
 
     return report()
 
