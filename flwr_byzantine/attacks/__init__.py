@@ -10,6 +10,8 @@ An attack is a frozen dataclass, called like a function. What it is given is wha
 - a *channel* corrupts what any client transmits, an honest one too:
   ``attack(values, client, num_clients, server_round, seed)``.
 
+`OnOff` goes around any of them: it says in which rounds the attack is on.
+
 Signs are for updates to be averaged. The papers write gradients; an update is a negative multiple
 of a gradient, and each formula here holds for both.
 """
@@ -22,6 +24,7 @@ from .labels import LabelFlip
 from .little_is_enough import LittleIsEnough
 from .negative_mean import InnerProductManipulation, Omniscient
 from .own_update import Constant, Gaussian, RandomSignFlip, SignFlip
+from .schedule import OnOff
 
 __all__ = [
     "BitFlip",
@@ -36,6 +39,7 @@ __all__ = [
     "LocalAttack",
     "ModelAttack",
     "Omniscient",
+    "OnOff",
     "OneFarOneMean",
     "PutAllFar",
     "RandomSignFlip",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from inspect import signature
 from logging import WARNING
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ PARTITION_KEYS = ("partition-id", "partition_id")
 MakeHonest = Callable[..., NumPyClient]
 
 
-def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
+def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
     """Return a mod that lets the clients of a ``ClientApp`` misbehave as NumPyClients do.
 
     The app itself, asked to train, is presented as a NumPyClient; any wrapper of this package goes
@@ -41,7 +42,9 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
     ----------
     wrap : callable
         ``wrap(make_honest, client_id)`` returns the client that a node is; ``make_honest(i)`` is
-        the app as the honest client i. An honest node is ``make_honest(client_id)``.
+        the app as the honest client i. An honest node is ``make_honest(client_id)``. With a parameter
+        ``context`` it is called as ``wrap(make_honest, client_id, context=context)``, with the node's own:
+        pass it on to the wrapper of an attack that remembers.
 
     Returns
     -------
@@ -64,6 +67,7 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
     ...     return MaliciousClient(honest, SignFlip()) if client_id < 2 else honest
     >>> app = ClientApp(mods=[attack_mod(wrap)])
     """
+    told = "context" in signature(wrap).parameters
 
     def mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
         if msg.metadata.message_type.split(".")[0] != "train":
@@ -85,8 +89,11 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
 
         arrays = next(iter(msg.content.array_records.values()))
         config = next(iter(msg.content.config_records.values()), ConfigRecord())
+        named = {"context": ctxt} if told else {}
         try:
-            sent = wrap(make_honest, client_id).fit(arrays.to_numpy_ndarrays(), _plain(config))
+            sent = wrap(make_honest, client_id, **named).fit(
+                arrays.to_numpy_ndarrays(), _plain(config)
+            )
         except _ErrorReplyError as error:
             return error.reply
         replies = [client.replies[-1] for client in own if client.replies]

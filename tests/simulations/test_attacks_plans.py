@@ -74,6 +74,7 @@ HONEST = np.repeat(np.arange(1, 9, dtype=np.float32)[:, None], 4, axis=1)
 def test_every_attack_of_the_library_has_a_name():
     kinds = {getattr(attacks, name) for name in attacks.__all__}
     kinds -= {attacks.LocalAttack, attacks.ColludingAttack, attacks.ChannelAttack}
+    kinds -= {attacks.ModelAttack, attacks.Remembering, attacks.OnOff}  # of all attacks: `period=5`
     assert kinds <= set(ATTACKS.values())
     assert ("none", *ATTACKS) == ATTACK_NAMES
 
