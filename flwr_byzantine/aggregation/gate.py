@@ -237,9 +237,11 @@ def _check_report(reply: Reply) -> None:
     """Refuse what was malformed already, and reports far longer than any that are honest."""
     if reply.malformed is not None:
         raise MalformedTensorError(reply.malformed)
-    values = reply.metrics.values()
-    reported = sum(len(v) if isinstance(v, Sized) else 1 for v in values)
-    reported += sum(len(key) for key in reply.metrics if isinstance(key, str))
+    try:
+        values = [*reply.metrics.values(), *reply.metrics]
+        reported = sum(len(v) if isinstance(v, Sized) else 1 for v in values)
+    except Exception as error:  # an object of another kind in a metric's place
+        raise MalformedTensorError(f"unreadable metrics ({type(error).__name__})") from None
     if reported > MAX_REPORTED:
         raise MalformedTensorError(
             f"metrics of {reported} characters and numbers, at most {MAX_REPORTED} expected"

@@ -178,7 +178,12 @@ def harmless(counts: Sequence[Any], cap: bool) -> list[Any]:
     >>> harmless([100, 1e15, -5, float("nan"), "many"], cap=False)
     [100, 1000000000000000.0, 0, 0, 0]
     """
-    usable: list[Any] = [n if is_number(n) and 0 <= n < MAX_COUNT else 0 for n in counts]
+    usable: list[Any] = [_plain(n) if is_number(n) and 0 <= n < MAX_COUNT else 0 for n in counts]
     if cap:
         usable = list(capped(counts))
     return usable if any(usable) else [1] * len(usable)
+
+
+def _plain(number: Any) -> int | float:
+    """A number of Python's own, for records take no boolean and no number of numpy."""
+    return int(number) if isinstance(number, int | np.integer) else float(number)

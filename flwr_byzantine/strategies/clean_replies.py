@@ -2,9 +2,9 @@
 
 import copy
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Self
 
 from flwr.app import (
     Array,
@@ -15,13 +15,16 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.common.constant import ErrorCode
+from flwr.app.message import make_message
 
 from flwr_byzantine.aggregation.gate import Reply
+from flwr_byzantine.aggregation.npy import clip
 from flwr_byzantine.aggregation.reports import harmless, median, median_metrics
 
-K = TypeVar("K", bound=Hashable)
-Kinds = tuple[tuple[str, str], ...]
+Look = tuple[str | None, str | None, bool]
+Votes = dict[Look, float]
+LEAST_VOTE = 0.01
+Kinds = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,25 @@ class Form:
     counted: bool = True
 
     @classmethod
-    def of(cls, replies: Iterable[Message], key: str) -> Self:
-        """The form of most replies; ``key`` is that of the number of examples."""
-        looks = [look for reply in replies if (look := _look(reply, key)) is not None]
-        if not looks:
+    def of(cls, replies: Iterable[Message], key: str, votes: Votes | None = None) -> Self:
+        """The form of most replies; ``key`` is that of the number of examples.
+
+        With votes of earlier rounds, which count half in each later one, few hostile replies of a round that
+        asks few nodes do not decide it. Of forms as frequent, Flower's own one wins.
+        """
+        votes = {} if votes is None else votes
+        kept = {look: number / 2 for look, number in votes.items() if number > LEAST_VOTE}
+        votes.clear()
+        votes.update(kept)
+        for reply in replies:
+            if (look := _look(reply, key)) is not None:
+                votes[look] = votes.get(look, 0) + 1
+        if not votes:
             return cls(None)
-        arrays, metrics, counted = zip(*looks, strict=True)
-        return cls(_most(arrays), _most(metrics), _most(counted))
+        return cls(*(_most(votes, part, usual) for part, usual in enumerate(astuple(cls()))))
 
 
-def _look(reply: Message, key: str) -> tuple[str | None, str | None, bool] | None:
+def _look(reply: Message, key: str) -> Look | None:
     """Names of the first records of arrays and metrics, and whether there is a number of examples."""
     try:
         content = reply.content
@@ -61,8 +73,11 @@ def _look(reply: Message, key: str) -> tuple[str | None, str | None, bool] | Non
         return None
 
 
-def _most(values: Iterable[K]) -> K:
-    return Counter(values).most_common(1)[0][0]
+def _most(votes: Votes, part: int, usual: Any) -> Any:
+    counts = {usual: 0.0}
+    for look, number in votes.items():
+        counts[look[part]] = counts.get(look[part], 0) + number
+    return max(counts, key=counts.__getitem__)
 
 
 def clean_replies(
@@ -141,9 +156,24 @@ def _configs(replies: Sequence[Message]) -> list[dict[str, ConfigRecord]]:
 
 
 def _kinds(record: ConfigRecord) -> Kinds:
-    return tuple(sorted((key, type(value).__name__) for key, value in record.items()))
+    return frozenset((key, _kind(value)) for key, value in record.items())
 
 
-def refusal(request: Message, reason: str) -> Message:
-    """The error that stands in the place of a refused reply to a message."""
-    return Message(Error(ErrorCode.UNKNOWN, reason), reply_to=request)
+def _kind(value: Any) -> str:
+    inside = {type(part).__name__ for part in value} if isinstance(value, list) else ()
+    return " ".join([type(value).__name__, *sorted(inside)])
+
+
+def refusal(reply: Message, error: Error) -> Message:
+    """The error that stands in the place of a reply."""
+    return make_message(reply.metadata, error=error)
+
+
+def unasked(sent: Iterable[Message], replies: Iterable[Message]) -> list[str | None]:
+    """For each reply why it is none to what was sent; None where it is one."""
+    asked = {(str(m.metadata.dst_node_id), m.metadata.message_type) for m in sent}
+    told = [(str(m.metadata.src_node_id), m.metadata.message_type) for m in replies]
+    return [
+        None if one in asked else f"not asked for a message of type {clip(one[1], 40)!r}"
+        for one in told
+    ]

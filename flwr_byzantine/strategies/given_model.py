@@ -8,9 +8,10 @@ from flwr.app import ArrayRecord, Message
 
 from flwr_byzantine.aggregation.gate import Array, Model, Reply
 from flwr_byzantine.aggregation.npy import MalformedTensorError, decode
-from flwr_byzantine.checks import ParameterError, wrong
+from flwr_byzantine.checks import ParameterError, is_whole, wrong
 from flwr_byzantine.strategies.records import read_record
 
+ROUND = "server-round"  # where Flower's strategies write the round
 LEGACY = "fitins."  # how names of records begin in messages of the `aggregate_fit` API
 
 
@@ -127,3 +128,12 @@ def _decoded(reply: Reply, model: Model) -> dict[str, Any] | None:
         return {name: decode(data) for name, data in reply.tensors}
     except MalformedTensorError:
         return None
+
+
+def round_after(last: int, message: Message) -> int:
+    """The round that a message says it is of, where that goes on; or else the next one."""
+    for config in message.content.config_records.values():
+        told = config.get(ROUND)
+        if is_whole(told) and told > last:  # type: ignore[operator]
+            return int(told)  # type: ignore[arg-type]
+    return last + 1

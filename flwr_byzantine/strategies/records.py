@@ -76,6 +76,7 @@ def _read(message: Message, key: str | None, num_arrays: int, num_metrics: int) 
     try:
         arrays = list(message.content.array_records.values())
         metrics = list(message.content.metric_records.values())
+        list(message.content.config_records)  # raises where names of records are no text
         wrong = None
         if len(metrics) != num_metrics or (num_arrays and len(arrays) != num_arrays):
             found = f"{len(arrays)} array records and {len(metrics)} metric records"

@@ -7,19 +7,25 @@ from logging import WARNING
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
-from flwr.app import ArrayRecord, Message
+from flwr.app import ArrayRecord, Error, Message
+from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.aggregation.aggregator import PAYLOADS, Aggregator
 from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
-from flwr_byzantine.checks import is_whole, require, require_choice, wrong
+from flwr_byzantine.checks import require, require_choice, wrong
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.clean_replies import Form, clean_replies, refusal
+from flwr_byzantine.strategies.clean_replies import Form, Votes, clean_replies, refusal, unasked
 from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
-from flwr_byzantine.strategies.given_model import given_to_all, in_dtypes_of, read_given
+from flwr_byzantine.strategies.given_model import (
+    given_to_all,
+    in_dtypes_of,
+    read_given,
+    round_after,
+)
 from flwr_byzantine.strategies.hosts import callers, check_wrapped
 from flwr_byzantine.strategies.options import (
     SharedOptions,
@@ -30,7 +36,6 @@ from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
 from flwr_byzantine.strategies.records import read_messages, write_record
 from flwr_byzantine.strategies.words import MESSAGE_API
 
-ROUND = "server-round"  # where Flower's strategies write the round
 WORDS = replace(MESSAGE_API, first_model="arrays")
 
 
@@ -105,6 +110,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
                     f"RobustGrid() got an unexpected keyword argument {name!r}{instead}"
                 )
         self.weighted_by_key = weighted_by_key
+        self._votes: dict[bool, Votes] = {True: {}, False: {}}
         super().__init__(grid, rule=rule, **options)
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
@@ -153,30 +159,33 @@ class RobustGrid(PassingGrid, RobustStrategy):
         self._look_at_host()
         given = given_to_all(sent)
         start = read_given(given)
-        if not self._begun and (found := self._resume()) is not None:
-            self._round = found.server_round
-        self._round = _round_after(self._round, sent[0])
-        if self.payload == "gradients":
-            start = Model(start.names, tuple(map(np.zeros_like, start.arrays)))
-        self.aggregator.begin(self._round, start)
-        asked = Asked.nodes(self._round, sent)
-        self._note_asked(self._round, len(sent))
+        with self.aggregator.lock:  # threads may send at once
+            if not self._begun and (found := self._resume()) is not None:
+                self._round = found.server_round
+            self._round = server_round = round_after(self._round, sent[0])
+            if self.payload == "gradients":
+                start = Model(start.names, tuple(map(np.zeros_like, start.arrays)))
+            self.aggregator.begin(server_round, start)
+        asked = Asked.nodes(server_round, sent)
+        self._note_asked(server_round, len(sent))
         received = list(self.grid.send_and_receive(sent, timeout=timeout))
-        form, replies = self._read(received, trained=True)
-        self.aggregator.model = start = in_dtypes_of(replies, start)
-        failed = failed_nodes(asked, self._round, received)
-        outcome = self.aggregator.aggregate(self._round, replies, failed)
-        self._save(self._round, {})
+        failed = self._failed(asked, received)
+        with self.aggregator.lock:
+            form, replies = self._read(sent, received, trained=True)
+            start = in_dtypes_of(replies, start)
+            self.aggregator.begin(server_round, start)
+            outcome = self.aggregator.aggregate(server_round, replies, failed)
+            self._save(server_round, {})
         arrays = given
         if outcome.model is not None or self.payload == "gradients":
             arrays = write_record(start if outcome.model is None else outcome.model)
-        return self._clean(sent, received, outcome.accepted, outcome.dropped, form, arrays)
+        return self._clean(received, outcome.accepted, outcome.dropped, form, arrays)
 
     def _evaluate(self, sent: Sequence[Message], timeout: float | None) -> list[Message]:
         asked = Asked.nodes(self._round, sent)
         received = list(self.grid.send_and_receive(sent, timeout=timeout))
-        log_failed("Evaluation", self._round, failed_nodes(asked, self._round, received))
-        form, replies = self._read(received, trained=False)
+        log_failed("Evaluation", self._round, self._failed(asked, received))
+        form, replies = self._read(sent, received, trained=False)
         if form.arrays is not None and received and not self._told_of_arrays:
             self._told_of_arrays = True
             log(
@@ -186,17 +195,31 @@ class RobustGrid(PassingGrid, RobustStrategy):
         accepted, dropped = gate_reports(replies)
         for node, reason in dropped.items():
             log(WARNING, "Evaluation %s: dropped node %s: %s", self._round, node, reason)
-        return self._clean(sent, received, accepted, dropped, form)
+        return self._clean(received, accepted, dropped, form)
 
-    def _read(self, received: Sequence[Message], trained: bool) -> tuple[Form, list[Reply]]:
+    def _failed(self, asked: Asked, received: Sequence[Message]) -> dict[str, str]:
+        """Who was asked and failed, and why, whoever else sent replies."""
+        nodes = {*asked.clients}
+        theirs = [m for m in received if m.has_error() or str(m.metadata.src_node_id) in nodes]
+        return failed_nodes(asked, asked.server_round, theirs)
+
+    def _read(
+        self, sent: Sequence[Message], received: Sequence[Message], trained: bool
+    ) -> tuple[Form, list[Reply]]:
         """What most replies look like, and the replies, with a reason in each that looks otherwise."""
-        form = Form.of(received, self.weighted_by_key)
+        pairs = zip(received, unasked(sent, received), strict=True)
+        wrong_ones = {id(message): reason for message, reason in pairs if reason is not None}
+        asked = [message for message in received if id(message) not in wrong_ones]
+        form = Form.of(asked, self.weighted_by_key, self._votes[trained])
         key = self.weighted_by_key if form.counted else None
-        return form, read_messages(received, key, trained, measured=form.metrics is not None)
+        replies = read_messages(received, key, trained, measured=form.metrics is not None)
+        return form, [
+            replace(reply, malformed=wrong_ones.get(id(reply.source), reply.malformed))
+            for reply in replies
+        ]
 
     def _clean(
         self,
-        sent: Sequence[Message],
         received: Sequence[Message],
         accepted: Sequence[Reply],
         dropped: Mapping[str, str],
@@ -213,15 +236,14 @@ class RobustGrid(PassingGrid, RobustStrategy):
             positive=True,
         )
         instead = {id(r.source): message for r, message in zip(accepted, clean, strict=True)}
-        requests = {message.metadata.dst_node_id: message for message in reversed(sent)}
 
         def of(message: Message) -> Message:
-            node = message.metadata.src_node_id
-            if message.has_error() or node not in requests:
-                return message
             if (found := instead.get(id(message))) is not None:
                 return found
-            return refusal(requests[node], dropped.get(str(node), "another reply of this node"))
+            if message.has_error():
+                return refusal(message, message.error) if message.has_content() else message
+            reason = dropped.get(str(message.metadata.src_node_id), "another reply of this node")
+            return refusal(message, Error(ErrorCode.UNKNOWN, reason))
 
         return [of(message) for message in received]
 
@@ -274,12 +296,3 @@ class RobustGrid(PassingGrid, RobustStrategy):
 
 
 RobustGrid.__signature__ = full_signature(RobustGrid, SharedOptions, RobustStrategy.__init__)
-
-
-def _round_after(last: int, message: Message) -> int:
-    """The round that a message says it is of, where that goes on; or else the next one."""
-    for config in message.content.config_records.values():
-        told = config.get(ROUND)
-        if is_whole(told) and told > last:  # type: ignore[operator]
-            return int(told)  # type: ignore[arg-type]
-    return last + 1

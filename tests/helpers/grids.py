@@ -20,7 +20,8 @@ FIRST = 100  # id of the first node
 class AnsweringGrid(Grid):
     """Asks `answer(number, message)` for what node 100 + number replies.
 
-    It gives a RecordDict, an Error, or None for a node that does not answer; what it raises is an error.
+    It gives a RecordDict, a whole Message, an Error, or None for a node that does not answer; what it
+    raises is an error.
     """
 
     def __init__(self, answer: Callable[[int, Message], Any], nodes: int = 10) -> None:
@@ -69,6 +70,8 @@ class AnsweringGrid(Grid):
             found = Error(2, f"{type(error).__name__}: {error}")
         if found is None:
             return None
+        if isinstance(found, Message):
+            return found
         if isinstance(found, Error):
             return Message(found, reply_to=sent)
         return message(node, found, sent.metadata.message_type)

@@ -1,6 +1,8 @@
 """`RobustGrid`: apps of the Message API send their messages through it, and change nothing else."""
 
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -378,3 +380,20 @@ def test_strategies_that_take_arrays_out_of_replies():
 
     result = start(Popping(), RobustGrid(AnsweringGrid(honest), RULE), rounds=1)
     assert list(result.arrays) == ["a", "b"]
+
+
+def test_threads_may_send_at_once():
+    other = {"z": np.ones((5, 5))}
+
+    def answer(i, message):
+        time.sleep(0.002)
+        return honest(i, message)
+
+    grid = RobustGrid(AnsweringGrid(answer), RULE)
+
+    def send(model):
+        return [reply.has_error() for reply in grid.send_and_receive(train_messages(model))]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert not any(map(any, pool.map(send, [START, other] * 6)))
+    assert {record.round for record in grid.audit} == set(range(1, 13))
