@@ -14,14 +14,13 @@ from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import (
     Arrays,
     Payload,
-    check_payload,
     copies,
     flatten,
     update_of,
     with_update,
 )
 from flwr_byzantine.clients.kinds import check_kind
-from flwr_byzantine.clients.memory import Memory, recalling
+from flwr_byzantine.clients.memory import RememberingClient, recalling
 from flwr_byzantine.clients.wrapper import (
     ATTACK_STREAM,
     ClientWrapper,
@@ -33,7 +32,7 @@ from flwr_byzantine.clients.wrapper import (
 INT64 = 2**63
 
 
-class MaliciousClient(ClientWrapper):
+class MaliciousClient(RememberingClient):
     """A client that trains honestly and sends what an attack makes of its update, or of the model.
 
     Parameters
@@ -79,13 +78,17 @@ class MaliciousClient(ClientWrapper):
         schedule: AttackSchedule = ALWAYS,
         context: Context | None = None,
     ) -> None:
-        super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
-        check_payload(payload)
-        self.attack = self.scheduled(attack)
+        super().__init__(
+            client,
+            attack,
+            client_id=client_id,
+            seed=seed,
+            payload=payload,
+            schedule=schedule,
+            context=context,
+        )
         check_kind(self.attack, "MaliciousClient")
         self.together = isinstance(self.attack, ModelAttack)
-        self.memory = Memory(self.attack, client_id, context)
-        self.payload: Payload = payload
 
     def rng(self, server_round: int) -> np.random.Generator:
         """Return the client's random numbers of a round, or the attackers' if they know the model only."""
@@ -101,7 +104,7 @@ class MaliciousClient(ClientWrapper):
             known = flatten(received)
         else:
             known = update_of(returned, received, self.payload)
-        attack, memories = recalling(self.attack, self.memory.read())
+        attack, memories = recalling(self.attack, self.recollections(server_round))
         sent = attack(known, self.rng(server_round))
         self.memory.keep(memories)
         return with_update(sent, returned, received, self.payload), num_examples, metrics

@@ -242,6 +242,22 @@ def test_an_attack_that_forgets_leaves_the_context_alone():
     assert not node.state
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_that_starts_late_is_warned_of(kind, caplog):
+    for make in (KINDS[kind], lambda i: KINDS[kind](i, schedule=AttackSchedule(start_round=2))):
+        caplog.clear()
+        make(0).fit(model(1), {"server-round": 1})
+        make(0).fit(model(2), {"server-round": 2})
+        late = make == KINDS[kind]
+        assert ("starts in round 2. If the client is built anew" in caplog.text) == late
+    caplog.clear()
+    staying, nodes = KINDS[kind](0), contexts()
+    for server_round in (1, 2, 3):
+        staying.fit(model(server_round), {"server-round": server_round})
+        KINDS[kind](0, context=nodes[0]).fit(model(server_round), {"server-round": server_round})
+    assert "starts in round" not in caplog.text
+
+
 def test_rounds_off_are_not_remembered():
     nodes = contexts()
     attack = OnOff(Drift(), period=2)
