@@ -18,16 +18,22 @@ from typing import Any, get_type_hints
 
 from flwr_byzantine.attacks import (
     BitFlip,
+    Boost,
     ColludingAttack,
     Constant,
+    FreeRider,
     Gambler,
     Gaussian,
     InnerProductManipulation,
     LabelFlip,
     LittleIsEnough,
     LocalAttack,
+    Mimic,
+    MinMax,
+    MinSum,
     Omniscient,
     OneFarOneMean,
+    PoisonedFL,
     PutAllFar,
     RandomSignFlip,
     SignFlip,
@@ -82,6 +88,12 @@ ATTACKS: dict[str, type[Any]] = {
     "lie": LittleIsEnough,
     "ofom": OneFarOneMean,
     "paf": PutAllFar,
+    "min_max": MinMax,
+    "min_sum": MinSum,
+    "mimic": Mimic,
+    "boost": Boost,
+    "free_rider": FreeRider,
+    "poisoned_fl": PoisonedFL,
     "bit_flip": BitFlip,
     "gambler": Gambler,
     "mixed": Mixed,
@@ -120,7 +132,7 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     names = f"one of {', '.join(ATTACK_NAMES)}"
     require(name in ATTACKS, "attack", names, name, "Choose one of them.")
     kind = ATTACKS[name]
-    own = {field.name for field in fields(kind)}
+    own = {field.name for field in fields(kind) if field.init}
     shared = {"fraction", "knows"} if issubclass(kind, ColludingAttack) else {"fraction"}
     for argument in arguments:
         allowed = f"made of {', '.join(sorted(own | shared))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import Any
 
@@ -13,7 +13,6 @@ from flwr_byzantine.attacks import (
     ChannelAttack,
     ColludingAttack,
     LabelFlip,
-    LittleIsEnough,
     LocalAttack,
 )
 from flwr_byzantine.clients import (
@@ -123,7 +122,8 @@ def behave(attack: object, attacked: AttackedClient, byzantine: frozenset[int]) 
 
 @behave.register
 def _local(attack: LocalAttack, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
-    payload = attacked.config.payload
+    run = attacked.config
+    attack, payload = attack.told(run.clients, len(byzantine)), run.payload
     return MaliciousClient(attacked.honest(), attack, payload=payload, **attacked.options())
 
 
@@ -142,8 +142,7 @@ def _colluding(
     attack: ColludingAttack, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
     run = attacked.config
-    if isinstance(attack, LittleIsEnough) and attack.num_clients is None:
-        attack = replace(attack, num_clients=run.clients)
+    attack = attack.told(run.clients, len(byzantine))
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
