@@ -12,7 +12,7 @@ from flwr.common import NDArrays, Scalar
 from clients.digits import Samples, evaluate, load, share, train
 from flwr_byzantine.attacks import Constant, Gaussian, LabelFlip, LocalAttack, SignFlip
 from flwr_byzantine.clients import LabelFlippingClient, LyingClient, MaliciousClient
-from flwr_byzantine.clients.malicious import LabelMap
+from flwr_byzantine.clients.poisoned import LabelMap
 from flwr_byzantine.clients.wrapper import round_of
 
 LOCAL: dict[str, LocalAttack] = {

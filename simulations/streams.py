@@ -22,7 +22,7 @@ class Stream(IntEnum):
     HELD_OUT = 3  # the server's own training samples
     TRUE_GRADIENT = 4  # the training samples of the true gradient
     ATTACK = 0xA77  # what a Byzantine client draws: `flwr_byzantine.clients.wrapper`
-    COIN = 0xC01  # in which rounds an attack is on: `flwr_byzantine.clients.wrapper`
+    COIN = 0xC01  # in which rounds an attack is on: `flwr_byzantine.attacks.schedule`
     BUCKETS = 0xB0C  # which clients share a bucket
     BYZANTINE = 0xD4A  # which clients are Byzantine
 

@@ -6,16 +6,19 @@ The mod of attacks is for apps of the Message API that have no ``NumPyClient``; 
 of NumPyClients answer servers of both APIs. Neither torch nor Ray is loaded.
 """
 
+from flwr_byzantine.attacks.schedule import AttackSchedule
 from flwr_byzantine.clients.both_apis import serve_both_apis
 from flwr_byzantine.clients.channel import CorruptedChannelClient
 from flwr_byzantine.clients.colluding import ColludingClient, OmniscientClient
-from flwr_byzantine.clients.malicious import LabelFlippingClient, LyingClient, MaliciousClient
+from flwr_byzantine.clients.malicious import LyingClient, MaliciousClient
 from flwr_byzantine.clients.mod import attack_mod
 from flwr_byzantine.clients.momentum import MomentumClient, momentum_mod
-from flwr_byzantine.clients.wrapper import AttackSchedule, ClientWrapper
+from flwr_byzantine.clients.poisoned import BackdoorClient, LabelFlippingClient
+from flwr_byzantine.clients.wrapper import ClientWrapper
 
 __all__ = [
     "AttackSchedule",
+    "BackdoorClient",
     "ClientWrapper",
     "ColludingClient",
     "CorruptedChannelClient",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks import ChannelAttack
 from flwr_byzantine.attacks.base import require
+from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import Arrays, flatten, unflatten
-from flwr_byzantine.clients.wrapper import ALWAYS, AttackSchedule, ClientWrapper, Config, FitReply
+from flwr_byzantine.clients.kinds import check_kind
+from flwr_byzantine.clients.wrapper import ClientWrapper, Config, FitReply
 
 
 class CorruptedChannelClient(ClientWrapper):
@@ -33,7 +33,7 @@ class CorruptedChannelClient(ClientWrapper):
         As for `ClientWrapper`. The channel is on for all clients or for none.
     """
 
-    together: ClassVar[bool] = True
+    together = True
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class CorruptedChannelClient(ClientWrapper):
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
         bound = f"less than `num_clients = {num_clients}`"
         require(client_id < num_clients, "client_id", bound, client_id, "Count from 0.")
-        self.channel = channel
+        self.channel = self.scheduled(channel)
+        check_kind(self.channel, "CorruptedChannelClient", "channel")
         self.num_clients = num_clients
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:

@@ -6,18 +6,19 @@ Nothing in the server helps them: they hold the means to build the clients they 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
-from typing import ClassVar
 
 import numpy as np
+from flwr.app import Context
 from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks.base import Floats, require, require_whole
+from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import Arrays, Payload, check_payload, copies, with_update
+from flwr_byzantine.clients.kinds import check_kind
+from flwr_byzantine.clients.memory import Memories, Memory, digest, recalling
 from flwr_byzantine.clients.recompute import ROUNDS, fingerprint, recompute
 from flwr_byzantine.clients.wrapper import (
-    ALWAYS,
     ATTACK_STREAM,
-    AttackSchedule,
     ClientWrapper,
     Config,
     FitReply,
@@ -55,9 +56,12 @@ class ColludingClient(ClientWrapper):
         What the recomputation is shared within: attackers of one simulation give the same value
         and others another. By default ``make_honest`` itself, which does for attackers built with
         one and the same function.
+    context : Context, optional
+        As for `MaliciousClient`. Attackers whose memories are the same share the recomputation, and all of
+        them remember the same after it.
     """
 
-    together: ClassVar[bool] = True
+    together = True
 
     def __init__(
         self,
@@ -71,10 +75,13 @@ class ColludingClient(ClientWrapper):
         payload: Payload = "parameters",
         schedule: AttackSchedule = ALWAYS,
         scope: Hashable = None,
+        context: Context | None = None,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
         check_payload(payload)
-        self.attack = attack
+        self.attack = self.scheduled(attack)
+        check_kind(self.attack, "ColludingClient")
+        self.memory = Memory(self.attack, client_id, context)
         self.make_honest = make_honest
         self.attackers = _numbers("attackers", attackers)
         self.known = self.attackers
@@ -93,15 +100,18 @@ class ColludingClient(ClientWrapper):
 
     def _attack(self, received: Arrays, config: Config, server_round: int) -> Floats:
         """Return what all attackers send this round, (f, d); computed by the first that asks."""
+        before = self.memory.read()
 
-        def compute() -> Floats:
+        def compute() -> tuple[Floats, Memories]:
             known = recompute(self.make_honest, self.known, received, config, self.payload)
             rng = stream_of(ATTACK_STREAM, self.seed, server_round)
-            return self.attack(known, len(self.attackers), rng)
+            attack, memories = recalling(self.attack, before)
+            return attack(known, len(self.attackers), rng), memories
 
-        sent = fingerprint(received, config)
-        key = (self.scope, self.attack, self.known, self.attackers, self.seed, self.payload, sent)
-        return ROUNDS.get(key, compute)
+        who = (self.scope, self.attack, self.known, self.attackers, self.seed, self.payload)
+        rows, after = ROUNDS.get((*who, digest(before), fingerprint(received, config)), compute)
+        self.memory.keep(after)
+        return rows
 
 
 class OmniscientClient(ColludingClient):
@@ -114,7 +124,7 @@ class OmniscientClient(ColludingClient):
     honest : collection of int
         The numbers of the honest clients, none of them an attacker. In ascending order their
         updates are the rows that the attack is given.
-    client_id, seed, payload, schedule, scope
+    client_id, seed, payload, schedule, scope, context
         As for `ColludingClient`.
     """
 
@@ -131,6 +141,7 @@ class OmniscientClient(ColludingClient):
         payload: Payload = "parameters",
         schedule: AttackSchedule = ALWAYS,
         scope: Hashable = None,
+        context: Context | None = None,
     ) -> None:
         super().__init__(
             client,
@@ -142,6 +153,7 @@ class OmniscientClient(ColludingClient):
             payload=payload,
             schedule=schedule,
             scope=scope,
+            context=context,
         )
         self.known = _numbers("honest", honest)
         advice = "A client is honest or it attacks."

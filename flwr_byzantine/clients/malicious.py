@@ -3,49 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
 
 import numpy as np
+from flwr.app import Context
 from flwr.client import NumPyClient
-from numpy.typing import NDArray
 
-from flwr_byzantine.attacks import ChannelAttack, ColludingAttack, LabelFlip
+from flwr_byzantine.attacks import ModelAttack
 from flwr_byzantine.attacks.base import Floats, require
+from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import (
     Arrays,
     Payload,
     check_payload,
     copies,
+    flatten,
     update_of,
     with_update,
 )
-from flwr_byzantine.clients.wrapper import ALWAYS, AttackSchedule, ClientWrapper, Config, FitReply
+from flwr_byzantine.clients.kinds import check_kind
+from flwr_byzantine.clients.memory import Memory, recalling
+from flwr_byzantine.clients.wrapper import (
+    ATTACK_STREAM,
+    ClientWrapper,
+    Config,
+    FitReply,
+    stream_of,
+)
 
-LabelMap = Callable[[NDArray[Any]], NDArray[Any]]
-
-WRAPPERS = {
-    ColludingAttack: "OmniscientClient or ColludingClient",
-    ChannelAttack: "CorruptedChannelClient",
-    LabelFlip: "LabelFlippingClient",
-}
 INT64 = 2**63
 
 
 class MaliciousClient(ClientWrapper):
-    """A client that trains honestly and sends what a local attack makes of its update.
+    """A client that trains honestly and sends what an attack makes of its update, or of the model.
 
     Parameters
     ----------
     client : NumPyClient
         Any client.
     attack : callable
-        A local attack, ``attack(own, rng)``: one of `flwr_byzantine.attacks` or your own.
+        A local attack, ``attack(own, rng)``: one of `flwr_byzantine.attacks` or your own. Or one that knows
+        models, a `ModelAttack`: it is given the floating-point values of the model received, end to end.
     client_id, seed, schedule
-        As for `ClientWrapper`.
+        As for `ClientWrapper`. Attackers that know models, with the same seed, draw the same and are on in
+        the same rounds.
     payload : {"parameters", "gradients"}
         What the client returns from ``fit``. With parameters the attack is given, and replaces, the
-        difference from the model received. Integer and boolean tensors are sent as they are.
+        difference from the model received. Integer and boolean tensors are sent as they are. In place of a
+        gradient it sends what the attack returns, too.
+    context : Context, optional
+        The context of the node, as ``client_fn`` is given it, for an attack that remembers. Its memory is
+        kept in ``context.state``, which lasts from round to round of a run. Without it the wrapper keeps the
+        memory itself, which is right only for a client that lives as long as the run. Flower's simulation
+        and its SuperNodes build the client anew in each round.
 
     Examples
     --------
@@ -68,60 +77,34 @@ class MaliciousClient(ClientWrapper):
         seed: int = 0,
         payload: Payload = "parameters",
         schedule: AttackSchedule = ALWAYS,
+        context: Context | None = None,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
-        for kind, wrapper in WRAPPERS.items():
-            advice = f"Wrap the client in {wrapper} instead."
-            require(not isinstance(attack, kind), "attack", "a local attack", attack, advice)
         check_payload(payload)
-        self.attack = attack
+        self.attack = self.scheduled(attack)
+        check_kind(self.attack, "MaliciousClient")
+        self.together = isinstance(self.attack, ModelAttack)
+        self.memory = Memory(self.attack, client_id, context)
         self.payload: Payload = payload
+
+    def rng(self, server_round: int) -> np.random.Generator:
+        """Return the client's random numbers of a round, or the attackers' if they know the model only."""
+        if self.together:
+            return stream_of(ATTACK_STREAM, self.seed, server_round)
+        return super().rng(server_round)
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train, and replace the update."""
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
-        own = update_of(returned, received, self.payload)
-        sent = self.attack(own, self.rng(server_round))
+        if isinstance(self.attack, ModelAttack):
+            known = flatten(received)
+        else:
+            known = update_of(returned, received, self.payload)
+        attack, memories = recalling(self.attack, self.memory.read())
+        sent = attack(known, self.rng(server_round))
+        self.memory.keep(memories)
         return with_update(sent, returned, received, self.payload), num_examples, metrics
-
-
-class LabelFlippingClient(ClientWrapper):
-    """A client that trains honestly on wrong labels.
-
-    Parameters
-    ----------
-    make_client : callable
-        Builds the client, ``make_client(label_map)``, where ``label_map`` is None for the honest
-        client and otherwise a function of an array of labels that its training labels go through.
-    attack : LabelFlip
-        The map.
-    client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
-        also is when it evaluates.
-    """
-
-    def __init__(
-        self,
-        make_client: Callable[[LabelMap | None], NumPyClient],
-        attack: LabelFlip,
-        *,
-        client_id: int = 0,
-        seed: int = 0,
-        schedule: AttackSchedule = ALWAYS,
-    ) -> None:
-        super().__init__(make_client(None), client_id=client_id, seed=seed, schedule=schedule)
-        self.make_client = make_client
-        self.attack = attack
-
-    @cached_property
-    def poisoned(self) -> NumPyClient:
-        """The client whose labels are flipped."""
-        return self.make_client(self.attack.flip)
-
-    def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Train the client whose labels are flipped."""
-        return self.poisoned.fit(parameters, config)
 
 
 class LyingClient(ClientWrapper):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from inspect import signature
 from logging import WARNING
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ PARTITION_KEYS = ("partition-id", "partition_id")
 MakeHonest = Callable[..., NumPyClient]
 
 
-def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
+def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
     """Return a mod that lets the clients of a ``ClientApp`` misbehave as NumPyClients do.
 
     The app itself, asked to train, is presented as a NumPyClient; any wrapper of this package goes
@@ -41,7 +42,9 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
     ----------
     wrap : callable
         ``wrap(make_honest, client_id)`` returns the client that a node is; ``make_honest(i)`` is
-        the app as the honest client i. An honest node is ``make_honest(client_id)``.
+        the app as the honest client i. An honest node is ``make_honest(client_id)``. With a parameter
+        ``context`` it is called as ``wrap(make_honest, client_id, context=context)``, with the node's own:
+        pass it on to the wrapper of an attack that remembers.
 
     Returns
     -------
@@ -51,7 +54,8 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
 
     Notes
     -----
-    Data poisoning happens inside the app, out of a mod's reach. The makers of different messages
+    Data poisoning happens inside the app, out of a mod's reach: call `LabelFlip`, `RandomLabels` or
+    `Backdoor` where the app loads its data, on the nodes that you choose. The makers of different messages
     are different functions: give `OmniscientClient` and `ColludingClient` a ``scope``.
 
     Examples
@@ -64,6 +68,7 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
     ...     return MaliciousClient(honest, SignFlip()) if client_id < 2 else honest
     >>> app = ClientApp(mods=[attack_mod(wrap)])
     """
+    told = "context" in signature(wrap).parameters
 
     def mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
         if msg.metadata.message_type.split(".")[0] != "train":
@@ -71,12 +76,14 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
         client_id = _number_of(ctxt)
         own: list[_AppClient] = []
 
-        def make_honest(number: int, label_map: object = None) -> NumPyClient:
-            if label_map is not None:
-                raise ValueError(
-                    "Parameter `label_map` should be None for a mod. Found a map: a mod cannot "
-                    "reach the labels. Flip them where the app loads its data."
+        def make_honest(
+            number: int, label_map: object = None, poison: object = None
+        ) -> NumPyClient:
+            for name, given in (("label_map", label_map), ("poison", poison)):
+                advice = (
+                    "A mod cannot reach the data. Call the attack where the app loads its data."
                 )
+                require(given is None, name, "None for a mod", given, advice)
             context = ctxt if number == client_id else _in_place_of(number, ctxt)
             client = _AppClient(msg, context, call_next)
             if number == client_id:
@@ -85,8 +92,11 @@ def attack_mod(wrap: Callable[[MakeHonest, int], NumPyClient]) -> Mod:
 
         arrays = next(iter(msg.content.array_records.values()))
         config = next(iter(msg.content.config_records.values()), ConfigRecord())
+        named = {"context": ctxt} if told else {}
         try:
-            sent = wrap(make_honest, client_id).fit(arrays.to_numpy_ndarrays(), _plain(config))
+            sent = wrap(make_honest, client_id, **named).fit(
+                arrays.to_numpy_ndarrays(), _plain(config)
+            )
         except _ErrorReplyError as error:
             return error.reply
         replies = [client.replies[-1] for client in own if client.replies]

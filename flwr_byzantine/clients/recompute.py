@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from hashlib import blake2b
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from flwr.client import NumPyClient
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from flwr_byzantine.attacks.base import Floats
 from flwr_byzantine.clients.arrays import Payload, copies, update_of
 from flwr_byzantine.clients.wrapper import Config
+
+Result = TypeVar("Result")
 
 
 def recompute(
@@ -79,17 +81,17 @@ class RoundCache:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._results: OrderedDict[Hashable, Floats] = OrderedDict()
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = RLock()
 
-    def get(self, key: Hashable, compute: Callable[[], Floats]) -> Floats:
+    def get(self, key: Hashable, compute: Callable[[], Result]) -> Result:
         """Return the result under a key, computed by the first that asks while others wait."""
         with self._lock:
             if key not in self._results:
                 self._results[key] = compute()
                 while len(self._results) > self.size:
                     self._results.popitem(last=False)
-            return self._results[key]
+            return cast(Result, self._results[key])
 
 
 ROUNDS = RoundCache(size=2)

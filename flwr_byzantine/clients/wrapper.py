@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from flwr.client import Client, NumPyClient
 from flwr.common import Scalar
 
-from flwr_byzantine.attacks.base import require, require_finite, require_whole, stream
+from flwr_byzantine.attacks.base import require_whole, stream
+from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule, split
 from flwr_byzantine.clients.arrays import Arrays
 
 Config = dict[str, Scalar]
 FitReply = tuple[Arrays, int, Config]
 
 ROUND_KEYS = ("server-round", "server_round", "round", "current-round", "current_round")
-COIN_STREAM = 0xC01
 ATTACK_STREAM = 0xA77
 
 
@@ -57,46 +56,6 @@ def stream_of(*keys: int) -> np.random.Generator:
     """Return the random numbers that belong to these keys, or to no known round: the attack may need none."""
     missing = [key for key in keys if isinstance(key, MissingRound)]
     return cast(np.random.Generator, missing[0]) if missing else stream(*keys)
-
-
-@dataclass(frozen=True)
-class AttackSchedule:
-    """The rounds in which a wrapper is on.
-
-    Parameters
-    ----------
-    start_round : int
-        The first round, counted from 1, in which it can be on.
-    fraction : float
-        The share of the rounds from then on in which it is, in [0, 1]: a coin for each round, the
-        same in every run with the same seed.
-
-    Examples
-    --------
-    >>> [AttackSchedule(start_round=3).is_on(server_round, seed=0) for server_round in (1, 2, 3, 4)]
-    [False, False, True, True]
-    """
-
-    start_round: int = 1
-    fraction: float = 1.0
-
-    def __post_init__(self) -> None:
-        require_whole("start_round", self.start_round, 0, "Rounds are counted from 1.")
-        require_finite("fraction", self.fraction)
-        advice = "1 is every round, 0.25 one in four."
-        require(0 <= self.fraction <= 1, "fraction", "in [0, 1]", self.fraction, advice)
-
-    def is_on(self, server_round: int, seed: int, *keys: int) -> bool:
-        """Return whether it is on in a round; each further key tosses a coin of its own."""
-        if isinstance(server_round, MissingRound) and self.start_round <= 1 and self.fraction == 1:
-            return True
-        if server_round < self.start_round:
-            return False
-        coin = stream(COIN_STREAM, seed, server_round, *keys).random()
-        return bool(coin < self.fraction)
-
-
-ALWAYS = AttackSchedule()
 
 
 class WrappedClient(NumPyClient):
@@ -161,7 +120,7 @@ class ClientWrapper(WrappedClient):
         needs it.
     """
 
-    together: ClassVar[bool] = False  # whether all clients of the kind are on in the same rounds
+    together = False  # whether all clients of the kind are on in the same rounds
 
     def __init__(
         self,
@@ -177,6 +136,21 @@ class ClientWrapper(WrappedClient):
         self.client_id = client_id
         self.seed = seed
         self.schedule = schedule
+        self.spells = ALWAYS
+
+    def scheduled(self, attack: Any) -> Any:
+        """Return the attack itself, and heed the rounds that it brings along, as an `OnOff` does."""
+        attack, self.spells = split(attack)
+        return attack
+
+    def is_on(self, server_round: int) -> bool:
+        """Return whether it misbehaves in a round, by its schedule and by that of its attack."""
+        keys = () if self.together else (self.client_id,)
+        return all(
+            (isinstance(server_round, MissingRound) and each.always)
+            or each.is_on(server_round, self.seed, *keys)
+            for each in (self.spells, self.schedule)
+        )
 
     @abstractmethod
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
@@ -189,7 +163,6 @@ class ClientWrapper(WrappedClient):
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Train as the wrapped client does, or misbehave."""
         server_round = round_of(config)
-        keys = () if self.together else (self.client_id,)
-        if self.schedule.is_on(server_round, self.seed, *keys):
+        if self.is_on(server_round):
             return self.misbehave(parameters, config, server_round)
         return self.client.fit(parameters, config)

@@ -88,7 +88,7 @@ def check_around(strategy: Any) -> None:
     ValueError
         If the server sees no single replies, or the budget of an average is accounted for.
     """
-    host = _caller(strategy)
+    host = next(callers(strategy), None)
     if any(kind.__name__ == "SecAggPlusWorkflow" for kind in type(host).__mro__):
         raise ValueError(
             f"{type(strategy).__name__} should see the reply of every client. Found secure aggregation, "
@@ -99,12 +99,11 @@ def check_around(strategy: Any) -> None:
         check_noise(host)
 
 
-def _caller(strategy: Any) -> Any:
-    """The object one of whose methods called a method of ours; no one tells us who wraps us."""
+def callers(ours: Any) -> Iterator[Any]:
+    """The objects whose methods led to this call, the nearest first; no one tells us who uses us."""
     frame = inspect.currentframe()
     while frame is not None:
-        caller = frame.f_locals.get("self", strategy)
-        if caller is not strategy:
-            return caller
+        caller = frame.f_locals.get("self", ours)
+        if caller is not ours:
+            yield caller
         frame = frame.f_back
-    return None

@@ -1,103 +1,29 @@
-"""Flower's Message API: its records as models and replies, and hooks that can be resumed."""
+"""Flower's Message API: hooks that know the model, and that can be resumed."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import INFO, WARNING
 from typing import Any
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
-from flwr_byzantine.aggregation.npy import MalformedTensorError, encode
+from flwr_byzantine.aggregation.gate import Reply, gate_reports
 from flwr_byzantine.aggregation.outcome import Outcome
-from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
+from flwr_byzantine.strategies.records import (
+    read_first,
+    read_messages,
+    read_record,
+    record_of,
+    tensors_of,
+)
 from flwr_byzantine.strategies.words import MESSAGE_API, MESSAGE_WORDS
 
 EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
-
-
-def read_record(record: ArrayRecord) -> Model:
-    """View Flower's array record as a model, without copying it.
-
-    Parameters
-    ----------
-    record : flwr.app.ArrayRecord
-        Its arrays hold .npy files in bytes, as those of numpy and torch do.
-
-    Returns
-    -------
-    flwr_byzantine.aggregation.gate.Model
-        Under the record's names, in its order.
-
-    Raises
-    ------
-    flwr_byzantine.aggregation.npy.MalformedTensorError
-        If an array is no such file; a ValueError.
-    """
-    return Model.read((name, array.data) for name, array in record.items())
-
-
-def write_record(model: Model) -> ArrayRecord:
-    """Write a model as Flower's array record, copying it once.
-
-    Parameters
-    ----------
-    model : flwr_byzantine.aggregation.gate.Model
-        Any; its names become the record's keys.
-
-    Returns
-    -------
-    flwr.app.ArrayRecord
-        One array for each tensor.
-    """
-    return ArrayRecord(
-        {
-            name: Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", encode(array))
-            for name, array in zip(model.names, model.arrays, strict=True)
-        }
-    )
-
-
-def read_messages(replies: Iterable[Message], weighted_by_key: str, trained: bool) -> list[Reply]:
-    """What nodes sent, as replies; nothing in it raises. Errors are left out."""
-    answers = [message for message in replies if not message.has_error()]
-    return [_read(message, weighted_by_key, trained) for message in answers]
-
-
-def _read(message: Message, weighted_by_key: str, trained: bool) -> Reply:
-    node = str(message.metadata.src_node_id)
-    try:
-        arrays = list(message.content.array_records.values())
-        metrics = list(message.content.metric_records.values())
-        wrong = None
-        if len(metrics) != 1 or (trained and len(arrays) != 1):
-            found = f"{len(arrays)} array records and {len(metrics)} metric records"
-            wrong = (
-                f"{found}, expected one each" if trained else f"{found}, expected one of metrics"
-            )
-        elif weighted_by_key not in metrics[0]:
-            wrong = f"no metric {weighted_by_key!r}"
-        if wrong is not None:
-            return Reply(node, malformed=wrong, source=message)
-        return Reply(
-            node,
-            [(name, _npy(array)) for name, array in arrays[0].items()] if trained else (),
-            dict(metrics[0]),
-            metrics[0][weighted_by_key],
-            source=message,
-        )
-    except Exception as error:  # something else in place of the records
-        return Reply(node, malformed=f"unreadable reply ({type(error).__name__})", source=message)
-
-
-def _npy(array: Array) -> bytes:
-    """Bytes of a tensor serialised by numpy; of any other, none, which the gate refuses."""
-    return array.data if array.stype == "numpy.ndarray" else b""
 
 
 class MessageAdapter(RobustStrategy, Strategy):
@@ -158,10 +84,10 @@ class MessageAdapter(RobustStrategy, Strategy):
         Flower's loop takes None for evaluations of rounds that were done before; one of the user's
         ``own`` may not, so it gets the last round's for them.
         """
-        first = _read_first(given["initial_arrays"])
+        first = read_first(given["initial_arrays"])
         found = self._resume(lambda: first)
         if found is not None:
-            given["initial_arrays"] = _record(found.tensors)
+            given["initial_arrays"] = record_of(found.tensors)
         if given.get("evaluate_fn") is not None:
             given["evaluate_fn"] = self._not_again(given["evaluate_fn"], own)
         try:
@@ -180,7 +106,7 @@ class MessageAdapter(RobustStrategy, Strategy):
                 return evaluate_fn(server_round, arrays)
             if server_round < self._done and not own:
                 return None
-            last, found = self._done, _record(self._found.tensors)
+            last, found = self._done, record_of(self._found.tensors)
             result: MetricRecord | None
             result = self._evaluated_again(lambda: evaluate_fn(last, found))
             return result
@@ -196,13 +122,13 @@ class MessageAdapter(RobustStrategy, Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask the strategy, and remember the model nodes are given."""
-        model = _read_first(arrays)
+        model = read_first(arrays)
         if self._is_done(server_round, model):
             return []
         self._look_around()
-        self._instead = not self._goes_on(server_round, _tensors(arrays))
+        self._instead = not self._goes_on(server_round, tensors_of(arrays))
         if self._instead and self._found is not None:
-            arrays = _record(self._found.tensors)
+            arrays = record_of(self._found.tensors)
             model = read_record(arrays)
         self.aggregator.begin(server_round, model)
         self._given = arrays
@@ -222,7 +148,7 @@ class MessageAdapter(RobustStrategy, Strategy):
         """Aggregate the nodes' replies with the rule; None keeps the model as it is."""
         if server_round <= self._done:
             tensors = self._passed_over()
-            return None if tensors is None else _record(tensors), None
+            return None if tensors is None else record_of(tensors), None
         if (
             self._asked is not None and not self._asked.clients
         ):  # as the strategy wants it, and Flower says
@@ -232,7 +158,7 @@ class MessageAdapter(RobustStrategy, Strategy):
             arrays = arrays or self._given
         after = arrays or self._given
         if after is not None:
-            self._save(server_round, _tensors(after))
+            self._save(server_round, tensors_of(after))
         return arrays, metrics
 
     @abstractmethod
@@ -267,28 +193,3 @@ class MessageAdapter(RobustStrategy, Strategy):
         for node, reason in dropped.items():
             log(WARNING, "Evaluation %s: dropped node %s: %s", server_round, node, reason)
         return accepted
-
-
-def _read_first(arrays: ArrayRecord) -> Model:
-    """Read a model; only the first one can be wrong."""
-    try:
-        return read_record(arrays)
-    except MalformedTensorError as error:
-        expected = "the model to start from, in floating-point or whole numbers"
-        advice = "Pass an `ArrayRecord` of its arrays."
-        raise wrong("initial_arrays", expected, arrays, advice, found=str(error)) from error
-
-
-def _tensors(arrays: ArrayRecord) -> dict[str, bytes]:
-    return {name: array.data for name, array in arrays.items()}
-
-
-def _record(tensors: Mapping[str, bytes]) -> ArrayRecord:
-    """Flower's array record of a checkpoint's tensors, their bytes as they were."""
-    model = Model.read(tensors.items())
-    return ArrayRecord(
-        {
-            name: Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", data)
-            for (name, data), array in zip(tensors.items(), model.arrays, strict=True)
-        }
-    )

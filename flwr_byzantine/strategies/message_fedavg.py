@@ -12,10 +12,7 @@ from flwr_byzantine.aggregation.gate import Reply
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.aggregation.reports import capped, guarded, median_metrics
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.message import (
-    MessageAdapter,
-    write_record,
-)
+from flwr_byzantine.strategies.message import MessageAdapter
 from flwr_byzantine.strategies.minimums import EnoughReplies, Minimum
 from flwr_byzantine.strategies.options import (
     MessageOptions,
@@ -23,6 +20,7 @@ from flwr_byzantine.strategies.options import (
     refuse_other_words,
     rule_in_words,
 )
+from flwr_byzantine.strategies.records import write_record
 from flwr_byzantine.strategies.settings import Declared, declare
 from flwr_byzantine.strategies.words import MESSAGE_WORDS
 

@@ -9,8 +9,6 @@ from flwr_byzantine import rules
 from flwr_byzantine.reputation.auxiliary import AuxiliaryLoss
 from flwr_byzantine.rules.coordinatewise import FlooredTrimmedMean
 from flwr_byzantine.strategies import bygars, fltrust
-from flwr_byzantine.strategies.message import read_record as read_record
-from flwr_byzantine.strategies.message import write_record as write_record
 from flwr_byzantine.strategies.message_fedavg import OfF, Plain
 from flwr_byzantine.strategies.message_fedavg import RobustFedAvg as RobustFedAvg
 from flwr_byzantine.strategies.message_wrapped import ByzantineRobust as ByzantineRobust
@@ -19,6 +17,8 @@ from flwr_byzantine.strategies.options import (
     MessageReputationOptions,
     rule_in_words,
 )
+from flwr_byzantine.strategies.records import read_record as read_record
+from flwr_byzantine.strategies.records import write_record as write_record
 from flwr_byzantine.strategies.settings import Selected, Unused, keep_unused, public_names
 from flwr_byzantine.strategies.words import MESSAGE_WORDS
 

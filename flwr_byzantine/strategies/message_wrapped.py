@@ -1,23 +1,20 @@
 """``ByzantineRobust`` of the Message API."""
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from inspect import signature
 from logging import INFO
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.aggregation.gate import Reply
-from flwr_byzantine.aggregation.reports import guarded, harmless, median_metrics
-from flwr_byzantine.strategies.message import (
-    MessageAdapter,
-    read_record,
-    write_record,
-)
+from flwr_byzantine.aggregation.reports import guarded
+from flwr_byzantine.strategies.clean_replies import Form, clean_replies
+from flwr_byzantine.strategies.message import MessageAdapter
+from flwr_byzantine.strategies.records import read_record, write_record
 from flwr_byzantine.strategies.wrapped import Wrapping
 
 
@@ -151,16 +148,9 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
         arrays: ArrayRecord | None = None,
     ) -> list[Message]:
         """A message for each accepted reply, with the given arrays and medians; then the errors."""
-        key = self._weight_key
-        medians: dict[str, Any] = median_metrics([r.metrics for r in accepted], leave_out=[key])
-        counts = harmless([reply.num_examples for reply in accepted], self.cap_examples)
-        clean = []
-        for reply, count in zip(accepted, counts, strict=True):
-            records: dict[str, Any] = {"metrics": MetricRecord({**medians, key: count})}
-            if arrays is not None:  # records of their own: some strategies take the arrays out
-                records = {"arrays": ArrayRecord(dict(arrays.items())), **records}
-            clean.append(copy.copy(reply.source))
-            clean[-1].content = RecordDict(records)
+        key, cap = self._weight_key, self.cap_examples
+        form = Form.of([reply.source for reply in accepted], key)
+        clean = clean_replies(accepted, key, form, arrays, cap_examples=cap)
         return clean + [message for message in received if message.has_error()]
 
 

@@ -20,11 +20,10 @@ from flwr_byzantine.strategies.words import COUNTERPARTS, TOLD
 R = TypeVar("R", bound=Rule)
 
 
-class RobustOptions(TypedDict, total=False):
-    """Keywords of this library, the same in both APIs."""
+class SharedOptions(TypedDict, total=False):
+    """Keywords of this library, the same for the strategies and for ``RobustGrid``."""
 
     payload: str
-    learning_rate: LearningRate
     order_by: str | None
     on_too_few: str
     on_dropped: str
@@ -36,6 +35,12 @@ class RobustOptions(TypedDict, total=False):
     trusted_weights: TrustedWeights
     checkpoint: str | os.PathLike[str] | None
     cap_examples: bool
+
+
+class RobustOptions(SharedOptions, total=False):
+    """Keywords of the strategies, the same in both APIs."""
+
+    learning_rate: LearningRate
 
 
 class ReputationOptions(TypedDict, total=False):

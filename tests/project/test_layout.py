@@ -24,7 +24,7 @@ ROOMS = {
     "strategies": {"aggregation", "audit", "reputation", "resume", "rules"},
     "clients": {"aggregation", "attacks"},
     "lab": {"aggregation", "attacks", "clients", "rules", "strategies"},
-    "commands": {"audit", "kernels", "rules", "strategies"},
+    "commands": {"audit", "kernels", "rules", "serverapp", "strategies"},
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flwr_byzantine.attacks import schedule
 from flwr_byzantine.clients import wrapper
 from simulations.streams import Stream
 
@@ -75,7 +76,7 @@ def test_random_numbers_come_from_a_named_stream(name):
 
 def test_the_clients_streams_are_those_of_the_registry():
     """Those of the library are lower than `simulations`, and cannot import it."""
-    assert (wrapper.ATTACK_STREAM, wrapper.COIN_STREAM) == (Stream.ATTACK, Stream.COIN)
+    assert (wrapper.ATTACK_STREAM, schedule.COIN_STREAM) == (Stream.ATTACK, Stream.COIN)
 
 
 def test_no_number_of_a_stream_has_changed():

@@ -1,0 +1,107 @@
+"""What an attack remembers from round to round, where clients are built anew in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from hashlib import blake2b
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, RecordDict
+
+from flwr_byzantine.attacks import Remembering
+from flwr_byzantine.attacks.base import require
+
+Memories = Mapping[str, Any]
+Attack = TypeVar("Attack")
+
+
+class Memory:
+    """The memory of one client's attack: in the context of its node, or else here.
+
+    Parameters
+    ----------
+    attack : callable
+        Any attack. One that does not remember has no memory, and its context stays as it is.
+    client_id : int
+        The number of the client: attackers that share a context do not share this.
+    context : Context, optional
+        The context of its node.
+    """
+
+    def __init__(self, attack: object, client_id: int, context: Context | None) -> None:
+        expected, advice = "the Context of the node", "Pass on what `client_fn` is given."
+        right = context is None or isinstance(context, Context)
+        require(right, "context", expected, context, advice)
+        self.lasts = isinstance(attack, Remembering)
+        self.key = f"flwr_byzantine.attack.{type(attack).__name__}.{client_id}"
+        self.state = None if context is None else context.state
+        self.here: Memories = {}
+
+    def read(self) -> Memories:
+        """Return what is remembered; nobody may change it."""
+        return self.here if self.state is None else _read(self.state, self.key)
+
+    def keep(self, memories: Memories) -> None:
+        """Remember this from now on."""
+        if not self.lasts:
+            return
+        self.here = memories
+        if self.state is not None:
+            _write(self.state, self.key, memories)
+
+
+def recalling(attack: Attack, memories: Memories) -> tuple[Attack, Memories]:
+    """Return an attack that remembers this, and where to find what it remembers after its call.
+
+    Neither the attack that is given nor the memories are ever changed.
+    """
+    if not isinstance(attack, Remembering):
+        return attack, {}
+    awake = attack.fresh()
+    awake.memory.update(deepcopy(dict(memories)))
+    return cast(Attack, awake), awake.memory
+
+
+def digest(memories: Memories) -> bytes:
+    """Return what differs wherever memories differ."""
+    found = blake2b(digest_size=16)
+    for name in sorted(memories):
+        value = memories[name]
+        if isinstance(value, np.ndarray | np.generic):
+            found.update(repr((name, type(value).__name__, value.dtype.str, value.shape)).encode())
+            found.update(value.tobytes())
+        else:
+            found.update(repr((name, type(value).__name__, value)).encode())
+    return found.digest()
+
+
+def _write(state: RecordDict, key: str, memories: Memories) -> None:
+    """Put arrays, numpy's numbers, and Python's into a record each, to the last bit."""
+    arrays, numbers, others = {}, {}, {}
+    for name, value in memories.items():
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            arrays[name] = Array(value)
+        elif isinstance(value, np.generic):
+            numbers[name] = Array(np.asarray(value))
+        else:
+            expected, advice = "arrays and numbers", "Nothing else lasts in a context."
+            right = isinstance(value, bool | int | float | str | bytes)
+            require(right, f"memory[{name!r}]", expected, value, advice)
+            others[name] = value
+    state[f"{key}.arrays"] = ArrayRecord(arrays)
+    state[f"{key}.numbers"] = ArrayRecord(numbers)
+    state[f"{key}.others"] = ConfigRecord(others)
+
+
+def _read(state: RecordDict, key: str) -> Memories:
+    """Return what `_write` put there, or nothing."""
+    if f"{key}.arrays" not in state:
+        return {}
+    arrays, numbers = (state.array_records[f"{key}.{kind}"] for kind in ("arrays", "numbers"))
+    return {
+        **{name: array.numpy() for name, array in arrays.items()},
+        **{name: array.numpy()[()] for name, array in numbers.items()},
+        **state.config_records[f"{key}.others"],
+    }

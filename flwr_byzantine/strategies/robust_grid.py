@@ -1,0 +1,285 @@
+"""``RobustGrid``: a rule between any app of the Message API and its nodes."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from logging import WARNING
+from typing import Any, ClassVar, Unpack
+
+import numpy as np
+from flwr.app import ArrayRecord, Message
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from flwr_byzantine.aggregation.aggregator import PAYLOADS, Aggregator
+from flwr_byzantine.aggregation.gate import Model, Reply, gate_reports
+from flwr_byzantine.checks import is_whole, require, require_choice, wrong
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.clean_replies import Form, clean_replies, refusal
+from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
+from flwr_byzantine.strategies.given_model import given_to_all, in_dtypes_of, read_given
+from flwr_byzantine.strategies.hosts import callers, check_wrapped
+from flwr_byzantine.strategies.options import (
+    SharedOptions,
+    full_signature,
+    refuse_other_words,
+)
+from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
+from flwr_byzantine.strategies.records import read_messages, write_record
+from flwr_byzantine.strategies.words import MESSAGE_API
+
+ROUND = "server-round"  # where Flower's strategies write the round
+WORDS = replace(MESSAGE_API, first_model="arrays")
+
+
+class RobustGrid(PassingGrid, RobustStrategy):
+    """Puts a robust rule between any app of the Message API and its nodes.
+
+    The app sends its messages through this grid and changes nothing else, whatever its strategy or loop:
+    ``grid = RobustGrid(grid, rule=Phocas(2))``. It sees a clean reply in the place of each accepted one.
+    After training that holds the rule's aggregate, in a record of its own, so whatever averages the
+    replies gets the aggregate. A refused reply is an error of its node.
+
+    Parameters
+    ----------
+    grid : flwr.serverapp.Grid
+        The grid that the app's main function is given.
+    rule : flwr_byzantine.rules.Rule
+        The aggregation rule.
+    payload : str
+        ``"parameters"``: nodes reply with their models. ``"gradients"``: they reply with gradients or with
+        differences from the model, and the aggregate of these comes back.
+    weighted_by_key : str
+        The metric that is a node's number of examples, where nodes report one.
+    **options
+        ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``, ``count_failures``, ``buffers``,
+        ``audit_log``, ``pre_aggregation``, ``trusted_weights`` and ``cap_examples``, as for
+        :class:`RobustFedAvg`. ``checkpoint`` keeps what the rule remembers. The app's model and its rounds
+        are the app's to keep.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range. From ``send_and_receive``, if training messages of one call hold
+        different arrays, or none; if the strategy that sends them cannot be served, such as one with an
+        accountant of differential privacy. From ``push_messages``, for training and evaluation.
+    TooFewUpdatesError
+        From ``send_and_receive``, if a round has no result and ``on_too_few`` is ``"raise"``.
+
+    Notes
+    -----
+    Metrics are medians of what nodes report, under the keys that most of them report. Numbers of examples
+    are as nodes sent them; one that is not a positive number below 2**63 is the median of the others. A
+    round without a robust result hands back the model that nodes were given.
+
+    One grid sees one model. An app that trains several sends each through a grid of its own.
+    """
+
+    words = WORDS
+    _api = "Grid"
+    _round = 0
+    _host: Any = None  # the strategy that was looked at last
+    _told_of_arrays = False
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init__(
+        self,
+        grid: Grid,
+        rule: Rule,
+        *,
+        weighted_by_key: str = "num-examples",
+        **options: Unpack[SharedOptions],
+    ) -> None:
+        advice = "One rule is enough. `>>` puts a pre-aggregation in front of it."
+        require(not isinstance(grid, RobustGrid), "grid", "one without a rule", grid, advice)
+        is_text = isinstance(weighted_by_key, str)
+        advice = "Name the metric that is the number of examples."
+        require(is_text, "weighted_by_key", "a text", weighted_by_key, advice)
+        refuse_other_words(type(self), options)
+        for name in options:
+            if name not in inspect.get_annotations(SharedOptions):
+                instead = ": the app applies what comes back" if name == "learning_rate" else ""
+                raise TypeError(
+                    f"RobustGrid() got an unexpected keyword argument {name!r}{instead}"
+                )
+        self.weighted_by_key = weighted_by_key
+        super().__init__(grid, rule=rule, **options)
+
+    def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
+        """An aggregator of what nodes send as it is; gradients are not applied to a model here."""
+        require_choice("payload", settings["payload"], PAYLOADS, "Name what your nodes send.")
+        self.payload = settings["payload"]
+        return super()._make_aggregator(rule, **settings | {"payload": "parameters"})
+
+    @property
+    def metrics(self) -> dict[str, int | float]:
+        """What became of the replies of the last training, under names that begin with ``byzantine/``."""
+        last = self.aggregator.last
+        return {} if last is None else last.metrics
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send messages and return the replies: clean ones after training and evaluating.
+
+        Parameters
+        ----------
+        messages : Iterable[flwr.app.Message]
+            Those for training hold one and the same model.
+        timeout : float or None
+            How many seconds to wait for replies; without a limit if None.
+
+        Returns
+        -------
+        Iterable[flwr.app.Message]
+            In the order in which they came.
+        """
+        sent: dict[str, list[Message]] = {"train": [], "evaluate": [], "other": []}
+        for message in messages:
+            kind = kind_of_message(message)
+            sent[kind if kind in sent else "other"].append(message)
+        replies: list[Message] = []
+        if sent["train"]:
+            replies += self._train(sent["train"], timeout)
+        if sent["evaluate"]:
+            replies += self._evaluate(sent["evaluate"], timeout)
+        if sent["other"] or not (sent["train"] or sent["evaluate"]):
+            replies += self.grid.send_and_receive(sent["other"], timeout=timeout)
+        return replies
+
+    def _train(self, sent: Sequence[Message], timeout: float | None) -> list[Message]:
+        self._look_at_host()
+        given = given_to_all(sent)
+        start = read_given(given)
+        if not self._begun and (found := self._resume()) is not None:
+            self._round = found.server_round
+        self._round = _round_after(self._round, sent[0])
+        if self.payload == "gradients":
+            start = Model(start.names, tuple(map(np.zeros_like, start.arrays)))
+        self.aggregator.begin(self._round, start)
+        asked = Asked.nodes(self._round, sent)
+        self._note_asked(self._round, len(sent))
+        received = list(self.grid.send_and_receive(sent, timeout=timeout))
+        form, replies = self._read(received, trained=True)
+        self.aggregator.model = start = in_dtypes_of(replies, start)
+        failed = failed_nodes(asked, self._round, received)
+        outcome = self.aggregator.aggregate(self._round, replies, failed)
+        self._save(self._round, {})
+        arrays = given
+        if outcome.model is not None or self.payload == "gradients":
+            arrays = write_record(start if outcome.model is None else outcome.model)
+        return self._clean(sent, received, outcome.accepted, outcome.dropped, form, arrays)
+
+    def _evaluate(self, sent: Sequence[Message], timeout: float | None) -> list[Message]:
+        asked = Asked.nodes(self._round, sent)
+        received = list(self.grid.send_and_receive(sent, timeout=timeout))
+        log_failed("Evaluation", self._round, failed_nodes(asked, self._round, received))
+        form, replies = self._read(received, trained=False)
+        if form.arrays is not None and received and not self._told_of_arrays:
+            self._told_of_arrays = True
+            log(
+                WARNING,
+                "Replies to evaluation hold arrays, which no rule checks: they are left out",
+            )
+        accepted, dropped = gate_reports(replies)
+        for node, reason in dropped.items():
+            log(WARNING, "Evaluation %s: dropped node %s: %s", self._round, node, reason)
+        return self._clean(sent, received, accepted, dropped, form)
+
+    def _read(self, received: Sequence[Message], trained: bool) -> tuple[Form, list[Reply]]:
+        """What most replies look like, and the replies, with a reason in each that looks otherwise."""
+        form = Form.of(received, self.weighted_by_key)
+        key = self.weighted_by_key if form.counted else None
+        return form, read_messages(received, key, trained, measured=form.metrics is not None)
+
+    def _clean(
+        self,
+        sent: Sequence[Message],
+        received: Sequence[Message],
+        accepted: Sequence[Reply],
+        dropped: Mapping[str, str],
+        form: Form,
+        arrays: ArrayRecord | None = None,
+    ) -> list[Message]:
+        """The replies in the order in which they came, each clean or refused; errors as they are."""
+        clean = clean_replies(
+            accepted,
+            self.weighted_by_key,
+            form,
+            arrays,
+            cap_examples=self.cap_examples,
+            positive=True,
+        )
+        instead = {id(r.source): message for r, message in zip(accepted, clean, strict=True)}
+        requests = {message.metadata.dst_node_id: message for message in reversed(sent)}
+
+        def of(message: Message) -> Message:
+            node = message.metadata.src_node_id
+            if message.has_error() or node not in requests:
+                return message
+            if (found := instead.get(id(message))) is not None:
+                return found
+            return refusal(requests[node], dropped.get(str(node), "another reply of this node"))
+
+        return [of(message) for message in received]
+
+    def _look_at_host(self) -> None:
+        """Refuse the strategy that sends messages, where a rule cannot serve it."""
+        host = next((found for found in callers(self) if isinstance(found, Strategy)), None)
+        if host is None or host is self._host:
+            return
+        check_wrapped(host)
+        if isinstance(host, RobustStrategy):
+            text = "%s sees the rule's aggregate alone: `RobustGrid` is there. One of the two is enough"
+            log(WARNING, text, type(host).__name__)
+        self._host = host
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages that are neither for training nor for evaluation.
+
+        Parameters
+        ----------
+        messages : Iterable[flwr.app.Message]
+            Queries, for example.
+
+        Returns
+        -------
+        Iterable[str]
+            Their ids.
+
+        Raises
+        ------
+        ValueError
+            For training and evaluation: a rule needs all replies of a round at once.
+        """
+        pushed = list(messages)
+        for message in pushed:
+            kind = kind_of_message(message)
+            if kind in ("train", "evaluate"):
+                raise wrong(
+                    "messages",
+                    "neither for training nor for evaluation in `push_messages`",
+                    None,
+                    "A rule needs all replies of a round at once. Send them with "
+                    "`grid.send_and_receive(messages, timeout=...)`.",
+                    found=f"one of type {message.metadata.message_type!r}",
+                )
+        return self.grid.push_messages(pushed)
+
+    def __repr__(self) -> str:
+        """The grid and the rule."""
+        return f"RobustGrid({self.grid!r}, rule={self.aggregator.rule})"
+
+
+RobustGrid.__signature__ = full_signature(RobustGrid, SharedOptions, RobustStrategy.__init__)
+
+
+def _round_after(last: int, message: Message) -> int:
+    """The round that a message says it is of, where that goes on; or else the next one."""
+    for config in message.content.config_records.values():
+        told = config.get(ROUND)
+        if is_whole(told) and told > last:  # type: ignore[operator]
+            return int(told)  # type: ignore[arg-type]
+    return last + 1
