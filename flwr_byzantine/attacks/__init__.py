@@ -20,30 +20,41 @@ of a gradient, and each formula here holds for both.
 from .backdoor import Backdoor
 from .base import ChannelAttack, ColludingAttack, LocalAttack, ModelAttack, Remembering
 from .bits import BitFlip
+from .boost import Boost
 from .far_from_mean import OneFarOneMean, PutAllFar
+from .free_rider import FreeRider
 from .gambler import Gambler
 from .labels import LabelFlip, RandomLabels
 from .little_is_enough import LittleIsEnough
+from .mimic import Mimic
+from .min_max import MinMax, MinSum
 from .negative_mean import InnerProductManipulation, Omniscient
 from .own_update import Constant, Gaussian, RandomSignFlip, SignFlip
+from .poisoned_fl import PoisonedFL
 from .schedule import OnOff
 
 __all__ = [
     "Backdoor",
     "BitFlip",
+    "Boost",
     "ChannelAttack",
     "ColludingAttack",
     "Constant",
+    "FreeRider",
     "Gambler",
     "Gaussian",
     "InnerProductManipulation",
     "LabelFlip",
     "LittleIsEnough",
     "LocalAttack",
+    "Mimic",
+    "MinMax",
+    "MinSum",
     "ModelAttack",
     "Omniscient",
     "OnOff",
     "OneFarOneMean",
+    "PoisonedFL",
     "PutAllFar",
     "RandomLabels",
     "RandomSignFlip",

@@ -23,17 +23,23 @@ from typing import Any, get_args, get_origin, get_type_hints
 from flwr_byzantine.attacks import (
     Backdoor,
     BitFlip,
+    Boost,
     ColludingAttack,
     Constant,
+    FreeRider,
     Gambler,
     Gaussian,
     InnerProductManipulation,
     LabelFlip,
     LittleIsEnough,
     LocalAttack,
+    Mimic,
+    MinMax,
+    MinSum,
     Omniscient,
     OneFarOneMean,
     OnOff,
+    PoisonedFL,
     PutAllFar,
     RandomLabels,
     RandomSignFlip,
@@ -92,6 +98,12 @@ ATTACKS: dict[str, type[Any]] = {
     "lie": LittleIsEnough,
     "ofom": OneFarOneMean,
     "paf": PutAllFar,
+    "min_max": MinMax,
+    "min_sum": MinSum,
+    "mimic": Mimic,
+    "boost": Boost,
+    "free_rider": FreeRider,
+    "poisoned_fl": PoisonedFL,
     "bit_flip": BitFlip,
     "gambler": Gambler,
     "mixed": Mixed,
@@ -146,7 +158,7 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     names = f"one of {', '.join(ATTACK_NAMES)}"
     require(name in ATTACKS, "attack", names, name, "Choose one of them.")
     kind = ATTACKS[name]
-    own = {field.name for field in fields(kind)}
+    own = {field.name for field in fields(kind) if field.init}
     shared = {"fraction", "period", "off"}
     if issubclass(kind, ColludingAttack):
         shared.add("knows")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, singledispatch
 from typing import Any
 
@@ -15,7 +15,6 @@ from flwr_byzantine.attacks import (
     ChannelAttack,
     ColludingAttack,
     LabelFlip,
-    LittleIsEnough,
     LocalAttack,
     ModelAttack,
     RandomLabels,
@@ -133,10 +132,11 @@ def behave(attack: object, attacked: AttackedClient, byzantine: frozenset[int]) 
 def _alone(
     attack: LocalAttack | ModelAttack, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
+    run = attacked.config
     return MaliciousClient(
         attacked.honest(),
-        attack,
-        payload=attacked.config.payload,
+        attack.told(run.clients, len(byzantine)),
+        payload=run.payload,
         context=attacked.context,
         **attacked.options(),
     )
@@ -165,8 +165,7 @@ def _colluding(
     attack: ColludingAttack, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
     run = attacked.config
-    if isinstance(attack, LittleIsEnough) and attack.num_clients is None:
-        attack = replace(attack, num_clients=run.clients)
+    attack = attack.told(run.clients, len(byzantine))
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
