@@ -16,6 +16,7 @@ from flwr_byzantine.clients.arrays import (
     Payload,
     copies,
     flatten,
+    to_send,
     update_of,
     with_update,
 )
@@ -48,7 +49,8 @@ class MaliciousClient(RememberingClient):
     payload : {"parameters", "gradients"}
         What the client returns from ``fit``. With parameters the attack is given, and replaces, the
         difference from the model received. Integer and boolean tensors are sent as they are. In place of a
-        gradient it sends what the attack returns, too.
+        gradient it sends what the attack returns; of a `ModelAttack`, which returns a change of the model,
+        the negative, for the server steps against gradients.
     context : Context, optional
         The context of the node, as ``client_fn`` is given it, for an attack that remembers. Its memory is
         kept in ``context.state``, which lasts from round to round of a run. Without it the wrapper keeps the
@@ -100,13 +102,13 @@ class MaliciousClient(RememberingClient):
         """Train, and replace the update."""
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
-        if isinstance(self.attack, ModelAttack):
-            known = flatten(received)
-        else:
-            known = update_of(returned, received, self.payload)
+        of_the_model = isinstance(self.attack, ModelAttack)
+        known = flatten(received) if of_the_model else update_of(returned, received, self.payload)
         attack, memories = recalling(self.attack, self.recollections(server_round))
         sent = attack(known, self.rng(server_round))
         self.memory.keep(memories)
+        if of_the_model:
+            sent = to_send(sent, self.payload)
         return with_update(sent, returned, received, self.payload), num_examples, metrics
 
 

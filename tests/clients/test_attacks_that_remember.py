@@ -119,7 +119,7 @@ def test_an_attack_of_the_model_is_given_the_model_and_gives_the_update():
     assert [a.tolist() for a in sent] == [[11, 22], 8, [[33]]]
     gradients = MaliciousClient(Trainer(), Back(), payload="gradients")
     sent, _, _ = gradients.fit(MODEL, {"server-round": 1})
-    assert [a.tolist() for a in sent] == [[10, 20], 8, [[30]]]
+    assert [a.tolist() for a in sent] == [[-10, -20], 8, [[-30]]]
 
 
 def test_attackers_that_know_the_model_draw_the_same_in_the_same_rounds():
