@@ -17,8 +17,9 @@ from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.checks import is_whole, wrong
 from flwr_byzantine.clients.arrays import Arrays, Payload
 from flwr_byzantine.clients.wrapper import MissingRound, round_of
-from flwr_byzantine.lab.attacker import AttackedRound, Attacker, Sent
+from flwr_byzantine.lab.attacker import Attacker
 from flwr_byzantine.lab.placement import Byzantine
+from flwr_byzantine.lab.seen import AttackedRound, Sent
 from flwr_byzantine.strategies.given_model import LEGACY
 from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
 from flwr_byzantine.strategies.robust_grid import RobustGrid

@@ -24,8 +24,9 @@ from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.clients.arrays import Arrays, Payload
 from flwr_byzantine.clients.wrapper import MissingRound, round_of
-from flwr_byzantine.lab.attacker import AttackedRound, Attacker, Sent
+from flwr_byzantine.lab.attacker import Attacker
 from flwr_byzantine.lab.placement import Byzantine
+from flwr_byzantine.lab.seen import AttackedRound, Sent
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.fit_wrapped import Delegating
 from flwr_byzantine.strategies.hosts import callers

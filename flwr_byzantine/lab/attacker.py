@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from logging import WARNING
 from typing import Any
 
 from flwr.common.logger import log
 
-from flwr_byzantine.attacks.base import Remembering
+from flwr_byzantine.attacks.base import Remembering, Told
 from flwr_byzantine.attacks.schedule import AttackSchedule
 from flwr_byzantine.checks import (
     is_whole,
@@ -31,52 +30,12 @@ from flwr_byzantine.lab.commit import (
     layout,
     on_the_way,
     together,
-    told_of_all,
 )
 from flwr_byzantine.lab.kinds import Kind, understand
 from flwr_byzantine.lab.placement import Node, Placement
+from flwr_byzantine.lab.seen import AttackedRound, Sent, in_order
 
 KNOWS = ("honest", "attackers")
-
-
-@dataclass(frozen=True)
-class AttackedRound:
-    """Who was Byzantine in a round.
-
-    Parameters
-    ----------
-    server_round : int
-        The round.
-    byzantine : tuple
-        The Byzantine nodes in order, by node id, or by the client's id in the ``aggregate_fit`` API. Those
-        that are known by a number are there once they have reported it.
-    attacked : tuple
-        The nodes in whose replies an attack, or a channel, put something else.
-    """
-
-    server_round: int
-    byzantine: tuple[Any, ...]
-    attacked: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A reply to training.
-
-    Parameters
-    ----------
-    node : hashable
-        Who sent it.
-    reported : Mapping[str, Any]
-        Its metrics.
-    received, returned : list of np.ndarray or None
-        The tensors, in one order; None where they are no arrays of numpy's.
-    """
-
-    node: Node
-    reported: Mapping[str, Any]
-    received: Arrays | None
-    returned: Arrays | None
 
 
 class Attacker:
@@ -149,7 +108,7 @@ class Attacker:
         ParameterError
             If there are fewer nodes than that, or nobody is left whom the attackers need.
         """
-        self._nodes = sorted(set(nodes), key=_order)
+        self._nodes = sorted(set(nodes), key=in_order)
         if self.order_by is None:
             for node in self._nodes:
                 self.numbers.setdefault(node, len(self.numbers))
@@ -188,7 +147,7 @@ class Attacker:
         now = Moment(server_round, self.seed, self.payload)
         changed = self._changed(usable, [self._is_byzantine(sent.node) for sent in replies], now)
         byzantine = [node for node in self._nodes if self._is_byzantine(node)]
-        attacked = sorted({replies[i].node for i in changed}, key=_order)
+        attacked = sorted({replies[i].node for i in changed}, key=in_order)
         self.rounds.append(AttackedRound(server_round, tuple(byzantine), tuple(attacked)))
         return changed
 
@@ -204,21 +163,22 @@ class Attacker:
         ]
         if not attackers:
             return {}
+        n, f = len(usable), len(attackers)
+        attack = self.attack.told(n, f) if isinstance(self.attack, Told) else self.attack
         if self.kind is Kind.LOCAL:
-            return {i: alone(self._recall(usable[i].number), usable[i], now) for i in attackers}
+            return {
+                i: alone(self._recall(attack, usable[i].number), usable[i], now) for i in attackers
+            }
         if self.kind is Kind.MODEL:
-            return self._knowing_the_model(usable, attackers, now)
+            return self._knowing_the_model(attack, usable, attackers, now)
         honest = [i for i in usable if not byzantine[i]]
         known = honest if self.knows == "honest" else attackers
         if not known:
             text = "Round %s: no attack, for there is no honest reply that the attackers could know"
             log(WARNING, text, now.server_round)
             return {}
-        attack = self.attack
-        if self.knows == "attackers":
-            attack = told_of_all(attack, len(honest) + len(attackers))
         rows = together(
-            self._recall(None, attack),
+            self._recall(attack, None),
             [usable[i] for i in known],
             [usable[i] for i in attackers],
             now,
@@ -226,7 +186,7 @@ class Attacker:
         return dict(zip(attackers, rows, strict=True))
 
     def _knowing_the_model(
-        self, usable: Mapping[int, Exchange], attackers: Sequence[int], now: Moment
+        self, attack: Any, usable: Mapping[int, Exchange], attackers: Sequence[int], now: Moment
     ) -> dict[int, Arrays]:
         """Those that received the same model send the same."""
         groups: dict[bytes, list[int]] = {}
@@ -234,13 +194,12 @@ class Attacker:
             groups.setdefault(fingerprint(usable[i].received, {}), []).append(i)
         changed: dict[int, Arrays] = {}
         for key, group in enumerate(groups.values()):
-            rows = knowing_the_model(self._recall(key), [usable[i] for i in group], now)
+            rows = knowing_the_model(self._recall(attack, key), [usable[i] for i in group], now)
             changed |= dict(zip(group, rows, strict=True))
         return changed
 
-    def _recall(self, key: int | None, attack: Any = None) -> Any:
-        """The attack, and if it remembers, with what it remembers under a key, also from now on."""
-        attack = self.attack if attack is None else attack
+    def _recall(self, attack: Any, key: int | None) -> Any:
+        """An attack, and if it remembers, with what it remembers under a key, also from now on."""
         if not isinstance(attack, Remembering):
             return attack
         awake, self._memories[key] = recalling(attack, self._memories.get(key, {}))
@@ -289,7 +248,7 @@ class Attacker:
             most = layouts.most_common(1)[0][0]
             readable = {i: found for i, found in readable.items() if layout(found) == most}
         left = sorted(
-            {replies[i].node for i in range(len(replies)) if i not in readable}, key=_order
+            {replies[i].node for i in range(len(replies)) if i not in readable}, key=in_order
         )
         if left:
             text = (
@@ -304,10 +263,3 @@ def _whole(value: Any) -> int:
     if not is_whole(value):
         raise TypeError
     return int(value)
-
-
-def _order(node: Node) -> tuple[bool, int, str]:
-    """Node ids and ids of clients in order; those that are numbers as numbers, first."""
-    text = str(node)
-    digits = text.isascii() and text.lstrip("-").isdigit()
-    return not digits, int(text) if digits else 0, text

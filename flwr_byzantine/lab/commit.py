@@ -7,7 +7,7 @@ what attackers there compute of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from flwr_byzantine.clients.arrays import (
     Arrays,
     Payload,
     flatten,
+    to_send,
     unflatten,
     update_of,
     with_update,
@@ -68,7 +69,7 @@ def alone(attack: Any, attacker: Exchange, now: Moment) -> Arrays:
 def knowing_the_model(attack: Any, attackers: Sequence[Exchange], now: Moment) -> list[Arrays]:
     """Return what attackers send that received the same model and know that."""
     rng = stream_of(ATTACK_STREAM, now.seed, now.server_round)
-    update = _flat(attack(flatten(attackers[0].received), rng))
+    update = to_send(_flat(attack(flatten(attackers[0].received), rng)), now.payload)
     return [attacker.sending(update, now.payload) for attacker in attackers]
 
 
@@ -98,13 +99,6 @@ def on_the_way(attack: Any, exchange: Exchange, num_clients: int, now: Moment) -
     """Return what arrives of what a node sends."""
     arguments = (flatten(exchange.returned), exchange.number, num_clients, now.server_round)
     return unflatten(_flat(attack(*arguments, now.seed)), exchange.returned)
-
-
-def told_of_all(attack: Any, num_clients: int) -> Any:
-    """Return an attack that counts all clients, unless it was told how many there are."""
-    if not is_dataclass(attack) or getattr(attack, "num_clients", 0) is not None:
-        return attack
-    return replace(attack, num_clients=num_clients)  # type: ignore[type-var]
 
 
 def layout(exchange: Exchange) -> tuple[Any, ...]:
