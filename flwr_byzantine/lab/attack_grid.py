@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import Strategy
 
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.checks import is_whole, wrong
-from flwr_byzantine.clients.arrays import Arrays, Payload
+from flwr_byzantine.clients.arrays import Arrays, Payload, is_floating
 from flwr_byzantine.clients.wrapper import MissingRound, round_of
 from flwr_byzantine.lab.attacker import Attacker
 from flwr_byzantine.lab.placement import Byzantine
@@ -252,8 +252,7 @@ class _Given:
         """Return a node's reply with other arrays in it."""
         new: Records = {}
         for (key, name, _, before), array in zip(self._pairs(reply), arrays, strict=True):
-            kept = before.numpy() is array
-            new.setdefault(key, {})[name] = before if kept else Array(array)
+            new.setdefault(key, {})[name] = Array(array) if is_floating(array) else before
         content = RecordDict(dict(reply.content.items()))
         for key, record in reply.content.array_records.items():
             content[key] = ArrayRecord({name: new[key][name] for name in record})

@@ -84,14 +84,14 @@ def untouched(payload="parameters"):
     return lambda number, context: Trainer(number, payload)
 
 
-def message_run(make, around=lambda grid: grid, strategy=None, rounds=3, start=START):
+def message_run(make, around=lambda grid: grid, rounds=3, start=START):
     """The final model of a run of the Message API, and the grid."""
     random.seed(0)  # Flower samples nodes, and averages them, in an order of its own
     found = []
 
     def serve(grid, context):
         grid = around(grid)
-        chosen = strategy or FedAvg(min_train_nodes=N, min_available_nodes=N, fraction_evaluate=0)
+        chosen = FedAvg(min_train_nodes=N, min_available_nodes=N, fraction_evaluate=0)
         result = chosen.start(grid, ArrayRecord(start), rounds)
         found.extend([[a.tobytes() for a in result.arrays.to_numpy_ndarrays()], grid])
 
@@ -107,13 +107,11 @@ def fit_strategy(kind=FitFedAvg, start=START, **options):
     )  # fmt: skip
 
 
-def fit_run(make, around=lambda strategy: strategy, strategy=None, rounds=3, start=START):
+def fit_run(make, around=lambda strategy: strategy, rounds=3, start=START, models=None):
     """The final model of a run of the `aggregate_fit` API, and the strategy."""
     random.seed(0)
-    models = []
-    chosen = around(
-        strategy or fit_strategy(start=start, evaluate_fn=lambda r, p, c: models.append(p))
-    )
+    models = [] if models is None else models
+    chosen = around(fit_strategy(start=start, evaluate_fn=lambda r, p, c: models.append(p)))
 
     def serve(grid, context):
         context = LegacyContext(context, ServerConfig(num_rounds=rounds), chosen)
