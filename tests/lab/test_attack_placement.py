@@ -213,6 +213,8 @@ WRONG = {
     "one": ({"byzantine": 1.0}, "`byzantine` should be a whole number"),
     "nobody": ({"byzantine": None}, "`byzantine` should be a whole number"),
     "words": ({"byzantine": ["a"]}, "`byzantine` should be a whole number"),
+    "attack twice": ({"byzantine": SignFlip()}, "`byzantine` should be a whole number"),
+    "rule": ({"attack": rules.Phocas(2)}, "`attack` should be an attack"),
     "class": ({"attack": SignFlip}, r"Make it first, as in `AttackGrid\(grid, SignFlip\(\)"),
     "swapped": ({"attack": 2, "byzantine": SignFlip()}, "`attack` should be an attack"),
     "no attack": ({"attack": "SignFlip"}, "`attack` should be an attack"),
