@@ -22,8 +22,7 @@ from flwr_byzantine.aggregation.npy import clip
 from flwr_byzantine.aggregation.reports import harmless, median, median_metrics
 
 Look = tuple[str | None, str | None, bool]
-Votes = dict[Look, float]
-LEAST_VOTE = 0.01
+Votes = dict[Look, int]
 Kinds = frozenset[tuple[str, str]]
 
 
@@ -44,19 +43,29 @@ class Form:
     counted: bool = True
 
     @classmethod
-    def of(cls, replies: Iterable[Message], key: str, votes: Votes | None = None) -> Self:
-        """The form of most replies; ``key`` is that of the number of examples.
+    def of(
+        cls, replies: Iterable[Message], key: str, votes: Votes | None = None, enough: int = 0
+    ) -> Self:
+        """The form of most replies.
 
-        With votes of earlier rounds, which count half in each later one, few hostile replies of a round that
-        asks few nodes do not decide it. Of forms as frequent, Flower's own one wins.
+        Parameters
+        ----------
+        replies : Iterable[Message]
+            Of a round.
+        key : str
+            The metric that is the number of examples.
+        votes : Votes or None
+            Of earlier rounds; those of this one are added to it.
+        enough : int
+            How many replies decide alone. With fewer, earlier rounds count too, for most of so few may be
+            hostile. Of forms as frequent, Flower's own one wins.
         """
         votes = {} if votes is None else votes
-        kept = {look: number / 2 for look, number in votes.items() if number > LEAST_VOTE}
-        votes.clear()
-        votes.update(kept)
-        for reply in replies:
-            if (look := _look(reply, key)) is not None:
-                votes[look] = votes.get(look, 0) + 1
+        looks = [look for reply in replies if (look := _look(reply, key)) is not None]
+        if len(looks) >= enough:
+            votes.clear()
+        for look in looks:
+            votes[look] = votes.get(look, 0) + 1
         if not votes:
             return cls(None)
         return cls(*(_most(votes, part, usual) for part, usual in enumerate(astuple(cls()))))
@@ -74,7 +83,7 @@ def _look(reply: Message, key: str) -> Look | None:
 
 
 def _most(votes: Votes, part: int, usual: Any) -> Any:
-    counts = {usual: 0.0}
+    counts = {usual: 0}
     for look, number in votes.items():
         counts[look[part]] = counts.get(look[part], 0) + number
     return max(counts, key=counts.__getitem__)

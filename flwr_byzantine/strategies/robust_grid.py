@@ -210,7 +210,8 @@ class RobustGrid(PassingGrid, RobustStrategy):
         pairs = zip(received, unasked(sent, received), strict=True)
         wrong_ones = {id(message): reason for message, reason in pairs if reason is not None}
         asked = [message for message in received if id(message) not in wrong_ones]
-        form = Form.of(asked, self.weighted_by_key, self._votes[trained])
+        enough = self.rule.at(len(sent)).min_updates
+        form = Form.of(asked, self.weighted_by_key, self._votes[trained], enough)
         key = self.weighted_by_key if form.counted else None
         replies = read_messages(received, key, trained, measured=form.metrics is not None)
         return form, [

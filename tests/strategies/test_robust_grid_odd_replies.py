@@ -206,6 +206,17 @@ def test_few_hostile_replies_do_not_decide_what_replies_of_small_evaluations_loo
     assert set(replies[-1].content["metrics"]) == {"num-examples", "loss"}
 
 
+def test_a_small_evaluation_of_hostile_nodes_alone_goes_by_earlier_ones():
+    grid = RobustGrid(AnsweringGrid(honest), RULE)
+    for _ in range(9):
+        list(grid.send_and_receive(evaluate_messages(START, 2)))
+    grid.grid.answer = uncounted
+    for _ in range(3):
+        assert all(
+            reply.has_error() for reply in grid.send_and_receive(evaluate_messages(START, 2))
+        )
+
+
 def test_nodes_may_change_what_their_replies_look_like():
     grid = RobustGrid(AnsweringGrid(honest), RULE)
     for _ in range(5):
