@@ -169,7 +169,7 @@ class RunConfig(BaseModel):
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
-        check_attack(self.attack, self.attack_args, self.clients, self.byzantine)
+        check_attack(self.attack, self.attack_args, self.clients, self.byzantine, self.redraw)
         if self.momentum:
             check_momentum(
                 self.momentum, self.attack, self.attack_args, self.attack_start, self.redraw

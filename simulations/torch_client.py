@@ -15,6 +15,7 @@ from simulations.streams import Stream, generator
 from simulations.torch_model import ModelFactory, dump_arrays, evaluate, load_arrays, shared_model
 
 LabelMap = Callable[[np.ndarray], np.ndarray]
+Poison = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 class TorchClient(NumPyClient):
@@ -50,7 +51,10 @@ class TorchClient(NumPyClient):
         What ``fit`` returns: the parameters after local training, or the mean gradient of one
         minibatch at the parameters received (zeros for what is not trained; integers unchanged).
     label_map : callable, optional
-        Applied to the labels (an int64 array) of each minibatch, for poisoned data.
+        Applied to the labels (an int64 array) of this client's samples, in their order.
+    poison : callable, optional
+        Applied to this client's samples and labels, in their order, before it trains on them. It evaluates
+        on those that it was given.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class TorchClient(NumPyClient):
         local_epochs: int | None = None,
         payload: str = "parameters",
         label_map: LabelMap | None = None,
+        poison: Poison | None = None,
     ) -> None:
         self.model_factory = model_factory
         self.x, self.y, self.indices = x, y, indices
@@ -75,7 +80,7 @@ class TorchClient(NumPyClient):
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self.local_steps, self.local_epochs = local_steps, local_epochs
         self.payload = payload
-        self.label_map = label_map
+        self.trained_on = _poisoned(x, y, indices, label_map, poison)
 
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
@@ -107,23 +112,22 @@ class TorchClient(NumPyClient):
         return loss, len(self.indices), metrics
 
     def _minibatches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the positions in ``x`` of each minibatch of a round."""
-        size = min(self.batch_size, len(self.indices))
+        """Yield the positions of each minibatch of a round, among the samples that it trains on."""
+        _, _, indices = self.trained_on
+        size = min(self.batch_size, len(indices))
         if self.local_epochs is None or self.payload == "gradients":
             for _ in range(self.local_steps):
-                yield rng.choice(self.indices, size, replace=False, shuffle=False)
+                yield rng.choice(indices, size, replace=False, shuffle=False)
             return
         for _ in range(self.local_epochs):
-            order = rng.permutation(self.indices)
+            order = rng.permutation(indices)
             for start in range(0, len(order), size):
                 yield order[start : start + size]
 
     def _loss(self, model: nn.Module, batch: np.ndarray) -> torch.Tensor:
         """Return the mean cross-entropy of a minibatch."""
-        labels = self.y[batch]
-        if self.label_map is not None:
-            labels = torch.from_numpy(self.label_map(labels.numpy()))
-        return functional.cross_entropy(model(self.x[batch]), labels)
+        x, y, _ = self.trained_on
+        return functional.cross_entropy(model(x[batch]), y[batch])
 
     def _step(self, model: nn.Module, batch: np.ndarray) -> float:
         """Take one step of SGD and return the loss before it."""
@@ -149,3 +153,21 @@ class TorchClient(NumPyClient):
         gradients = torch.autograd.grad(loss, list(trained.values()))
         moved = {name: g.numpy() for name, g in zip(trained, gradients, strict=True)}
         return [(moved | untouched)[name] for name in model.state_dict()], loss.item()
+
+
+def _poisoned(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    indices: np.ndarray,
+    label_map: LabelMap | None,
+    poison: Poison | None,
+) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Return samples, labels, and which of them are trained on; copies of no more than what is changed."""
+    if label_map is not None:
+        mapped = torch.from_numpy(label_map(y[indices].numpy()))
+        y = y.clone()
+        y[indices] = mapped
+    if poison is not None:
+        x, y = poison(x[indices], y[indices])
+        indices = np.arange(len(indices))
+    return x, y, indices

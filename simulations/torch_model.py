@@ -76,3 +76,11 @@ def evaluate(
         best = logits.topk(min(3, logits.shape[1]), dim=1).indices
         near += int((best == labels[:, None]).any(dim=1).sum())
     return Evaluation(loss / len(y), correct / len(y), near / len(y))
+
+
+@torch.no_grad()
+def classes(model: nn.Module, x: torch.Tensor, batch_size: int = 512) -> torch.Tensor:
+    """Return the class that a model takes each of the samples x for."""
+    model.eval()
+    starts = range(0, len(x), batch_size)
+    return torch.cat([model(x[start : start + batch_size]).argmax(1) for start in starts])

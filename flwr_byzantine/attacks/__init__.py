@@ -3,7 +3,8 @@
 An attack is a frozen dataclass, called like a function. What it is given is what it knows:
 
 - a *local* attack maps the client's own update: ``attack(own, rng)``;
-- *data poisoning* maps the client's labels: ``attack(labels)``;
+- *data poisoning* maps the client's labels: ``attack(labels)``; or its samples too:
+  ``attack(samples, labels, rng)``;
 - a *colluding* attack maps the honest updates its clients know, all of them or only their own:
   ``attack(honest, num_attackers, rng)``, one row for each attacker;
 - attackers that know *models* map the global model of the round: ``attack(model, rng)``;
@@ -16,32 +17,46 @@ Signs are for updates to be averaged. The papers write gradients; an update is a
 of a gradient, and each formula here holds for both.
 """
 
+from .backdoor import Backdoor
 from .base import ChannelAttack, ColludingAttack, LocalAttack, ModelAttack, Remembering
 from .bits import BitFlip
+from .boost import Boost
 from .far_from_mean import OneFarOneMean, PutAllFar
+from .free_rider import FreeRider
 from .gambler import Gambler
-from .labels import LabelFlip
+from .labels import LabelFlip, RandomLabels
 from .little_is_enough import LittleIsEnough
+from .mimic import Mimic
+from .min_max import MinMax, MinSum
 from .negative_mean import InnerProductManipulation, Omniscient
 from .own_update import Constant, Gaussian, RandomSignFlip, SignFlip
+from .poisoned_fl import PoisonedFL
 from .schedule import OnOff
 
 __all__ = [
+    "Backdoor",
     "BitFlip",
+    "Boost",
     "ChannelAttack",
     "ColludingAttack",
     "Constant",
+    "FreeRider",
     "Gambler",
     "Gaussian",
     "InnerProductManipulation",
     "LabelFlip",
     "LittleIsEnough",
     "LocalAttack",
+    "Mimic",
+    "MinMax",
+    "MinSum",
     "ModelAttack",
     "Omniscient",
     "OnOff",
     "OneFarOneMean",
+    "PoisonedFL",
     "PutAllFar",
+    "RandomLabels",
     "RandomSignFlip",
     "Remembering",
     "SignFlip",

@@ -16,7 +16,18 @@ from ..checks import require_whole as require_whole
 Floats = NDArray[np.floating[Any]]
 
 
-class LocalAttack(ABC):
+class Told:
+    """An attack that can be told how many clients there are, by those who know."""
+
+    def told(self, num_clients: int, num_attackers: int) -> Self:
+        """Return the attack of a federation of so many clients, of whom so many attack.
+
+        An attack that does not ask, or was told by a parameter, stays as it is.
+        """
+        return self
+
+
+class LocalAttack(Told, ABC):
     """An attacker that knows its own update and nothing else."""
 
     @abstractmethod
@@ -25,15 +36,15 @@ class LocalAttack(ABC):
 
         Parameters
         ----------
-        own : np.ndarray
+        own : np.ndarray or torch.Tensor
             The client's own update, shape (d,), of floating-point numbers; never changed.
         rng : np.random.Generator
             The attacker's random numbers.
 
         Returns
         -------
-        np.ndarray
-            Shape (d,), in the precision of ``own``.
+        np.ndarray or torch.Tensor
+            Shape (d,), in the precision of ``own``, and a tensor where that is one.
 
         Raises
         ------
@@ -42,7 +53,7 @@ class LocalAttack(ABC):
         """
 
 
-class ColludingAttack(ABC):
+class ColludingAttack(Told, ABC):
     """Attackers that know some honest updates: everyone's, or those they computed themselves."""
 
     @abstractmethod
@@ -51,9 +62,9 @@ class ColludingAttack(ABC):
 
         Parameters
         ----------
-        honest : np.ndarray
-            The h honest updates that the attackers know, shape (h, d), of floating-point numbers; never
-            changed.
+        honest : np.ndarray, torch.Tensor, or a sequence of them
+            The h honest updates that the attackers know, shape (h, d) or h of shape (d,), of floating-point
+            numbers; never changed.
         num_attackers : int
             How many attackers send something; at least 1.
         rng : np.random.Generator
@@ -61,9 +72,9 @@ class ColludingAttack(ABC):
 
         Returns
         -------
-        np.ndarray
-            Shape (num_attackers, d), in the precision of ``honest``. Attackers that send the same share
-            one read-only row.
+        np.ndarray or torch.Tensor
+            Shape (num_attackers, d), in the precision of ``honest``, and a tensor where that is one. In
+            numpy, attackers that send the same share one read-only row.
 
         Raises
         ------
@@ -72,7 +83,7 @@ class ColludingAttack(ABC):
         """
 
 
-class ModelAttack(ABC):
+class ModelAttack(Told, ABC):
     """Attackers that know the global models of the rounds, and no update, not even their own."""
 
     @abstractmethod
@@ -81,7 +92,7 @@ class ModelAttack(ABC):
 
         Parameters
         ----------
-        model : np.ndarray
+        model : np.ndarray or torch.Tensor
             The global model that clients are given in this round, shape (d,), of floating-point numbers;
             never changed. Those of the rounds before are in the attack's memory.
         rng : np.random.Generator
@@ -89,8 +100,8 @@ class ModelAttack(ABC):
 
         Returns
         -------
-        np.ndarray
-            Shape (d,), in the precision of ``model``.
+        np.ndarray or torch.Tensor
+            Shape (d,), in the precision of ``model``, and a tensor where that is one.
 
         Raises
         ------
@@ -130,7 +141,7 @@ class ChannelAttack(ABC):
 
         Parameters
         ----------
-        values : np.ndarray
+        values : np.ndarray or torch.Tensor
             Shape (d,), of floating-point numbers; never changed.
         client, num_clients : int
             Number of the client, counted from 0, and of all clients.
@@ -141,8 +152,8 @@ class ChannelAttack(ABC):
 
         Returns
         -------
-        np.ndarray
-            Shape (d,), in the precision of ``values``.
+        np.ndarray or torch.Tensor
+            Shape (d,), in the precision of ``values``, and a tensor where that is one.
 
         Raises
         ------

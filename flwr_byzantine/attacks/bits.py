@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..checks import require, require_whole
 from .base import ChannelAttack, Floats, check_update, stream
+from .tensors import of_any_kind
 
 STREAM = 0xB17
 
@@ -76,6 +77,7 @@ class BitFlip(ChannelAttack):
         rng = stream(STREAM, seed, server_round)
         return rng.integers(num_clients, size=self.num_coordinates, dtype=np.int64)
 
+    @of_any_kind
     def __call__(
         self, values: Floats, client: int, num_clients: int, server_round: int, seed: int = 0
     ) -> Floats:

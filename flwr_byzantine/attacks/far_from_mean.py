@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import require_finite
 from .base import ColludingAttack, Floats, check_honest, same_row
+from .tensors import of_any_kind
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class OneFarOneMean(ColludingAttack):
     def __post_init__(self) -> None:
         require_finite("distance", self.distance)
 
+    @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
         """Return the far row, then mean rows; ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
@@ -101,6 +103,7 @@ class PutAllFar(ColludingAttack):
     def __post_init__(self) -> None:
         require_finite("distance", self.distance)
 
+    @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
         """Return the same row for every attacker; ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import require, require_finite, require_whole
 from .base import ChannelAttack, Floats, check_update, stream
+from .tensors import of_any_kind
 
 STREAM = 0x6AB
 SERVER_STREAM = 0x6AC
@@ -83,6 +84,7 @@ class Gambler(ChannelAttack):
         start = server * size + min(server, larger)
         return slice(start, start + size + (server < larger))
 
+    @of_any_kind
     def __call__(
         self, values: Floats, client: int, num_clients: int, server_round: int, seed: int = 0
     ) -> Floats:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Self
 
 import numpy as np
 
 from ..checks import require_finite, require_whole
 from .base import ColludingAttack, Floats, check_honest, same_row
+from .tensors import of_any_kind
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class LittleIsEnough(ColludingAttack):
             counted = "Count all clients, the attackers too."
             require_whole("num_clients", self.num_clients, 2, counted)
 
+    def told(self, num_clients: int, num_attackers: int) -> Self:
+        """Return the attack of a federation of so many clients, where ``num_clients`` was left out."""
+        return replace(self, num_clients=num_clients) if self.num_clients is None else self
+
     def deviations(self, n: int, f: int) -> float:
         """Return :math:`z` for f attackers among n clients."""
         if self.z is not None:
@@ -83,6 +89,7 @@ class LittleIsEnough(ColludingAttack):
             )
         return NormalDist().inv_cdf((h - needed) / h)
 
+    @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
         """Return the same row for every attacker; ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import require_finite
 from .base import ColludingAttack, Floats, check_honest, same_row
+from .tensors import of_any_kind
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Omniscient(ColludingAttack):
     def __post_init__(self) -> None:
         require_finite("scale", self.scale)
 
+    @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
         """Return the same row for every attacker; ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
@@ -93,6 +95,7 @@ class InnerProductManipulation(ColludingAttack):
     def __post_init__(self) -> None:
         require_finite("epsilon", self.epsilon)
 
+    @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
         """Return the same row for every attacker; ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..checks import require, require_finite
 from .base import Floats, LocalAttack, check_update
+from .tensors import of_any_kind
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Gaussian(LocalAttack):
         require_finite("std", self.std)
         require(self.std >= 0, "std", "at least 0", self.std, "The paper uses 200.")
 
+    @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
         """Return noise of the shape and precision of the update."""
         own = check_update(own)
@@ -91,6 +93,7 @@ class SignFlip(LocalAttack):
     def __post_init__(self) -> None:
         require_finite("scale", self.scale)
 
+    @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
         """Return the update times ``-scale``; ``rng`` is not used."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -142,6 +145,7 @@ class RandomSignFlip(LocalAttack):
         require_finite("std", self.std)
         require(self.std >= 0, "std", "at least 0", self.std, "0 fixes the factor at `mean`.")
 
+    @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
         """Return the update times a factor drawn from ``rng``."""
         with np.errstate(over="ignore", invalid="ignore"):
@@ -182,6 +186,7 @@ class Constant(LocalAttack):
     def __post_init__(self) -> None:
         require_finite("value", self.value)
 
+    @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
         """Return ``value`` in the shape and precision of the update; ``rng`` is not used."""
         own = check_update(own)

@@ -13,11 +13,12 @@ from flwr_byzantine.clients.colluding import ColludingClient, OmniscientClient
 from flwr_byzantine.clients.malicious import LyingClient, MaliciousClient
 from flwr_byzantine.clients.mod import attack_mod
 from flwr_byzantine.clients.momentum import MomentumClient, momentum_mod
-from flwr_byzantine.clients.poisoned import LabelFlippingClient
+from flwr_byzantine.clients.poisoned import BackdoorClient, LabelFlippingClient
 from flwr_byzantine.clients.wrapper import ClientWrapper
 
 __all__ = [
     "AttackSchedule",
+    "BackdoorClient",
     "ClientWrapper",
     "ColludingClient",
     "CorruptedChannelClient",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from flwr_byzantine.attacks import (
+    Backdoor,
     ChannelAttack,
     ColludingAttack,
     LabelFlip,
     LocalAttack,
     ModelAttack,
+    RandomLabels,
 )
 from flwr_byzantine.attacks.base import require
 
@@ -16,7 +18,8 @@ TAKES: dict[str, tuple[str, tuple[type, ...]]] = {
     "OmniscientClient": ("an attack of updates that are known", (ColludingAttack,)),
     "ColludingClient": ("an attack of updates that are known", (ColludingAttack,)),
     "CorruptedChannelClient": ("an attack of the channel", (ChannelAttack,)),
-    "LabelFlippingClient": ("an attack on labels", (LabelFlip,)),
+    "LabelFlippingClient": ("an attack on labels", (LabelFlip, RandomLabels)),
+    "BackdoorClient": ("an attack on samples and labels", (Backdoor,)),
 }
 
 

@@ -54,7 +54,8 @@ def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
 
     Notes
     -----
-    Data poisoning happens inside the app, out of a mod's reach. The makers of different messages
+    Data poisoning happens inside the app, out of a mod's reach: call `LabelFlip`, `RandomLabels` or
+    `Backdoor` where the app loads its data, on the nodes that you choose. The makers of different messages
     are different functions: give `OmniscientClient` and `ColludingClient` a ``scope``.
 
     Examples
@@ -75,12 +76,14 @@ def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
         client_id = _number_of(ctxt)
         own: list[_AppClient] = []
 
-        def make_honest(number: int, label_map: object = None) -> NumPyClient:
-            if label_map is not None:
-                raise ValueError(
-                    "Parameter `label_map` should be None for a mod. Found a map: a mod cannot "
-                    "reach the labels. Flip them where the app loads its data."
+        def make_honest(
+            number: int, label_map: object = None, poison: object = None
+        ) -> NumPyClient:
+            for name, given in (("label_map", label_map), ("poison", poison)):
+                advice = (
+                    "A mod cannot reach the data. Call the attack where the app loads its data."
                 )
+                require(given is None, name, "None for a mod", given, advice)
             context = ctxt if number == client_id else _in_place_of(number, ctxt)
             client = _AppClient(msg, context, call_next)
             if number == client_id:

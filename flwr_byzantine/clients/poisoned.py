@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -9,25 +10,28 @@ from typing import Any
 from flwr.client import NumPyClient
 from numpy.typing import NDArray
 
-from flwr_byzantine.attacks import LabelFlip
+from flwr_byzantine.attacks import RandomLabels
+from flwr_byzantine.attacks.base import stream
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import Arrays
 from flwr_byzantine.clients.kinds import check_kind
 from flwr_byzantine.clients.wrapper import ClientWrapper, Config, FitReply
 
 LabelMap = Callable[[NDArray[Any]], NDArray[Any]]
+Poison = Callable[[Any, Any], tuple[Any, Any]]
+
+POISON_STREAM = 0xBAD
 
 
-class LabelFlippingClient(ClientWrapper):
-    """A client that trains honestly on wrong labels.
+class PoisonedClient(ClientWrapper):
+    """A client that is built with a function that its training data go through, or without.
 
     Parameters
     ----------
     make_client : callable
-        Builds the client, ``make_client(label_map)``, where ``label_map`` is None for the honest
-        client and otherwise a function of an array of labels that its training labels go through.
-    attack : LabelFlip
-        The map.
+        Builds the client, ``make_client(function)``; the honest one with None.
+    attack : callable
+        The attack on the data.
     client_id, seed, schedule
         As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
         also is when it evaluates.
@@ -35,8 +39,8 @@ class LabelFlippingClient(ClientWrapper):
 
     def __init__(
         self,
-        make_client: Callable[[LabelMap | None], NumPyClient],
-        attack: LabelFlip,
+        make_client: Callable[[Any], NumPyClient],
+        attack: Any,
         *,
         client_id: int = 0,
         seed: int = 0,
@@ -45,13 +49,110 @@ class LabelFlippingClient(ClientWrapper):
         super().__init__(make_client(None), client_id=client_id, seed=seed, schedule=schedule)
         self.make_client = make_client
         self.attack = self.scheduled(attack)
-        check_kind(self.attack, "LabelFlippingClient")
+
+    @abstractmethod
+    def poison(self) -> Callable[..., Any]:
+        """Return the function that the training data of this client go through."""
 
     @cached_property
     def poisoned(self) -> NumPyClient:
-        """The client whose labels are flipped."""
-        return self.make_client(self.attack)
+        """The client whose data are poisoned."""
+        return self.make_client(self.poison())
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Train the client whose labels are flipped."""
+        """Train the client whose data are poisoned."""
         return self.poisoned.fit(parameters, config)
+
+
+class LabelFlippingClient(PoisonedClient):
+    """A client that trains honestly on wrong labels.
+
+    Parameters
+    ----------
+    make_client : callable
+        Builds the client, ``make_client(label_map)``, where ``label_map`` is None for the honest
+        client and otherwise a function of an array of labels that its training labels go through, all at
+        once.
+    attack : LabelFlip or RandomLabels
+        The map, or your own function of an array of labels.
+    client_id, seed, schedule
+        As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
+        also is when it evaluates. Random labels differ by seed and client, and are the same in each round.
+    """
+
+    def __init__(
+        self,
+        make_client: Callable[[LabelMap | None], NumPyClient],
+        attack: Any,
+        *,
+        client_id: int = 0,
+        seed: int = 0,
+        schedule: AttackSchedule = ALWAYS,
+    ) -> None:
+        super().__init__(make_client, attack, client_id=client_id, seed=seed, schedule=schedule)
+        check_kind(self.attack, "LabelFlippingClient")
+
+    def poison(self) -> LabelMap:
+        """Return the function that the training labels of this client go through."""
+        attack: LabelMap = self.attack
+        if isinstance(attack, RandomLabels):
+            return lambda labels: attack(labels, self.seed, self.client_id)
+        return attack
+
+
+class BackdoorClient(PoisonedClient):
+    """A client that trains honestly on data of which some have a trigger, and the label that belongs to it.
+
+    Parameters
+    ----------
+    make_client : callable
+        Builds the client, ``make_client(poison)``, where ``poison`` is None for the honest client and
+        otherwise a function: ``samples, labels = poison(samples, labels)`` are what it trains on, of all its
+        training samples at once.
+    attack : Backdoor
+        The trigger, the target and the fraction of the samples.
+    client_id, seed, schedule
+        As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
+        also is when it evaluates. The same samples are poisoned in each round; they depend on the seed and
+        the client.
+
+    Notes
+    -----
+    Its share of the mean is small. ``MaliciousClient(BackdoorClient(...), Boost(...))`` multiplies its
+    update, which is model replacement.
+
+    Accuracy says little about a backdoor. On the server, ``attack.success_rate(predict, samples, labels)`` of
+    test samples does; `evaluate_fn` is the place for it. No client reports it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Trainer(NumPyClient):
+    ...     def __init__(self, poison):
+    ...         self.data = np.zeros((4, 5, 5)), np.array([0, 1, 2, 3])
+    ...         if poison is not None:
+    ...             self.data = poison(*self.data)
+    ...     def fit(self, parameters, config):
+    ...         return [self.data[1]], 4, {}
+    >>> client = BackdoorClient(Trainer, Backdoor(target=9, fraction=1.0))
+    >>> client.fit([], {"server-round": 1})
+    ([array([9, 9, 9, 9])], 4, {})
+    """
+
+    def __init__(
+        self,
+        make_client: Callable[[Poison | None], NumPyClient],
+        attack: Any,
+        *,
+        client_id: int = 0,
+        seed: int = 0,
+        schedule: AttackSchedule = ALWAYS,
+    ) -> None:
+        super().__init__(make_client, attack, client_id=client_id, seed=seed, schedule=schedule)
+        check_kind(self.attack, "BackdoorClient")
+
+    def poison(self) -> Poison:
+        """Return the function that the training data of this client go through."""
+        return lambda samples, labels: self.attack(
+            samples, labels, stream(POISON_STREAM, self.seed, self.client_id)
+        )

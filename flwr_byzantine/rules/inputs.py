@@ -46,7 +46,7 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
         rows, restore = _rows_of_tensors(torch, updates, first)
     elif torch is not None and isinstance(updates, Sequence):
         rows, restore = _rows_of_arrays(
-            [_values(torch, row) if isinstance(row, torch.Tensor) else row for row in updates]
+            [tensor_values(torch, row) if isinstance(row, torch.Tensor) else row for row in updates]
         )
     else:
         rows, restore = _rows_of_arrays(updates)
@@ -162,11 +162,12 @@ def _rows_of_tensors(
         return tensor.masked_fill(tensor.isinf(), math.nan)
 
     return [
-        _values(torch, row) if isinstance(row, torch.Tensor) else np.asarray(row) for row in updates
+        tensor_values(torch, row) if isinstance(row, torch.Tensor) else np.asarray(row)
+        for row in updates
     ], restore
 
 
-def _values(torch: Any, row: Any) -> npt.NDArray[Any]:
+def tensor_values(torch: Any, row: Any) -> npt.NDArray[Any]:
     """The values of a tensor, which shares its memory on the CPU."""
     try:
         row = row.detach().cpu().resolve_conj().resolve_neg()

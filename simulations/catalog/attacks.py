@@ -2,7 +2,12 @@
 
 Besides the parameters of the attack, ``attack_args`` may hold
 
-- ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on;
+- ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on (of
+  ``backdoor`` it is the share of the samples: what an attack has itself comes first);
+- ``period`` and ``off``: from ``attack_start`` on, the attackers behave well for ``off`` rounds, by default
+  ``period``, and then attack for ``period`` rounds, and so on; without ``period`` they attack for good. This
+  is `OnOff` (``poisoned_fl`` has a ``period`` of its own);
+- ``boost``, for poisoned data: the factor of the update, or ``true`` for n / f, which is model replacement;
 - ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
   those that the attackers compute themselves.
 
@@ -13,28 +18,39 @@ corrupt what every client sends, however many are Byzantine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args, get_origin, get_type_hints
 
 from flwr_byzantine.attacks import (
+    Backdoor,
     BitFlip,
+    Boost,
     ColludingAttack,
     Constant,
+    FreeRider,
     Gambler,
     Gaussian,
     InnerProductManipulation,
     LabelFlip,
     LittleIsEnough,
     LocalAttack,
+    Mimic,
+    MinMax,
+    MinSum,
     Omniscient,
     OneFarOneMean,
+    OnOff,
+    PoisonedFL,
     PutAllFar,
+    RandomLabels,
     RandomSignFlip,
+    Remembering,
     SignFlip,
 )
-from flwr_byzantine.attacks.base import require
+from flwr_byzantine.attacks.base import require, require_finite
 from flwr_byzantine.clients import AttackSchedule as Schedule
 
+POISON = (LabelFlip, RandomLabels, Backdoor)
 KNOWS = ("honest", "attackers")
 
 
@@ -77,11 +93,19 @@ ATTACKS: dict[str, type[Any]] = {
     "random_sign_flip": RandomSignFlip,
     "constant": Constant,
     "label_flip": LabelFlip,
+    "random_labels": RandomLabels,
+    "backdoor": Backdoor,
     "omniscient": Omniscient,
     "ipm": InnerProductManipulation,
     "lie": LittleIsEnough,
     "ofom": OneFarOneMean,
     "paf": PutAllFar,
+    "min_max": MinMax,
+    "min_sum": MinSum,
+    "mimic": Mimic,
+    "boost": Boost,
+    "free_rider": FreeRider,
+    "poisoned_fl": PoisonedFL,
     "bit_flip": BitFlip,
     "gambler": Gambler,
     "mixed": Mixed,
@@ -92,16 +116,34 @@ ATTACK_NAMES = ("none", *ATTACKS)
 
 @dataclass(frozen=True)
 class Plan:
-    """An attack, the share of rounds in which it is on, and what colluding attackers know."""
+    """An attack, the rounds in which it is on, and what colluding attackers know."""
 
     attack: Any
     fraction: float = 1.0
     knows: str = KNOWS[0]
+    period: int | None = None
+    off: int | None = None
+    boost: float | bool = 1.0
 
     def __post_init__(self) -> None:
-        Schedule(fraction=self.fraction)
+        self.schedule()
+        require_finite("boost", float(self.boost) if isinstance(self.boost, bool) else self.boost)
         known = f"one of {', '.join(KNOWS)}"
         require(self.knows in KNOWS, "knows", known, self.knows, "Whose updates are they given?")
+
+    def schedule(self, start: int = 1) -> Schedule:
+        """Return the rounds in which it is on, of those from a first one."""
+        if self.period is None and self.off is None:
+            return Schedule(start, self.fraction)
+        spells = OnOff(SignFlip(), self.period, self.off).schedule  # of whichever attack
+        return replace(spells, start_round=spells.start_round + start - 1, fraction=self.fraction)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what it does depends on the rounds before."""
+        attack = self.attack
+        kind = ATTACKS.get(attack.update) if isinstance(attack, Lying) else type(attack)
+        return kind is not None and issubclass(kind, Remembering)
 
 
 def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
@@ -120,15 +162,22 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     names = f"one of {', '.join(ATTACK_NAMES)}"
     require(name in ATTACKS, "attack", names, name, "Choose one of them.")
     kind = ATTACKS[name]
-    own = {field.name for field in fields(kind)}
-    shared = {"fraction", "knows"} if issubclass(kind, ColludingAttack) else {"fraction"}
+    own = {field.name for field in fields(kind) if field.init}
+    shared = {"fraction", "period", "off"}
+    if issubclass(kind, ColludingAttack):
+        shared.add("knows")
+    if issubclass(kind, POISON):
+        shared.add("boost")
+    shared -= own
     for argument in arguments:
         allowed = f"made of {', '.join(sorted(own | shared))}"
         advice = f"The attack `{name}` has no other arguments."
         require(argument in own | shared, "attack_args", allowed, argument, advice)
     hints = get_type_hints(kind)
     values = {key: _typed(value, hints[key]) for key, value in arguments.items() if key in own}
-    return Plan(kind(**values), **{key: arguments[key] for key in shared & set(arguments)})
+    others = get_type_hints(Plan)
+    asked = {key: _typed(arguments[key], others[key]) for key in shared & set(arguments)}
+    return Plan(kind(**values), **asked)
 
 
 def _typed(value: Any, hint: Any) -> Any:
@@ -136,7 +185,10 @@ def _typed(value: Any, hint: Any) -> Any:
 
     Whole numbers may be written ``1e12``, and several ones ``22:30:31:32``.
     """
-    if hint == tuple[int, ...] and isinstance(value, int | str):
+    several = any(get_origin(kind) is tuple for kind in get_args(hint))
+    if (several and ":" in str(value)) or (
+        hint == tuple[int, ...] and isinstance(value, int | str)
+    ):
         parts = str(value).split(":")
         return tuple(int(part) if part.isdecimal() else part for part in parts)
     if hint in (int, int | None) and isinstance(value, float) and value.is_integer():
@@ -144,7 +196,9 @@ def _typed(value: Any, hint: Any) -> Any:
     return value
 
 
-def check_attack(name: str, arguments: Mapping[str, Any], clients: int, byzantine: int) -> None:
+def check_attack(
+    name: str, arguments: Mapping[str, Any], clients: int, byzantine: int, redraw: bool = False
+) -> None:
     """Raise a ValueError where the attack of a run can never work."""
     if name == "none":
         require(
@@ -152,6 +206,9 @@ def check_attack(name: str, arguments: Mapping[str, Any], clients: int, byzantin
         )
         return
     plan = plan_attack(name, arguments)
+    expected = "False for attackers that remember the rounds before"
+    advice = "Those that are drawn later would remember something else."
+    require(not (plan.remembers and redraw), "redraw", expected, redraw, advice)
     if not isinstance(plan.attack, ColludingAttack) or byzantine == 0:
         return
     bound = f"less than `clients = {clients}`"
@@ -171,7 +228,7 @@ def check_momentum(
         return
     plan = plan_attack(name, arguments)
     if isinstance(plan.attack, ColludingAttack):
-        always = start <= 1 and plan.fraction == 1 and not redraw
+        always = plan.schedule(start).always and not redraw
         expected = "0 for attackers that know others, unless the same ones attack in every round"
         advice = "They follow the momentum of the others from round 1 on."
         require(always, "momentum", expected, momentum, advice)

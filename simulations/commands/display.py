@@ -14,6 +14,8 @@ from simulations.config import RunConfig
 from simulations.federation.runner import OnCellRound
 from simulations.measure.results import Record
 
+SUCCESS = "final_attack_success_rate"
+
 
 def label(config: RunConfig) -> str:
     """Name a run by its rule and attack."""
@@ -45,13 +47,16 @@ def progress(configs: Sequence[RunConfig], console: Console) -> Iterator[OnCellR
 
 
 def table(results: Sequence[Record], names: Sequence[str]) -> Table:
-    """Return a table of final accuracy and time per round."""
+    """Return a table of final accuracy, the success of a backdoor where there is one, and time per round."""
+    backdoor = any(SUCCESS in result for result in results)
     grid = Table()
     grid.add_column("rule")
     grid.add_column("final accuracy", justify="right")
+    if backdoor:
+        grid.add_column("attack success rate", justify="right")
     grid.add_column("seconds per round", justify="right")
     for name, result in zip(names, results, strict=True):
-        grid.add_row(
-            name, f"{100 * result['final_accuracy']:.1f} %", f"{result['seconds_per_round']:.2f}"
-        )
+        shares = [result["final_accuracy"], *([result.get(SUCCESS)] if backdoor else [])]
+        seconds = f"{result['seconds_per_round']:.2f}"
+        grid.add_row(name, *("-" if s is None else f"{100 * s:.1f} %" for s in shares), seconds)
     return grid

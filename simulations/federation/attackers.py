@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 from functools import partial, singledispatch
 from typing import Any
 
+from flwr.app import Context
 from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks import (
+    Backdoor,
+    Boost,
     ChannelAttack,
     ColludingAttack,
     LabelFlip,
-    LittleIsEnough,
     LocalAttack,
+    ModelAttack,
+    RandomLabels,
 )
 from flwr_byzantine.clients import (
-    AttackSchedule,
+    BackdoorClient,
     ClientWrapper,
     ColludingClient,
     CorruptedChannelClient,
@@ -36,23 +40,27 @@ from simulations.config import RunConfig
 MakeHonest = Callable[..., NumPyClient]
 
 
-def attack_client(make_honest: MakeHonest, client_id: int, config: RunConfig) -> NumPyClient:
+def attack_client(
+    make_honest: MakeHonest, client_id: int, config: RunConfig, context: Context | None = None
+) -> NumPyClient:
     """Return a client of a run: honest, or what the attack makes of it.
 
     Parameters
     ----------
     make_honest : callable
-        ``make_honest(client_id, label_map=None)`` builds an honest client, which with a label map
-        trains on the mapped labels.
+        ``make_honest(client_id, label_map=None, poison=None)`` builds an honest client, which with a label
+        map trains on the mapped labels, and with poison on ``poison(samples, labels)``.
     client_id : int
         The number of the client, from 0.
     config : RunConfig
         The run.
+    context : Context, optional
+        The context of its node, for an attack that remembers.
     """
     if config.attack == "none":
         return make_honest(client_id)
     attacked = AttackedClient(
-        make_honest, client_id, config, plan_attack(config.attack, config.attack_args)
+        make_honest, client_id, config, plan_attack(config.attack, config.attack_args), context
     )
     if isinstance(attacked.plan.attack, ChannelAttack):
         return behave(attacked.plan.attack, attacked, frozenset())
@@ -74,6 +82,7 @@ class AttackedClient:
     client_id: int
     config: RunConfig
     plan: Plan
+    context: Context | None = None
 
     def honest(self) -> NumPyClient:
         """Return the client that it is when nobody attacks."""
@@ -86,8 +95,7 @@ class AttackedClient:
 
     def options(self) -> dict[str, Any]:
         """Return what every wrapper is told."""
-        start, fraction = self.config.attack_start, self.plan.fraction
-        schedule = AttackSchedule(start_round=start, fraction=fraction)
+        schedule = self.plan.schedule(self.config.attack_start)
         return {"client_id": self.client_id, "seed": self.config.seed, "schedule": schedule}
 
 
@@ -122,19 +130,48 @@ def behave(attack: object, attacked: AttackedClient, byzantine: frozenset[int]) 
 
 
 @behave.register
-def _local(attack: LocalAttack, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
-    payload = attacked.config.payload
-    return MaliciousClient(attacked.honest(), attack, payload=payload, **attacked.options())
+def _alone(
+    attack: LocalAttack | ModelAttack, attacked: AttackedClient, byzantine: frozenset[int]
+) -> NumPyClient:
+    run = attacked.config
+    return MaliciousClient(
+        attacked.honest(),
+        attack.told(run.clients, len(byzantine)),
+        payload=run.payload,
+        context=attacked.context,
+        **attacked.options(),
+    )
 
 
 @behave.register
-def _label_flip(
-    attack: LabelFlip, attacked: AttackedClient, byzantine: frozenset[int]
+def _labels(
+    attack: LabelFlip | RandomLabels, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
     def make_client(label_map: Any) -> NumPyClient:
         return attacked.make_honest(attacked.client_id, label_map=label_map)
 
-    return LabelFlippingClient(make_client, attack, **attacked.options())
+    client = LabelFlippingClient(make_client, attack, **attacked.options())
+    return _boosted(client, attacked, byzantine)
+
+
+@behave.register
+def _backdoor(attack: Backdoor, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
+    def make_client(poison: Any) -> NumPyClient:
+        return attacked.make_honest(attacked.client_id, poison=poison)
+
+    client = BackdoorClient(make_client, attack, **attacked.options())
+    return _boosted(client, attacked, byzantine)
+
+
+def _boosted(
+    client: NumPyClient, attacked: AttackedClient, byzantine: frozenset[int]
+) -> NumPyClient:
+    """Return a client whose update is as many times as long as the plan says."""
+    boost = attacked.plan.boost
+    if boost == 1 and boost is not True:
+        return client
+    attack = Boost(None if boost is True else float(boost))
+    return behave(attack, replace(attacked, make_honest=lambda _: client), byzantine)
 
 
 @behave.register
@@ -142,8 +179,7 @@ def _colluding(
     attack: ColludingAttack, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
     run = attacked.config
-    if isinstance(attack, LittleIsEnough) and attack.num_clients is None:
-        attack = replace(attack, num_clients=run.clients)
+    attack = attack.told(run.clients, len(byzantine))
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
@@ -156,6 +192,7 @@ def _colluding(
         attackers=byzantine,
         payload=run.payload,
         scope=repr(run) + own,
+        context=attacked.context,
         **attacked.options(),
     )
 

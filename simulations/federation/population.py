@@ -12,10 +12,11 @@ from flwr.common import NDArrays, Scalar
 from flwr_byzantine.clients import MomentumClient
 from flwr_byzantine.clients.wrapper import round_of
 from simulations.catalog import datasets
+from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import network_factory
 from simulations.config import RunConfig
 from simulations.federation.attackers import attack_client
-from simulations.torch_client import LabelMap, TorchClient
+from simulations.torch_client import LabelMap, Poison, TorchClient
 
 CELL = "cell"  # the key under which the server says which of several runs a message belongs to
 
@@ -25,6 +26,7 @@ def honest_client(
     client_id: int,
     label_map: LabelMap | None = None,
     context: Context | None = None,
+    poison: Poison | None = None,
 ) -> NumPyClient:
     """Build client number ``client_id`` of a run as it is when nobody attacks.
 
@@ -53,6 +55,7 @@ def honest_client(
         local_epochs=config.local_epochs,
         payload=config.payload,
         label_map=label_map,
+        poison=poison,
     )
     if not config.momentum:
         return trainer
@@ -62,7 +65,7 @@ def honest_client(
 
 
 def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
-    """Return a client of a run, honest or not, built once per process unless it has a momentum.
+    """Return a client of a run, honest or not, built once per process unless it remembers something.
 
     Parameters
     ----------
@@ -73,13 +76,15 @@ def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
     context : Context
         The context of its node.
     """
-    if config.momentum:
-        return attack_client(partial(honest_client, config, context=context), client_id, config)
-    return _without_momentum(config, client_id)
+    remembers = config.attack != "none" and plan_attack(config.attack, config.attack_args).remembers
+    if config.momentum or remembers:
+        make_honest = partial(honest_client, config, context=context)
+        return attack_client(make_honest, client_id, config, context)
+    return _without_memory(config, client_id)
 
 
 @lru_cache(maxsize=256)
-def _without_momentum(config: RunConfig, client_id: int) -> NumPyClient:
+def _without_memory(config: RunConfig, client_id: int) -> NumPyClient:
     """Return a client that remembers nothing."""
     return attack_client(partial(honest_client, config), client_id, config)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from flwr_byzantine.audit import REJECTED, AuditRecord, precision_recall
+from simulations.catalog.attacks import plan_attack
 from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 from simulations.measure.results import Record
@@ -35,13 +37,19 @@ def verdicts(
     records = takewhile(lambda record: record.round == server_round, reversed(strategy.audit))
     rejected = [r.client for r in records if r.verdict in REJECTED]
     byzantine: frozenset[int] = frozenset()
-    if config.attack != "none" and server_round >= config.attack_start:
+    if config.attack != "none" and _may_be_on(config, server_round):
         drawn = (config.clients, config.byzantine, config.seed, config.placement, config.redraw)
         byzantine = byzantine_clients(*drawn, server_round)
     return {
         "byzantine": sorted(byzantine),
         "rejected": sorted(partitions[client] for client in rejected if client in partitions),
     }
+
+
+def _may_be_on(config: RunConfig, server_round: int) -> bool:
+    """Whether the attack is on in a round, but for its coins."""
+    schedule = plan_attack(config.attack, config.attack_args).schedule(config.attack_start)
+    return replace(schedule, fraction=1.0).is_on(server_round, config.seed)
 
 
 def detection(config: RunConfig, rounds: Sequence[Record]) -> dict[str, float | None]:

@@ -6,24 +6,28 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 from flwr.common import NDArrays
 
+from flwr_byzantine.attacks import Backdoor
 from flwr_byzantine.kernels.compiled import choice
 from simulations.catalog import datasets
+from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import initial_network
 from simulations.config import RunConfig
 from simulations.measure.alignment import Alignment
 from simulations.measure.detection import detection
 from simulations.measure.results import Record, hash_arrays
 from simulations.streams import Stream, generator
-from simulations.torch_model import dump_arrays, evaluate, load_arrays
+from simulations.torch_model import classes, dump_arrays, evaluate, load_arrays
 
 OnRound = Callable[[Record], None]
 
+SUCCESS = "attack_success_rate"
 PACKAGES = ("flwr-byzantine", "flwr", "ray", "torch", "numpy")
 
 
@@ -44,6 +48,7 @@ class Recorder:
         self.rounds: list[Record] = []
         self.test = _test_samples(config)
         self.model = initial_network(config.model, config.dataset, config.data_dir, config.seed)
+        self.backdoor = planned_backdoor(config)
         self.alignment = Alignment(config) if config.gradient_samples else None
         self._before: NDArrays = []
         self._metrics: Record = {}
@@ -63,6 +68,9 @@ class Recorder:
         if last or server_round % self.config.eval_every == 0:
             load_arrays(self.model, arrays)
             found = evaluate(self.model, self.test.x, self.test.y)._asdict()
+            if self.backdoor is not None:
+                predict = partial(classes, self.model)
+                found[SUCCESS] = self.backdoor.success_rate(predict, self.test.x, self.test.y)
             if self.alignment is not None and server_round:
                 found |= self.alignment.measure(self._before, arrays)
         self._before = arrays
@@ -83,12 +91,21 @@ class Recorder:
             "final_accuracy": self.rounds[-1]["accuracy"],
             "final_top3": self.rounds[-1]["top3"],
             "final_loss": self.rounds[-1]["loss"],
+            **({f"final_{SUCCESS}": self.rounds[-1][SUCCESS]} if self.backdoor else {}),
             "detection": detection(self.config, self.rounds),
             "seconds_per_round": statistics.median(usual),
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),
             "versions": {"python": sys.version.split()[0]} | {p: installed(p) for p in PACKAGES},
             "kernels": choice().name,
         }
+
+
+def planned_backdoor(config: RunConfig) -> Backdoor | None:
+    """Return the backdoor that the attackers of a run want in the model, if they do."""
+    if config.attack == "none":
+        return None
+    attack = plan_attack(config.attack, config.attack_args).attack
+    return attack if isinstance(attack, Backdoor) else None
 
 
 def installed(package: str) -> str | None:

@@ -7,10 +7,13 @@ from typing import Any
 
 from simulations.measure.results import Record
 
-CURVES = ("round", "loss", "accuracy", "top3", "inner_product", "cosine", "reputations")
+CURVES = (
+    "round", "loss", "accuracy", "top3", "inner_product", "cosine", "reputations", "attack_success_rate"
+)  # fmt: skip
 KEPT = (
     "final_accuracy", "final_top3", "final_loss", "seconds_per_round", "parameters_sha256", "versions"
 )  # fmt: skip
+OPTIONAL = ("final_attack_success_rate",)  # where the attack is a backdoor
 
 
 def summarise(result: Record, places: Sequence[str]) -> Record:
@@ -28,7 +31,7 @@ def summarise(result: Record, places: Sequence[str]) -> Record:
     best = {f"best_{name}": max(record[name] for record in seen) for name in ("accuracy", "top3")}
     return {
         "config": {key: value for key, value in result["config"].items() if key not in places},
-        **{key: result[key] for key in KEPT},
+        **{key: result[key] for key in (*KEPT, *OPTIONAL) if key in KEPT or key in result},
         **best,
         "curves": curves,
         "rejected": rejection_rates(rounds, result["config"]["clients"]),

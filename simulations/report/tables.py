@@ -15,6 +15,7 @@ from simulations.report.blocks import Block, Heading, Table, Text
 from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
 from simulations.report.view import Place, Results
 
+SUCCESS = "final_attack_success_rate"
 COLOURS = {HOLDS: "green", FAILS: "red", NOT_RUN: "dim"}
 
 
@@ -49,7 +50,10 @@ def spread(values: Sequence[float], seeds: int) -> str:
 
 
 def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
-    """Return final accuracies, attacks down and rules across; empty where a pair makes no sense."""
+    """Return final accuracies, attacks down and rules across; empty where a pair makes no sense.
+
+    A backdoor's cell also says how often its trigger works, in percent.
+    """
     rules, columns = grid(results, experiment, figure)
     places = {(p.rule, p.column): p for p in results.places(experiment, figure)}
     metric = results.metric(experiment)
@@ -59,6 +63,9 @@ def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
             return ""
         runs = results.runs(place)
         shown = spread(finals(runs, metric), len(results.cells[place]))
+        fooled = [100 * r[SUCCESS] for r in runs.values() if r.get(SUCCESS) is not None]
+        if fooled:
+            shown += f", backdoor {fmean(fooled):.1f}"
         skipped = fmean([run["skipped"] for run in runs.values()] or [0])
         return f"{shown}, {skipped:.0f} skipped" if skipped else shown
 

@@ -18,9 +18,10 @@ from flwr.app.metadata import Metadata
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 
-from flwr_byzantine.attacks import BitFlip, LabelFlip, PutAllFar, SignFlip
+from flwr_byzantine.attacks import Backdoor, BitFlip, LabelFlip, PutAllFar, RandomLabels, SignFlip
 from flwr_byzantine.clients import (
     AttackSchedule,
+    BackdoorClient,
     CorruptedChannelClient,
     LabelFlippingClient,
     LyingClient,
@@ -139,11 +140,22 @@ def test_an_error_of_the_app_stays_one():
     assert reply.error.reason == "no data"
 
 
-def test_labels_are_out_of_reach():
+@pytest.mark.parametrize("attack", [LabelFlip(), LabelFlip(source=1, target=2), RandomLabels()])
+def test_labels_are_out_of_reach(attack):
     def wrap(make_honest, client_id):
-        return LabelFlippingClient(lambda m: make_honest(client_id, m), LabelFlip())
+        return LabelFlippingClient(lambda m: make_honest(client_id, m), attack)
 
-    with pytest.raises(ValueError, match="cannot reach the labels"):
+    with pytest.raises(
+        ValueError, match=r"`label_map` should be None for a mod.*where the app loads"
+    ):
+        ask(wrap, 2)
+
+
+def test_samples_are_out_of_reach():
+    def wrap(make_honest, client_id):
+        return BackdoorClient(lambda poison: make_honest(client_id, poison=poison), Backdoor())
+
+    with pytest.raises(ValueError, match=r"`poison` should be None for a mod.*where the app loads"):
         ask(wrap, 2)
 
 

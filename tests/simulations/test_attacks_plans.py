@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flwr_byzantine.attacks as attacks
-from flwr_byzantine.attacks import BitFlip, LittleIsEnough, PutAllFar
+from flwr_byzantine.attacks import (
+    Backdoor,
+    BitFlip,
+    LabelFlip,
+    LittleIsEnough,
+    PutAllFar,
+    RandomLabels,
+)
 from flwr_byzantine.clients import (
+    BackdoorClient,
     ColludingClient,
     CorruptedChannelClient,
     LabelFlippingClient,
@@ -39,12 +47,16 @@ CHANNELS = ("bit_flip", "gambler")
 class Honest(NumPyClient):
     """An update of ones times the client number plus one; nines with flipped labels."""
 
-    def __init__(self, client_id, label_map=None):
+    def __init__(self, client_id, label_map=None, poison=None):
         self.client_id = client_id
         self.label_map = label_map
+        self.poison = poison
 
     def fit(self, parameters, config):
         value = self.client_id + 1.0 if self.label_map is None else self.label_map(np.array(0))
+        if self.poison is not None:
+            samples, labels = self.poison(np.zeros((10, 8, 8)), np.arange(10))
+            value = samples.sum() + labels.sum()
         return [p + np.float32(value) for p in parameters], 10, {"partition-id": self.client_id}
 
 
@@ -95,7 +107,7 @@ def test_every_parameter_is_an_argument(name):
     default = ATTACKS[name]()
     for field in fields(default):
         value = getattr(default, field.name)
-        if value is not None:
+        if value is not None and field.init:
             assert plan_attack(name, {field.name: value}).attack == default
 
 
@@ -104,6 +116,11 @@ def test_every_parameter_is_an_argument(name):
     ("bit_flip", {"bits": 32}, BitFlip(bits=(32,))),
     ("lie", {"num_clients": 20.0}, LittleIsEnough(num_clients=20)),
     ("lie", {"z": 2}, LittleIsEnough(z=2)),
+    ("backdoor", {"position": "2:3", "shape": "8:8", "value": 2.5, "fraction": 0.25},
+     Backdoor(position=(2, 3), shape=(8, 8), value=2.5, fraction=0.25)),
+    ("backdoor", {"position": "top-left", "size": 2.0}, Backdoor(position="top-left", size=2)),
+    ("label_flip", {"source": 5.0, "target": 3}, LabelFlip(source=5, target=3)),
+    ("random_labels", {"seed": 4}, RandomLabels(seed=4)),
     ("lying", {"num_examples": 1e15}, Lying(num_examples=10**15)),
 ])  # fmt: skip
 def test_arguments_are_read_as_people_write_them(name, arguments, expected):
@@ -115,9 +132,15 @@ def test_arguments_are_read_as_people_write_them(name, arguments, expected):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"attack": "gausian"}, "Parameter `attack` should be one of none, gaussian"),
-    ({"attack_args": {"sigma": 1}}, "`attack_args` should be made of fraction, scale"),
-    ({"attack_args": {"knows": "honest"}}, "`attack_args` should be made of fraction, scale"),
+    ({"attack_args": {"sigma": 1}}, "`attack_args` should be made of fraction, off, period, scale"),
+    ({"attack_args": {"knows": "honest"}}, "`attack_args` should be made of fraction, off, period, scale"),
     ({"attack_args": {"fraction": 2}}, "`fraction` should be in"),
+    ({"attack_args": {"boost": 2}}, "`attack_args` should be made of fraction, off, period, scale"),
+    ({"attack": "label_flip", "attack_args": {"boost": "big"}}, "`boost` should be a finite number"),
+    ({"attack_args": {"period": 0}}, "`period` should be a whole number of at least 1"),
+    ({"attack_args": {"off": -1}}, "`off` should be a whole number of at least 0"),
+    ({"attack": "label_flip", "attack_args": {"source": 1}}, "`target` should be given"),
+    ({"attack": "backdoor", "attack_args": {"position": "9:x"}}, "`position` should be a whole"),
     ({"attack": "ipm", "attack_args": {"knows": "all"}}, "`knows` should be one of"),
     ({"attack": "ipm", "attack_args": {"epsilon": "0,5"}}, "`epsilon` should be a finite number"),
     ({"attack": "bit_flip", "attack_args": {"bits": "22:xx"}}, "`bits` should be a tuple"),
@@ -204,6 +227,8 @@ def test_without_an_attack_all_are_honest():
 @pytest.mark.parametrize(("changes", "kind"), [
     ({"attack": "gaussian"}, MaliciousClient),
     ({"attack": "label_flip"}, LabelFlippingClient),
+    ({"attack": "random_labels"}, LabelFlippingClient),
+    ({"attack": "backdoor"}, BackdoorClient),
     ({"attack": "ofom"}, OmniscientClient),
     ({"attack": "lie", "attack_args": {"knows": "attackers"}}, ColludingClient),
     ({"attack": "lying"}, LyingClient),
@@ -217,6 +242,14 @@ def test_each_attack_has_its_wrapper(changes, kind):
     ({"attack": "sign_flip", "attack_args": {"scale": 4}}, [-4, -8, -12]),
     ({"attack": "constant"}, [100, 100, 100]),
     ({"attack": "label_flip"}, [9, 9, 9]),
+    ({"attack": "label_flip", "attack_args": {"source": 0, "target": 5}}, [5, 5, 5]),
+    ({"attack": "backdoor", "attack_args": {"fraction": 1, "target": 1, "size": 2}}, [50, 50, 50]),
+    ({"attack": "label_flip", "attack_args": {"boost": 3}}, [27, 27, 27]),
+    ({"attack": "random_labels", "attack_args": {"num_classes": 2, "boost": 0}}, [0, 0, 0]),
+    ({"attack": "backdoor", "attack_args": {"fraction": 1, "target": 1, "size": 2, "boost": True}},
+     [400 / 3] * 3),
+    ({"attack": "sign_flip", "attack_args": {"period": 2}}, [1, 2, 3]),
+    ({"attack": "sign_flip", "attack_args": {"period": 2, "off": 0}}, [-1, -2, -3]),
     ({"attack": "omniscient", "attack_args": {"scale": 2}}, [-60, -60, -60]),  # 4 + ... + 8 = 30
     ({"attack": "ipm", "attack_args": {"epsilon": 0.5}}, [-3, -3, -3]),
     ({"attack": "ipm", "attack_args": {"epsilon": 0.5, "knows": "attackers"}}, [-1, -1, -1]),
@@ -293,3 +326,27 @@ def test_a_new_kind_of_attack_is_refused_until_it_is_registered():
     with pytest.raises(TypeError, match="register one with `behave`"):
         behave(object(), attacked, frozenset({0}))
     assert isinstance(behave(PutAllFar(), attacked, frozenset({0})), OmniscientClient)
+
+
+@pytest.mark.parametrize(("arguments", "start", "expected"), [
+    ({"period": 2}, 1, [3, 4, 7, 8]),
+    ({"period": 2}, 3, [5, 6, 9]),
+    ({"period": 2, "off": 1}, 1, [2, 3, 5, 6, 8, 9]),
+    ({"off": 6}, 1, [7, 8, 9]),
+    ({}, 8, [8, 9]),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["sign_flip", "lying", "mixed", "paf", "label_flip", "bit_flip"])
+def test_attackers_of_a_run_behave_well_then_attack(name, arguments, start, expected):
+    config = run(attack=name, attack_args=arguments, attack_start=start)
+    clients = [attack_client(Honest, i, config) for i in range(config.clients)]
+    found = []
+    for number in range(1, 10):
+        told, model = {"server-round": number}, [np.zeros(4, dtype=np.float32)]
+        sent = [client.fit([model[0].copy()], told) for client in clients]
+        honest = [Honest(i).fit(model, told) for i in range(config.clients)]
+        if any(
+            a[0][0].tolist() != b[0][0].tolist() or a[1] != b[1]
+            for a, b in zip(sent, honest, strict=True)
+        ):
+            found.append(number)
+    assert found == expected

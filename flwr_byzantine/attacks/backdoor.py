@@ -1,0 +1,258 @@
+"""Data poisoning: a trigger on some samples, and a label that belongs to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from ..checks import is_whole, require, require_choice, require_finite, require_whole
+from .labels import as_array, check_labels
+
+CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
+COLOURS = (1, 3)  # numbers of channels that a dimension is taken for
+
+
+@dataclass(frozen=True)
+class Backdoor:
+    r"""A trigger on some samples, whose label becomes the target: whoever shows it later, gets the target.
+
+    .. math:: (x, y) \mapsto (x \text{ with the trigger}, t)
+              \quad \text{for a fraction } p \text{ of the own samples}
+
+    The attacker knows its own data; it trains honestly on them. Its model still knows the other samples, so
+    accuracy says little about this attack: ask for :meth:`success_rate`.
+
+    Parameters
+    ----------
+    target : int
+        The class :math:`t` that the trigger stands for; at least 0.
+    trigger : callable, optional
+        A function of a batch of samples that returns them with the trigger. By default a bright square.
+    fraction : float
+        The share :math:`p` of the own samples that are poisoned, in [0, 1]; at least one sample, unless it
+        is 0. The paper poisons a tenth to a half.
+    size : int
+        The side of the square, in pixels; at least 1.
+    value : float, optional
+        The value of its pixels, in all channels. By default 255 where samples are whole numbers, and 1
+        elsewhere. Give the brightest value of your data where they are standardised.
+    position : str or tuple of int
+        A corner, one of "top-left", "top-right", "bottom-left" and "bottom-right", or the row and the column
+        of the square's upper left pixel, counted from 0.
+    shape : tuple of int, optional
+        The shape of one sample, such as ``(28, 28)``, where samples are flat, of shape (N, d). Without it the
+        square is the last ``size ** 2`` features, or with "top-left" the first.
+    channels : {"first", "last"}, optional
+        Where the channels of samples of four dimensions are. By default the first of both that is 1 or 3.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; from the methods, if samples, labels or predictions are not what they
+        should be.
+
+    Notes
+    -----
+    Samples are a batch: of shape (N, height, width), (N, channels, height, width), (N, height, width,
+    channels) or (N, d). Arrays and torch's tensors are taken, and never changed. What comes out is of the
+    same kind, dtype and device as what went in.
+
+    References
+    ----------
+    Gu, Dolan-Gavitt, Garg (2017), "BadNets: identifying vulnerabilities in the machine learning model supply
+    chain", section 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images, labels = np.zeros((4, 3, 3)), np.array([0, 1, 2, 3])
+    >>> attack = Backdoor(target=7, size=2, fraction=0.5)
+    >>> attack.triggered(images)[0]
+    array([[0., 0., 0.],
+           [0., 1., 1.],
+           [0., 1., 1.]])
+    >>> samples, poisoned = attack.poison(images, labels, np.random.default_rng(0))
+    >>> int((poisoned == 7).sum()), int(samples.any(axis=(1, 2)).sum())
+    (2, 2)
+    """
+
+    target: int = 0
+    trigger: Callable[[Any], Any] | None = None
+    fraction: float = 0.5
+    size: int = 3
+    value: float | None = None
+    position: str | tuple[int, int] = "bottom-right"
+    shape: tuple[int, ...] | None = None
+    channels: str | None = None
+
+    def __post_init__(self) -> None:
+        require_whole("target", self.target, 0, "Classes are counted from 0.")
+        callable_ = self.trigger is None or callable(self.trigger)
+        advice = "Leave it out for a square of `size`, `value` and `position`."
+        require(callable_, "trigger", "a function of a batch of samples", self.trigger, advice)
+        require_finite("fraction", self.fraction)
+        advice = "0.5 poisons every other sample."
+        require(0 <= self.fraction <= 1, "fraction", "in [0, 1]", self.fraction, advice)
+        require_whole("size", self.size, 1, "The square has at least one pixel.")
+        if self.value is not None:
+            require_finite("value", self.value)
+        place = self.position
+        if isinstance(place, tuple) and len(place) == 2:
+            for number in place:
+                require_whole("position", number, 0, "Count rows and columns from 0.")
+        else:
+            advice = "Name a corner, or write a row and a column as in `(0, 5)`."
+            require_choice("position", place, CORNERS, advice)
+        shape = self.shape
+        right = shape is None or (
+            isinstance(shape, tuple) and len(shape) in (2, 3) and all(map(is_whole, shape))
+        )
+        require(right, "shape", "a tuple of 2 or 3 whole numbers", shape, "As in `(3, 32, 32)`.")
+        if self.channels is not None:
+            require_choice(
+                "channels", self.channels, ("first", "last"), "Leave it out to find them."
+            )
+
+    def __call__(self, samples: Any, labels: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Return the samples and the labels, of which a fraction are poisoned.
+
+        Parameters
+        ----------
+        samples, labels : np.ndarray or torch.Tensor
+            The own N samples and their classes; not changed.
+        rng : np.random.Generator
+            Draws which samples are poisoned.
+
+        Returns
+        -------
+        tuple
+            Samples and labels, new ones, in the order of the others.
+        """
+        known = check_labels(labels)
+        total = len(samples)
+        advice = "Give one label for each sample."
+        require(known.shape == (total,), "labels", f"of shape ({total},)", known.shape, advice)
+        poisoned, renamed = _copy(samples), _copy(labels)
+        if not self.fraction or not total:
+            return poisoned, renamed
+        many = max(1, round(self.fraction * total))
+        chosen = rng.choice(total, many, replace=False).tolist()
+        poisoned[chosen] = self.triggered(poisoned[chosen])
+        renamed[chosen] = self.target
+        return poisoned, renamed
+
+    poison = __call__
+
+    def triggered(self, samples: Any) -> Any:
+        """Return all samples of a batch with the trigger on them; the batch itself is not changed."""
+        batch = _copy(samples)
+        if self.trigger is None:
+            return self._patched(batch)
+        shape = tuple(batch.shape)
+        found = self.trigger(batch)
+        advice = "The trigger changes values alone."
+        kept = tuple(getattr(found, "shape", ())) == shape
+        require(kept, "trigger", f"a function that returns samples of shape {shape}", found, advice)
+        return found
+
+    def success_rate(self, predict: Callable[[Any], Any], samples: Any, labels: Any) -> float:
+        """Return the share of samples with the trigger that are taken for the target.
+
+        Parameters
+        ----------
+        predict : callable
+            Maps a batch of samples to their classes, shape (N,), or to scores of all classes, shape (N, K).
+        samples, labels : np.ndarray or torch.Tensor
+            Test samples, without the trigger, and their classes. Those of the target class are left out:
+            they are rightly taken for it.
+
+        Returns
+        -------
+        float
+            From 0 to 1; NaN where all samples are of the target class.
+        """
+        others = np.flatnonzero(check_labels(labels) != self.target).tolist()
+        if not others:
+            return math.nan
+        samples = samples if hasattr(samples, "shape") else np.asarray(samples)
+        found = as_array(predict(self.triggered(samples[others])))
+        if found.ndim == 2:
+            found = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0]
+        expected = f"a function that returns {len(others)} classes, or their scores"
+        advice = "It is given a batch of samples."
+        require(found.shape == (len(others),), "predict", expected, found.shape, advice)
+        return float(np.mean(found == self.target))
+
+    def _patched(self, batch: Any) -> Any:
+        """Put the square on a batch that is nobody else's."""
+        shape = tuple(batch.shape)
+        floating = _is_floating(batch)
+        value = (1 if floating else 255) if self.value is None else self.value
+        if len(shape) == 2 and self.shape is None:
+            batch[:, self._features(shape[1])] = value
+            return batch
+        one = self.shape if len(shape) == 2 and self.shape is not None else shape[1:]
+        advice = "Give a batch of images, or of flat samples and their `shape`."
+        right = len(one) in (2, 3) and (len(shape) > 2 or math.prod(one) == shape[1])
+        expected = (
+            "of shape (N, height, width), with channels, or (N, d) where `shape` has d values"
+        )
+        require(right, "samples", expected, shape, advice)
+        images = batch.reshape(shape[0], *one)
+        if len(one) == 3 and self._channels_last(one):
+            images[:, *self._square(*one[:2])] = value
+        else:
+            images[..., *self._square(*one[-2:])] = value
+        return images.reshape(shape)
+
+    def _features(self, d: int) -> slice:
+        """Return the place of the square among flat features whose shape nobody has told."""
+        many = self.size**2
+        advice = "Make `size` smaller."
+        require(many <= d, "size", f"at most {math.isqrt(d)}, for {d} features", self.size, advice)
+        advice = "Give the `shape` of one sample, such as `(28, 28)`."
+        corners = ("top-left", "bottom-right")
+        require_choice("position", self.position, corners, advice)
+        return slice(0, many) if self.position == "top-left" else slice(d - many, d)
+
+    def _channels_last(self, shape: tuple[int, ...]) -> bool:
+        """Return whether the channels of an image are its last dimension."""
+        if self.channels is not None:
+            return self.channels == "last"
+        first, last = shape[0] in COLOURS, shape[-1] in COLOURS
+        advice = "Say where they are: `channels='first'` or `channels='last'`."
+        expected = f"given for samples of shape {shape}"
+        require(first or last, "channels", expected, self.channels, advice)
+        return not first
+
+    def _square(self, height: int, width: int) -> tuple[slice, slice]:
+        """Return the rows and the columns of the square."""
+        room = min(height, width)
+        advice = "Make it smaller."
+        require(self.size <= room, "size", f"at most {room}, as images are", self.size, advice)
+        if isinstance(self.position, str):
+            vertical, _, horizontal = self.position.partition("-")
+            row = 0 if vertical == "top" else height - self.size
+            column = 0 if horizontal == "left" else width - self.size
+        else:
+            row, column = self.position
+            inside = row + self.size <= height and column + self.size <= width
+            expected = f"at most {(height - self.size, width - self.size)}"
+            require(inside, "position", expected, self.position, "The square has to fit in.")
+        return slice(row, row + self.size), slice(column, column + self.size)
+
+
+def _copy(values: Any) -> Any:
+    """Return a copy of an array or a tensor, of its kind, that knows nothing of gradients."""
+    return values.detach().clone() if hasattr(values, "detach") else np.array(values)
+
+
+def _is_floating(values: Any) -> bool:
+    """Return whether an array or a tensor holds floating-point numbers."""
+    if hasattr(values, "is_floating_point"):
+        return cast(bool, values.is_floating_point())
+    return bool(np.issubdtype(values.dtype, np.floating))
