@@ -88,6 +88,11 @@ def with_update(
         return unflatten(_matching(received, returned) + update, returned)
 
 
+def to_send(change: Floats, payload: Payload) -> Floats:
+    """Return a change of the model as what clients send: servers step against gradients."""
+    return -change if payload == "gradients" else change
+
+
 def _matching(received: Sequence[NDArray[Any]], returned: Sequence[NDArray[Any]]) -> Floats:
     """Return the received tensors end to end, those that were returned in floating point."""
     pairs = zip(received, returned, strict=True)

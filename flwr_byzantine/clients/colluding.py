@@ -13,13 +13,12 @@ from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks.base import Floats, require, require_whole
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
-from flwr_byzantine.clients.arrays import Arrays, Payload, check_payload, copies, with_update
+from flwr_byzantine.clients.arrays import Arrays, Payload, copies, with_update
 from flwr_byzantine.clients.kinds import check_kind
-from flwr_byzantine.clients.memory import Memories, Memory, digest, recalling
+from flwr_byzantine.clients.memory import Memories, RememberingClient, digest, recalling
 from flwr_byzantine.clients.recompute import ROUNDS, fingerprint, recompute
 from flwr_byzantine.clients.wrapper import (
     ATTACK_STREAM,
-    ClientWrapper,
     Config,
     FitReply,
     stream_of,
@@ -28,7 +27,7 @@ from flwr_byzantine.clients.wrapper import (
 Collusion = Callable[[Floats, int, np.random.Generator], Floats]
 
 
-class ColludingClient(ClientWrapper):
+class ColludingClient(RememberingClient):
     """An attacker that knows only its fellow attackers.
 
     Each would-be honest update of the attackers is recomputed, its own included, and the attack is
@@ -77,15 +76,19 @@ class ColludingClient(ClientWrapper):
         scope: Hashable = None,
         context: Context | None = None,
     ) -> None:
-        super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
-        check_payload(payload)
-        self.attack = self.scheduled(attack)
+        super().__init__(
+            client,
+            attack,
+            client_id=client_id,
+            seed=seed,
+            payload=payload,
+            schedule=schedule,
+            context=context,
+        )
         check_kind(self.attack, "ColludingClient")
-        self.memory = Memory(self.attack, client_id, context)
         self.make_honest = make_honest
         self.attackers = _numbers("attackers", attackers)
         self.known = self.attackers
-        self.payload: Payload = payload
         self.scope = make_honest if scope is None else scope
         advice = "An attacker counts itself."
         require(client_id in self.attackers, "attackers", f"with {client_id}", attackers, advice)
@@ -100,7 +103,7 @@ class ColludingClient(ClientWrapper):
 
     def _attack(self, received: Arrays, config: Config, server_round: int) -> Floats:
         """Return what all attackers send this round, (f, d); computed by the first that asks."""
-        before = self.memory.read()
+        before = self.recollections(server_round)
 
         def compute() -> tuple[Floats, Memories]:
             known = recompute(self.make_honest, self.known, received, config, self.payload)

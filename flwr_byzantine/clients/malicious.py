@@ -14,14 +14,14 @@ from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import (
     Arrays,
     Payload,
-    check_payload,
     copies,
     flatten,
+    to_send,
     update_of,
     with_update,
 )
 from flwr_byzantine.clients.kinds import check_kind
-from flwr_byzantine.clients.memory import Memory, recalling
+from flwr_byzantine.clients.memory import RememberingClient, recalling
 from flwr_byzantine.clients.wrapper import (
     ATTACK_STREAM,
     ClientWrapper,
@@ -33,7 +33,7 @@ from flwr_byzantine.clients.wrapper import (
 INT64 = 2**63
 
 
-class MaliciousClient(ClientWrapper):
+class MaliciousClient(RememberingClient):
     """A client that trains honestly and sends what an attack makes of its update, or of the model.
 
     Parameters
@@ -49,7 +49,8 @@ class MaliciousClient(ClientWrapper):
     payload : {"parameters", "gradients"}
         What the client returns from ``fit``. With parameters the attack is given, and replaces, the
         difference from the model received. Integer and boolean tensors are sent as they are. In place of a
-        gradient it sends what the attack returns, too.
+        gradient it sends what the attack returns; of a `ModelAttack`, which returns a change of the model,
+        the negative, for the server steps against gradients.
     context : Context, optional
         The context of the node, as ``client_fn`` is given it, for an attack that remembers. Its memory is
         kept in ``context.state``, which lasts from round to round of a run. Without it the wrapper keeps the
@@ -79,13 +80,17 @@ class MaliciousClient(ClientWrapper):
         schedule: AttackSchedule = ALWAYS,
         context: Context | None = None,
     ) -> None:
-        super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
-        check_payload(payload)
-        self.attack = self.scheduled(attack)
+        super().__init__(
+            client,
+            attack,
+            client_id=client_id,
+            seed=seed,
+            payload=payload,
+            schedule=schedule,
+            context=context,
+        )
         check_kind(self.attack, "MaliciousClient")
         self.together = isinstance(self.attack, ModelAttack)
-        self.memory = Memory(self.attack, client_id, context)
-        self.payload: Payload = payload
 
     def rng(self, server_round: int) -> np.random.Generator:
         """Return the client's random numbers of a round, or the attackers' if they know the model only."""
@@ -97,13 +102,13 @@ class MaliciousClient(ClientWrapper):
         """Train, and replace the update."""
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
-        if isinstance(self.attack, ModelAttack):
-            known = flatten(received)
-        else:
-            known = update_of(returned, received, self.payload)
-        attack, memories = recalling(self.attack, self.memory.read())
+        of_the_model = isinstance(self.attack, ModelAttack)
+        known = flatten(received) if of_the_model else update_of(returned, received, self.payload)
+        attack, memories = recalling(self.attack, self.recollections(server_round))
         sent = attack(known, self.rng(server_round))
         self.memory.keep(memories)
+        if of_the_model:
+            sent = to_send(sent, self.payload)
         return with_update(sent, returned, received, self.payload), num_examples, metrics
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from hashlib import blake2b
+from logging import WARNING
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, RecordDict
+from flwr.client import NumPyClient
+from flwr.common.logger import log
 
 from flwr_byzantine.attacks import Remembering
 from flwr_byzantine.attacks.base import require
+from flwr_byzantine.attacks.schedule import AttackSchedule
+from flwr_byzantine.clients.arrays import Payload, check_payload
+from flwr_byzantine.clients.wrapper import ClientWrapper, MissingRound
 
 Memories = Mapping[str, Any]
 Attack = TypeVar("Attack")
@@ -50,6 +56,52 @@ class Memory:
         self.here = memories
         if self.state is not None:
             _write(self.state, self.key, memories)
+
+
+class RememberingClient(ClientWrapper):
+    """A wrapper whose attack may remember.
+
+    Parameters
+    ----------
+    client, client_id, seed, schedule
+        As for `ClientWrapper`.
+    attack : callable
+        The attack, which may bring rounds along.
+    payload : {"parameters", "gradients"}
+        What the clients return from ``fit``.
+    context : Context, optional
+        The context of the node.
+    """
+
+    def __init__(
+        self,
+        client: NumPyClient,
+        attack: Any,
+        *,
+        client_id: int,
+        seed: int,
+        payload: Payload,
+        schedule: AttackSchedule,
+        context: Context | None,
+    ) -> None:
+        super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
+        check_payload(payload)
+        self.attack = self.scheduled(attack)
+        self.payload: Payload = payload
+        self.memory = Memory(self.attack, client_id, context)
+
+    def recollections(self, server_round: int) -> Memories:
+        """Return what the attack remembers; nobody may change it."""
+        found = self.memory.read()
+        if self.memory.lasts and not found and self.memory.state is None:
+            late = not isinstance(server_round, MissingRound) and server_round > 1
+            if late and self.is_on(server_round - 1):
+                text = (
+                    "The memory of %s starts in round %s. If the client is built anew in each round, pass "
+                    "`context`"
+                )
+                log(WARNING, text, type(self.attack).__name__, server_round)
+        return found
 
 
 def recalling(attack: Attack, memories: Memories) -> tuple[Attack, Memories]:

@@ -1,5 +1,12 @@
 """Attacks on a whole federation from where all its clients are seen: for simulations and tests alone.
 
-Nothing here belongs on a server that anybody relies on. Clients of real federations misbehave with the
-wrappers and the mod of :mod:`flwr_byzantine.clients`.
+`AttackGrid` goes around the grid of any app of the Message API, and `AttackStrategy` around any strategy of
+the ``aggregate_fit`` API. Nothing here belongs on a server that anybody relies on. Clients of real
+federations misbehave with the wrappers and the mod of :mod:`flwr_byzantine.clients`.
 """
+
+from flwr_byzantine.lab.attack_grid import AttackGrid
+from flwr_byzantine.lab.attack_strategy import AttackStrategy
+from flwr_byzantine.lab.seen import AttackedRound
+
+__all__ = ["AttackGrid", "AttackStrategy", "AttackedRound"]

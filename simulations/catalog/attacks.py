@@ -3,15 +3,17 @@
 Besides the parameters of the attack, ``attack_args`` may hold
 
 - ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on (of
-  ``backdoor`` it is the share of the samples: there `fraction` is a parameter of the attack's own);
+  ``backdoor`` it is the share of the samples: what an attack has itself comes first);
 - ``period`` and ``off``: from ``attack_start`` on, the attackers behave well for ``off`` rounds, by default
   ``period``, and then attack for ``period`` rounds, and so on; without ``period`` they attack for good. This
-  is `OnOff`;
+  is `OnOff` (``poisoned_fl`` has a ``period`` of its own);
+- ``boost``, for poisoned data: the factor of the update, or ``true`` for n / f, which is model replacement;
 - ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
   those that the attackers compute themselves.
 
 The rule of ``optimized`` is that of the run, or written ``against=krum:4`` with its f. The bits of
-``bit_flip`` are written ``bits=22:30:31:32``. Channels (``bit_flip``, ``gambler``) corrupt what every client sends, however many are Byzantine.
+``bit_flip`` are written ``bits=22:30:31:32``. Channels (``bit_flip``, ``gambler``) corrupt
+what every client sends, however many are Byzantine.
 """
 
 from __future__ import annotations
@@ -47,11 +49,12 @@ from flwr_byzantine.attacks import (
     Remembering,
     SignFlip,
 )
-from flwr_byzantine.attacks.base import require
+from flwr_byzantine.attacks.base import require, require_finite
 from flwr_byzantine.clients import AttackSchedule as Schedule
 from flwr_byzantine.rules import Rule
 from simulations.catalog.compositions import rule_of
 
+POISON = (LabelFlip, RandomLabels, Backdoor)
 KNOWS = ("honest", "attackers")
 
 
@@ -125,9 +128,11 @@ class Plan:
     knows: str = KNOWS[0]
     period: int | None = None
     off: int | None = None
+    boost: float | bool = 1.0
 
     def __post_init__(self) -> None:
         self.schedule()
+        require_finite("boost", float(self.boost) if isinstance(self.boost, bool) else self.boost)
         known = f"one of {', '.join(KNOWS)}"
         require(self.knows in KNOWS, "knows", known, self.knows, "Whose updates are they given?")
 
@@ -166,6 +171,8 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     shared = {"fraction", "period", "off"}
     if issubclass(kind, ColludingAttack):
         shared.add("knows")
+    if issubclass(kind, POISON):
+        shared.add("boost")
     shared -= own
     for argument in arguments:
         allowed = f"made of {', '.join(sorted(own | shared))}"

@@ -17,7 +17,7 @@ from simulations.catalog import datasets
 from simulations.config import RunConfig
 from simulations.federation.population import client
 from simulations.federation.server import serve
-from simulations.measure.recording import Recorder
+from simulations.measure.recording import SUCCESS, Recorder
 from simulations.measure.results import save
 
 
@@ -53,5 +53,7 @@ def main(grid: Grid, context: Context) -> None:
     serve(grid, context, config, recorder)
     result = recorder.result()
     log(logging.INFO, "Final accuracy: %.4f", result["final_accuracy"])
+    if (rate := result.get(f"final_{SUCCESS}")) is not None:
+        log(logging.INFO, "Attack success rate: %.4f", rate)
     if out:
         log(logging.INFO, "Result: %s", save(result, Path(out)))

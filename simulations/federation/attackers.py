@@ -12,6 +12,7 @@ from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks import (
     Backdoor,
+    Boost,
     ChannelAttack,
     ColludingAttack,
     LabelFlip,
@@ -151,7 +152,8 @@ def _labels(
     def make_client(label_map: Any) -> NumPyClient:
         return attacked.make_honest(attacked.client_id, label_map=label_map)
 
-    return LabelFlippingClient(make_client, attack, **attacked.options())
+    client = LabelFlippingClient(make_client, attack, **attacked.options())
+    return _boosted(client, attacked, byzantine)
 
 
 @behave.register
@@ -159,7 +161,19 @@ def _backdoor(attack: Backdoor, attacked: AttackedClient, byzantine: frozenset[i
     def make_client(poison: Any) -> NumPyClient:
         return attacked.make_honest(attacked.client_id, poison=poison)
 
-    return BackdoorClient(make_client, attack, **attacked.options())
+    client = BackdoorClient(make_client, attack, **attacked.options())
+    return _boosted(client, attacked, byzantine)
+
+
+def _boosted(
+    client: NumPyClient, attacked: AttackedClient, byzantine: frozenset[int]
+) -> NumPyClient:
+    """Return a client whose update is as many times as long as the plan says."""
+    boost = attacked.plan.boost
+    if boost == 1 and boost is not True:
+        return client
+    attack = Boost(None if boost is True else float(boost))
+    return behave(attack, replace(attacked, make_honest=lambda _: client), byzantine)
 
 
 @behave.register

@@ -119,7 +119,7 @@ def test_an_attack_of_the_model_is_given_the_model_and_gives_the_update():
     assert [a.tolist() for a in sent] == [[11, 22], 8, [[33]]]
     gradients = MaliciousClient(Trainer(), Back(), payload="gradients")
     sent, _, _ = gradients.fit(MODEL, {"server-round": 1})
-    assert [a.tolist() for a in sent] == [[10, 20], 8, [[30]]]
+    assert [a.tolist() for a in sent] == [[-10, -20], 8, [[-30]]]
 
 
 def test_attackers_that_know_the_model_draw_the_same_in_the_same_rounds():
@@ -240,6 +240,22 @@ def test_an_attack_that_forgets_leaves_the_context_alone():
     node = contexts()[0]
     MaliciousClient(Trainer(), SignFlip(), context=node).fit(MODEL, {"server-round": 1})
     assert not node.state
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_that_starts_late_is_warned_of(kind, caplog):
+    for make in (KINDS[kind], lambda i: KINDS[kind](i, schedule=AttackSchedule(start_round=2))):
+        caplog.clear()
+        make(0).fit(model(1), {"server-round": 1})
+        make(0).fit(model(2), {"server-round": 2})
+        late = make == KINDS[kind]
+        assert ("starts in round 2. If the client is built anew" in caplog.text) == late
+    caplog.clear()
+    staying, nodes = KINDS[kind](0), contexts()
+    for server_round in (1, 2, 3):
+        staying.fit(model(server_round), {"server-round": server_round})
+        KINDS[kind](0, context=nodes[0]).fit(model(server_round), {"server-round": server_round})
+    assert "starts in round" not in caplog.text
 
 
 def test_rounds_off_are_not_remembered():

@@ -8,7 +8,7 @@ import pytest
 from cases import CASES
 
 import flwr_byzantine
-from flwr_byzantine import attacks, clients, rules, serverapp, strategy
+from flwr_byzantine import attacks, clients, lab, rules, serverapp, strategy
 from flwr_byzantine.strategies import bygars, fit_strategies, message_strategies
 from flwr_byzantine.strategies.auxiliary import AuxiliaryStrategy
 from simulations.catalog.attacks import ATTACK_NAMES, ATTACKS
@@ -97,6 +97,7 @@ def test_the_pages_have_every_docstring():
         assert documented(page, package.__name__, module) == {*package.__all__}
     assert documented("docs/attacks.md", "flwr_byzantine.attacks") == set(attacks.__all__)
     assert documented("docs/reference/clients.md", "flwr_byzantine.clients") == set(clients.__all__)
+    assert documented("docs/reference/lab.md", "flwr_byzantine.lab") == set(lab.__all__)
 
 
 def written_by_make_tables():

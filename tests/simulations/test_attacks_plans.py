@@ -17,6 +17,7 @@ from flwr_byzantine.attacks import (
     BitFlip,
     LabelFlip,
     LittleIsEnough,
+    Optimized,
     PutAllFar,
     RandomLabels,
 )
@@ -29,6 +30,7 @@ from flwr_byzantine.clients import (
     MaliciousClient,
     OmniscientClient,
 )
+from flwr_byzantine.rules import Krum, Median, NearestNeighborMixing
 from simulations.catalog.attacks import (
     ATTACK_NAMES,
     ATTACKS,
@@ -66,6 +68,7 @@ def run(**changes):
         "seed": 0, "placement": "first", "redraw": False, "payload": "parameters", "api": "message",
         "momentum": 0.0,
     }  # fmt: skip
+    config |= {"rule": "median", "rule_args": {}, "assumed_byzantine": 3}
     return SimpleNamespace(**config | changes)
 
 
@@ -135,6 +138,8 @@ def test_arguments_are_read_as_people_write_them(name, arguments, expected):
     ({"attack_args": {"sigma": 1}}, "`attack_args` should be made of fraction, off, period, scale"),
     ({"attack_args": {"knows": "honest"}}, "`attack_args` should be made of fraction, off, period, scale"),
     ({"attack_args": {"fraction": 2}}, "`fraction` should be in"),
+    ({"attack_args": {"boost": 2}}, "`attack_args` should be made of fraction, off, period, scale"),
+    ({"attack": "label_flip", "attack_args": {"boost": "big"}}, "`boost` should be a finite number"),
     ({"attack_args": {"period": 0}}, "`period` should be a whole number of at least 1"),
     ({"attack_args": {"off": -1}}, "`off` should be a whole number of at least 0"),
     ({"attack": "label_flip", "attack_args": {"source": 1}}, "`target` should be given"),
@@ -242,6 +247,10 @@ def test_each_attack_has_its_wrapper(changes, kind):
     ({"attack": "label_flip"}, [9, 9, 9]),
     ({"attack": "label_flip", "attack_args": {"source": 0, "target": 5}}, [5, 5, 5]),
     ({"attack": "backdoor", "attack_args": {"fraction": 1, "target": 1, "size": 2}}, [50, 50, 50]),
+    ({"attack": "label_flip", "attack_args": {"boost": 3}}, [27, 27, 27]),
+    ({"attack": "random_labels", "attack_args": {"num_classes": 2, "boost": 0}}, [0, 0, 0]),
+    ({"attack": "backdoor", "attack_args": {"fraction": 1, "target": 1, "size": 2, "boost": True}},
+     [400 / 3] * 3),
     ({"attack": "sign_flip", "attack_args": {"period": 2}}, [1, 2, 3]),
     ({"attack": "sign_flip", "attack_args": {"period": 2, "off": 0}}, [-1, -2, -3]),
     ({"attack": "omniscient", "attack_args": {"scale": 2}}, [-60, -60, -60]),  # 4 + ... + 8 = 30
@@ -344,3 +353,14 @@ def test_attackers_of_a_run_behave_well_then_attack(name, arguments, start, expe
         ):
             found.append(number)
     assert found == expected
+
+
+def test_optimized_is_made_for_the_rule_of_the_run():
+    assert plan_attack("optimized", {"against": "nnm+krum:2"}).attack.against == (
+        NearestNeighborMixing(2) >> Krum(2)
+    )
+    expected = Optimized("lie", against=Median())(HONEST[3:], 3, np.random.default_rng(0))
+    sent = updates(run(attack="optimized"))
+    np.testing.assert_allclose(sent[:3], expected)
+    with pytest.raises(ValueError, match="`against` should be a rule and f"):
+        plan_attack("optimized", {"against": "krum:x"})

@@ -66,7 +66,11 @@ CASES = [
     {"attack": "random_labels"},
     {"attack": "label_flip", "attack_args": "source=3 target=5"},
     {"attack": "backdoor", "attack_args": "target=7 value=3"},
+    {"attack": "backdoor", "attack_args": "target=7 value=3 boost=true"},
     {"attack": "sign_flip", "attack_args": "period=1"},
+    {"attack": "poisoned_fl"},
+    {"attack": "poisoned_fl", "attack_args": "off=1", "payload": "gradients", "local_steps": 1},
+    {"attack": "mimic"},
 ]
 
 
