@@ -236,14 +236,12 @@ class _Given:
             if before.keys() == record.keys():
                 pairs += [(key, name, array, record[name]) for name, array in before.items()]
                 continue
-            received: list[Array | None] = list(before.values())
-            received += [None] * len(record)
+            alike = len(before) == len(record)
+            received = list(before.values()) if alike else [None] * len(record)
             pairs += [
                 (key, name, array, sent)
-                for (name, sent), array in zip(record.items(), received, strict=False)
+                for (name, sent), array in zip(record.items(), received, strict=True)
             ]
-            if len(before) > len(record):
-                raise ValueError("tensors are missing")
         if not pairs:
             raise ValueError("no tensors")
         return pairs

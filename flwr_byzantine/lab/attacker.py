@@ -237,7 +237,7 @@ class Attacker:
             if sent.returned is None or sent.node not in self.numbers:
                 continue
             received = sent.returned if sent.received is None else sent.received
-            if self.payload == "parameters" and (
+            if (self.payload == "parameters" or self.kind is Kind.MODEL) and (
                 sent.received is None
                 or [a.shape for a in received] != [a.shape for a in sent.returned]
             ):

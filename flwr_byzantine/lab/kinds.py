@@ -7,9 +7,10 @@ from inspect import Parameter, signature
 from typing import Any
 
 from flwr_byzantine.attacks import ChannelAttack, ColludingAttack, LocalAttack, ModelAttack
-from flwr_byzantine.attacks.schedule import AttackSchedule, split
+from flwr_byzantine.attacks.schedule import AttackSchedule, OnOff, split
 from flwr_byzantine.checks import require, wrong
 from flwr_byzantine.clients.kinds import TAKES
+from flwr_byzantine.rules.base import Rule
 
 EXPECTED = "an attack of `flwr_byzantine.attacks`, or a function like one"
 
@@ -36,6 +37,11 @@ SIGNATURES = {
 }
 # How many arguments a function of the user's is called with.
 ARGUMENTS = {2: Kind.LOCAL, 3: Kind.COLLUDING, 5: Kind.CHANNEL}
+
+
+def is_attack(value: Any) -> bool:
+    """Whether it is an attack of the library, and no function of the user's."""
+    return isinstance(value, (*SIGNATURES, OnOff))
 
 
 def understand(attack: Any, usage: str) -> tuple[Any, AttackSchedule, Kind]:
@@ -69,7 +75,8 @@ def understand(attack: Any, usage: str) -> tuple[Any, AttackSchedule, Kind]:
             "It changes the data that a client trains on, and those never come to the server. Wrap the "
             f"client in `flwr_byzantine.clients.{client}`, or change the data where the app loads them.",
         )
-    require(callable(attack), "attack", EXPECTED, attack, f"Write it as `{usage}`.")
+    is_function = callable(attack) and not isinstance(attack, Rule)
+    require(is_function, "attack", EXPECTED, attack, f"Write it as `{usage}`.")
     return attack, spells, _kind_by_arguments(attack)
 
 

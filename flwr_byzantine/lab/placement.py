@@ -8,6 +8,7 @@ from typing import Any
 
 from flwr_byzantine.attacks.base import stream
 from flwr_byzantine.checks import is_number, is_whole, require, wrong
+from flwr_byzantine.lab.kinds import is_attack
 
 Node = Hashable
 Byzantine = int | float | Collection[Any] | Callable[[Sequence[Any], int], Iterable[Any]]
@@ -51,6 +52,7 @@ class Placement:
         self.named = named and not isinstance(byzantine, type)
         self.given_by = byzantine if callable(byzantine) and not self.named else None
         function = self.given_by is not None and not isinstance(byzantine, type)
+        function = function and not is_attack(byzantine)
         usage = "Pass `byzantine=2`, `byzantine=0.2` or the nodes themselves."
         holds = count or share or self.named or function
         require(holds, "byzantine", EXPECTED, byzantine, usage)

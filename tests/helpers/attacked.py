@@ -84,7 +84,7 @@ def untouched(payload="parameters"):
     return lambda number, context: Trainer(number, payload)
 
 
-def message_run(make, around=lambda grid: grid, rounds=3, start=START):
+def message_run(make, around=lambda grid: grid, rounds=3, start=START, app=None):
     """The final model of a run of the Message API, and the grid."""
     random.seed(0)  # Flower samples nodes, and averages them, in an order of its own
     found = []
@@ -95,7 +95,7 @@ def message_run(make, around=lambda grid: grid, rounds=3, start=START):
         result = chosen.start(grid, ArrayRecord(start), rounds)
         found.extend([[a.tobytes() for a in result.arrays.to_numpy_ndarrays()], grid])
 
-    run_inline(serve, client_app(make), N)
+    run_inline(serve, app or client_app(make), N)
     return found
 
 

@@ -4,7 +4,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from attacked import BYZANTINE, START, fit_run, message_run, untouched, wrapped
+from attacked import BYZANTINE, START, Trainer, fit_run, message_run, untouched, wrapped
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
 
 from flwr_byzantine import attacks
 from flwr_byzantine.attacks import (
@@ -17,7 +19,7 @@ from flwr_byzantine.attacks import (
     OnOff,
     RandomSignFlip,
 )
-from flwr_byzantine.clients import AttackSchedule
+from flwr_byzantine.clients import AttackSchedule, OmniscientClient, attack_mod
 from flwr_byzantine.lab import AttackGrid, AttackStrategy
 
 KINDS = (LocalAttack, ColludingAttack, ModelAttack, ChannelAttack)
@@ -106,3 +108,31 @@ def test_functions_of_users(api):
     model, attacked = RUNS[api](untouched(), around(api, lambda h, f, rng: -np.stack([h[0]] * f)))
     assert model != RUNS[api](untouched())[0]
     assert len(attacked.rounds[0].attacked) == 3
+
+
+def test_it_sends_what_the_mod_sends():
+    def honest(message, context):
+        number, server_round = context.node_config["partition-id"], message.content["config"]
+        (arrays,) = message.content.array_records.values()
+        trained, count, metrics = Trainer(number).fit(arrays.to_numpy_ndarrays(), server_round)
+        named = ArrayRecord(dict(zip(arrays, map(Array, trained), strict=True)))
+        numbers = MetricRecord({**metrics, "num-examples": count})
+        return Message(RecordDict({"arrays": named, "numbers": numbers}), reply_to=message)
+
+    def run(wrap, around):
+        app = ClientApp(mods=[attack_mod(wrap)] if wrap else [])
+        app.train()(honest)
+        return message_run(None, around, app=app)[0]
+
+    def omniscient(make_honest, number):
+        client, others = make_honest(number), set(range(7)) - set(BYZANTINE)
+        if number in others:
+            return client
+        return OmniscientClient(
+            client, attacks.PutAllFar(), make_honest, BYZANTINE, others,
+            client_id=number, scope="lab",
+        )  # fmt: skip
+
+    attacked = run(None, around("message", attacks.PutAllFar()))
+    assert attacked == run(omniscient, lambda grid: grid)
+    assert attacked != run(None, lambda grid: grid)

@@ -213,6 +213,8 @@ WRONG = {
     "one": ({"byzantine": 1.0}, "`byzantine` should be a whole number"),
     "nobody": ({"byzantine": None}, "`byzantine` should be a whole number"),
     "words": ({"byzantine": ["a"]}, "`byzantine` should be a whole number"),
+    "attack twice": ({"byzantine": SignFlip()}, "`byzantine` should be a whole number"),
+    "rule": ({"attack": rules.Phocas(2)}, "`attack` should be an attack"),
     "class": ({"attack": SignFlip}, r"Make it first, as in `AttackGrid\(grid, SignFlip\(\)"),
     "swapped": ({"attack": 2, "byzantine": SignFlip()}, "`attack` should be an attack"),
     "no attack": ({"attack": "SignFlip"}, "`attack` should be an attack"),
@@ -328,3 +330,16 @@ def test_in_a_simulation_on_ray():
     grid, result = seen
     assert [len(record.attacked) for record in grid.rounds] == [2, 2]
     assert (np.abs(result.arrays.to_numpy_ndarrays()[2]) < 10).all()
+
+
+@pytest.mark.parametrize("attack", [SignFlip(), Omniscient()], ids=repr)
+def test_gradients_need_not_look_like_the_model(attack):
+    def gradient(number, message):
+        return RecordDict({"g": record({"g": np.full(4, 1.0 + number)})})
+
+    grid = AttackGrid(AnsweringGrid(gradient), attack, byzantine=[101], payload="gradients")
+    (sent,) = [
+        m.content["g"]["g"].numpy() for m in rounds_of(grid) if m.metadata.src_node_id == 101
+    ]
+    assert (sent < 0).all()
+    assert grid.rounds[0].attacked == (101,)
