@@ -29,6 +29,7 @@ from .little_is_enough import LittleIsEnough
 from .mimic import Mimic
 from .min_max import MinMax, MinSum
 from .negative_mean import InnerProductManipulation, Omniscient
+from .optimized import Optimized
 from .own_update import Constant, Gaussian, RandomSignFlip, SignFlip
 from .poisoned_fl import PoisonedFL
 from .schedule import OnOff
@@ -54,6 +55,7 @@ __all__ = [
     "Omniscient",
     "OnOff",
     "OneFarOneMean",
+    "Optimized",
     "PoisonedFL",
     "PutAllFar",
     "RandomLabels",

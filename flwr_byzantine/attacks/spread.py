@@ -68,7 +68,7 @@ def mean_of(honest: Floats) -> Vector:
 
 
 def line(honest: Floats, direction: str) -> Line:
-    """The line from the honest mean in one of the directions: "unit", "sign" or "std"."""
+    """The line from the honest mean in a direction p: "unit", "sign", "std", or "mean", which is -mu."""
     finite = finite_rows(honest)
     known = honest if finite.all() else honest[finite]
     mean = mean_of(known)

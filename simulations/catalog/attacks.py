@@ -11,8 +11,9 @@ Besides the parameters of the attack, ``attack_args`` may hold
 - ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
   those that the attackers compute themselves.
 
-The bits of ``bit_flip`` are written ``bits=22:30:31:32``. Channels (``bit_flip``, ``gambler``)
-corrupt what every client sends, however many are Byzantine.
+The rule of ``optimized`` is that of the run, or written ``against=krum:4`` with its f. The bits of
+``bit_flip`` are written ``bits=22:30:31:32``. Channels (``bit_flip``, ``gambler``) corrupt
+what every client sends, however many are Byzantine.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from flwr_byzantine.attacks import (
     Omniscient,
     OneFarOneMean,
     OnOff,
+    Optimized,
     PoisonedFL,
     PutAllFar,
     RandomLabels,
@@ -49,6 +51,8 @@ from flwr_byzantine.attacks import (
 )
 from flwr_byzantine.attacks.base import require, require_finite
 from flwr_byzantine.clients import AttackSchedule as Schedule
+from flwr_byzantine.rules import Rule
+from simulations.catalog.compositions import rule_of
 
 POISON = (LabelFlip, RandomLabels, Backdoor)
 KNOWS = ("honest", "attackers")
@@ -103,6 +107,7 @@ ATTACKS: dict[str, type[Any]] = {
     "min_max": MinMax,
     "min_sum": MinSum,
     "mimic": Mimic,
+    "optimized": Optimized,
     "boost": Boost,
     "free_rider": FreeRider,
     "poisoned_fl": PoisonedFL,
@@ -183,7 +188,8 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
 def _typed(value: Any, hint: Any) -> Any:
     """Return a value as written on a command line in the type that an attack asks for.
 
-    Whole numbers may be written ``1e12``, and several ones ``22:30:31:32``.
+    Whole numbers may be written ``1e12``, and several ones ``22:30:31:32``. A rule that is told f = 4 is
+    written ``krum:4``.
     """
     several = any(get_origin(kind) is tuple for kind in get_args(hint))
     if (several and ":" in str(value)) or (
@@ -191,6 +197,11 @@ def _typed(value: Any, hint: Any) -> Any:
     ):
         parts = str(value).split(":")
         return tuple(int(part) if part.isdecimal() else part for part in parts)
+    if hint == Rule | None and isinstance(value, str):
+        name, _, assumed = value.partition(":")
+        advice = "Write `krum:4` or `nnm+phocas:4`: f stands behind the colon."
+        require(assumed.isdecimal() or not assumed, "against", "a rule and f", value, advice)
+        return rule_of(name, {}, int(assumed or 0))
     if hint in (int, int | None) and isinstance(value, float) and value.is_integer():
         return int(value)
     return value

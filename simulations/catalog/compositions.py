@@ -120,11 +120,33 @@ def make(kind: type[Any], fixed: Mapping[str, Any], own: Mapping[str, Any]) -> A
         ) from error
 
 
+def rule_of(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0) -> rules.Rule:
+    """Return the rule of a run; the mean for Flower's own `fedavg`.
+
+    Raises
+    ------
+    ValueError
+        As for `choose`, and if the rule knows more than the updates of a round.
+    """
+    before, last, own = choose(name, rule_args, assumed, seed)
+    spec = RULES[last]
+    if spec is None:
+        return rules.Mean()
+    if spec.knows_more:
+        raise ValueError(
+            f"Parameter `rule` should be one of the updates alone. Found `rule = {name}`, which also knows "
+            "the server's own data. Choose another rule."
+        )
+    rule = make(getattr(rules, spec.name), {spec.tolerance: assumed} if spec.tolerance else {}, own)
+    built: rules.Rule = rule if before is None else before >> rule
+    return built
+
+
 def check_rule(
     name: str, rule_args: Mapping[str, Any], clients: int, assumed: int, payload: str
 ) -> None:
     """Raise ValueError unless the rule can work with that many clients."""
-    before, last, own = choose(name, rule_args, assumed)
+    last = choose(name, rule_args, assumed).rule
     spec = RULES[last]
     if spec is None:
         if payload == "gradients" or rule_args:
@@ -136,9 +158,7 @@ def check_rule(
         return
     if spec.knows_more:
         return
-    rule = make(getattr(rules, spec.name), {spec.tolerance: assumed} if spec.tolerance else {}, own)
-    if before is not None:
-        rule = before >> rule
+    rule = rule_of(name, rule_args, assumed)
     if clients < rule.min_updates:
         raise ValueError(
             f"Parameter `clients` should be at least {rule.min_updates} for {name} with "

@@ -18,6 +18,7 @@ from flwr_byzantine.attacks import (
     LabelFlip,
     LocalAttack,
     ModelAttack,
+    Optimized,
     RandomLabels,
 )
 from flwr_byzantine.clients import (
@@ -34,6 +35,7 @@ from flwr_byzantine.clients import (
 from flwr_byzantine.clients.arrays import Arrays
 from flwr_byzantine.clients.wrapper import Config, FitReply
 from simulations.catalog.attacks import ATTACKS, MIXED, Lying, Mixed, Plan, plan_attack
+from simulations.catalog.compositions import rule_of
 from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 
@@ -180,6 +182,9 @@ def _colluding(
 ) -> NumPyClient:
     run = attacked.config
     attack = attack.told(run.clients, len(byzantine))
+    if isinstance(attack, Optimized) and attack.against is None:
+        deployed = rule_of(run.rule, run.rule_args, run.assumed_byzantine, run.seed)
+        attack = replace(attack, against=deployed)
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)

@@ -6,14 +6,15 @@ import threading
 import time
 from collections.abc import Iterable
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
+
+from flwr_byzantine.strategies.passing_grid import PassingGrid
 
 POLL = 0.02  # seconds; Flower's own in-memory grid looks for replies every 0.1
 
 
-class PromptGrid(Grid):
+class PromptGrid(PassingGrid):
     """Pass everything on to another grid, but wait for replies more attentively.
 
     Parameters
@@ -26,40 +27,8 @@ class PromptGrid(Grid):
     """
 
     def __init__(self, grid: Grid, stopped: threading.Event) -> None:
-        self.grid = grid
+        super().__init__(grid)
         self.stopped = stopped
-
-    def set_run(self, run: Run) -> None:
-        """Set the run."""
-        self.grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """Run information."""
-        return self.grid.run
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Create a message."""
-        return self.grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def get_node_ids(self) -> Iterable[int]:
-        """Get node IDs."""
-        return self.grid.get_node_ids()
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages."""
-        return self.grid.push_messages(messages)
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Take the replies that are there."""
-        return self.grid.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

@@ -17,6 +17,7 @@ from flwr_byzantine.attacks import (
     BitFlip,
     LabelFlip,
     LittleIsEnough,
+    Optimized,
     PutAllFar,
     RandomLabels,
 )
@@ -29,6 +30,7 @@ from flwr_byzantine.clients import (
     MaliciousClient,
     OmniscientClient,
 )
+from flwr_byzantine.rules import Krum, Median, NearestNeighborMixing
 from simulations.catalog.attacks import (
     ATTACK_NAMES,
     ATTACKS,
@@ -66,6 +68,7 @@ def run(**changes):
         "seed": 0, "placement": "first", "redraw": False, "payload": "parameters", "api": "message",
         "momentum": 0.0,
     }  # fmt: skip
+    config |= {"rule": "median", "rule_args": {}, "assumed_byzantine": 3}
     return SimpleNamespace(**config | changes)
 
 
@@ -350,3 +353,14 @@ def test_attackers_of_a_run_behave_well_then_attack(name, arguments, start, expe
         ):
             found.append(number)
     assert found == expected
+
+
+def test_optimized_is_made_for_the_rule_of_the_run():
+    assert plan_attack("optimized", {"against": "nnm+krum:2"}).attack.against == (
+        NearestNeighborMixing(2) >> Krum(2)
+    )
+    expected = Optimized("lie", against=Median())(HONEST[3:], 3, np.random.default_rng(0))
+    sent = updates(run(attack="optimized"))
+    np.testing.assert_allclose(sent[:3], expected)
+    with pytest.raises(ValueError, match="`against` should be a rule and f"):
+        plan_attack("optimized", {"against": "krum:x"})
