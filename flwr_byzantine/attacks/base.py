@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -128,6 +129,17 @@ class Remembering:
     def fresh(self) -> Self:
         """The same attack before its first round."""
         return replace(self)
+
+    def resized(self, before: int, now: int) -> None:
+        """Forget all, with a warning, where the last call had so many values, and this has another number.
+
+        The model of an app may change its size: Flower's FedAvg, for one, returns counters as floating-point
+        numbers.
+        """
+        if before != now:
+            text = "%s begins anew: it was given %s values before, and %s now"
+            logging.getLogger("flwr").warning(text, type(self).__name__, before, now)
+            self.memory.clear()
 
 
 class ChannelAttack(ABC):

@@ -45,7 +45,8 @@ class Mimic(ColludingAttack, Remembering):
     The steps and the default of one round of warm-up are those of the authors' code. The first z, which is
     drawn at random, counts for nothing but the first w. A client is the row of the honest updates: where
     their number changes later and there is no such row any more, the row with the largest product with z is
-    copied in that round alone. Updates that are not finite teach nothing and are not chosen.
+    copied in that round alone. Updates that are not finite teach nothing and are not chosen. The attack
+    begins anew, with a warning, where updates have another length than those before.
 
     byzfl and FLPoison copy a client of a given number, the first by default, and learn nothing: ``client=0``.
 
@@ -85,6 +86,8 @@ class Mimic(ColludingAttack, Remembering):
 
     def _learnt(self, honest: Floats, rng: np.random.Generator) -> int:
         """The row to copy in this round; it changes the memory."""
+        if self.memory:
+            self.resized(self.memory["mean"].size, honest.shape[1])
         t = int(self.memory.get("rounds", 0))
         if t < self.warmup:
             self._learn(honest, t, rng)

@@ -48,15 +48,15 @@ class PoisonedFL(ModelAttack, Remembering):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ModelAttack`, and
-        where a model has another length than the one before.
+        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ModelAttack`.
 
     Notes
     -----
     The defaults are those of the authors' code. In the first round there is no past model: zeros are sent.
     The test counts the coordinates that moved, with the normal approximation of the binomial distribution.
     The authors' code has the approximation's bounds for four models alone, and counts a coordinate that did
-    not move by the sign of the model itself. Differences of models that are not finite count as zero.
+    not move by the sign of the model itself. Differences of models that are not finite count as zero. The
+    attack begins anew, with a warning, where a model has another length than the one before.
 
     Attackers share the signs where they share the random numbers of the first round.
 
@@ -96,13 +96,13 @@ class PoisonedFL(ModelAttack, Remembering):
         """Return the update that every attacker sends; ``rng`` draws the signs in the first round."""
         model = check_update(model)
         past = self.memory
+        if past:
+            self.resized(past["model"].size, model.size)
         if "signs" not in past:
             signs = rng.integers(2, size=model.size, dtype=np.int8) * np.int8(2) - np.int8(1)
             past.update(rounds=0, factor=float(self.scale), signs=signs, tested=model.copy())
             past.update(model=model.copy(), sent=np.zeros_like(model))
             return np.zeros_like(model)
-        expected, advice = f"of {past['model'].size} values", "Use `fresh()` for another model."
-        require(model.size == past["model"].size, "model", expected, model.size, advice)
         past["rounds"] = int(past["rounds"]) + 1
         if past["rounds"] % self.period == 0:
             if not self.works(difference(model, past["tested"]), past["signs"]):

@@ -88,6 +88,13 @@ def with_update(
         return unflatten(_matching(received, returned) + update, returned)
 
 
+def model_of(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> Floats:
+    """Return the model that a client received: the values in whose places it returned floating-point ones."""
+    if [array.shape for array in received] == [array.shape for array in returned]:
+        return _matching(received, returned)
+    return flatten(received)
+
+
 def to_send(change: Floats, payload: Payload) -> Floats:
     """Return a change of the model as what clients send: servers step against gradients."""
     return -change if payload == "gradients" else change

@@ -15,7 +15,7 @@ from flwr_byzantine.attacks.base import Floats, require, require_whole
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import Arrays, Payload, copies, with_update
 from flwr_byzantine.clients.kinds import check_kind
-from flwr_byzantine.clients.memory import Memories, RememberingClient, digest, recalling
+from flwr_byzantine.clients.memory import Memories, RememberingClient, digest, recalling, remembered
 from flwr_byzantine.clients.recompute import ROUNDS, fingerprint, recompute
 from flwr_byzantine.clients.wrapper import (
     ATTACK_STREAM,
@@ -108,8 +108,8 @@ class ColludingClient(RememberingClient):
         def compute() -> tuple[Floats, Memories]:
             known = recompute(self.make_honest, self.known, received, config, self.payload)
             rng = stream_of(ATTACK_STREAM, self.seed, server_round)
-            attack, memories = recalling(self.attack, before)
-            return attack(known, len(self.attackers), rng), memories
+            attack = recalling(self.attack, before, known.shape[1])
+            return attack(known, len(self.attackers), rng), remembered(attack, known.shape[1])
 
         who = (self.scope, self.attack, self.known, self.attackers, self.seed, self.payload)
         rows, after = ROUNDS.get((*who, digest(before), fingerprint(received, config)), compute)

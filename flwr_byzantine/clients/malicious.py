@@ -15,13 +15,13 @@ from flwr_byzantine.clients.arrays import (
     Arrays,
     Payload,
     copies,
-    flatten,
+    model_of,
     to_send,
     update_of,
     with_update,
 )
 from flwr_byzantine.clients.kinds import check_kind
-from flwr_byzantine.clients.memory import RememberingClient, recalling
+from flwr_byzantine.clients.memory import RememberingClient, recalling, remembered
 from flwr_byzantine.clients.wrapper import (
     ATTACK_STREAM,
     ClientWrapper,
@@ -103,10 +103,14 @@ class MaliciousClient(RememberingClient):
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
         of_the_model = isinstance(self.attack, ModelAttack)
-        known = flatten(received) if of_the_model else update_of(returned, received, self.payload)
-        attack, memories = recalling(self.attack, self.recollections(server_round))
+        known = (
+            model_of(returned, received)
+            if of_the_model
+            else update_of(returned, received, self.payload)
+        )
+        attack = recalling(self.attack, self.recollections(server_round), known.size)
         sent = attack(known, self.rng(server_round))
-        self.memory.keep(memories)
+        self.memory.keep(remembered(attack, known.size))
         if of_the_model:
             sent = to_send(sent, self.payload)
         return with_update(sent, returned, received, self.payload), num_examples, metrics

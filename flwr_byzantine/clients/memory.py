@@ -21,6 +21,7 @@ from flwr_byzantine.clients.wrapper import ClientWrapper, MissingRound
 
 Memories = Mapping[str, Any]
 Attack = TypeVar("Attack")
+SIZE = "_size"  # the name among memories of how many values they are about
 
 
 class Memory:
@@ -104,16 +105,25 @@ class RememberingClient(ClientWrapper):
         return found
 
 
-def recalling(attack: Attack, memories: Memories) -> tuple[Attack, Memories]:
-    """Return an attack that remembers this, and where to find what it remembers after its call.
+def recalling(attack: Attack, memories: Memories, size: int) -> Attack:
+    """Return an attack that remembers this, for a call with so many values; see :func:`remembered`.
 
-    Neither the attack that is given nor the memories are ever changed.
+    Neither the attack that is given nor the memories are ever changed. Memories of another number of values
+    are left behind.
     """
     if not isinstance(attack, Remembering):
-        return attack, {}
+        return attack
     awake = attack.fresh()
-    awake.memory.update(deepcopy(dict(memories)))
-    return cast(Attack, awake), awake.memory
+    awake.memory.update(deepcopy({name: memories[name] for name in memories if name != SIZE}))
+    awake.resized(memories.get(SIZE, size), size)
+    return cast(Attack, awake)
+
+
+def remembered(attack: object, size: int) -> Memories:
+    """Return what an attack remembers after its call, and of how many values."""
+    if not isinstance(attack, Remembering) or not attack.memory:
+        return {}
+    return {**attack.memory, SIZE: size}
 
 
 def digest(memories: Memories) -> bytes:

@@ -20,7 +20,7 @@ from flwr_byzantine.checks import (
     wrong,
 )
 from flwr_byzantine.clients.arrays import Arrays, check_payload
-from flwr_byzantine.clients.memory import Memories, recalling
+from flwr_byzantine.clients.memory import recalling, remembered
 from flwr_byzantine.clients.recompute import fingerprint
 from flwr_byzantine.lab.commit import (
     Exchange,
@@ -83,7 +83,7 @@ class Attacker:
         self.order_by, self.redraw = order_by, redraw
         self.numbers: dict[Node, int] = {}
         self.rounds: list[AttackedRound] = []
-        self._memories: dict[Any, Memories] = {}
+        self._awake: dict[Any, tuple[Any, int]] = {}
         self._chosen: frozenset[Node] = frozenset()
         self._nodes: list[Node] = []
         self.placement: Placement | None = None
@@ -167,7 +167,8 @@ class Attacker:
         attack = self.attack.told(n, f) if isinstance(self.attack, Told) else self.attack
         if self.kind is Kind.LOCAL:
             return {
-                i: alone(self._recall(attack, usable[i].number), usable[i], now) for i in attackers
+                i: alone(self._recall(attack, usable[i].number, usable[i]), usable[i], now)
+                for i in attackers
             }
         if self.kind is Kind.MODEL:
             return self._knowing_the_model(attack, usable, attackers, now)
@@ -178,7 +179,7 @@ class Attacker:
             log(WARNING, text, now.server_round)
             return {}
         rows = together(
-            self._recall(attack, None),
+            self._recall(attack, None, usable[known[0]]),
             [usable[i] for i in known],
             [usable[i] for i in attackers],
             now,
@@ -188,21 +189,25 @@ class Attacker:
     def _knowing_the_model(
         self, attack: Any, usable: Mapping[int, Exchange], attackers: Sequence[int], now: Moment
     ) -> dict[int, Arrays]:
-        """Those that received the same model send the same."""
-        groups: dict[bytes, list[int]] = {}
+        """Those that received the same model, and would change it in the same places, send the same."""
+        groups: dict[Any, list[int]] = {}
         for i in attackers:
-            groups.setdefault(fingerprint(usable[i].received, {}), []).append(i)
+            kind = fingerprint(usable[i].received, {}), layout(usable[i])
+            groups.setdefault(kind, []).append(i)
         changed: dict[int, Arrays] = {}
         for key, group in enumerate(groups.values()):
-            rows = knowing_the_model(self._recall(attack, key), [usable[i] for i in group], now)
+            awake = self._recall(attack, key, usable[group[0]])
+            rows = knowing_the_model(awake, [usable[i] for i in group], now)
             changed |= dict(zip(group, rows, strict=True))
         return changed
 
-    def _recall(self, attack: Any, key: int | None) -> Any:
+    def _recall(self, attack: Any, key: int | None, sent: Exchange) -> Any:
         """An attack, and if it remembers, with what it remembers under a key, also from now on."""
         if not isinstance(attack, Remembering):
             return attack
-        awake, self._memories[key] = recalling(attack, self._memories.get(key, {}))
+        before = remembered(*self._awake[key]) if key in self._awake else {}
+        awake = recalling(attack, before, sent.size)
+        self._awake[key] = awake, sent.size
         return awake
 
     def _is_on(self, number: int, server_round: int) -> bool:

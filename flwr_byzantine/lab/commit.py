@@ -18,6 +18,8 @@ from flwr_byzantine.clients.arrays import (
     Arrays,
     Payload,
     flatten,
+    is_floating,
+    model_of,
     to_send,
     unflatten,
     update_of,
@@ -41,6 +43,16 @@ class Exchange:
     number: int
     received: Arrays
     returned: Arrays
+
+    @property
+    def model(self) -> Floats:
+        """What the node received, in the places of the floating-point numbers that it sent."""
+        return model_of(self.returned, self.received)
+
+    @property
+    def size(self) -> int:
+        """How many values an attack changes."""
+        return sum(array.size for array in self.returned if is_floating(array))
 
     def update(self, payload: Payload) -> Floats:
         """Return the node's update."""
@@ -69,7 +81,7 @@ def alone(attack: Any, attacker: Exchange, now: Moment) -> Arrays:
 def knowing_the_model(attack: Any, attackers: Sequence[Exchange], now: Moment) -> list[Arrays]:
     """Return what attackers send that received the same model and know that."""
     rng = stream_of(ATTACK_STREAM, now.seed, now.server_round)
-    update = to_send(_flat(attack(flatten(attackers[0].received), rng)), now.payload)
+    update = to_send(_flat(attack(attackers[0].model, rng)), now.payload)
     return [attacker.sending(update, now.payload) for attacker in attackers]
 
 
@@ -103,9 +115,7 @@ def on_the_way(attack: Any, exchange: Exchange, num_clients: int, now: Moment) -
 
 def layout(exchange: Exchange) -> tuple[Any, ...]:
     """Return what two replies have in common whose values stand in the same places."""
-    return tuple(
-        (array.shape, bool(np.issubdtype(array.dtype, np.floating))) for array in exchange.returned
-    )
+    return tuple((array.shape, is_floating(array)) for array in exchange.returned)
 
 
 def _flat(update: Any) -> Floats:

@@ -75,6 +75,16 @@ def test_remembers_and_begins_afresh():
     assert attack.fresh().memory == {}
 
 
+@pytest.mark.parametrize("warmup", [1, 3])
+def test_it_begins_anew_where_updates_have_another_length(warmup, caplog):
+    attack, fresh = Mimic(warmup=warmup), Mimic(warmup=warmup)
+    attack(rng(1).normal(size=(6, 5)), 1, rng())
+    for t in range(4):
+        honest = rng(t).normal(size=(6, 7))
+        np.testing.assert_array_equal(attack(honest, 1, rng(t)), fresh(honest, 1, rng(t)))
+    assert caplog.messages == ["Mimic begins anew: it was given 5 values before, and 7 now"]
+
+
 def test_a_copy_is_no_view():
     honest = rng().normal(size=(3, 4))
     assert not np.shares_memory(Mimic()(honest, 1, rng()), honest)

@@ -78,11 +78,14 @@ def test_models_that_say_nothing_do_no_harm(models):
         assert np.isfinite(attack(np.array(model, float), rng())).all()
 
 
-def test_the_length_of_the_model_may_not_change():
-    attack = PoisonedFL()
+def test_it_begins_anew_where_the_model_has_another_length(caplog):
+    attack = PoisonedFL(scale=2)
     attack(np.zeros(3), rng())
-    with pytest.raises(ValueError, match="`model` should be of 3 values"):
-        attack(np.zeros(4), rng())
+    attack(np.ones(3), rng())
+    np.testing.assert_array_equal(attack(np.zeros(2), rng(1)), [0, 0])
+    sent = attack(np.array([3.0, 4]), rng())
+    np.testing.assert_allclose(np.abs(sent), [6, 8])
+    assert caplog.messages == ["PoisonedFL begins anew: it was given 3 values before, and 2 now"]
 
 
 def test_what_it_sends_and_remembers_is_its_own():

@@ -18,6 +18,7 @@ from flwr_byzantine.attacks import (
     ModelAttack,
     Omniscient,
     OnOff,
+    PoisonedFL,
     Remembering,
     SignFlip,
 )
@@ -320,3 +321,32 @@ def test_a_mod_hands_on_the_context_of_its_node():
         reply = app(Message(RecordDict(record | told), metadata=metadata), node)
         sent.append(reply.content["arrays"].to_numpy_ndarrays()[0].item())
     assert sent == [1, 1, 2]
+
+
+@pytest.mark.parametrize("attack", [Echo(), PoisonedFL()], ids=repr)
+def test_they_begin_anew_where_the_model_has_another_size(attack, caplog):
+    """As where counters come back from the server as floating-point numbers."""
+    context = contexts()[0]
+    for server_round, counters in ((1, np.int64), (2, np.float32), (3, np.float32)):
+        received = [np.ones(3, np.float32), np.array([4], counters)]
+        client = MaliciousClient(Trainer(), attack, context=context)
+        client.fit(received, {"server-round": server_round})
+    name = type(attack).__name__
+    assert caplog.messages == [f"{name} begins anew: it was given 3 values before, and 4 now"]
+
+
+def test_the_model_is_known_where_the_client_returns_floating_point_numbers(caplog):
+    """A client whose counters are whole numbers again is given floating-point ones by Flower's FedAvg."""
+
+    class Counts(NumPyClient):
+        def fit(self, parameters, config):
+            return [parameters[0] + 1, parameters[1].astype(np.int64) + 1], 5, {}
+
+    client = MaliciousClient(Counts(), PoisonedFL())
+    for server_round, counters in ((1, np.int64), (2, np.float64), (3, np.float64)):
+        moved = np.random.default_rng(server_round).normal(size=3).astype(np.float32)
+        received = [moved, np.array([4], counters)]
+        sent, _, _ = client.fit(received, {"server-round": server_round})
+        assert sent[1].tolist() == [5]
+    assert not caplog.messages
+    assert np.abs(sent[0] - received[0]).min() > 0
