@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..checks import is_whole, require, require_choice, require_finite, require_whole
+from .base import check_rng
 from .labels import as_array, check_labels
 
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
@@ -92,6 +93,7 @@ class Backdoor:
     def __post_init__(self) -> None:
         require_whole("target", self.target, 0, "Classes are counted from 0.")
         callable_ = self.trigger is None or callable(self.trigger)
+        callable_ = callable_ and not isinstance(self.trigger, type)
         advice = "Leave it out for a square of `size`, `value` and `position`."
         require(callable_, "trigger", "a function of a batch of samples", self.trigger, advice)
         require_finite("fraction", self.fraction)
@@ -139,6 +141,7 @@ class Backdoor:
         poisoned, renamed = _copy(samples), _copy(labels)
         if not self.fraction or not total:
             return poisoned, renamed
+        check_rng(rng)
         many = max(1, round(self.fraction * total))
         chosen = rng.choice(total, many, replace=False).tolist()
         poisoned[chosen] = self.triggered(poisoned[chosen])

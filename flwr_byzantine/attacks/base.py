@@ -202,10 +202,14 @@ def check_honest(honest: Floats, num_attackers: int) -> Floats:
         f"{honest.dtype} of shape {honest.shape}",
         "Stack the flattened honest updates, one a row; the attack needs at least one.",
     )
-    require(
-        num_attackers >= 1, "num_attackers", "at least 1", num_attackers, "Without any, do not ask."
-    )
+    require_whole("num_attackers", num_attackers, 1, "Without any, do not ask.")
     return honest
+
+
+def check_rng(rng: object) -> None:
+    """Raise unless it is a source of random numbers."""
+    advice = "Make one of a seed, as in `np.random.default_rng(0)`."
+    require(isinstance(rng, np.random.Generator), "rng", "a numpy Generator", rng, advice)
 
 
 def same_row(row: Floats, num_attackers: int, like: Floats) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import require, require_finite
-from .base import Floats, LocalAttack, check_update
+from .base import Floats, LocalAttack, check_rng, check_update
 from .tensors import of_any_kind
 
 
@@ -60,5 +60,6 @@ class FreeRider(LocalAttack):
         own = check_update(own)
         if self.std == 0:
             return np.zeros_like(own)
+        check_rng(rng)
         with np.errstate(over="ignore"):
             return rng.normal(0.0, self.std, own.shape).astype(own.dtype)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import require, require_whole
+from ..checks import require, require_whole, wrong
 from .base import stream
 
 STREAM = 0x1AB
@@ -162,14 +162,16 @@ class RandomLabels:
 def check_labels(labels: Any, num_classes: int | None = None) -> NDArray[np.int64]:
     """Return labels as numbers of classes; raise where one is no class."""
     found = as_array(labels)
-    least, most = (found.min(), found.max()) if found.size else (0, 0)
-    whole = bool(np.issubdtype(found.dtype, np.integer) and least >= 0)
-    known = num_classes is None or most < num_classes
     upto = "" if num_classes is None else f" to {num_classes - 1}"
+    expected = f"whole numbers from 0{upto}"
     advice = "Set `num_classes` to the number of classes of the data set."
     if num_classes is None:
         advice = "Give each sample the number of its class."
-    require(whole and bool(known), "labels", f"whole numbers from 0{upto}", labels, advice)
+    if found.size and not np.issubdtype(found.dtype, np.integer):
+        raise wrong("labels", expected, labels, advice, found=f"labels of type {found.dtype}")
+    outside = found < 0 if num_classes is None else (found < 0) | (found >= num_classes)
+    if found.size and outside.any():
+        raise wrong("labels", expected, labels, advice, found=f"the label {found[outside].flat[0]}")
     return found.astype(np.int64)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import require, require_whole
-from .base import ColludingAttack, Floats, Remembering, check_honest, same_row
+from .base import ColludingAttack, Floats, Remembering, check_honest, check_rng, same_row
 from .spread import Vector, finite_rows, mean_of, unit
 from .tensors import of_any_kind
 
@@ -100,6 +100,7 @@ class Mimic(ColludingAttack, Remembering):
         """One step of Oja's method."""
         known = honest[finite_rows(honest)]
         if t == 0:
+            check_rng(rng)
             self.memory["mean"] = np.zeros(honest.shape[1])
             self.memory["direction"] = unit(np.asarray(rng.standard_normal(honest.shape[1])))[0]
         if not len(known):

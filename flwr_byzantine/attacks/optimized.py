@@ -60,7 +60,7 @@ class Optimized(ColludingAttack):
     -----
     LIE is searched on both sides of the mean, so :math:`z^*` may be negative; IPM against the mean, from it
     on, so :math:`\epsilon^* \ge -1`. The search tries factors that grow by steps of equal ratio, and then
-    halves the steps around the best ones.
+    ever smaller steps around the best ones. It can miss a peak that is narrower than its steps.
 
     A rule that gives one combination of whole updates, such as Krum or the geometric median, is tried in the
     distances between updates alone: :math:`O(h^2 d)` for those, once, and :math:`O(n^2)` and the rule's own

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import require, require_finite
-from .base import Floats, LocalAttack, check_update
+from .base import Floats, LocalAttack, check_rng, check_update
 from .tensors import of_any_kind
 
 
@@ -53,6 +53,7 @@ class Gaussian(LocalAttack):
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
         """Return noise of the shape and precision of the update."""
         own = check_update(own)
+        check_rng(rng)
         with np.errstate(over="ignore"):
             return rng.normal(0.0, self.std, own.shape).astype(own.dtype)
 
@@ -148,6 +149,7 @@ class RandomSignFlip(LocalAttack):
     @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
         """Return the update times a factor drawn from ``rng``."""
+        check_rng(rng)
         with np.errstate(over="ignore", invalid="ignore"):
             return check_update(own) * float(rng.normal(self.mean, self.std))
 

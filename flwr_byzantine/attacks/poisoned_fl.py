@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import require, require_finite, require_whole
-from .base import Floats, ModelAttack, Remembering, check_update
+from .base import Floats, ModelAttack, Remembering, check_rng, check_update
 from .spread import Vector
 from .tensors import of_any_kind
 
@@ -99,6 +99,7 @@ class PoisonedFL(ModelAttack, Remembering):
         if past:
             self.resized(past["model"].size, model.size)
         if "signs" not in past:
+            check_rng(rng)
             signs = rng.integers(2, size=model.size, dtype=np.int8) * np.int8(2) - np.int8(1)
             past.update(rounds=0, factor=float(self.scale), signs=signs, tested=model.copy())
             past.update(model=model.copy(), sent=np.zeros_like(model))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..checks import require, require_finite, require_whole, wrong
+from ..rules.base import Rule
 from .base import stream
 
 COIN_STREAM = 0xC01
@@ -133,10 +134,10 @@ class OnOff:
     start_round: int | None = None
 
     def __post_init__(self) -> None:
-        whole = not isinstance(self.attack, OnOff | type) and callable(self.attack)
+        whole = can_attack(self.attack) and not isinstance(self.attack, OnOff)
         advice = "Make it first, as in `OnOff(SignFlip(), period=5)`; one schedule is enough."
         require(whole, "attack", "an attack that has no rounds of its own", self.attack, advice)
-        given = (self.period, self.off, self.start_round) != (None, None, None)
+        given = any(each is not None for each in (self.period, self.off, self.start_round))
         advice = (
             "Say for how many rounds it attacks, or with `off` for how many it is honest first."
         )
@@ -169,6 +170,11 @@ class OnOff:
             "its `attack`."
         )
         raise wrong("attack", "called in the rounds in which it is on", self, advice)
+
+
+def can_attack(value: object) -> bool:
+    """Return whether it is called like an attack: no class, and no rule, which is called with updates too."""
+    return callable(value) and not isinstance(value, Rule | type)
 
 
 def split(attack: Any) -> tuple[Any, AttackSchedule]:

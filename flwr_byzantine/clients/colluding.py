@@ -166,7 +166,8 @@ class OmniscientClient(ColludingClient):
 
 def _numbers(name: str, clients: Collection[int]) -> tuple[int, ...]:
     """Return client numbers in ascending order, at least one."""
-    require(len(clients) > 0, name, "at least one client number", clients, "Name one.")
+    some = isinstance(clients, Collection) and len(clients) > 0
+    require(some, name, "at least one client number", clients, "Name some, as in `(0, 1)`.")
     for client in clients:
         require_whole(name, client, 0, "Number the clients from 0.")
     return tuple(sorted(set(clients)))

@@ -12,6 +12,7 @@ from flwr_byzantine.attacks import (
     RandomLabels,
 )
 from flwr_byzantine.attacks.base import require
+from flwr_byzantine.attacks.schedule import can_attack
 
 TAKES: dict[str, tuple[str, tuple[type, ...]]] = {
     "MaliciousClient": ("an attack of the own update or of the model", (LocalAttack, ModelAttack)),
@@ -31,4 +32,4 @@ def check_kind(attack: object, wrapper: str, parameter: str = "attack") -> None:
     holds = not others or isinstance(attack, kinds)
     require(holds, parameter, expected, attack, advice)
     advice = "Make it first, as in `SignFlip()`; your own may be a function."
-    require(callable(attack) and not isinstance(attack, type), parameter, expected, attack, advice)
+    require(can_attack(attack), parameter, expected, attack, advice)

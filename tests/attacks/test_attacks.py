@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 import flwr_byzantine.attacks as attacks
 from flwr_byzantine.attacks import (
+    Backdoor,
     BitFlip,
     Boost,
     Constant,
@@ -29,12 +30,16 @@ from flwr_byzantine.attacks import (
     MinSum,
     Omniscient,
     OneFarOneMean,
+    OnOff,
+    Optimized,
     PoisonedFL,
     PutAllFar,
     RandomSignFlip,
     SignFlip,
 )
 from flwr_byzantine.attacks.bits import flip_bits
+from flwr_byzantine.checks import ParameterError
+from flwr_byzantine.rules import Krum
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -374,6 +379,8 @@ def test_updates_are_floating_point(attack):
     (BitFlip, {"num_coordinates": -1}), (BitFlip, {"bits": (0,)}), (BitFlip, {"bits": (33,)}),
     (BitFlip, {"bits": (3, 3)}), (BitFlip, {"bits": [3]}), (BitFlip, {"bits": ("x",)}),
     (Gambler, {"num_servers": 0}), (Gambler, {"probability": 1.5}), (Gambler, {"scale": "c"}),
+    (MinMax, {"direction": MinMax}), (Mimic, {"warmup": "1"}), (FreeRider, {"std": SignFlip}),
+    (OnOff, {"attack": Krum(1)}), (OnOff, {"attack": SignFlip}), (Backdoor, {"trigger": SignFlip}),
     (Gambler, {"probability": "p"}), (Gambler, {"server": -1}), (Gambler, {"server": 20}),
 ])  # fmt: skip
 def test_parameters_out_of_bounds_are_refused(attack, arguments):
@@ -382,6 +389,28 @@ def test_parameters_out_of_bounds_are_refused(attack, arguments):
         ValueError, match=rf"Parameter `{name}` should be .*Found `{name} = .*\. \w"
     ):
         attack(**arguments)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2", None, True])
+@pytest.mark.parametrize("attack", [*COLLUDING, Optimized(against=Krum(1))], ids=repr)
+def test_the_number_of_attackers_is_a_whole_number(attack, number):
+    expected = "Parameter `num_attackers` should be a whole number of at least 1"
+    with pytest.raises(ParameterError, match=expected):
+        attack(HONEST, number, rng())
+
+
+@pytest.mark.parametrize("seed", [0, None, "0"])
+@pytest.mark.parametrize("attack", [Gaussian(), RandomSignFlip(), FreeRider(1), PoisonedFL()])
+def test_a_seed_is_no_generator(attack, seed):
+    with pytest.raises(ParameterError, match="Parameter `rng` should be a numpy Generator"):
+        attack(HONEST[0], seed)
+    with pytest.raises(ParameterError, match="Parameter `rng` should be a numpy Generator"):
+        Mimic()(HONEST, 1, seed)
+
+
+def test_an_array_is_no_number_of_rounds():
+    with pytest.raises(ParameterError, match="Parameter `period` should be a whole number"):
+        OnOff(SignFlip(), period=np.array([1, 2]))
 
 
 def test_attacks_are_values():
@@ -393,7 +422,7 @@ def test_attacks_are_values():
 
 def test_the_maths_needs_numpy_and_nothing_else():
     allowed = {"__future__", "abc", "collections", "dataclasses", "functools", "math", "numpy"}
-    allowed |= {"statistics", "sys", "typing"}
+    allowed |= {"logging", "statistics", "sys", "typing"}
     for path in Path(attacks.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []

@@ -48,10 +48,18 @@ def test_a_source_becomes_the_target_and_the_rest_stays(num_classes, data):
     ("labels", lambda: LabelFlip(3, source=0, target=1)(LABELS)),
     ("labels", lambda: RandomLabels(3)(LABELS)),
     ("labels", lambda: RandomLabels()(LABELS / 2)),
+    ("labels", lambda: RandomLabels()(np.arange(1000))),
+    *(("labels", lambda labels=labels: LabelFlip()(labels)) for labels in ("abc", None, ["cat"])),
+    ("labels", lambda: Backdoor()(np.zeros((1, 4, 4)), "7", rng())),
+    ("rng", lambda: Backdoor()(np.zeros((1, 4, 4)), [7], 0)),
 ])  # fmt: skip
 def test_labels_that_cannot_be_are_refused(name, make):
     with pytest.raises(ValueError, match=rf"Parameter `{name}` should be .*Found .*\. \w"):
         make()
+
+
+def test_a_client_without_samples_has_no_labels():
+    assert LabelFlip()([]).shape == RandomLabels()([]).shape == (0,)
 
 
 def test_random_labels_are_those_of_numpys_generator():

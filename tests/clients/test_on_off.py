@@ -8,7 +8,16 @@ from flwr.client import NumPyClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flwr_byzantine.attacks import BitFlip, Constant, LabelFlip, OnOff, PutAllFar, SignFlip
+from flwr_byzantine.attacks import (
+    BitFlip,
+    Constant,
+    LabelFlip,
+    Omniscient,
+    OnOff,
+    PutAllFar,
+    SignFlip,
+)
+from flwr_byzantine.checks import ParameterError
 from flwr_byzantine.clients import (
     AttackSchedule,
     ColludingClient,
@@ -18,6 +27,7 @@ from flwr_byzantine.clients import (
     MaliciousClient,
     OmniscientClient,
 )
+from flwr_byzantine.rules import Krum
 
 FIRST = range(1, 13)
 
@@ -143,3 +153,24 @@ def test_it_cannot_be_called_without_a_round():
 def test_what_cannot_work_is_refused(name, make):
     with pytest.raises(ValueError, match=f"Parameter `{name}` should be"):
         make()
+
+
+@pytest.mark.parametrize("attack", [Krum(1), OnOff, SignFlip, "sign_flip", None], ids=repr)
+def test_what_is_no_attack_is_refused(attack):
+    """A rule, which is called like an attack, too."""
+    for make in (
+        lambda: MaliciousClient(NumPyClient(), attack),
+        lambda: OmniscientClient(NumPyClient(), attack, list, [0], [1], client_id=0),
+        lambda: LabelFlippingClient(lambda _: NumPyClient(), attack),
+    ):
+        with pytest.raises(ParameterError, match=r"Parameter `\w+` should be an attack"):
+            make()
+
+
+@pytest.mark.parametrize(("name", "numbers"), [
+    ("attackers", (0, [1])), ("attackers", (None, [1])), ("honest", ([0], 1)),
+    ("honest", ([0], None)), ("honest", ([0], "1")),
+])  # fmt: skip
+def test_client_numbers_are_a_collection(name, numbers):
+    with pytest.raises(ParameterError, match=f"Parameter `{name}` should be"):
+        OmniscientClient(NumPyClient(), Omniscient(), list, *numbers, client_id=0)
