@@ -9,6 +9,7 @@ from flwr.app import ArrayRecord, Message
 from flwr_byzantine.aggregation.gate import Array, Model, Reply
 from flwr_byzantine.aggregation.npy import MalformedTensorError, decode
 from flwr_byzantine.checks import ParameterError, is_whole, wrong
+from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.records import read_record
 
 ROUND = "server-round"  # where Flower's strategies write the round
@@ -56,6 +57,23 @@ def given_to_all(messages: Sequence[Message]) -> ArrayRecord:
             )
     assert first is not None
     return first
+
+
+def check_number(messages: Sequence[Message], rule: Rule) -> None:
+    """Raise where an app asks one node a call, so that every round would be skipped.
+
+    Raises
+    ------
+    ValueError
+        For a single message, and a rule that needs more replies.
+    """
+    least = rule.at(len(messages)).min_updates
+    if len(messages) == 1 < least:
+        raise _unlike(
+            "for all nodes of a round in one call",
+            f"a single one, and {rule} needs {least}",
+            "Collect the messages, and send them with one `grid.send_and_receive(messages)`.",
+        )
 
 
 def _unlike(expected: str, found: str, advice: str) -> ParameterError:

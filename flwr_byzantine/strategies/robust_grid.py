@@ -21,6 +21,7 @@ from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.clean_replies import Form, Votes, clean_replies, refusal, unasked
 from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
 from flwr_byzantine.strategies.given_model import (
+    check_number,
     given_to_all,
     in_dtypes_of,
     read_given,
@@ -159,6 +160,8 @@ class RobustGrid(PassingGrid, RobustStrategy):
         self._look_at_host()
         given = given_to_all(sent)
         start = read_given(given)
+        if self.aggregator.bound != "warn":
+            check_number(sent, self.rule)
         with self.aggregator.lock:  # threads may send at once
             if not self._begun and (found := self._resume()) is not None:
                 self._round = found.server_round
@@ -188,10 +191,8 @@ class RobustGrid(PassingGrid, RobustStrategy):
         form, replies = self._read(sent, received, trained=False)
         if form.arrays is not None and received and not self._told_of_arrays:
             self._told_of_arrays = True
-            log(
-                WARNING,
-                "Replies to evaluation hold arrays, which no rule checks: they are left out",
-            )
+            text = "Replies to evaluation hold arrays, which no rule checks: they are left out"
+            log(WARNING, text)
         accepted, dropped = gate_reports(replies)
         for node, reason in dropped.items():
             log(WARNING, "Evaluation %s: dropped node %s: %s", self._round, node, reason)

@@ -38,6 +38,17 @@ def test_training_without_one_model_raises(records):
         RobustGrid(AnsweringGrid(honest), RULE).send_and_receive(messages)
 
 
+def test_one_node_a_call_raises():
+    """Every round would be skipped, and the app would say that it is done."""
+    inner = AnsweringGrid(honest)
+    with pytest.raises(ValueError, match=r"a single one, and Phocas\(trim=2\) needs 5\. Collect"):
+        RobustGrid(inner, RULE).send_and_receive(train_messages(START, 1))
+    assert not inner.sent
+    for options in ({"rule": rules.Median()}, {"rule": RULE, "bound": "warn"}):
+        replies = RobustGrid(inner, **options).send_and_receive(train_messages(START, 1))
+        assert not next(iter(replies)).has_error()
+
+
 def test_messages_of_the_aggregate_fit_api_raise():
     content = RecordDict({"fitins.parameters": record(START), "fitins.config": ConfigRecord()})
     with pytest.raises(ValueError, match=r"flwr_byzantine.ByzantineRobust\(strategy, rule\)"):
