@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from sybil import Sybil
@@ -9,9 +10,11 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 
 def _enter(namespace: dict[str, Any]) -> None:
-    """Give every page an empty folder of its own."""
+    """Give every page a folder of its own, with nothing in it but the examples."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        (Path(folder) / "examples").symlink_to(Path(__file__).parent / "examples")
+        stack.enter_context(contextlib.chdir(folder))
         namespace["__folder"] = stack.pop_all()
 
 

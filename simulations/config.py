@@ -9,10 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from flwr_byzantine.lab.names import STEPS
 from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
 from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
-from simulations.catalog.compositions import STEPS, check_rule
+from simulations.catalog.compositions import check_rule
 from simulations.catalog.datasets import DATASETS
 from simulations.catalog.models import MODELS
 from simulations.catalog.rules import RULES

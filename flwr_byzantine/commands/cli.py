@@ -1,58 +1,71 @@
-"""``python -m flwr_byzantine``: tools for who runs a federation."""
+"""``flwr-byzantine``: tools for who runs a federation, and for who attacks an app of his own."""
 
-import argparse
+import runpy
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from flwr_byzantine.audit import table
-from flwr_byzantine.audit.file import read_lines, without_repeated
-
-NOTE = (
-    "Only `dropped` is a fact about a client. `trimmed` and `not selected` are no evidence against it: a "
-    "rule leaves somebody out in every round."
-)
-
-
-def audit(arguments: argparse.Namespace) -> int:
-    """Print what became of each client's replies."""
-    try:
-        written, unreadable = read_lines(arguments.file)
-    except OSError as error:
-        print(f"Cannot read the audit log: {error}", file=sys.stderr)
-        return 2
-    if unreadable:
-        print(f"{unreadable} lines are no audit records and are left out", file=sys.stderr)
-    records = without_repeated(written)
-    if len(records) < len(written):
-        repeated = len(written) - len(records)
-        print(
-            f"{repeated} records are left out: a later start repeated their rounds", file=sys.stderr
-        )
-    if not records:
-        print(f"{arguments.file} holds no audit records", file=sys.stderr)
-        return 2
-    for line in table(records):
-        print(line)
-    print(NOTE, file=sys.stderr)
-    return 0
-
-
-def doctor(arguments: argparse.Namespace) -> int:
-    """Print whether the installation works."""
-    from flwr_byzantine.commands.doctor import report
-
-    return report()
+SIMULATIONS = "simulations"  # a folder beside the library, in the repository alone
+THEIRS = {
+    "run": "Run one simulated federation and write its result.",
+    "sweep": "Run a grid of simulations that a file describes.",
+    "report": "Draw what a sweep came to.",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flwr_byzantine", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
-    command = commands.add_parser("audit", help="what became of each client's replies")
-    command.add_argument("file", help="a file written with `audit_log=`")
-    command.set_defaults(function=audit)
-    command = commands.add_parser("doctor", help="whether the installation works")
-    command.set_defaults(function=doctor)
-    arguments = parser.parse_args(argv)
-    result: int = arguments.function(arguments)
-    return result
+    """Run a command; gives the exit code.
+
+    Parameters
+    ----------
+    argv : Sequence[str] or None
+        The arguments; None takes those of the process.
+    """
+    try:
+        import typer  # noqa: F401
+    except ImportError:  # Flower brings it: what is missing is Flower
+        from flwr_byzantine.commands.doctor import report
+
+        return report()
+    from flwr_byzantine.commands.app import app
+
+    if _simulations_are_there():
+        _add_simulations(app)
+    try:
+        app(None if argv is None else list(argv), prog_name="flwr-byzantine")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
+
+
+def _simulations_are_there() -> bool:
+    """Whether what is called so is ours, and not a module of somebody's app."""
+    found = find_spec(SIMULATIONS)
+    if found is None or found.origin is None:
+        return False
+    return Path(found.origin).resolve().parents[1] == Path(__file__).resolve().parents[2]
+
+
+def _add_simulations(app: Any) -> None:
+    """Add the commands of the simulations, which read their own arguments."""
+    import typer
+
+    anything = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    known = {command.name for command in app.registered_commands}
+
+    def add(name: str) -> None:
+        def run(context: typer.Context) -> None:
+            sys.argv = [SIMULATIONS, name, *context.args]
+            runpy.run_module(SIMULATIONS, run_name="__main__", alter_sys=True)
+
+        app.command(name, help=THEIRS[name], context_settings=anything)(run)
+
+    for name in THEIRS:
+        if name not in known:
+            add(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

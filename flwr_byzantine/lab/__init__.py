@@ -7,6 +7,17 @@ federations misbehave with the wrappers and the mod of :mod:`flwr_byzantine.clie
 
 from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
+from flwr_byzantine.lab.in_process import InProcessGrid
+from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.seen import AttackedRound
+from flwr_byzantine.lab.stress_app import assert_keeps, stress
 
-__all__ = ["AttackGrid", "AttackStrategy", "AttackedRound"]
+__all__ = [
+    "AttackGrid",
+    "AttackStrategy",
+    "AttackedRound",
+    "InProcessGrid",
+    "StressResult",
+    "assert_keeps",
+    "stress",
+]

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import reduce
-from inspect import isabstract
 from typing import Any, NamedTuple
 
 from flwr_byzantine import rules
-from simulations.catalog.rules import RULES, f_of, name_of
+from flwr_byzantine.lab.names import STEPS, f_of, parts_of
+from simulations.catalog.rules import RULES
 from simulations.streams import Stream, generator
-
-# The pre-aggregations, by their own names and by the usual short ones.
-STEPS: dict[str, type[rules.PreAggregation]] = {
-    name_of(name): kind
-    for name, kind in vars(rules).items()
-    if isinstance(kind, type) and issubclass(kind, rules.PreAggregation) and not isabstract(kind)
-}
-STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
-# Other names of rules, most of them short ones as papers have them.
-SHORT = {
-    "caf": "covariance_filter",
-    "dnc": "divide_and_conquer",
-    "gm": "geometric_median",
-    "mda": "minimum_diameter_averaging",
-    "mea_med": "meamed",
-    "smea": "smallest_maximum_eigenvalue",
-}
 
 
 class Chosen(NamedTuple):
@@ -63,8 +45,7 @@ def choose(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0)
     ValueError
         If a part is not known, or an argument is wrong.
     """
-    *before, last = re.split(r"\+(?=\w)", name)
-    last = SHORT.get(last, last)
+    before, last = parts_of(name)
     check_names(name, before, last)
     spec = RULES[last]
     if not before or spec is None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 from flwr.app import Context
 from flwr.client import Client
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid, ServerApp
-from flwr.simulation import run_simulation
+from flwr.serverapp import Grid
 
 from flwr_byzantine.clients import serve_both_apis
+from flwr_byzantine.lab.simulation import silent, simulate
 from simulations.catalog import datasets
 from simulations.config import RunConfig
-from simulations.federation.engine import engine, interruptible, quiet
-from simulations.federation.grid import PromptGrid
 from simulations.federation.inline import run_inline
 from simulations.federation.population import CellClient
 from simulations.federation.server import serve
@@ -93,7 +90,6 @@ def run_all(
     for config in configs:
         datasets.prepare(config.dataset, config.data_dir, config.download)
     results: list[Record | Exception] = []
-    stopped = threading.Event()
 
     def serve_all(grid: Grid, context: Context) -> None:
         for cell, config in enumerate(configs):
@@ -103,18 +99,10 @@ def run_all(
 
     app, (clients,) = _client_app(configs), numbers
     if inline:
-        with quiet(verbose):
+        with silent(verbose):
             run_inline(serve_all, app, clients)
-        return results
-    server_app = ServerApp()
-    server_app.main()(lambda grid, context: serve_all(PromptGrid(grid, stopped), context))
-    with engine(verbose, clients) as backend_config, interruptible(stopped):
-        try:
-            run_simulation(server_app, app, clients, backend_config=backend_config)
-        except InterruptedError:
-            raise KeyboardInterrupt from None
-        finally:
-            stopped.set()
+    else:
+        simulate(serve_all, app, clients, verbose)
     return results
 
 

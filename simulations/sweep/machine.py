@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from simulations.federation.engine import cores
+from flwr_byzantine.lab.simulation import cores
 
 MEMORY_PER_JOB = 3 * 2**30  # bytes: a process with CIFAR-10 and all clients' updates
 

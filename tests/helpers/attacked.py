@@ -20,7 +20,7 @@ from flwr_byzantine.clients import (
     OmniscientClient,
     serve_both_apis,
 )
-from simulations.federation.inline import run_inline
+from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 
 N, BYZANTINE = 7, (1, 4, 5)
 START = [np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), np.array(7), np.ones(2)]
@@ -84,6 +84,11 @@ def untouched(payload="parameters"):
     return lambda number, context: Trainer(number, payload)
 
 
+def run_in_process(serve, app):
+    as_running_task()
+    serve(InProcessGrid(app, N), server_context())
+
+
 def message_run(make, around=lambda grid: grid, rounds=3, start=START, app=None):
     """The final model of a run of the Message API, and the grid."""
     random.seed(0)  # Flower samples nodes, and averages them, in an order of its own
@@ -95,7 +100,7 @@ def message_run(make, around=lambda grid: grid, rounds=3, start=START, app=None)
         result = chosen.start(grid, ArrayRecord(start), rounds)
         found.extend([[a.tobytes() for a in result.arrays.to_numpy_ndarrays()], grid])
 
-    run_inline(serve, app or client_app(make), N)
+    run_in_process(serve, app or client_app(make))
     return found
 
 
@@ -117,5 +122,5 @@ def fit_run(make, around=lambda strategy: strategy, rounds=3, start=START, model
         context = LegacyContext(context, ServerConfig(num_rounds=rounds), chosen)
         DefaultWorkflow()(grid, context)
 
-    run_inline(serve, client_app(make), N)
+    run_in_process(serve, client_app(make))
     return [[np.asarray(a).tobytes() for a in models[-1]], chosen]

@@ -23,8 +23,8 @@ ROOMS = {
     "resume": {"aggregation"},
     "strategies": {"aggregation", "audit", "reputation", "resume", "rules"},
     "clients": {"aggregation", "attacks"},
-    "lab": {"aggregation", "attacks", "clients", "rules", "strategies"},
-    "commands": {"audit", "kernels", "rules", "serverapp", "strategies"},
+    "lab": {"aggregation", "attacks", "audit", "clients", "rules", "strategies"},
+    "commands": {"audit", "kernels", "lab", "rules", "serverapp", "strategies"},
 }
 
 

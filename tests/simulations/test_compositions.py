@@ -5,8 +5,9 @@ import re
 import pytest
 
 from flwr_byzantine import rules
-from simulations.catalog.compositions import SHORT, STEPS, choose
-from simulations.catalog.rules import RULES, name_of
+from flwr_byzantine.lab.names import SHORT, STEPS, name_of
+from simulations.catalog.compositions import choose
+from simulations.catalog.rules import RULES
 from simulations.commands.display import label
 from simulations.config import RunConfig
 from simulations.federation.runner import run_all

@@ -1,0 +1,168 @@
+"""The commands, their options and their help."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from flwr_byzantine.audit import table
+from flwr_byzantine.audit.file import read_lines, without_repeated
+from flwr_byzantine.commands.doctor import report
+
+NOTE = (
+    "Only `dropped` is a fact about a client. `trimmed` and `not selected` are no evidence against it: a "
+    "rule leaves somebody out in every round."
+)
+
+app = typer.Typer(
+    help="Byzantine-robust federated learning with Flower.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+
+
+def version(wanted: bool) -> None:
+    """Print the version, and leave."""
+    if wanted:
+        from flwr_byzantine import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Byzantine-robust federated learning with Flower."""
+
+
+def fail(message: str, code: int = 2) -> typer.Exit:
+    """Print what was wrong, in one line, and return the exit that says so."""
+    Console(stderr=True, soft_wrap=True).print(f"[red]{escape(message)}[/red]")
+    return typer.Exit(code)
+
+
+@app.command(epilog="Example:  flwr-byzantine audit audit.jsonl")
+def audit(
+    file: Annotated[Path, typer.Argument(help="A file written with `audit_log=`.")],
+) -> None:
+    """Print what became of each client's replies."""
+    try:
+        written, unreadable = read_lines(file)
+    except OSError as error:
+        raise fail(f"Cannot read the audit log: {error}") from None
+    if unreadable:
+        print(f"{unreadable} lines are no audit records and are left out", file=sys.stderr)
+    records = without_repeated(written)
+    if len(records) < len(written):
+        repeated = len(written) - len(records)
+        print(
+            f"{repeated} records are left out: a later start repeated their rounds", file=sys.stderr
+        )
+    if not records:
+        raise fail(f"{file} holds no audit records")
+    for line in table(records):
+        print(line)
+    print(NOTE, file=sys.stderr)
+
+
+@app.command(epilog="Example:  flwr-byzantine doctor")
+def doctor() -> None:
+    """Print whether the installation works."""
+    raise typer.Exit(report())
+
+
+EXAMPLE = (
+    "Example:  flwr-byzantine stress ./my-flower-app --rules app,median,nnm+phocas "
+    "--attacks none,sign_flip,lie --clients 10 --byzantine 2 --rounds 5 --out stress/"
+)
+
+
+@app.command(epilog=EXAMPLE)
+def stress(
+    folder: Annotated[
+        str, typer.Argument(metavar="APP", help="The folder of a Flower app, as for `flwr run`.")
+    ],
+    rules: Annotated[
+        str,
+        typer.Option(help="Names of rules. `app` is the app alone, `fedavg` the plain mean."),
+    ] = "app,fedavg,median,phocas,nnm+phocas",
+    attacks: Annotated[
+        str, typer.Option(help="Names of attacks; `none` is no attack.")
+    ] = "none,sign_flip,lie,ipm,min_max",
+    clients: Annotated[int, typer.Option(help="How many nodes there are.")] = 10,
+    byzantine: Annotated[int, typer.Option(help="How many of them attack.")] = 2,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of training. By default, the app's own number.")
+    ] = None,
+    rounds_key: Annotated[
+        str | None, typer.Option(help="The key of the app's configuration that is the rounds.")
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--run-config", help="Other values of it, as for `flwr run`."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    metric: Annotated[
+        str | None, typer.Option(help="The number that says what a model is worth.")
+    ] = None,
+    lower_is_better: Annotated[
+        bool | None,
+        typer.Option("--lower-is-better/--higher-is-better", help="By default, its name says."),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="`inline`: several runs at once. `ray`: Flower's Ray engine, several nodes at once."
+        ),
+    ] = "inline",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs at once; with Ray, nodes at once. By default, as many as there are cores."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where stress.json and stress.html go.")] = Path(
+        "stress"
+    ),
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what apps log.")] = False,
+) -> None:
+    """Attack an app, with several rules in front of it, and say which one to take."""
+    from flwr_byzantine.commands.stress import stress_shown
+
+    try:
+        stress_shown(
+            console,
+            folder,
+            rules=_names(rules),
+            attacks=_names(attacks),
+            clients=clients,
+            byzantine=byzantine,
+            rounds=rounds,
+            rounds_key=rounds_key,
+            config=config or [],
+            seed=seed,
+            metric=metric,
+            lower_is_better=lower_is_better,
+            engine=engine,
+            jobs=jobs,
+            out=out,
+            verbose=verbose,
+        )
+    except ValueError as error:
+        raise fail(str(error)) from None
+
+
+def _names(text: str) -> list[str]:
+    """Names that commas separate."""
+    return [name.strip() for name in text.split(",") if name.strip()]

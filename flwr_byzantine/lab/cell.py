@@ -1,0 +1,235 @@
+"""One run of an app: with a rule or without one, under an attack or not."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.server import ServerAppComponents
+from flwr.server.strategy import FedAvg
+from flwr.serverapp import Grid, ServerApp
+
+from flwr_byzantine.audit import AuditRecord
+from flwr_byzantine.lab.attack_grid import AttackGrid
+from flwr_byzantine.lab.attack_strategy import AttackStrategy
+from flwr_byzantine.lab.flower_app import FlowerApp
+from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
+from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.scores import Curves
+from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
+from flwr_byzantine.rules import Mean
+from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
+from flwr_byzantine.strategies.robust_grid import RobustGrid
+
+APP, FEDAVG, NONE = "app", "fedavg", "none"
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Who takes part in every run.
+
+    Parameters
+    ----------
+    clients : int
+        The number of nodes.
+    byzantine : int
+        How many of them attack, which rules are told.
+    seed : int
+        Of what is drawn: who attacks, and what attackers draw. The app's own generators start from it
+        too.
+    config : Mapping[str, Any]
+        The app's run configuration.
+    """
+
+    clients: int = 10
+    byzantine: int = 2
+    seed: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run came to.
+
+    Parameters
+    ----------
+    rule, attack : str
+        Their names.
+    curves : dict[str, Curves]
+        ``server``, ``evaluation`` and ``training`` -> round -> metrics.
+    seconds : float or None
+        How long a round took.
+    rounds : int
+        Rounds of training.
+    byzantine : list[list[int]]
+        Ids of the attackers in each round.
+    verdicts : list[tuple[int, str, str]]
+        Round, node and verdict of the rule on each reply.
+    nodes : dict[int, dict[str, float]]
+        What each honest node reported after its last evaluation.
+    error : str or None
+        What ended it, in one line.
+    """
+
+    rule: str
+    attack: str
+    curves: Mapping[str, Curves]
+    seconds: float | None
+    rounds: int
+    byzantine: list[list[int]]
+    verdicts: list[tuple[int, str, str]]
+    nodes: dict[int, dict[str, float]]
+    error: str | None = None
+
+
+def run_cell(
+    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None = None
+) -> Run:
+    """Run an app once; what it raises is in the result.
+
+    Parameters
+    ----------
+    app : FlowerApp
+        The app, unchanged.
+    rule : str
+        ``app`` leaves it unprotected, ``fedavg`` takes the plain mean in its place, and any other name is
+        that of a rule.
+    attack : str
+        ``none``, or the name of an attack.
+    federation : Federation
+        Who takes part.
+    nodes : flwr.serverapp.Grid or None
+        Where the nodes are; None runs them in this process.
+    """
+    seed_all(federation.seed)
+    if nodes is None:
+        as_running_task()
+    config = {**app.config, **federation.config}
+    watched = WatchingGrid(nodes or InProcessGrid(app.client, federation.clients, config))
+    fronts = Fronts(rule, attack, federation)
+    error = None
+    with watching() as returned:
+        try:
+            fronts.serve(app.server, watched, config)
+        except (Exception, SystemExit) as raised:
+            error = in_one_line(raised)
+    seconds = watched.seconds_per_round(time.perf_counter())
+    ever = {node for of_round in fronts.byzantine for node in of_round}
+    reports = watched.reports
+    if error is None and watched.errors and not any(r.kind == "train" for r in reports):
+        error = f"no node trained: {' '.join(watched.errors[0].split())}"
+    return Run(
+        rule,
+        attack,
+        {
+            "server": returned.evaluated(),
+            "evaluation": weighted_means(reports, "evaluate", ever),
+            "training": weighted_means(reports, "train", ever),
+        },
+        seconds,
+        max((report.call for report in reports if report.kind == "train"), default=0),
+        [sorted(of_round) for of_round in fronts.byzantine],
+        [(record.round, record.client, record.verdict) for record in fronts.audit],
+        {r.node: r.metrics for r in reports if r.kind == "evaluate" and r.node not in ever},
+        error,
+    )
+
+
+class Fronts:
+    """What stands between an app and its nodes: an attack, and a rule in front of it."""
+
+    def __init__(self, rule: str, attack: str, federation: Federation) -> None:
+        f = federation.byzantine
+        self.rule = None if rule == APP else rule_named("mean" if rule == FEDAVG else rule, f)
+        against, attacked = self.rule or Mean(), attack != NONE and f > 0
+        self.attack = attack_named(attack, federation.clients, f, against) if attacked else None
+        self.federation = federation
+        self.robust: Any = None
+        self.attacked: Any = None
+
+    def serve(self, server: ServerApp, grid: Grid, config: Mapping[str, Any]) -> None:
+        """Run the server's half."""
+        if is_legacy(server):
+            server = _with_strategy(server, self._around)
+        else:
+            grid = self._behind(grid)
+        server(grid, server_context(config, grid.run.run_id))
+
+    def _behind(self, grid: Grid) -> Grid:
+        """The grid that the app is given."""
+        of = self.federation
+        if self.attack is not None:
+            grid = self.attacked = AttackGrid(grid, self.attack, of.byzantine, seed=of.seed)
+        if self.rule is not None:
+            grid = self.robust = RobustGrid(grid, self.rule)
+        return grid
+
+    def _around(self, strategy: Any) -> Any:
+        """The strategy that the legacy app is given."""
+        of = self.federation
+        if self.rule is not None:
+            strategy = self.robust = ByzantineRobust(strategy, self.rule)
+        if self.attack is not None:
+            strategy = self.attacked = AttackStrategy(
+                strategy, self.attack, of.byzantine, seed=of.seed
+            )
+        return strategy
+
+    @property
+    def byzantine(self) -> list[set[int]]:
+        """Ids of the attackers in each round."""
+        return (
+            []
+            if self.attacked is None
+            else [{*map(int, r.byzantine)} for r in self.attacked.rounds]
+        )
+
+    @property
+    def audit(self) -> tuple[AuditRecord, ...]:
+        """What the rule made of each reply."""
+        return () if self.robust is None else self.robust.audit
+
+
+def is_legacy(server: ServerApp) -> bool:
+    """Whether an app has a strategy of the ``aggregate_fit`` API in place of a main function."""
+    return vars(server)["_main"] is None
+
+
+def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp:
+    """The same app with another strategy around its own."""
+    own = vars(server)
+
+    def server_fn(context: Any) -> ServerAppComponents:
+        made = own["_server_fn"]
+        components = (
+            made(context)
+            if made is not None
+            else ServerAppComponents(
+                own["_server"], own["_config"], own["_strategy"], own["_client_manager"]
+            )
+        )
+        if components.server is not None:
+            components.server.set_strategy(around(components.server.strategy))
+        else:
+            components.strategy = around(components.strategy or FedAvg())
+        return components
+
+    return ServerApp(server_fn=server_fn)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without its line ends."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def seed_all(seed: int) -> None:
+    """Start the generators that apps use from a seed, those of torch if it is loaded."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(seed)

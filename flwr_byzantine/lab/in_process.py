@@ -1,0 +1,162 @@
+"""Federations in one process, without Ray: the same apps and messages, several times the speed."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterable, Mapping
+from itertools import count
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from flwr_byzantine.checks import require_whole
+
+RUN_ID = 1
+PATIENCE = (
+    20  # times in a row that a server asks for the nodes; Flower's strategies do so once a second
+)
+
+
+class InProcessGrid(Grid):
+    """Hands each message to a ``ClientApp`` in this process, one after the other.
+
+    What a node changes in a message, or keeps of it, is its own, as if it had come over a network. The
+    state of its context lasts from message to message.
+
+    Parameters
+    ----------
+    app : flwr.clientapp.ClientApp
+        What every node runs.
+    num_nodes : int
+        The number of nodes. Their ids are 1, 2 and so on, their partition-ids one less.
+    run_config : Mapping[str, Any], optional
+        The app's configuration, as its ``context.run_config`` holds it.
+
+    Raises
+    ------
+    ValueError
+        If there is no node.
+    """
+
+    def __init__(
+        self, app: ClientApp, num_nodes: int, run_config: Mapping[str, Any] | None = None
+    ) -> None:
+        require_whole("num_nodes", num_nodes, 1, "Count the nodes.")
+        self.app = app
+        self.contexts = {
+            i + 1: Context(
+                RUN_ID,
+                i + 1,
+                {"partition-id": i, "num-partitions": num_nodes},
+                RecordDict(),
+                dict(run_config or {}),
+            )
+            for i in range(num_nodes)
+        }
+        self._run = Run.create_empty(RUN_ID)
+        self._lock = threading.Lock()  # the legacy server has a thread for each client
+        self._server, self._asked = threading.get_ident(), 0
+        self._ids = count(1)
+        self._replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Set the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """Run information."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Get node IDs.
+
+        Raises
+        ------
+        TimeoutError
+            If the server goes on asking, and sends nothing: it waits for nodes that will never come.
+        """
+        if threading.get_ident() == self._server:
+            self._asked += 1
+        if self._asked > PATIENCE:
+            raise TimeoutError(
+                f"the server waits for more nodes than the {len(self.contexts)} there are"
+            )
+        return list(self.contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Let the nodes answer; the replies wait to be pulled."""
+        pushed = []
+        self._asked = 0
+        for message in messages:
+            with self._lock:
+                pushed.append(str(next(self._ids)))
+                vars(message.metadata)["_message_id"] = pushed[-1]  # as a SuperLink does
+                self._replies[pushed[-1]] = self._answer(message)
+        return pushed
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Take the replies that are there."""
+        with self._lock:
+            return [self._replies.pop(key) for key in list(message_ids) if key in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send messages and return their replies; there is nothing to wait for."""
+        return self.pull_messages(self.push_messages(messages))
+
+    def _answer(self, message: Message) -> Message:
+        """The reply of a node, or the error that it ended with."""
+        sent = copy.copy(message)
+        sent.content = own_records(message.content)
+        try:
+            context = self.contexts[message.metadata.dst_node_id]
+        except KeyError:
+            return Message(Error(ErrorCode.NODE_UNAVAILABLE, "no such node"), reply_to=message)
+        try:
+            reply: Message = self.app(sent, context)
+        except (Exception, SystemExit) as error:  # an app may leave
+            reason = f"{type(error).__name__}: {error}"
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+        if reply.has_content():
+            reply.content = own_records(reply.content)
+        return reply
+
+
+def own_records(content: RecordDict) -> RecordDict:
+    """Other records of the same values: arrays keep their bytes, which nothing changes."""
+    return RecordDict(
+        {
+            **{name: ArrayRecord(dict(r.items())) for name, r in content.array_records.items()},
+            **{name: MetricRecord(dict(r.items())) for name, r in content.metric_records.items()},
+            **{name: ConfigRecord(dict(r.items())) for name, r in content.config_records.items()},
+        }
+    )
+
+
+def as_running_task() -> None:
+    """Be a task of a run, as which alone Flower lets messages be made."""
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN_ID, 1, 1
+
+
+def server_context(run_config: Mapping[str, Any] | None = None, run_id: int = RUN_ID) -> Context:
+    """The context of the ServerApp."""
+    return Context(run_id, 0, {}, RecordDict(), dict(run_config or {}))

@@ -1,0 +1,165 @@
+"""Rules and attacks by the names that a command line has: `median`, `nnm+phocas`, `sign_flip`, `lie`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial, reduce
+from inspect import isabstract
+from typing import Any
+
+from flwr_byzantine import attacks, rules
+from flwr_byzantine.attacks.optimized import FAMILIES
+from flwr_byzantine.checks import wrong
+from flwr_byzantine.strategies import fit_strategies
+from flwr_byzantine.strategies.settings import public_names
+from flwr_byzantine.strategies.words import FIT_WORDS
+
+_WHOLE = {"MeaMed": "meamed"}  # what is not the name of the class, with _ between its words
+
+
+def name_of(kind: str) -> str:
+    """The name on a command line.
+
+    Examples
+    --------
+    >>> name_of("MultiKrum")
+    'multi_krum'
+    """
+    return _WHOLE.get(kind) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+
+
+def f_of(kind: type[Any]) -> str | None:
+    """The parameter of a rule or pre-aggregation that is f, or b."""
+    names = (field.name for field in fields(kind))
+    return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
+
+
+# Every strategy that has the name of a rule, in the order in which they are declared.
+RULES: dict[str, type[rules.Rule]] = {
+    name_of(name): getattr(rules, name)
+    for name in public_names(vars(fit_strategies))
+    if hasattr(rules, name)
+}
+# The pre-aggregations, by their own names and by the usual short ones.
+STEPS: dict[str, type[rules.PreAggregation]] = {
+    name_of(name): kind
+    for name, kind in vars(rules).items()
+    if isinstance(kind, type) and issubclass(kind, rules.PreAggregation) and not isabstract(kind)
+}
+STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
+# Other names of rules, most of them short ones as papers have them.
+SHORT = {
+    "caf": "covariance_filter",
+    "dnc": "divide_and_conquer",
+    "gm": "geometric_median",
+    "mda": "minimum_diameter_averaging",
+    "mea_med": "meamed",
+    "smea": "smallest_maximum_eigenvalue",
+}
+
+_UPDATES = (
+    attacks.LocalAttack, attacks.ColludingAttack, attacks.ModelAttack, attacks.ChannelAttack,
+)  # fmt: skip
+# The attacks on updates, by the usual short names where they have them.
+_SHORT_ATTACKS = {
+    "InnerProductManipulation": "ipm",
+    "LittleIsEnough": "lie",
+    "OneFarOneMean": "ofom",
+    "PutAllFar": "paf",
+}
+ATTACKS: dict[str, Callable[..., Any]] = {
+    _SHORT_ATTACKS.get(name) or name_of(name): kind
+    for name in attacks.__all__
+    if issubclass(kind := getattr(attacks, name), _UPDATES)
+    and not isabstract(kind)
+    and kind is not attacks.Optimized
+}
+# Those that are made against the rule that stands in front of the app; without one, against the mean.
+AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAMILIES}
+
+
+def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Rule) -> Any:
+    """The attack of a name, told who takes part.
+
+    Parameters
+    ----------
+    name : str
+        One of ``ATTACKS`` or ``AGAINST``.
+    num_clients, num_attackers : int
+        n and f.
+    rule : Rule
+        What stands in front of the app.
+
+    Raises
+    ------
+    ValueError
+        If there is no such attack, or it can do nothing with that many.
+
+    Examples
+    --------
+    >>> attack_named("ipm", 10, 2, rules.Mean())
+    InnerProductManipulation(epsilon=0.1)
+    """
+    if name in AGAINST:
+        return AGAINST[name](against=rule)
+    if name not in ATTACKS:
+        expected = f"made of none, {', '.join([*ATTACKS, *AGAINST])}"
+        raise wrong("attacks", expected, name, "Choose some of them.")
+    attack = ATTACKS[name]()
+    if isinstance(attack, attacks.LittleIsEnough):
+        attack.deviations(num_clients, num_attackers)
+    return attack
+
+
+def parts_of(name: str) -> tuple[list[str], str]:
+    """Names of the pre-aggregations, and of the rule behind them.
+
+    Examples
+    --------
+    >>> parts_of("bucketing+nnm+dnc")
+    (['bucketing', 'nnm'], 'divide_and_conquer')
+    """
+    *before, last = re.split(r"\+(?=\w)", name)
+    return before, SHORT.get(last, last)
+
+
+def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {}) -> rules.Rule:
+    """The rule of a name, told to survive f Byzantine clients where it is told a number.
+
+    Parameters
+    ----------
+    name : str
+        Any number of pre-aggregations and a rule, joined by ``+``.
+    f : int
+        The number of Byzantine clients.
+    arguments : Mapping[str, Mapping[str, Any]]
+        Name of a part -> its other arguments.
+
+    Raises
+    ------
+    ValueError
+        If there is no such rule, or a part needs what was not given.
+
+    Examples
+    --------
+    >>> rule_named("nnm+phocas", 2)
+    NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)
+    """
+    before, last = parts_of(name)
+    if last not in RULES or not STEPS.keys() >= {*before}:
+        expected = f"made of {', '.join(RULES)}, and of {', '.join(STEPS)} in front"
+        raise wrong("rules", expected, name, "Join them by `+`, as in `nnm+phocas`.")
+    kinds: list[type[Any]] = [*(STEPS[part] for part in before), RULES[last]]
+    made = []
+    for part, kind in zip([*before, last], kinds, strict=True):
+        told = {parameter: f} if (parameter := f_of(kind)) else {}
+        try:
+            made.append(kind(**told, **arguments.get(part, {})))
+        except TypeError as error:
+            advice = f"`{part}` needs more than a name: use it from Python."
+            raise wrong("rules", "rules that need no other argument", name, advice) from error
+    rule: rules.Rule = reduce(operator.rshift, made)
+    return rule

@@ -1,0 +1,6 @@
+"""``stress.html``: one page that says what attacks do to an app, and which rule holds."""
+
+from flwr_byzantine.lab.page.document import page
+from flwr_byzantine.lab.page.heatmap import heatmap_svg
+
+__all__ = ["heatmap_svg", "page"]

@@ -1,0 +1,228 @@
+"""What the page shows, read from the dictionary of ``stress.json``, whatever of it is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from flwr_byzantine.lab.page.text import MISSING, points, text
+
+APP, NONE = "app", "none"
+Result = Mapping[str, Any]
+
+
+def number(value: Any) -> float | None:
+    """A number as a float, NaN and infinities too; None for what is none."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        return None
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One rule under one attack.
+
+    Parameters
+    ----------
+    rule, attack : str
+        Their names.
+    final, lost, seconds : float or None
+        The metric after the last round, the points lost, and the seconds that a round took.
+    curve : list[tuple[float, float]]
+        Rounds and values, in order.
+    error : str or None
+        What ended the run, in one line.
+    byzantine : list[frozenset[str]]
+        The attackers of each round.
+    verdicts : list[tuple[int, str, str]]
+        Round, node and verdict of each reply.
+    """
+
+    rule: str
+    attack: str
+    final: float | None = None
+    lost: float | None = None
+    seconds: float | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    error: str | None = None
+    byzantine: list[frozenset[str]] = field(default_factory=list)
+    verdicts: list[tuple[int, str, str]] = field(default_factory=list)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the model ended as no number that is finite."""
+        return any(x is not None and not math.isfinite(x) for x in (self.final, self.lost))
+
+    @property
+    def loss(self) -> float | None:
+        """The points lost, infinitely many where the model broke; None where nobody knows."""
+        if self.error is not None:
+            return None
+        return math.inf if self.is_broken else self.lost
+
+    @property
+    def loss_in_words(self) -> str:
+        """The points lost as they are written in a small place."""
+        if self.loss is None:
+            return MISSING if self.error is None else "error"
+        if self.is_broken:
+            return "NaN" if any(x != x for x in (self.final, self.lost)) else "∞"
+        return points(self.lost)
+
+    def attackers(self, server_round: int) -> frozenset[str]:
+        """Who attacked in a round."""
+        if not self.byzantine:
+            return frozenset()
+        return self.byzantine[min(max(server_round, 1), len(self.byzantine)) - 1]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The whole result, cleaned.
+
+    Parameters
+    ----------
+    raw : Mapping[str, Any]
+        As it came.
+    rules, attacks : list[str]
+        In their order.
+    cells : dict[tuple[str, str], Cell]
+        Rule and attack -> what became of the app.
+    recommended, reason : str or None
+        The rule to take, and why.
+    losers : dict[str, list[tuple[str, float]]]
+        Rule -> nodes and the points that they lose by it, most first.
+    """
+
+    raw: Result
+    rules: list[str]
+    attacks: list[str]
+    cells: dict[tuple[str, str], Cell]
+    recommended: str | None
+    reason: str | None
+    losers: dict[str, list[tuple[str, float]]]
+
+    @property
+    def app(self) -> str:
+        """The app's name."""
+        return text(self.raw.get("app") or "this app")
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return text(self.raw.get("metric") or "the metric")
+
+    def cell(self, rule: str, attack: str) -> Cell:
+        """The cell of a rule and an attack, empty where there is none."""
+        return self.cells.get((rule, attack)) or Cell(rule, attack)
+
+    def worst(self, rule: str) -> Cell | None:
+        """The cell in which a rule loses most, among those with a number."""
+        known = [cell for a in self.attacks if (cell := self.cell(rule, a)).loss is not None]
+        return max(known, key=lambda cell: cell.loss or 0.0) if known else None
+
+    def weakest(self, rule: str) -> Cell | None:
+        """The cell in which a rule's run failed, else the one in which it loses most."""
+        cells = (self.cell(rule, attack) for attack in self.attacks)
+        return next((cell for cell in cells if cell.error is not None), self.worst(rule))
+
+    def failed(self) -> list[Cell]:
+        """The runs that ended in an error."""
+        return [cell for cell in self.cells.values() if cell.error is not None]
+
+    def seconds(self, rule: str) -> float | None:
+        """Seconds per round without an attack, else the median under attacks."""
+        clean = self.cell(rule, NONE).seconds
+        if clean is not None:
+            return clean
+        found = [s for a in self.attacks if (s := self.cell(rule, a).seconds) is not None]
+        return median(found) if found else None
+
+    def cost(self, rule: str) -> float | None:
+        """How many times the app's own seconds per round a rule takes."""
+        own, seconds = self.seconds(APP), self.seconds(rule)
+        return seconds / own if own and seconds is not None else None
+
+    @property
+    def values(self) -> list[float]:
+        """All finite values of all curves."""
+        return [v for cell in self.cells.values() for _, v in cell.curve if math.isfinite(v)]
+
+
+def read(result: Result) -> Findings:
+    """Read what there is.
+
+    Parameters
+    ----------
+    result : Mapping[str, Any]
+        As ``stress.json`` holds it; any part may be missing.
+    """
+    found = [_cell(raw) for raw in _list(result.get("cells")) if isinstance(raw, Mapping)]
+    cells = {(cell.rule, cell.attack): cell for cell in found}
+    advice = result.get("recommendation")
+    advice = advice if isinstance(advice, Mapping) else {}
+    rule, reason = advice.get("rule"), advice.get("reason")
+    losers = result.get("clients_who_lose")
+    return Findings(
+        result,
+        list(dict.fromkeys(rule for rule, _ in cells)),
+        list(dict.fromkeys(attack for _, attack in cells)),
+        cells,
+        None if rule is None else text(rule),
+        None if reason is None else text(reason),
+        {
+            text(name): sorted(_pairs(nodes), key=lambda pair: -pair[1])
+            for name, nodes in (losers.items() if isinstance(losers, Mapping) else ())
+        },
+    )
+
+
+def _cell(raw: Mapping[str, Any]) -> Cell:
+    error = raw.get("error")
+    return Cell(
+        text(raw.get("rule", "?")),
+        text(raw.get("attack", "?")),
+        number(raw.get("final")),
+        number(raw.get("lost")),
+        _seconds(raw.get("seconds_per_round")),
+        sorted(_points(raw.get("curve")), key=lambda point: point[0]),
+        " ".join(text(error).split()) if error else None,
+        [frozenset(text(node) for node in _list(nodes)) for nodes in _list(raw.get("byzantine"))],
+        list(_verdicts(raw.get("verdicts"))),
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
+
+
+def _seconds(value: Any) -> float | None:
+    seconds = number(value)
+    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _points(curve: Any) -> Iterator[tuple[float, float]]:
+    for point in _list(curve):
+        pair = [number(value) for value in _list(point)]
+        if len(pair) == 2 and pair[0] is not None and math.isfinite(pair[0]):
+            yield pair[0], math.nan if pair[1] is None else pair[1]
+
+
+def _pairs(nodes: Any) -> Iterator[tuple[str, float]]:
+    for pair in _list(nodes):
+        match _list(pair):
+            case [node, lost] if (found := number(lost)) is not None and math.isfinite(found):
+                yield text(node), found
+
+
+def _verdicts(rows: Any) -> Iterator[tuple[int, str, str]]:
+    for row in _list(rows):
+        match _list(row):
+            case [server_round, node, verdict] if (found := number(server_round)) is not None:
+                yield (int(found) if math.isfinite(found) else 1), text(node), text(verdict)

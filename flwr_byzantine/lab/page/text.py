@@ -1,0 +1,146 @@
+"""Words and numbers as the page writes them."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from flwr_byzantine.lab.scores import is_share
+
+MISSING = "\N{EN DASH}"  # where there is no number
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+# Characters that no document may hold, and those that turn the direction of what follows.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def text(value: Any) -> str:
+    """A value as text that every document can hold.
+
+    Examples
+    --------
+    >>> text(9007199254740993)
+    '9007199254740993'
+    """
+    return _UNSEEN.sub("\ufffd", str(value))
+
+
+def escape(value: Any) -> str:
+    """A value as text that is no HTML.
+
+    Examples
+    --------
+    >>> escape("<b> & 'c'")
+    '&lt;b&gt; &amp; &#x27;c&#x27;'
+    """
+    return html.escape(text(value))
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters, cut in its middle.
+
+    Examples
+    --------
+    >>> shortened("nnm+geometric_median", 15)
+    'nnm+geome…edian'
+    """
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 3 + 1
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
+def signed(number: str) -> str:
+    """The same with the sign that is as wide as a digit."""
+    return number.replace("-", MINUS)
+
+
+def points(lost: float | None) -> str:
+    """Points lost; a minus sign where points were gained.
+
+    Examples
+    --------
+    >>> points(78.21), points(-0.44), points(-0.01), points(2.5e7), points(float("nan")), points(None)
+    ('78.2', '−0.4', '0.0', '2.5e7', 'NaN', '–')
+    """
+    if lost is None:
+        return MISSING
+    if not math.isfinite(lost):
+        return "NaN" if lost != lost else "∞" if lost > 0 else f"{MINUS}∞"
+    if abs(lost) >= 1e5:
+        return signed(re.sub(r"e\+?(-?)0*", r"e\1", f"{lost:.1e}"))
+    shown = f"{lost:.0f}" if abs(lost) >= 99.95 else f"{lost:.1f}"
+    return "0.0" if shown == "-0.0" else signed(shown)
+
+
+def value(number: float | None) -> str:
+    """A value of the metric in three digits or so.
+
+    Examples
+    --------
+    >>> value(0.91234), value(12.3456), value(3.2e9), value(None)
+    ('0.912', '12.35', '3.2e9', '–')
+    """
+    if number is None:
+        return MISSING
+    if not math.isfinite(number):
+        return points(number)
+    size = abs(number)
+    if size and (size >= 1e5 or size < 1e-3):
+        return signed(re.sub(r"e\+?(-?)0*", r"e\1", f"{number:.1e}"))
+    return signed(
+        f"{number:.3f}" if size < 10 else f"{number:.2f}" if size < 1000 else f"{number:.0f}"
+    )
+
+
+def times(factor: float | None) -> str:
+    """How many times.
+
+    Examples
+    --------
+    >>> times(1.134), times(25.2)
+    ('1.13 ×', '25 ×')
+    """
+    if factor is None:
+        return MISSING
+    return f"{factor:.{2 if factor < 10 else 0}f} {TIMES}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def point_in_words(metric: str, lower_is_better: bool, reference: float | None) -> str:
+    """What one point is, in a sentence.
+
+    Parameters
+    ----------
+    metric : str
+        Its name.
+    lower_is_better : bool
+        Whether it is a loss.
+    reference : float or None
+        What the app reaches without an attack.
+    """
+    if reference is None or not math.isfinite(reference):
+        return "The app reached no number without an attack, so that points cannot be counted."
+    if is_share(lower_is_better, reference):
+        return f"One point is 0.01 of {metric}."
+    return f"One point is 1 % of the {metric} of the app without an attack, which is {value(reference)}."
+
+
+def characters(name: str) -> float:
+    """How many characters of ordinary width a name takes; those of East Asia take two."""
+    return sum(1.0 if ord(letter) < 0x1100 else 1.9 for letter in name)

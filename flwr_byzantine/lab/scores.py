@@ -1,0 +1,120 @@
+"""Which number says what a model is worth, and what it came to in each round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flwr_byzantine.checks import wrong
+
+Curves = Mapping[int, Mapping[str, float]]  # round -> metrics
+LOW = ("loss", "error", "perplexity", "entropy", "mse", "mae", "rmse", "xent", "nll")
+HIGH = ("acc", "f1", "auc", "top1", "precision", "recall", "r2", "iou", "dice", "bleu", "rouge")
+SOURCES = {
+    "server": "the server's own evaluation",
+    "evaluation": "what honest nodes report after evaluating, weighted by their numbers of examples",
+    "training": "what honest nodes report after training, weighted by their numbers of examples",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says what a model is worth.
+
+    Parameters
+    ----------
+    name : str
+        The app's name of it.
+    source : str
+        ``server``, ``evaluation`` or ``training``.
+    lower_is_better : bool
+        Whether it is a loss.
+    """
+
+    name: str
+    source: str
+    lower_is_better: bool
+
+    def curve(self, curves: Mapping[str, Curves]) -> dict[int, float]:
+        """Its values by round."""
+        found = curves.get(self.source, {})
+        return {
+            r: metrics[self.name] for r, metrics in sorted(found.items()) if self.name in metrics
+        }
+
+
+def is_low(name: str) -> bool:
+    """Whether a metric of that name is better where it is lower.
+
+    Examples
+    --------
+    >>> is_low("eval_loss"), is_low("accuracy")
+    (True, False)
+    """
+    return any(word in name.lower() for word in LOW)
+
+
+def choose_metric(
+    curves: Mapping[str, Curves], name: str | None = None, lower_is_better: bool | None = None
+) -> Metric:
+    """The metric of a name, or the one that says most where none is told.
+
+    That is a metric of the server's own evaluation, if it has one, else of the nodes' evaluation, else of
+    training; among these the first that is no loss.
+
+    Parameters
+    ----------
+    curves : Mapping[str, Curves]
+        Source -> round -> metrics, of a run without attack.
+    name : str or None
+        The user's choice.
+    lower_is_better : bool or None
+        The user's word; None goes by the name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric, or none at all.
+    """
+    found = {source: _names(curves.get(source, {})) for source in SOURCES}
+    for source, names in found.items():
+        if name is None and not names:
+            continue
+        if name is None or name in names:
+            chosen = name or _best(names)
+            low = is_low(chosen) if lower_is_better is None else lower_is_better
+            return Metric(chosen, source, low)
+    there = sorted({n for names in found.values() for n in names})
+    if not there:
+        raise wrong(
+            "metric",
+            "reported by the app",
+            name,
+            "Let the server evaluate (`evaluate_fn`), or the nodes: no number came from either.",
+        )
+    raise wrong("metric", f"one of {', '.join(there)}", name, "Choose one that the app reports.")
+
+
+def _names(curves: Curves) -> list[str]:
+    """In the order in which they came."""
+    return list(dict.fromkeys(name for metrics in curves.values() for name in metrics))
+
+
+def _best(names: Sequence[str]) -> str:
+    for wanted in (
+        [n for n in names if any(word in n.lower() for word in HIGH)],
+        [n for n in names if is_low(n)],
+    ):
+        if wanted:
+            return wanted[0]
+    return names[0]
+
+
+def is_share(lower_is_better: bool, reference: float) -> bool:
+    """Whether a point is a hundredth of the metric's unit, as of an accuracy, and not of its value."""
+    return reference == 0 or (not lower_is_better and 0 <= reference <= 1)
+
+
+def points_of(lower_is_better: bool, reference: float) -> float:
+    """How many points a unit of the metric is: 100 for shares of one, else per cent of the reference."""
+    return 100.0 if is_share(lower_is_better, reference) else 100.0 / abs(reference)

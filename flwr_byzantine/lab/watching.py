@@ -1,0 +1,243 @@
+"""What an app's model is worth after each round: what the app itself evaluates, or what its nodes report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from flwr.app import Message
+from flwr.server import History, Server
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+from flwr_byzantine.clients.wrapper import MissingRound, round_of
+from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
+
+Metrics = dict[str, float]
+Curves = dict[int, Metrics]  # round -> metrics
+
+LEGACY = (
+    "fitres",
+    "evaluateres",
+)  # how names of records begin in replies of the `aggregate_fit` API
+NUM_EXAMPLES = ("num-examples", "num_examples")
+
+
+@dataclass
+class Report:
+    """What one node reported in one call.
+
+    Parameters
+    ----------
+    kind : str
+        ``train`` or ``evaluate``.
+    call : int
+        The round that the message told, else the number of such calls to the node, from 1.
+    node : int
+        The node's id.
+    count : float
+        The number of examples, 1 where it reported none.
+    metrics : dict[str, float]
+        The numbers among its metrics.
+    """
+
+    kind: str
+    call: int
+    node: int
+    count: float
+    metrics: Metrics
+
+
+class WatchingGrid(PassingGrid):
+    """Notes what nodes report, before anything changes it.
+
+    Parameters
+    ----------
+    grid : flwr.serverapp.Grid
+        The grid that the nodes answer to.
+
+    Attributes
+    ----------
+    reports : list[Report]
+        All reports so far.
+    began : dict[int, float]
+        When each round of training began, in seconds of a clock.
+    errors : list[str]
+        Why nodes did not answer.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__(grid)
+        self.reports: list[Report] = []
+        self.began: dict[int, float] = {}
+        self.errors: list[str] = []
+        self._calls: dict[tuple[str, int], int] = {}
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send messages and return the replies as they are."""
+        sent = list(messages)
+        for message in sent:
+            kind, node = kind_of_message(message), message.metadata.dst_node_id
+            before, told = self._calls.get((kind, node), 0), _round_told(message)
+            self._calls[kind, node] = call = told if told > before else before + 1
+            if kind == "train":
+                self.began.setdefault(call, time.perf_counter())
+        received = list(self.grid.send_and_receive(sent, timeout=timeout))
+        for message in received:
+            if message.has_content():
+                self._note(message)
+            elif message.has_error():
+                self.errors.append(message.error.reason or "no reason given")
+        return received
+
+    def seconds_per_round(self, ended: float) -> float | None:
+        """The median time that a round took; the first one counts only where there is no other."""
+        times = [*self.began.values(), ended]
+        taken = [later - earlier for earlier, later in pairwise(times)]
+        return median(taken[1:] or taken) if taken else None
+
+    def _note(self, message: Message) -> None:
+        kind, node = kind_of_message(message), message.metadata.src_node_id
+        call = self._calls.get((kind, node), 1)
+        metrics = _numbers(message)
+        counts = [metrics.pop(key) for key in NUM_EXAMPLES if key in metrics]
+        count = counts[0] if counts and 0 < counts[0] < math.inf else 1.0
+        self.reports.append(Report(kind, call, node, count, metrics))
+
+
+def _round_told(message: Message) -> int:
+    """The round that a message tells; 0 where it tells none."""
+    configs = message.content.config_records.values() if message.has_content() else ()
+    told = [number for c in configs if not isinstance(number := round_of(c), MissingRound)]
+    group = message.metadata.group_id
+    return told[0] if told else int(group) if group.isdecimal() else 0
+
+
+def _numbers(message: Message) -> Metrics:
+    """The numbers among a reply's metrics; of the legacy API under their own names."""
+    found: Metrics = {}
+    content = message.content
+    records: list[tuple[str, Mapping[str, Any]]] = [*content.metric_records.items()]
+    if any(name.startswith(LEGACY) for name, _ in records):
+        records += [(n, r) for n, r in content.config_records.items() if n.endswith(".metrics")]
+    for _, record in records:
+        for key, value in record.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found[key] = float(value)
+    return found
+
+
+def weighted_means(reports: Sequence[Report], kind: str, leave_out: Collection[int]) -> Curves:
+    """Metrics of each call, averaged over the nodes by their numbers of examples.
+
+    Parameters
+    ----------
+    reports : Sequence[Report]
+        Of one run.
+    kind : str
+        ``train`` or ``evaluate``.
+    leave_out : Collection[int]
+        Nodes that are left out.
+
+    Notes
+    -----
+    A value that is not finite counts only where no node has another one. A node may lack data, but all nodes
+    lack a value of a broken model.
+    """
+    sums: dict[int, dict[str, tuple[float, float]]] = {}
+    for report in reports:
+        if report.kind != kind or report.node in leave_out:
+            continue
+        of_call = sums.setdefault(report.call, {})
+        for key, value in report.metrics.items():
+            total, weight = of_call.setdefault(key, (0.0, 0.0))
+            if not math.isfinite(value):
+                continue
+            of_call[key] = total + report.count * value, weight + report.count
+    return {
+        call: {
+            key: total / weight if weight else math.nan for key, (total, weight) in of_call.items()
+        }
+        for call, of_call in sums.items()
+    }
+
+
+@dataclass
+class Returned:
+    """What the loops of strategies and servers returned, the last one last."""
+
+    results: list[Result] = field(default_factory=list)
+    histories: list[History] = field(default_factory=list)
+
+    def evaluated(self) -> Curves:
+        """Metrics of the server's own evaluation by round; none where it has none."""
+        if self.results:
+            found = self.results[-1].evaluate_metrics_serverapp
+            return {r: _plain(metrics) for r, metrics in found.items() if _plain(metrics)}
+        if not self.histories:
+            return {}
+        curves: Curves = {}
+        history = self.histories[-1]
+        for server_round, loss in history.losses_centralized:
+            curves.setdefault(server_round, {}).update(_plain({"loss": loss}))
+        for key, values in history.metrics_centralized.items():
+            for server_round, value in values:
+                curves.setdefault(server_round, {}).update(_plain({key: value}))
+        return {r: metrics for r, metrics in curves.items() if metrics}
+
+
+def _plain(metrics: Mapping[str, Any]) -> Metrics:
+    return {
+        key: float(value)
+        for key, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+@contextmanager
+def watching() -> Iterator[Returned]:
+    """Note what is returned by the loops of all strategies and servers, Flower's and an app's own."""
+    seen = Returned()
+
+    def note(found: Any) -> None:
+        for part in found if isinstance(found, tuple) else (found,):
+            if isinstance(part, Result):
+                seen.results.append(part)
+            elif isinstance(part, History):
+                seen.histories.append(part)
+
+    with ExitStack() as stack:
+        for base, name in ((Strategy, "start"), (Server, "fit")):
+            for kind in _with_own(base, name):
+                _replace(stack, kind, name, note)
+        yield seen
+
+
+def _with_own(base: type, name: str) -> Iterator[type]:
+    """A class and those derived from it that have a method of their own of that name."""
+    if name in vars(base):
+        yield base
+    derived: type
+    for derived in base.__subclasses__():
+        yield from _with_own(derived, name)
+
+
+def _replace(stack: ExitStack, kind: type, name: str, note: Callable[[Any], None]) -> None:
+    method = vars(kind)[name]
+
+    def noted(*arguments: Any, **keywords: Any) -> Any:
+        found = method(*arguments, **keywords)
+        note(found)
+        return found
+
+    noted.__wrapped__ = method  # type: ignore[attr-defined]
+    setattr(kind, name, noted)
+    stack.callback(setattr, kind, name, method)
