@@ -207,9 +207,9 @@ def check_honest(honest: Floats, num_attackers: int) -> Floats:
 
 
 def check_rng(rng: object) -> None:
-    """Raise unless it is a source of random numbers."""
+    """Raise unless it is a source of random numbers; what stands for one that is missing says why it is."""
     advice = "Make one of a seed, as in `np.random.default_rng(0)`."
-    require(isinstance(rng, np.random.Generator), "rng", "a numpy Generator", rng, advice)
+    require(hasattr(rng, "bit_generator"), "rng", "a numpy Generator", rng, advice)
 
 
 def same_row(row: Floats, num_attackers: int, like: Floats) -> Floats:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sklearn  # noqa: F401 - the apps have their digits from it
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 

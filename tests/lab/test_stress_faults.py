@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+import sklearn  # noqa: F401 - the apps have their digits from it
 
 from flwr_byzantine.lab import stress
 from flwr_byzantine.lab.cell import Run
