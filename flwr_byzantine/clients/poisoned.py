@@ -127,6 +127,7 @@ class BackdoorClient(PoisonedClient):
     Examples
     --------
     >>> import numpy as np
+    >>> from flwr_byzantine.attacks import Backdoor
     >>> class Trainer(NumPyClient):
     ...     def __init__(self, poison):
     ...         self.data = np.zeros((4, 5, 5)), np.array([0, 1, 2, 3])

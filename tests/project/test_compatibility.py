@@ -119,7 +119,8 @@ def test_the_wheel_works_from_site_packages(tmp_path):
     assert "-py3-none-" in wheel.name
     assert not wheel.name.endswith("-any.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
-    assert {path.name.split("-")[0] for path in target.iterdir()} == {"flwr_byzantine"}
+    assert {path.name.split("-")[0] for path in target.iterdir()} == {"bin", "flwr_byzantine"}
+    assert [path.name for path in (target / "bin").iterdir()] == ["flwr-byzantine"]
     assert (target / "flwr_byzantine" / "py.typed").exists()
     kernels = target / "flwr_byzantine" / "kernels"
     assert (kernels / compiled.SOURCE.name).exists()
