@@ -75,6 +75,9 @@ class Attacker:
         require(is_schedule, "schedule", "an AttackSchedule", schedule, advice)
         require_bool("redraw", redraw)
         require_choice("knows", knows, KNOWS, "Say whose updates the attackers know.")
+        of_use = knows == "honest" or self.kind is Kind.COLLUDING
+        advice = "Leave it out: the attack is given no updates of other nodes."
+        require(of_use, "knows", f"'honest' for {attack!r}", knows, advice)
         check_payload(payload)
         advice = "Name a metric that all nodes report, such as `partition-id`."
         is_text = order_by is None or isinstance(order_by, str)

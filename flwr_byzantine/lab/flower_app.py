@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ class FlowerApp:
         What every node runs.
     config : Mapping[str, Any]
         The run configuration, without nesting.
+    code : str
+        A digest of the files of its folder; empty for an app that comes from none. Runs of such an app are
+        not kept, for nothing tells when it changes.
     """
 
     name: str
     server: ServerApp
     client: ClientApp
     config: Mapping[str, Any]
+    code: str = ""
 
 
 def load_flower_app(folder: str | os.PathLike[str]) -> FlowerApp:
@@ -61,7 +66,17 @@ def load_flower_app(folder: str | os.PathLike[str]) -> FlowerApp:
     client = _load(folder, described, "clientapp", ClientApp)
     name = described.get("project", {}).get("name") or Path(folder).resolve().name
     config = flatten_dict(described["tool"]["flwr"]["app"].get("config"))
-    return FlowerApp(str(name), server, client, config)
+    return FlowerApp(str(name), server, client, config, _code_of(Path(folder)))
+
+
+def _code_of(folder: Path) -> str:
+    """A digest of an app's files, so that runs of an older version are not taken for its own."""
+    digest = sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".toml") and path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:

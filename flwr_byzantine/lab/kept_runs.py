@@ -7,23 +7,10 @@ import os
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from flwr_byzantine.lab.cell import Federation, Run
-from flwr_byzantine.lab.flower_app import FlowerApp
 
 Pair = tuple[str, str]  # names of rule and attack
-
-
-def code_of(app: Any) -> str:
-    """A digest of an app's files, so that runs of an older version are not taken for its own."""
-    digest = sha256()
-    if not isinstance(app, FlowerApp):
-        for path in sorted(Path(app).rglob("*")):
-            if path.suffix in (".py", ".toml") and path.is_file():
-                digest.update(path.relative_to(app).as_posix().encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 class Runs:

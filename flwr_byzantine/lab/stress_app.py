@@ -12,7 +12,7 @@ from typing import Any
 from flwr_byzantine.checks import require, require_whole, wrong
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
 from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_flower_app
-from flwr_byzantine.lab.kept_runs import Pair, Runs, code_of
+from flwr_byzantine.lab.kept_runs import Pair, Runs
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.ray_engine import INLINE, RAY, require_engine, run_on_ray
 from flwr_byzantine.lab.results import StressResult
@@ -102,9 +102,9 @@ def stress(
     pairs = _pairs(rules, attacks, federation)
     if out is not None:
         _make(Path(out))
-    store = (
-        None if out is None else Runs(Path(out) / "runs", f"{engine} {code_of(app)}", federation)
-    )
+    store = None
+    if out is not None and loaded.code:
+        store = Runs(Path(out) / "runs", f"{engine} {loaded.code}", federation)
     found = {pair: run for pair in pairs if store is not None and (run := store.read(pair))}
     todo = [pair for pair in pairs if pair not in found]
 
@@ -220,9 +220,12 @@ def _pairs(rules: Sequence[str], attacks: Sequence[str], federation: Federation)
                 federation.clients,
                 "Take more clients, fewer attackers, or another rule.",
             )
+    f = federation.byzantine
     for attack in attacks:
         if attack != NONE:
-            attack_named(attack, federation.clients, max(1, federation.byzantine), Mean())
+            advice = "Without an attacker, name no attack but `none`."
+            require(f > 0, "byzantine", f"at least 1 for `{attack}`", f, advice)
+            attack_named(attack, federation.clients, f, Mean())
     return [
         (rule, attack)
         for rule in dict.fromkeys([APP, *rules])

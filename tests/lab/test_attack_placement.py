@@ -227,6 +227,7 @@ WRONG = {
     "seed": ({"seed": -1}, "`seed` should be"),
     "schedule": ({"schedule": 3}, "AttackSchedule"),
     "knows": ({"knows": "all"}, "`knows` should be one of"),
+    "knows nobody": ({"knows": "attackers"}, "`knows` should be 'honest' for SignFlip"),
     "payload": ({"payload": "updates"}, "`payload` should be"),
     "redraw": ({"redraw": 1}, "`redraw` should be True or False"),
     "redrawn names": ({"redraw": True, "byzantine": [100]}, "`redraw` should be False"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,7 @@ def test_the_metric_that_says_most():
     ({"clients": 2, "byzantine": 2}, "Parameter `byzantine` should be below `clients = 2`"),
     ({"clients": 0}, "Parameter `clients`"),
     ({"byzantine": -1}, "Parameter `byzantine`"),
+    ({"byzantine": 0}, "Parameter `byzantine` should be at least 1 for `sign_flip`"),
     ({"rounds": 0}, "Parameter `rounds`"),
     ({"rounds": 2, "rounds_key": "no"}, "Parameter `rounds_key` should be one of rounds, local-steps"),
     ({"config": {"no": 1}}, "Parameter `config` should be made of rounds, local-steps"),
@@ -153,6 +155,17 @@ def test_errors_on_the_command_line_are_one_line(capsys):
     assert main(["strss"]) == 2
     assert main(["stress", "--help"]) == 0
     assert main(["--version"]) == 0
+
+
+def test_runs_of_an_app_that_comes_from_no_folder_are_not_kept(tmp_path):
+    """Nothing tells whether it is the same app as before."""
+    app = replace(load_flower_app(OWN_START), code="")
+    for _ in range(2):
+        seen = []
+        stress(
+            app, rules=[], attacks=[], rounds=1, out=tmp_path, on_run=lambda *r, s=seen: s.append(r)
+        )
+        assert len(seen) == 1
 
 
 # Real runs.
