@@ -84,7 +84,7 @@ AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAM
 def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Rule) -> Any:
     """The attack of a name, told who takes part.
 
-    ``sign_flip`` is made as strong as it takes to send a plain mean backwards by as much as the honest clients
+    ``sign_flip`` is made so strong that it sends a plain mean backwards by as much as the honest clients
     would move it forwards. With the factor 1 of its paper, few attackers only slow a mean down.
 
     Parameters
