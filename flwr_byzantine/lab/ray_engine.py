@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 from flwr_byzantine.checks import require, wrong
 from flwr_byzantine.lab.cell import Federation, Run, run_cell
 from flwr_byzantine.lab.flower_app import FlowerApp, load_client_app
+from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.prompt_grid import POLL, PromptGrid
 from flwr_byzantine.lab.simulation import quiet, simulate
 
@@ -133,7 +134,7 @@ class CellApp(ClientApp):
             dict(self.config),
         )
         app = self.source if isinstance(self.source, ClientApp) else _imported(self.source)
-        reply: Message = app(message, own)
+        reply = OnDataApp(app)(message, own)
         context.state = RecordDict({**own.state, CELL: ConfigRecord({CELL: cell})})
         return reply
 

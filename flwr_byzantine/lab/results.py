@@ -44,6 +44,8 @@ def cells_of(runs: Sequence[Run], metric: Metric) -> list[dict[str, Any]]:
                 "curve": [[r, value] for r, value in curve.items()],
                 "seconds_per_round": run.seconds,
                 "error": run.error,
+                "attack_success_rate": run.success,
+                "note": run.note,
                 "byzantine": run.byzantine,
                 "verdicts": [list(verdict) for verdict in run.verdicts],
                 "nodes": {

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
 from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_flower_app
 from flwr_byzantine.lab.kept_runs import Pair, Runs
 from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.on_data.changes import BACKDOOR
 from flwr_byzantine.lab.ray_engine import INLINE, RAY, require_engine, run_on_ray
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.run_all import run_all
@@ -100,6 +102,7 @@ def stress(
     loaded = app if isinstance(app, FlowerApp) else load_flower_app(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     pairs = _pairs(rules, attacks, federation)
+    federation = replace(federation, backdoor=any(attack == BACKDOOR for _, attack in pairs))
     if out is not None:
         _make(Path(out))
     store = None

@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 from flwr.app import RecordDict
 
-from flwr_byzantine.attacks import Backdoor, LabelFlip, RandomLabels
+from flwr_byzantine.attacks import Backdoor, LabelFlip
 from flwr_byzantine.attacks.base import stream
 from flwr_byzantine.checks import ParameterError
 from flwr_byzantine.clients.poisoned import POISON_STREAM
+from flwr_byzantine.lab.names import ON_DATA, name_of
 from flwr_byzantine.lab.on_data.batches import Batch, NotUnderstoodError, as_before, as_classes
 
-ON_DATA: dict[str, type[Any]] = {
-    "label_flip": LabelFlip, "random_labels": RandomLabels, "backdoor": Backdoor,
-}  # fmt: skip
-BACKDOOR = "backdoor"
+BACKDOOR = name_of(Backdoor.__name__)
 
 
 class _Passing:

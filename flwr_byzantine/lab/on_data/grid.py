@@ -9,7 +9,7 @@ from copy import copy
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from flwr_byzantine.lab.on_data.changes import ON_DATA
+from flwr_byzantine.lab.names import ON_DATA
 from flwr_byzantine.lab.on_data.node import CANNOT, ordered
 from flwr_byzantine.lab.placement import Placement
 from flwr_byzantine.lab.seen import in_order
