@@ -18,8 +18,9 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
-from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
+from flwr_byzantine.lab.in_process import server_context
 from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.processes import in_one_line
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
@@ -74,6 +75,8 @@ class Run:
         What each honest node reported after its last evaluation.
     error : str or None
         What ended it, in one line.
+    seed : int
+        Of what was drawn.
     """
 
     rule: str
@@ -85,10 +88,16 @@ class Run:
     verdicts: list[tuple[int, str, str]]
     nodes: dict[int, dict[str, float]]
     error: str | None = None
+    seed: int = 0
 
 
 def run_cell(
-    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None = None
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid,
+    on_round: Callable[[], None] = lambda: None,
 ) -> Run:
     """Run an app once; what it raises is in the result.
 
@@ -103,14 +112,14 @@ def run_cell(
         ``none``, or the name of an attack.
     federation : Federation
         Who takes part.
-    nodes : flwr.serverapp.Grid or None
-        Where the nodes are; None runs them in this process.
+    nodes : flwr.serverapp.Grid
+        Where the nodes are.
+    on_round : Callable
+        Called when a round of training begins, but for the first.
     """
     seed_all(federation.seed)
-    if nodes is None:
-        as_running_task()
     config = {**app.config, **federation.config}
-    watched = WatchingGrid(nodes or InProcessGrid(app.client, federation.clients, config))
+    watched = WatchingGrid(nodes, on_round)
     fronts = Fronts(rule, attack, federation)
     error = None
     with watching() as returned:
@@ -137,6 +146,7 @@ def run_cell(
         [(record.round, record.client, record.verdict) for record in fronts.audit],
         {r.node: r.metrics for r in reports if r.kind == "evaluate" and r.node not in ever},
         error,
+        federation.seed,
     )
 
 
@@ -220,11 +230,6 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
         return components
 
     return ServerApp(server_fn=server_fn)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an error says, without its line ends."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def seed_all(seed: int) -> None:
