@@ -18,12 +18,12 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
-from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
+from flwr_byzantine.lab.in_process import server_context
 from flwr_byzantine.lab.names import ON_DATA, attack_named, rule_named
 from flwr_byzantine.lab.on_data.changes import BACKDOOR
 from flwr_byzantine.lab.on_data.grid import OnDataGrid
-from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.on_data.success import Success, success_of
+from flwr_byzantine.lab.processes import in_one_line
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
@@ -81,6 +81,8 @@ class Run:
         What each honest node reported after its last evaluation.
     error : str or None
         What ended it, in one line.
+    seed : int
+        Of what was drawn.
     success : float or None
         How often a backdoor works: the share of samples with the trigger that are taken for its class.
     note : str or None
@@ -96,12 +98,18 @@ class Run:
     verdicts: list[tuple[int, str, str]]
     nodes: dict[int, dict[str, float]]
     error: str | None = None
+    seed: int = 0
     success: float | None = None
     note: str | None = None
 
 
 def run_cell(
-    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None = None
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid,
+    on_round: Callable[[], None] = lambda: None,
 ) -> Run:
     """Run an app once; what it raises is in the result.
 
@@ -116,16 +124,15 @@ def run_cell(
         ``none``, or the name of an attack.
     federation : Federation
         Who takes part.
-    nodes : flwr.serverapp.Grid or None
-        Where the nodes are; None runs them in this process.
+    nodes : flwr.serverapp.Grid
+        Where the nodes are.
+    on_round : Callable
+        Called when a round of training begins, but for the first.
     """
     seed_all(federation.seed)
-    if nodes is None:
-        as_running_task()
     config = {**app.config, **federation.config}
-    nodes = nodes or InProcessGrid(OnDataApp(app.client), federation.clients, config)
     on_data = OnDataGrid(nodes, attack, federation.byzantine, federation.seed)
-    watched = WatchingGrid(on_data)
+    watched = WatchingGrid(on_data, on_round)
     fronts = Fronts(rule, attack, federation)
     error = None
     with watching() as returned:
@@ -158,6 +165,7 @@ def run_cell(
         [(record.round, record.client, record.verdict) for record in fronts.audit],
         {r.node: r.metrics for r in reports if r.kind == "evaluate" and r.node not in ever},
         error,
+        federation.seed,
         success.rate,
         success.note,
     )
@@ -243,11 +251,6 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
         return components
 
     return ServerApp(server_fn=server_fn)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an error says, without its line ends."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def seed_all(seed: int) -> None:

@@ -1,64 +1,49 @@
-"""All runs of an app one after the other on Flower's Ray engine, which is started once."""
+"""Runs of an app one after the other on Flower's Ray engine, which is started once."""
 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 
-from flwr_byzantine.checks import require, wrong
-from flwr_byzantine.lab.cell import Federation, Run, run_cell
-from flwr_byzantine.lab.flower_app import FlowerApp, load_client_app
+from flwr_byzantine.lab.flower_app import load_client_app
 from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.prompt_grid import POLL, PromptGrid
-from flwr_byzantine.lab.simulation import quiet, simulate
+from flwr_byzantine.lab.simulation import simulate
 
-INLINE, RAY = "inline", "ray"
-ENGINES = (INLINE, RAY)
+Serve = Callable[[int, Grid], None]
+
 CELL = "flwr-byzantine-cell"  # the record in which a node keeps whose state the rest is
 WHO = "who"  # in place of a cell: the number of the node is asked
 PARTITION = "partition-id"
-OTHERWISE = f'Take `engine="{INLINE}"`'
-
-
-def require_engine(engine: str) -> None:
-    """Raise unless an engine is one of ours and can be started."""
-    require(engine in ENGINES, "engine", " or ".join(map(repr, ENGINES)), engine, OTHERWISE + ".")
-    if engine == RAY and find_spec("ray") is None:
-        advice = f"Run `pip install 'flwr-byzantine[lab]'`. {OTHERWISE} to do without."
-        raise wrong("engine", f"{INLINE!r} where Ray is not installed", engine, advice)
 
 
 def run_on_ray(
-    app: Any,
-    loaded: FlowerApp,
-    pairs: Sequence[tuple[str, str]],
-    federation: Federation,
-    on_run: Callable[[Run], None],
+    serve: Serve,
+    app: ClientApp | str,
+    configs: Sequence[Mapping[str, Any]],
+    clients: int,
     *,
     at_once: int | None = None,
     verbose: bool = False,
 ) -> None:
-    """Run an app for each pair of rule and attack.
+    """Serve several runs of an app, one after the other.
 
     Parameters
     ----------
-    app : str, Path or FlowerApp
-        Where the processes of Ray import the app from; those of an app that is no folder get a copy.
-    loaded : FlowerApp
-        The app.
-    pairs : Sequence[tuple[str, str]]
-        Rule and attack of each run.
-    federation : Federation
-        Who takes part.
-    on_run : Callable
-        Called with each run as soon as it ends.
+    serve : Callable
+        ``serve(number, grid)`` is the server's half of a run.
+    app : flwr.clientapp.ClientApp or str
+        What every node runs, or the folder of an app, which Ray's processes import it from.
+    configs : Sequence[Mapping[str, Any]]
+        The run configuration of each run.
+    clients : int
+        The number of nodes.
     at_once : int or None
         How many nodes work at once; None takes as many as there are cores.
     verbose : bool
@@ -66,32 +51,26 @@ def run_on_ray(
 
     Raises
     ------
-    ValueError
-        If the engine fails.
+    Exception
+        What ``serve`` raises; a RuntimeError or OSError if the engine fails.
     """
-    source = loaded.client if isinstance(app, FlowerApp) else os.path.abspath(os.fspath(app))
-    config = {**loaded.config, **federation.config}
 
-    def serve(grid: PromptGrid, _: Context) -> None:
+    def serve_all(grid: PromptGrid, _: Context) -> None:
         nodes = nodes_by_partition(grid)
-        for number, pair in enumerate(pairs):
+        for number in range(len(configs)):
             cell = CellGrid(grid, str(number), nodes)
-            with quiet(verbose):
-                run = run_cell(loaded, *pair, federation, cell)
-                cell.drain()  # InterruptedError if the simulation has ended
             try:
-                on_run(run)
+                serve(number, cell)
+            except InterruptedError:
+                raise
             except Exception as error:
                 raise _CallerError(error) from error
+            cell.drain()  # InterruptedError if the simulation has ended
 
     try:
-        simulate(serve, CellApp(source, config), federation.clients, verbose, at_once)
+        simulate(serve_all, CellApp(app, configs), clients, verbose, at_once)
     except _CallerError as error:
         raise error.error from None
-    except (RuntimeError, OSError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        found = f"`engine = {RAY!r}`, which failed: {reason}"
-        raise wrong("engine", "one that works here", RAY, OTHERWISE + ".", found=found) from error
 
 
 class _CallerError(Exception):
@@ -111,13 +90,13 @@ class CellApp(ClientApp):
     ----------
     source : str or flwr.clientapp.ClientApp
         The app, or the folder that it is imported from where it runs.
-    config : Mapping[str, Any]
-        The app's configuration, which the engine has no place for.
+    configs : Sequence[Mapping[str, Any]]
+        The app's configuration in each run, which the engine has no place for.
     """
 
-    def __init__(self, source: str | ClientApp, config: Mapping[str, Any]) -> None:
+    def __init__(self, source: str | ClientApp, configs: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
-        self.source, self.config = source, dict(config)
+        self.source, self.configs = source, [dict(config) for config in configs]
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message of a run."""
@@ -131,7 +110,7 @@ class CellApp(ClientApp):
             context.node_id,
             dict(context.node_config),
             _state_of(context.state, cell),
-            dict(self.config),
+            dict(self.configs[int(cell)]),
         )
         app = self.source if isinstance(self.source, ClientApp) else _imported(self.source)
         reply = OnDataApp(app)(message, own)

@@ -1,10 +1,8 @@
 """Attacks on the data of apps that stay as they are, and how often backdoors work."""
 
 import json
-import math
 import sys
 from collections import namedtuple
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from flwr_byzantine.attacks import Backdoor, LabelFlip
 from flwr_byzantine.commands.cli import main
-from flwr_byzantine.lab import AttackGrid, InProcessGrid, stress
+from flwr_byzantine.lab import stress
 from flwr_byzantine.lab.flower_app import load_flower_app
 from flwr_byzantine.lab.names import BY_NAME, ON_DATA, attack_named
 from flwr_byzantine.lab.on_data.batches import Batch, NotUnderstoodError
@@ -61,7 +59,7 @@ def test_labels_and_samples_are_found(batch):
 
 
 @pytest.mark.parametrize(("batch", "words"), [
-    (X, r"no labels .* all: float32 of shape \(20, 1, 8, 8\)"),
+    (X, r"no labels .*\(all: float32 of shape \(20, 1, 8, 8\)"),
     ((X, torch.rand(20)), "no labels are known in a batch of tuple"),
     ({"image": X, "a": Y, "b": Y}, "no labels"),
     ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that a trigger"),
@@ -234,10 +232,18 @@ def test_a_backdoor_works_in_an_app_with_loaders_and_its_success_is_exact(on_ser
     held_out = slice(0, data.TEST)
     for cell, arrays in zip(result.cells, ends, strict=True):
         assert cell["error"] is cell["note"] is None
-        attackers = {*sum(cell["byzantine"], [])}
-        parts = [(x[data.TEST:][i::10], y[data.TEST:][i::10]) for i in range(10) if i + 1 not in attackers]
-        tested = (x[held_out], y[held_out]) if on_server else map(torch.cat, zip(*parts, strict=True))
-        assert cell["attack_success_rate"] == pytest.approx(exact(model.make, arrays, *tested), abs=1e-6)
+        attackers = {node for ids in cell["byzantine"] for node in ids}
+        parts = [
+            (x[data.TEST :][i::10], y[data.TEST :][i::10])
+            for i in range(10)
+            if i + 1 not in attackers
+        ]
+        tested = (
+            (x[held_out], y[held_out]) if on_server else map(torch.cat, zip(*parts, strict=True))
+        )
+        assert cell["attack_success_rate"] == pytest.approx(
+            exact(model.make, arrays, *tested), abs=1e-6
+        )
     works = {(c["rule"], c["attack"]): c["attack_success_rate"] for c in result.cells}
     assert works["app", "none"] < 0.2
     assert works["app", "backdoor"] > 0.6 > works["median", "backdoor"]
@@ -248,7 +254,12 @@ def test_attackers_are_those_that_the_grid_draws():
     app = load_flower_app(LOADER)
     for seed in (0, 3):
         cells = stress(
-            app, rules=[], attacks=["label_flip", "ipm"], rounds=2, seed=seed, config={"local-epochs": 1}
+            app,
+            rules=[],
+            attacks=["label_flip", "ipm"],
+            rounds=2,
+            seed=seed,
+            config={"local-epochs": 1},
         ).cells
         of = {cell["attack"]: cell["byzantine"] for cell in cells}
         assert of["label_flip"] == of["ipm"]
@@ -257,7 +268,9 @@ def test_attackers_are_those_that_the_grid_draws():
 
 
 def test_scikit_learn_and_the_nodes_evaluation():
-    cells = stress(load_flower_app(SKLEARN), rules=["median"], attacks=["label_flip", "backdoor"]).cells
+    cells = stress(
+        load_flower_app(SKLEARN), rules=["median"], attacks=["label_flip", "backdoor"]
+    ).cells
     assert [cell["error"] for cell in cells] == [None] * 6
     works = {(c["rule"], c["attack"]): c["attack_success_rate"] for c in cells}
     assert works["app", "label_flip"] is None
@@ -279,8 +292,8 @@ def test_legacy_apps():
 
 
 @pytest.mark.parametrize("app", [
-    REPOSITORY / "examples" / "digits-numpy", APPS / "own_start", APPS / "raw_loop", APPS / "legacy_server_fn",
-    APPS / "torch_batchnorm",
+    REPOSITORY / "examples" / "digits-numpy", APPS / "own_start", APPS / "raw_loop",
+    APPS / "legacy_server_fn", APPS / "torch_batchnorm",
 ], ids=lambda path: path.name)  # fmt: skip
 def test_apps_whose_data_pass_nothing_that_is_known_say_so(app):
     result = stress(load_flower_app(app), rules=["median"], attacks=["label_flip", "ipm"], rounds=1)
@@ -295,7 +308,9 @@ def test_apps_whose_data_pass_nothing_that_is_known_say_so(app):
 
 
 def test_without_loaders_the_success_is_not_known_and_the_reason_is_noted():
-    cells = stress(load_flower_app(APPS / "own_start"), rules=[], attacks=["backdoor"], rounds=1).cells
+    cells = stress(
+        load_flower_app(APPS / "own_start"), rules=[], attacks=["backdoor"], rounds=1
+    ).cells
     assert cells[0]["attack_success_rate"] is None
     assert "could not be measured" in cells[0]["note"]
     assert "\n" not in cells[0]["note"]

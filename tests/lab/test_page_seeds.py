@@ -10,8 +10,9 @@ import xml.etree.ElementTree as ET
 import stressed
 from documents import parsed
 
+from flwr_byzantine.lab.kept import finite
 from flwr_byzantine.lab.page import heatmap_svg, page
-from flwr_byzantine.lab.results import StressResult, finite
+from flwr_byzantine.lab.results import StressResult
 
 SEEDS = stressed.repeated()
 EXAMPLE = stressed.example()

@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-LABELS = ("label", "labels", "y", "target", "targets", "class", "classes", "fine_label", "character")
+LABELS = (
+    "label",
+    "labels",
+    "y",
+    "target",
+    "targets",
+    "class",
+    "classes",
+    "fine_label",
+    "character",
+)
 SAMPLES = (
     "img", "image", "images", "pixel_values", "x", "features", "feature", "input", "inputs", "sample",
     "samples", "data",

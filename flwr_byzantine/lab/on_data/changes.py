@@ -34,7 +34,9 @@ class _Passing:
         """Whether it is a classifier; other estimators are asked for no class."""
         base = sys.modules["sklearn.base"]
         if base.is_regressor(estimator):
-            raise NotUnderstoodError(f"{type(estimator).__name__} is a regressor and knows no classes")
+            raise NotUnderstoodError(
+                f"{type(estimator).__name__} is a regressor and knows no classes"
+            )
         return bool(base.is_classifier(estimator))
 
 
@@ -84,9 +86,11 @@ class Poisoned(_Passing):
         keys = self.seed, self.number
         if self.kind is Backdoor:
             attack = trigger_for(samples)
-            return _tried(attack, samples, labels, stream(POISON_STREAM, *keys, self.calls))
+            found = _tried(attack, samples, labels, stream(POISON_STREAM, *keys, self.calls))
+            return found[0], found[1]
         self.classes = max(self.classes, 2, int(labels.max()) + 1 if total else 0)
-        made = self.kind(num_classes=self.classes)
+        made: Any = self.kind
+        made = made(num_classes=self.classes)
         if self.kind is LabelFlip:
             return samples, _tried(made, labels)
         rows = [batch.row(i) for i in range(total)] if batch is not None else []
@@ -94,7 +98,7 @@ class Poisoned(_Passing):
             return samples, _tried(made, labels, *keys, *([self.calls] if batch else []))
         drawn = labels.detach().clone() if hasattr(labels, "detach") else labels.copy()
         for i, row in enumerate(rows):  # a sample has one random label for good
-            drawn[i : i + 1] = _tried(made, labels[i : i + 1], *keys, zlib.crc32(row))
+            drawn[i : i + 1] = _tried(made, labels[i : i + 1], *keys, zlib.crc32(row or b""))
         return samples, drawn
 
 
@@ -182,7 +186,9 @@ def _tried(attack: Any, *arguments: Any) -> Any:
 def _dense(samples: Any) -> Any:
     found = np.asarray(samples)
     if found.ndim < 2 or found.dtype.kind not in "iuf":
-        raise NotUnderstoodError(f"samples of type {type(samples).__name__} are no matrix of numbers")
+        raise NotUnderstoodError(
+            f"samples of type {type(samples).__name__} are no matrix of numbers"
+        )
     return found
 
 

@@ -15,12 +15,13 @@ from flwr_byzantine.lab.on_data.doors import intercepted
 
 ORDER = "flwr-byzantine-on-data"  # the record that says what a node is to do with its data
 TRIGGERED = "triggered"  # in place of an attack: samples with the trigger are evaluated
-CANNOT = "Its data cannot be changed"  # how such an error begins
+CANNOT = "The attack on data could not be made"  # how such an error begins
 ADVICE = (
-    "Data are seen in torch's DataLoader and in `fit` and `partial_fit` of scikit-learn's classifiers. "
-    "For others, write the attackers' ClientApp with `LabelFlippingClient` or `BackdoorClient` (docs/clients.md)"
+    "Seen are data that pass torch's DataLoader, or `fit` and `partial_fit` of scikit-learn's classifiers. For "
+    "others, give the attackers a ClientApp of yours with `LabelFlippingClient` or `BackdoorClient` "
+    "(docs/clients.md)"
 )
-NOTHING = "nothing that is known passed"
+NOTHING = "no data passed where they are seen"
 
 
 def ordered(content: RecordDict, attack: str, seed: int = 0, number: int = 0) -> RecordDict:
@@ -63,7 +64,8 @@ class OnDataApp(ClientApp):
         if reason is not None:
             error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{CANNOT}: {reason}. {ADVICE}.")
             return Message(error, reply_to=message)
-        return answered
+        found: Message = answered
+        return found
 
 
 def changed(change: Poisoned | Triggered, call: Callable[[], Any]) -> tuple[Any, str | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flwr_byzantine.lab.on_data.changes import Triggered
-from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, NOTHING, TRIGGERED, changed, ordered
+from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, TRIGGERED, changed, ordered
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.watching import Returned, WatchingGrid, weighted_means
 
@@ -35,7 +35,10 @@ class Success:
 
 
 def success_of(
-    curves: Mapping[str, Curves], returned: Returned, watched: WatchingGrid, leave_out: Collection[int]
+    curves: Mapping[str, Curves],
+    returned: Returned,
+    watched: WatchingGrid,
+    leave_out: Collection[int],
 ) -> Success:
     """Let an app that has run evaluate its last model once more, with the trigger in all samples.
 
@@ -83,7 +86,7 @@ def _by_server(returned: Returned) -> tuple[Mapping[str, Any], str | None]:
         found, reason = changed(Triggered(), evaluate)
     except Exception as error:
         return {}, f"the server's evaluation failed ({type(error).__name__}: {_line(error)})"
-    return found or {}, None if reason is None else _said(reason)
+    return found or {}, reason
 
 
 def _by_nodes(
@@ -117,12 +120,10 @@ def _among(metrics: Mapping[str, Any], before: Curves) -> Success:
             rate = float(value) / whole
             if math.isfinite(rate):
                 return Success(min(max(rate, 0.0), 1.0))
-    return Success(note="The attack success rate could not be measured: the app reports no accuracy.")
+    return Success(
+        note="The attack success rate could not be measured: the app reports no accuracy."
+    )
 
 
 def _line(error: object) -> str:
     return " ".join(str(error).split())
-
-
-def _said(reason: str) -> str:
-    return "no loader and no classifier was asked" if reason == NOTHING else reason
