@@ -105,9 +105,8 @@ def test_loaders_are_poisoned_once_and_for_a_while(kind):
 
 def test_methods_come_back_after_an_error():
     method = DataLoader.__iter__, LogisticRegression.fit
-    with pytest.raises(KeyError), intercepted(Poisoned("label_flip", 0, 1, 10)):
-        assert DataLoader.__iter__ is not method[0]
-        raise KeyError
+    with pytest.raises(ZeroDivisionError):
+        changed(Poisoned("label_flip", 0, 1, 10), lambda: 1 / (DataLoader.__iter__ is method[0]))
     assert (DataLoader.__iter__, LogisticRegression.fit) == method
 
 

@@ -1,4 +1,4 @@
-"""Where data pass in an app that stays as it is: torch's loaders, and the methods of scikit-learn's estimators.
+"""Where data pass in an app that stays as it is: loaders of torch, and estimators of scikit-learn.
 
 They are intercepted for as long as one node answers one message. What is intercepted inside another one
 that is, such as the steps of a pipeline, passes as it is, so that nothing is changed twice.

@@ -17,8 +17,8 @@ ORDER = "flwr-byzantine-on-data"  # the record that says what a node is to do wi
 TRIGGERED = "triggered"  # in place of an attack: samples with the trigger are evaluated
 CANNOT = "The attack on data could not be made"  # how such an error begins
 ADVICE = (
-    "Seen are data that pass torch's DataLoader, or `fit` and `partial_fit` of scikit-learn's classifiers. For "
-    "others, give the attackers a ClientApp of yours with `LabelFlippingClient` or `BackdoorClient` "
+    "Seen are data that pass torch's DataLoader, or `fit` and `partial_fit` of scikit-learn's classifiers. "
+    "For others, give the attackers a ClientApp of yours with `LabelFlippingClient` or `BackdoorClient` "
     "(docs/clients.md)"
 )
 NOTHING = "no data passed where they are seen"
