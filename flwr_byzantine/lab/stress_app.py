@@ -18,6 +18,7 @@ from flwr_byzantine.lab.ray_engine import INLINE, RAY, require_engine, run_on_ra
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.run_all import run_all
 from flwr_byzantine.lab.scores import choose_metric
+from flwr_byzantine.lab.scratch import scratch
 from flwr_byzantine.rules import Mean
 
 RULES = (APP, FEDAVG, "median", "phocas", "nnm+phocas")
@@ -97,7 +98,7 @@ def stress(
     require_engine(engine)
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
-    loaded = app if isinstance(app, FlowerApp) else load_flower_app(app)
+    loaded = app if isinstance(app, FlowerApp) else _loaded(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     pairs = _pairs(rules, attacks, federation)
     if out is not None:
@@ -143,6 +144,13 @@ def stress(
     if out is not None:
         result.save(out)
     return result
+
+
+def _loaded(folder: str | os.PathLike[str]) -> FlowerApp:
+    """The app of a folder, imported where it overwrites nothing."""
+    folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    with scratch(folder):
+        return load_flower_app(folder)
 
 
 def _make(out: Path) -> None:
