@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# What Flower has loaded before it loads an app: a file of the app that is called so is not taken there either.
+# Flower has these loaded before it loads an app: it does not take the app's own files of these names.
 SHARED = {"flwr", "flwr_byzantine", "numpy", "ray", "torch"}
 INSTALLED = ("site-packages", "dist-packages")
 
@@ -57,11 +57,11 @@ class OwnModules:
         """A half of the app, which uses these modules whenever it is called."""
         kind = getattr(type(app), "_plain", type(app))  # an installed module's object comes again
 
-        def __call__(half: Any, *arguments: Any, **keywords: Any) -> Any:
+        def call(half: Any, *arguments: Any, **keywords: Any) -> Any:
             with self.in_use():
                 return kind.__call__(half, *arguments, **keywords)
 
-        own = {"__call__": __call__, "__module__": kind.__module__, "_plain": kind}
+        own = {"__call__": call, "__module__": kind.__module__, "_plain": kind}
         app.__class__ = type(kind.__name__, (kind,), own)
         return app
 

@@ -69,13 +69,14 @@ def _fill(made: Path, sources: list[Path]) -> None:
         for path in _listed(source):
             if path.name not in found:
                 found[path.name] = (*_size(path), path)
-    size = files = 0
+    size, files = MOST_BYTES, MOST_FILES
     for of_path, number, path in sorted(found.values()):
-        size, files = size + of_path, files + number
-        if size > MOST_BYTES or files > MOST_FILES or not _copied(path, made / path.name):
-            shutil.rmtree(made / path.name, ignore_errors=True)
-            (made / path.name).unlink(missing_ok=True)
-            (made / path.name).symlink_to(path.absolute())
+        if of_path <= size and number <= files and _copied(path, made / path.name):
+            size, files = size - of_path, files - number
+            continue
+        shutil.rmtree(made / path.name, ignore_errors=True)  # the half that was copied
+        (made / path.name).unlink(missing_ok=True)
+        (made / path.name).symlink_to(path.absolute())
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -92,10 +93,10 @@ def _size(path: Path) -> tuple[int, int]:
     while waiting and size <= MOST_BYTES and files <= MOST_FILES:
         place, files = waiting.pop(), files + 1
         try:
-            if os.path.isdir(place) and not (files > 1 and os.path.islink(place)):
-                waiting += [entry.path for entry in os.scandir(place)]
-            else:
+            if not os.path.isdir(place):
                 size += os.path.getsize(place)
+            elif files == 1 or not os.path.islink(place):
+                waiting += [entry.path for entry in os.scandir(place)]
         except OSError:
             continue
     return size, files
