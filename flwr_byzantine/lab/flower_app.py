@@ -19,6 +19,7 @@ from flwr.supercore.object_ref import load_app
 from flwr_byzantine.checks import ParameterError, is_whole, wrong
 from flwr_byzantine.lab.app_folder import roots_of
 from flwr_byzantine.lab.own_modules import OwnModules
+from flwr_byzantine.lab.scratch import scratch
 
 FILE = "pyproject.toml"
 
@@ -98,6 +99,13 @@ def load_flower_app(folder: str | os.PathLike[str], code: str | None = None) -> 
     config = flatten_dict(described["tool"]["flwr"]["app"].get("config"))
     code = _code_of(own.folder) if code is None else code
     return FlowerApp(str(name), server, client, config, code, own)
+
+
+def load_apart(folder: str | os.PathLike[str]) -> FlowerApp:
+    """Load the app of a folder where what it writes meanwhile overwrites nothing."""
+    folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    with scratch(folder):
+        return load_flower_app(folder)
 
 
 def _code_of(folder: Path) -> str:

@@ -11,14 +11,13 @@ from typing import Any
 
 from flwr_byzantine.checks import require, require_whole, wrong
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
-from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_flower_app
+from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
 from flwr_byzantine.lab.kept_runs import Pair, Runs
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.ray_engine import INLINE, RAY, require_engine, run_on_ray
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.run_all import run_all
 from flwr_byzantine.lab.scores import choose_metric
-from flwr_byzantine.lab.scratch import scratch
 from flwr_byzantine.rules import Mean
 
 RULES = (APP, FEDAVG, "median", "phocas", "nnm+phocas")
@@ -98,7 +97,7 @@ def stress(
     require_engine(engine)
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
-    loaded = app if isinstance(app, FlowerApp) else _loaded(app)
+    loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     pairs = _pairs(rules, attacks, federation)
     if out is not None:
@@ -144,13 +143,6 @@ def stress(
     if out is not None:
         result.save(out)
     return result
-
-
-def _loaded(folder: str | os.PathLike[str]) -> FlowerApp:
-    """The app of a folder, imported where it overwrites nothing."""
-    folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
-    with scratch(folder):
-        return load_flower_app(folder)
 
 
 def _make(out: Path) -> None:
