@@ -18,10 +18,11 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
-from flwr_byzantine.lab.in_process import server_context
+from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.processes import in_one_line
 from flwr_byzantine.lab.scores import Curves
+from flwr_byzantine.lab.scratch import scratch
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
@@ -96,7 +97,7 @@ def run_cell(
     rule: str,
     attack: str,
     federation: Federation,
-    nodes: Grid,
+    nodes: Grid | None = None,
     on_round: Callable[[], None] = lambda: None,
 ) -> Run:
     """Run an app once; what it raises is in the result.
@@ -112,13 +113,31 @@ def run_cell(
         ``none``, or the name of an attack.
     federation : Federation
         Who takes part.
-    nodes : flwr.serverapp.Grid
-        Where the nodes are.
+    nodes : flwr.serverapp.Grid or None
+        Where the nodes are; None runs them in this process.
     on_round : Callable
         Called when a round of training begins, but for the first.
     """
+    with scratch(app.folder, getattr(nodes, "folder", None)):
+        own = app.anew()
+        with own.in_use():
+            return _run_here(own, rule, attack, federation, nodes, on_round)
+
+
+def _run_here(
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid | None,
+    on_round: Callable[[], None],
+) -> Run:
+    """Run an app in the current folder."""
     seed_all(federation.seed)
     config = {**app.config, **federation.config}
+    if nodes is None:
+        as_running_task()
+        nodes = InProcessGrid(app.client, federation.clients, config)
     watched = WatchingGrid(nodes, on_round)
     fronts = Fronts(rule, attack, federation)
     error = None
