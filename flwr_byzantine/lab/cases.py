@@ -13,11 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flwr.serverapp import Grid
+
 from flwr_byzantine.lab.cell import NONE, Federation, Run, run_cell
-from flwr_byzantine.lab.engine import INLINE, run_cells
-from flwr_byzantine.lab.flower_app import FlowerApp, load_flower_app
+from flwr_byzantine.lab.engine import INLINE, RAY
+from flwr_byzantine.lab.flower_app import FlowerApp, load_apart
 from flwr_byzantine.lab.kept import Kept, Record
 from flwr_byzantine.lab.processes import FAILED, ROUND, News, Tell, deal, run_here, run_in_processes
+from flwr_byzantine.lab.ray_engine import run_on_ray
 from flwr_byzantine.lab.simulation import cores, quiet
 
 FOLDER = "runs"  # where results are kept
@@ -103,25 +106,22 @@ def _run_all(
     tell: Tell,
 ) -> None:
     """The work of a process: all of its cases, one after the other."""
-    loaded = app or load_flower_app(folder or "")
+    loaded = app or load_apart(folder or "")
     config = {**loaded.config, **federation.config}
 
-    def serve(number: int, grid: Any) -> None:
+    def serve(number: int, grid: Grid | None) -> None:
         case, drawn = cases[number], replace(federation, seed=cases[number].seed)
         with quiet(verbose):
             on_round = partial(tell.round, number)
             run = run_cell(loaded, case.rule, case.attack, drawn, grid, on_round)
         tell.finished(number, run)
 
-    run_cells(
-        serve,
-        loaded.client if engine == INLINE or folder is None else folder,
-        [config] * len(cases),
-        federation.clients,
-        engine=engine,
-        at_once=jobs,
-        verbose=verbose,
-    )
+    if engine == RAY:
+        source, configs = loaded.folder or loaded.client, [config] * len(cases)
+        run_on_ray(serve, source, configs, federation.clients, at_once=jobs, verbose=verbose)
+        return
+    for number in range(len(cases)):
+        serve(number, None)  # its nodes are those of an app that is loaded anew
 
 
 class KeptCases:

@@ -18,13 +18,17 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
-from flwr_byzantine.lab.in_process import server_context
+from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 from flwr_byzantine.lab.names import ON_DATA, attack_named, rule_named
 from flwr_byzantine.lab.on_data.changes import BACKDOOR
 from flwr_byzantine.lab.on_data.grid import OnDataGrid
+from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.on_data.success import Success, success_of
+from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.processes import in_one_line
 from flwr_byzantine.lab.scores import Curves
+from flwr_byzantine.lab.scratch import scratch
+from flwr_byzantine.lab.waiting import PatientGrid, without_waiting
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
@@ -78,7 +82,8 @@ class Run:
     verdicts : list[tuple[int, str, str]]
         Round, node and verdict of the rule on each reply.
     nodes : dict[int, dict[str, float]]
-        What each honest node reported after its last evaluation.
+        What each node reported after its last evaluation; those are left out that attack in other runs
+        with the seed, or in this one.
     error : str or None
         What ended it, in one line.
     seed : int
@@ -108,7 +113,7 @@ def run_cell(
     rule: str,
     attack: str,
     federation: Federation,
-    nodes: Grid,
+    nodes: Grid | None = None,
     on_round: Callable[[], None] = lambda: None,
 ) -> Run:
     """Run an app once; what it raises is in the result.
@@ -124,29 +129,52 @@ def run_cell(
         ``none``, or the name of an attack.
     federation : Federation
         Who takes part.
-    nodes : flwr.serverapp.Grid
-        Where the nodes are.
+    nodes : flwr.serverapp.Grid or None
+        Where the nodes are; None runs them in this process.
     on_round : Callable
         Called when a round of training begins, but for the first.
     """
+    with scratch(app.folder, getattr(nodes, "folder", None)):
+        own = app.anew()
+        with own.in_use():
+            return _run_here(own, rule, attack, federation, nodes, on_round)
+
+
+def _run_here(
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid | None,
+    on_round: Callable[[], None],
+) -> Run:
+    """Run an app in the current folder."""
     seed_all(federation.seed)
     config = {**app.config, **federation.config}
-    on_data = OnDataGrid(nodes, attack, federation.byzantine, federation.seed)
-    watched = WatchingGrid(on_data, on_round)
+    if nodes is None:
+        as_running_task()
+        nodes = InProcessGrid(OnDataApp(app.client), federation.clients, config)
+    attackers = drawn(federation.clients, federation.byzantine, federation.seed)
+    on_data = OnDataGrid(nodes, attack, attackers, federation.seed)
+    patient = PatientGrid(on_data, federation.clients)
+    watched = WatchingGrid(patient, on_round)
     fronts = Fronts(rule, attack, federation)
     error = None
-    with watching() as returned:
+    with watching() as returned, without_waiting(federation.clients):
         try:
             fronts.serve(app.server, watched, config)
         except (Exception, SystemExit) as raised:
             error = in_one_line(raised)
+    patient.ended = True
     seconds = watched.seconds_per_round(time.perf_counter())
-    error = on_data.error or error
-    byzantine = fronts.byzantine or [{*on_data.attackers}] * len(watched.began)
-    ever = {node for of_round in byzantine for node in of_round}
+    byzantine = fronts.byzantine or [attackers for _ in watched.began if attack in ON_DATA]
+    ever = {node for of_round in byzantine for node in of_round} or attackers
     reports = watched.reports
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
         error = f"no node trained: {' '.join(watched.errors[0].split())}"
+    if error is None and not watched.began:
+        error = f"no node trained: the server asked none of the {federation.clients}"
+    error = on_data.error_after(error)
     curves = {
         "server": returned.evaluated(),
         "evaluation": weighted_means(reports, "evaluate", ever),
@@ -161,7 +189,7 @@ def run_cell(
         curves,
         seconds,
         max((report.call for report in reports if report.kind == "train"), default=0),
-        [sorted(of_round) for of_round in byzantine if ever],
+        [sorted(of_round) for of_round in byzantine],
         [(record.round, record.client, record.verdict) for record in fronts.audit],
         {r.node: r.metrics for r in reports if r.kind == "evaluate" and r.node not in ever},
         error,
@@ -250,7 +278,9 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
             components.strategy = around(components.strategy or FedAvg())
         return components
 
-    return ServerApp(server_fn=server_fn)
+    around_own = ServerApp(server_fn=server_fn)
+    vars(around_own)["_lifespan"] = own["_lifespan"]
+    return around_own
 
 
 def seed_all(seed: int) -> None:

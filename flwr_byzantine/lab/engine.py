@@ -9,9 +9,7 @@ from typing import Any
 from flwr.clientapp import ClientApp
 
 from flwr_byzantine.checks import require, wrong
-from flwr_byzantine.lab.flower_app import load_client_app
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task
-from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.ray_engine import Serve, run_on_ray
 
 INLINE, RAY = "inline", "ray"
@@ -29,7 +27,7 @@ def require_engine(engine: str) -> None:
 
 def run_cells(
     serve: Serve,
-    app: ClientApp | str,
+    app: ClientApp,
     configs: Sequence[Mapping[str, Any]],
     clients: int,
     *,
@@ -45,8 +43,8 @@ def run_cells(
     ----------
     serve : Callable
         ``serve(number, grid)`` is the server's half of a run.
-    app : flwr.clientapp.ClientApp or str
-        What every node runs, or the folder of an app.
+    app : flwr.clientapp.ClientApp
+        What every node runs.
     configs : Sequence[Mapping[str, Any]]
         The run configuration of each run.
     clients : int
@@ -66,7 +64,6 @@ def run_cells(
     if engine == RAY:
         run_on_ray(serve, app, configs, clients, at_once=at_once, verbose=verbose)
         return
-    client = load_client_app(app) if isinstance(app, str) else app
     as_running_task()
     for number, config in enumerate(configs):
-        serve(number, InProcessGrid(OnDataApp(client), clients, config))
+        serve(number, InProcessGrid(app, clients, config))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -14,6 +17,7 @@ from flwr.serverapp import Grid
 from flwr_byzantine.lab.flower_app import load_client_app
 from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.prompt_grid import POLL, PromptGrid
+from flwr_byzantine.lab.scratch import PREFIX, inside
 from flwr_byzantine.lab.simulation import simulate
 
 Serve = Callable[[int, Grid], None]
@@ -54,11 +58,13 @@ def run_on_ray(
     Exception
         What ``serve`` raises; a RuntimeError or OSError if the engine fails.
     """
+    folders = tempfile.mkdtemp(prefix=PREFIX) if isinstance(app, str) else None
 
     def serve_all(grid: PromptGrid, _: Context) -> None:
         nodes = nodes_by_partition(grid)
         for number in range(len(configs)):
-            cell = CellGrid(grid, str(number), nodes)
+            folder = None if folders is None else os.path.join(folders, str(number))
+            cell = CellGrid(grid, str(number), nodes, folder)
             try:
                 serve(number, cell)
             except InterruptedError:
@@ -66,11 +72,14 @@ def run_on_ray(
             except Exception as error:
                 raise _CallerError(error) from error
             cell.drain()  # InterruptedError if the simulation has ended
+            shutil.rmtree(folder or "", ignore_errors=True)
 
     try:
-        simulate(serve_all, CellApp(app, configs), clients, verbose, at_once)
+        simulate(serve_all, CellApp(app, configs, folders), clients, verbose, at_once)
     except _CallerError as error:
         raise error.error from None
+    finally:
+        shutil.rmtree(folders or "", ignore_errors=True)
 
 
 class _CallerError(Exception):
@@ -92,11 +101,19 @@ class CellApp(ClientApp):
         The app, or the folder that it is imported from where it runs.
     configs : Sequence[Mapping[str, Any]]
         The app's configuration in each run, which the engine has no place for.
+    folders : str or None
+        Where each run has its current folder, under the run's name.
     """
 
-    def __init__(self, source: str | ClientApp, configs: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        source: str | ClientApp,
+        configs: Sequence[Mapping[str, Any]],
+        folders: str | None = None,
+    ) -> None:
         super().__init__()
-        self.source, self.configs = source, [dict(config) for config in configs]
+        self.source, self.folders = source, folders
+        self.configs = [dict(config) for config in configs]
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message of a run."""
@@ -112,14 +129,18 @@ class CellApp(ClientApp):
             _state_of(context.state, cell),
             dict(self.configs[int(cell)]),
         )
-        app = self.source if isinstance(self.source, ClientApp) else _imported(self.source)
-        reply = OnDataApp(app)(message, own)
+        with inside(None if self.folders is None else os.path.join(self.folders, cell)):
+            app = (
+                self.source if isinstance(self.source, ClientApp) else _imported(self.source, cell)
+            )
+            reply = OnDataApp(app)(message, own)
         context.state = RecordDict({**own.state, CELL: ConfigRecord({CELL: cell})})
         return reply
 
 
-@cache
-def _imported(folder: str) -> ClientApp:
+@lru_cache(maxsize=1)
+def _imported(folder: str, cell: str) -> ClientApp:
+    """What nodes run, imported anew for each run."""
     return load_client_app(folder)
 
 
@@ -160,11 +181,15 @@ class CellGrid(PromptGrid):
         The name of the run.
     nodes : Mapping[int, int]
         Ids here -> ids there.
+    folder : str or None
+        Where the run has its current folder.
     """
 
-    def __init__(self, grid: PromptGrid, cell: str, nodes: Mapping[int, int]) -> None:
+    def __init__(
+        self, grid: PromptGrid, cell: str, nodes: Mapping[int, int], folder: str | None = None
+    ) -> None:
         super().__init__(grid, grid.stopped)
-        self.cell, self.nodes = cell, nodes
+        self.cell, self.nodes, self.folder = cell, nodes, folder
         self._back = {there: here for here, there in nodes.items()}
         self._open: set[str] = set()
 

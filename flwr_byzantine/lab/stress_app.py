@@ -14,7 +14,7 @@ from flwr_byzantine.checks import require, require_whole, wrong
 from flwr_byzantine.lab.cases import FOLDER, Case, KeptCases, run_cases
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
 from flwr_byzantine.lab.engine import INLINE, OTHERWISE, RAY, require_engine
-from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_flower_app
+from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.on_data.changes import BACKDOOR
 from flwr_byzantine.lab.progress import Steps
@@ -109,7 +109,7 @@ def stress(
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
     require_whole("seeds", seeds, 1, "Count the runs of each rule and attack.")
-    loaded = app if isinstance(app, FlowerApp) else load_flower_app(app)
+    loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     pairs = _pairs(rules, attacks, federation)
     federation = replace(federation, backdoor=any(attack == BACKDOOR for _, attack in pairs))

@@ -53,7 +53,7 @@ class Poisoned(_Passing):
         How many classes the model knows, as far as can be told.
     """
 
-    methods = ("fit", "partial_fit")
+    methods: tuple[str, ...] = ("fit", "partial_fit")
 
     def __init__(self, attack: str, seed: int, number: int, classes: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Triggered(_Passing):
     An app that counts how often a label is right then counts how often the backdoor works.
     """
 
-    methods = ("score",)
+    methods: tuple[str, ...] = ("score",)
     leaves_out = True
 
     def batch(self, batch: Any) -> Any:

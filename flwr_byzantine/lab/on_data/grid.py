@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import copy
 
 from flwr.app import Message
@@ -11,16 +10,14 @@ from flwr.serverapp import Grid
 
 from flwr_byzantine.lab.names import ON_DATA
 from flwr_byzantine.lab.on_data.node import CANNOT, ordered
-from flwr_byzantine.lab.placement import Placement
-from flwr_byzantine.lab.seen import in_order
 from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
 
 
 class OnDataGrid(PassingGrid):
     """Tells the Byzantine nodes to attack with their data whenever they train.
 
-    They are those that :class:`flwr_byzantine.lab.AttackGrid` draws for the same seed. The nodes run
-    :class:`flwr_byzantine.lab.on_data.node.OnDataApp`. Other attacks pass as if this was not there.
+    The nodes run :class:`flwr_byzantine.lab.on_data.node.OnDataApp`. Other attacks pass as if this was not
+    there.
 
     Parameters
     ----------
@@ -28,38 +25,29 @@ class OnDataGrid(PassingGrid):
         The grid that the nodes answer to.
     attack : str
         The name of an attack.
-    byzantine : int
-        How many nodes attack.
+    attackers : set of int
+        Ids of the Byzantine nodes.
     seed : int
-        Who is drawn, and what attackers draw.
-
-    Attributes
-    ----------
-    attackers : list of int
-        Ids of the Byzantine nodes; none before the first training.
+        What attackers draw.
     """
 
-    def __init__(self, grid: Grid, attack: str, byzantine: int, seed: int) -> None:
+    def __init__(self, grid: Grid, attack: str, attackers: Collection[int], seed: int) -> None:
         super().__init__(grid)
         self.attack, self.seed = attack, seed
-        self.placement = Placement(byzantine, seed, False, "Count the attackers.", int)
-        self.numbers: dict[int, int] = {}
+        self.attackers = frozenset(attackers if attack in ON_DATA else ())
         self.trained = 0
         self._failures: list[str] = []
-        self._lock = threading.Lock()  # the legacy server has a thread for each client
 
-    @property
-    def attackers(self) -> list[int]:
-        """Ids of the Byzantine nodes."""
-        return sorted(self.numbers)
-
-    @property
-    def error(self) -> str | None:
-        """Why the attack could not be made, in one line."""
-        if not self._failures or (self.trained and CANNOT not in self._failures[0]):
-            return None
-        reason = " ".join(self._failures[0].split())
-        return reason if CANNOT in reason else f"no attacker trained on its data: {reason}"
+    def error_after(self, error: str | None) -> str | None:
+        """Why the attack of a run was not made, in one line; else the error that the run ended with."""
+        impossible = [failure for failure in self._failures if CANNOT in failure]
+        if impossible:
+            return " ".join(impossible[0].split())
+        if error is not None or not self.attackers or self.trained:
+            return error
+        if self._failures:
+            return f"no attacker trained on its data: {' '.join(self._failures[0].split())}"
+        return "no attacker was asked to train: take more rounds, or let more nodes train in each"
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages."""
@@ -84,35 +72,26 @@ class OnDataGrid(PassingGrid):
 
     def _ordered(self, messages: Iterable[Message]) -> list[Message]:
         """The same messages, with orders in those that ask a Byzantine node to train."""
-        given = list(messages)
-        if self.attack not in ON_DATA:
-            return given
-        return [self._with_order(m) if kind_of_message(m) == "train" else m for m in given]
-
-    def _with_order(self, message: Message) -> Message:
-        with self._lock:
-            if not self.numbers:
-                nodes = sorted({*self.grid.get_node_ids()}, key=in_order)
-                drawn = self.placement.of_round(nodes, 1)
-                self.numbers = {node: i for i, node in enumerate(nodes) if node in drawn}
-        number = self.numbers.get(message.metadata.dst_node_id)
-        if number is None:
-            return message
-        told = copy(message)
-        told.content = ordered(message.content, self.attack, self.seed, number)
+        told = []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            if node in self.attackers and kind_of_message(message) == "train":
+                content = ordered(message.content, self.attack, self.seed, node - 1)
+                message = copy(message)
+                message.content = content
+            told.append(message)
         return told
 
     def _seen(self, replies: Iterable[Message]) -> list[Message]:
         """The replies, of which those of attackers are looked at."""
         received = list(replies)
         for reply in received:
-            if reply.metadata.src_node_id not in self.numbers:
+            if reply.metadata.src_node_id not in self.attackers:
                 continue
             if reply.has_error():
                 self._failures.append(reply.error.reason or "no reason given")
             elif kind_of_message(reply) == "train":
                 self.trained += 1
-        if any(CANNOT in failure for failure in self._failures):
-            self._failures.sort(key=lambda failure: CANNOT not in failure)
-            raise ValueError(self._failures[0])
+        if (error := self.error_after("")) and CANNOT in error:
+            raise ValueError(error)
         return received
