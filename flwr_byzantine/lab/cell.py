@@ -20,6 +20,7 @@ from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.scratch import scratch
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
@@ -72,7 +73,8 @@ class Run:
     verdicts : list[tuple[int, str, str]]
         Round, node and verdict of the rule on each reply.
     nodes : dict[int, dict[str, float]]
-        What each honest node reported after its last evaluation.
+        What each node reported after its last evaluation; those are left out that attack in other runs
+        with the seed, or in this one.
     error : str or None
         What ended it, in one line.
     """
@@ -131,6 +133,7 @@ def _run_here(
             error = in_one_line(raised)
     seconds = watched.seconds_per_round(time.perf_counter())
     ever = {node for of_round in fronts.byzantine for node in of_round}
+    ever = ever or {*drawn(federation.clients, federation.byzantine, federation.seed)}
     reports = watched.reports
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
         error = f"no node trained: {' '.join(watched.errors[0].split())}"
