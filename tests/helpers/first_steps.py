@@ -1,11 +1,13 @@
 """What README.md opens with, done as a user does it: two commands, in an empty folder, with the wheel alone.
 
-``python tests/helpers/first_steps.py WHEEL`` installs the wheel with its lab in an environment of its own. An app
-that knows nothing of the library is then attacked, and has to be broken and held, both in under three minutes.
+``python tests/helpers/first_steps.py WHEEL`` installs the wheel with its lab in an environment of its own. Then
+it attacks an app that knows nothing of the library. The app has to be broken, and held by a rule, in three
+minutes of processor time: a busy machine or a slow network is no fault of the library.
 """
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -31,12 +33,18 @@ def main(wheel: str) -> None:
         venv.create(scripts.parent, with_pip=True)
         pip = [scripts / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
         subprocess.run([*pip, NEEDS], check=True)
-        started = time.monotonic()
+        started, used = time.monotonic(), processor_seconds()
         subprocess.run([*pip, f"{Path(wheel).resolve()}[lab]"], cwd=empty, check=True)
         attack([scripts / "flwr-byzantine"], empty)
-        seconds = time.monotonic() - started
-    assert seconds < MOST, f"{seconds:.0f} s"
-    print(f"An app was installed for, broken and held in {seconds:.0f} s.")
+        seconds, used = time.monotonic() - started, processor_seconds() - used
+    assert used < MOST, f"{used:.0f} s of processor time"
+    print(f"Installed, an app broken and held: {seconds:.0f} s, {used:.0f} s of processor time.")
+
+
+def processor_seconds() -> float:
+    """What the processes have taken that were started from here and ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def attack(command: Sequence[str | Path], folder: Path) -> str:

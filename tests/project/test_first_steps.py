@@ -2,11 +2,10 @@
 
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from first_steps import MOST, attack
+from first_steps import MOST, attack, processor_seconds
 
 REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
 STRESS = re.compile(r"(?m)^ {4}pip install .*\n {4}flwr-byzantine stress ./my-flower-app ")
@@ -14,9 +13,9 @@ STRESS = re.compile(r"(?m)^ {4}pip install .*\n {4}flwr-byzantine stress ./my-fl
 
 @pytest.mark.slow
 def test_one_command_shows_an_app_broken_and_a_rule_that_holds(tmp_path):
-    started = time.monotonic()
+    before = processor_seconds()
     printed = attack([sys.executable, "-m", "flwr_byzantine"], tmp_path)
-    assert time.monotonic() - started < MOST
+    assert processor_seconds() - before < MOST
     assert "* is recommended" in printed
     assert {path.name for path in tmp_path.iterdir()} == {"my-flower-app", "stress"}
 
