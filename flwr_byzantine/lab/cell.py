@@ -23,6 +23,7 @@ from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.scratch import scratch
+from flwr_byzantine.lab.waiting import PatientGrid, without_waiting
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
@@ -123,20 +124,25 @@ def _run_here(
     if nodes is None:
         as_running_task()
     config = {**app.config, **federation.config}
-    watched = WatchingGrid(nodes or InProcessGrid(app.client, federation.clients, config))
+    nodes = nodes or InProcessGrid(app.client, federation.clients, config)
+    patient = PatientGrid(nodes, federation.clients)
+    watched = WatchingGrid(patient)
     fronts = Fronts(rule, attack, federation)
     error = None
-    with watching() as returned:
+    with watching() as returned, without_waiting(federation.clients):
         try:
             fronts.serve(app.server, watched, config)
         except (Exception, SystemExit) as raised:
             error = in_one_line(raised)
+    patient.ended = True
     seconds = watched.seconds_per_round(time.perf_counter())
     ever = {node for of_round in fronts.byzantine for node in of_round}
-    ever = ever or {*drawn(federation.clients, federation.byzantine, federation.seed)}
+    ever = ever or drawn(federation.clients, federation.byzantine, federation.seed)
     reports = watched.reports
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
         error = f"no node trained: {' '.join(watched.errors[0].split())}"
+    if error is None and not watched.began:
+        error = f"no node trained: the server asked none of the {federation.clients}"
     return Run(
         rule,
         attack,
@@ -233,7 +239,9 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
             components.strategy = around(components.strategy or FedAvg())
         return components
 
-    return ServerApp(server_fn=server_fn)
+    around_own = ServerApp(server_fn=server_fn)
+    vars(around_own)["_lifespan"] = own["_lifespan"]
+    return around_own
 
 
 def in_one_line(error: BaseException) -> str:
