@@ -10,9 +10,13 @@ import xml.etree.ElementTree as ET
 import stressed
 from documents import parsed
 
+<<<<<<< HEAD
 from flwr_byzantine.lab import InProcessGrid
+=======
+from flwr_byzantine.lab.kept import finite
+>>>>>>> main
 from flwr_byzantine.lab.page import heatmap_svg, page
-from flwr_byzantine.lab.results import StressResult, finite
+from flwr_byzantine.lab.results import StressResult
 
 SEEDS = stressed.repeated()
 EXAMPLE = stressed.example()
