@@ -21,6 +21,7 @@ from flwr_byzantine.lab.flower_app import FlowerApp
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.placement import drawn
+from flwr_byzantine.lab.processes import in_one_line
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.scratch import scratch
 from flwr_byzantine.lab.waiting import PatientGrid, without_waiting
@@ -78,6 +79,8 @@ class Run:
         with the seed, or in this one.
     error : str or None
         What ended it, in one line.
+    seed : int
+        Of what was drawn.
     """
 
     rule: str
@@ -89,10 +92,16 @@ class Run:
     verdicts: list[tuple[int, str, str]]
     nodes: dict[int, dict[str, float]]
     error: str | None = None
+    seed: int = 0
 
 
 def run_cell(
-    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None = None
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid | None = None,
+    on_round: Callable[[], None] = lambda: None,
 ) -> Run:
     """Run an app once; what it raises is in the result.
 
@@ -109,24 +118,31 @@ def run_cell(
         Who takes part.
     nodes : flwr.serverapp.Grid or None
         Where the nodes are; None runs them in this process.
+    on_round : Callable
+        Called when a round of training begins, but for the first.
     """
     with scratch(app.folder, getattr(nodes, "folder", None)):
         own = app.anew()
         with own.in_use():
-            return _run_here(own, rule, attack, federation, nodes)
+            return _run_here(own, rule, attack, federation, nodes, on_round)
 
 
 def _run_here(
-    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid | None,
+    on_round: Callable[[], None],
 ) -> Run:
     """Run an app in the current folder."""
     seed_all(federation.seed)
+    config = {**app.config, **federation.config}
     if nodes is None:
         as_running_task()
-    config = {**app.config, **federation.config}
-    nodes = nodes or InProcessGrid(app.client, federation.clients, config)
+        nodes = InProcessGrid(app.client, federation.clients, config)
     patient = PatientGrid(nodes, federation.clients)
-    watched = WatchingGrid(patient)
+    watched = WatchingGrid(patient, on_round)
     fronts = Fronts(rule, attack, federation)
     error = None
     with watching() as returned, without_waiting(federation.clients):
@@ -157,6 +173,7 @@ def _run_here(
         [(record.round, record.client, record.verdict) for record in fronts.audit],
         {r.node: r.metrics for r in reports if r.kind == "evaluate" and r.node not in ever},
         error,
+        federation.seed,
     )
 
 
@@ -242,11 +259,6 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
     around_own = ServerApp(server_fn=server_fn)
     vars(around_own)["_lifespan"] = own["_lifespan"]
     return around_own
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an error says, without its line ends."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def seed_all(seed: int) -> None:

@@ -58,17 +58,17 @@ def grid_of(values, seconds=None):
     ({"app": (None, 0.1), "median": (0.8, 0.8)}, {}, None, "no result without an attack"),
 ])  # fmt: skip
 def test_the_recommendation_and_its_reason(values, seconds, rule, words):
-    found = recommend(cells_of(grid_of(values, seconds), ACCURACY))
+    found = recommend(cells_of([grid_of(values, seconds)], ACCURACY))
     assert found["rule"] == rule
     assert re.search(words, found["reason"]), found["reason"]
 
 
 def test_points_lost_of_an_accuracy_and_of_a_loss():
-    cells = cells_of(grid_of({"app": (0.9, 0.2), "median": (0.95, 0.8)}), ACCURACY)
+    cells = cells_of([grid_of({"app": (0.9, 0.2), "median": (0.95, 0.8)})], ACCURACY)
     assert [round(cell["lost"], 9) for cell in cells] == [0, 70, -5, 10]
     assert [cell["final"] for cell in cells] == [0.9, 0.2, 0.95, 0.8]
     low = Metric("accuracy", "server", True)  # as if it were a loss: per cent of the app's own
-    cells = cells_of(grid_of({"app": (2.0, 3.0), "median": (1.0, 2.0)}), low)
+    cells = cells_of([grid_of({"app": (2.0, 3.0), "median": (1.0, 2.0)})], low)
     assert [cell["lost"] for cell in cells] == [0, 50, -50, 0]
 
 
@@ -77,7 +77,7 @@ def test_who_loses_by_a_defence():
         run("app", "none", 0.9, nodes={1: {"accuracy": 0.9}, 2: {"accuracy": 0.8}}),
         run("krum", "none", 0.5, nodes={1: {"accuracy": 0.85}, 2: {"accuracy": 0.2}}),
     ]
-    found = StressResult.of("x", runs, ACCURACY, {}).data["clients_who_lose"]["krum"]
+    found = StressResult.of("x", [runs], ACCURACY, {}).data["clients_who_lose"]["krum"]
     assert [(node, round(lost, 6)) for node, lost in found] == [("2", 60.0), ("1", 5.0)]
 
 
