@@ -34,8 +34,8 @@ def command_of(
 
     Examples
     --------
-    >>> command_of("app", [("median", "lie")], {"name": "a b"}, jobs=2, lower_is_better=False)
-    'flwr-byzantine stress app --rules median --attacks lie --jobs 2 --higher-is-better -c \\'name="a b"\\''
+    >>> command_of("app", [("median", "lie")], {"lr": 0.1}, jobs=2, lower_is_better=False)
+    'flwr-byzantine stress app --rules median --attacks lie --jobs 2 --higher-is-better -c lr=0.1'
     """
     rules, attacks = (",".join(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
     folder = app.folder or app.name if isinstance(app, FlowerApp) else os.fspath(app)
