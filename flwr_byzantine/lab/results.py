@@ -160,7 +160,7 @@ def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _loses(lost: float) -> str:
     """What becomes of an app that loses so many points."""
-    return f"loses {points_in_words(lost)}"
+    return f"gains {points_in_words(-lost)}" if lost <= -0.05 else f"loses {points_in_words(lost)}"
 
 
 def _under(attack: str) -> str:
