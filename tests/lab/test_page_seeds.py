@@ -10,11 +10,8 @@ import xml.etree.ElementTree as ET
 import stressed
 from documents import parsed
 
-<<<<<<< HEAD
 from flwr_byzantine.lab import InProcessGrid
-=======
 from flwr_byzantine.lab.kept import finite
->>>>>>> main
 from flwr_byzantine.lab.page import heatmap_svg, page
 from flwr_byzantine.lab.results import StressResult
 
