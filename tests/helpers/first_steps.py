@@ -1,8 +1,8 @@
 """What README.md opens with, done as a user does it: two commands, in an empty folder, with the wheel alone.
 
-``python tests/helpers/first_steps.py WHEEL`` installs the wheel with its lab in an environment of its own. Then
-it attacks an app that knows nothing of the library. The app has to be broken, and held by a rule, in three
-minutes of processor time: a busy machine or a slow network is no fault of the library.
+``python tests/helpers/first_steps.py WHEEL`` installs the wheel with its lab in an environment of its own.
+Then it attacks an app that knows nothing of the library. The app has to be broken, and held by a rule, in
+three minutes of processor time: a busy machine or a slow network is no fault of the library.
 """
 
 import json
