@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flwr.common.config import parse_config_args
 from rich.console import Console
 
+from flwr_byzantine.commands.run_config import read_config
 from flwr_byzantine.lab.cell import Run
 from flwr_byzantine.lab.progress import bar
 from flwr_byzantine.lab.stress_app import stress
@@ -37,7 +37,7 @@ def stress_shown(
 
         result = stress(
             app,
-            config=parse_config_args(list(config)),
+            config=read_config(config),
             out=out,
             verbose=verbose,
             on_run=on_run,

@@ -33,12 +33,13 @@ class Worst(NamedTuple):
     success: float
     attack: str
 
-    def __str__(self) -> str:
-        """The loss in words."""
+    @property
+    def under(self) -> str:
+        """Where it is lost, in words."""
         under = "without an attack" if self.attack == NONE else f"under {self.attack}"
-        if self.success > 0:
+        if self.success >= 0.05:
             under += f", {self.success:.1f} of them because the backdoor works"
-        return f"loses {points_in_words(self.lost)} at worst ({under})"
+        return f"({under})"
 
 
 def worst_of(cells: Cells) -> dict[str, Worst]:
@@ -103,18 +104,28 @@ def _recommended(cells: Cells) -> dict[str, Any]:
     best = min(found.lost for found in working.values())
     if unprotected.lost <= CLOSE or best >= unprotected.lost - CLOSE:
         reason = (
-            f"None: the defence costs more than these attacks. Without a rule the app {unprotected}, and "
-            f"with the best rule it loses {points_in_words(best)}."
+            f"None: the defence costs more than these attacks. Without a rule the app "
+            f"{_loses(unprotected.lost)} at worst {unprotected.under}, and with the best rule it "
+            f"{_loses(best)}."
         )
         return {"rule": None, "reason": reason}
     close = [rule for rule, found in working.items() if found.lost <= best + CLOSE]
     rule = min(close, key=lambda rule: _seconds(cells, rule))
-    without = "fails" if unprotected.lost == math.inf else str(unprotected)
-    reason = f"{rule} {working[rule]}, where the app without a rule {without}."
+    without = "fails" if unprotected.lost == math.inf else _loses(unprotected.lost)
+    found = working[rule]
+    reason = (
+        f"{rule} {_loses(found.lost)} at worst {found.under}, where the app without a rule {without} "
+        f"{unprotected.under}."
+    )
     if len(close) > 1:
         others = ", ".join(other for other in close if other != rule)
         reason += f" Also within a point of the best, but slower: {others}."
     return {"rule": rule, "reason": reason}
+
+
+def _loses(lost: float) -> str:
+    """What becomes of an app that loses so many points."""
+    return f"gains {points_in_words(-lost)}" if lost <= -0.05 else f"loses {points_in_words(lost)}"
 
 
 def _seconds(cells: Cells, rule: str) -> float:

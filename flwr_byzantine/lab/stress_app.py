@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flwr_byzantine.checks import require, require_whole, wrong
+from flwr_byzantine.lab.app_config import check_config
 from flwr_byzantine.lab.cases import FOLDER, Case, KeptCases, run_cases
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
+from flwr_byzantine.lab.command import command_of
 from flwr_byzantine.lab.engine import INLINE, OTHERWISE, RAY, require_engine
 from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
 from flwr_byzantine.lab.names import attack_named, rule_named
@@ -161,7 +161,22 @@ def stress(
         "seed": seed,
         "seeds": [seed + extra for extra in range(seeds)],
         "config": dict(federation.config),
-        "command": _command(app, pairs, federation, engine, out, metric),
+        "command": command_of(
+            app,
+            pairs,
+            config or {},
+            clients=clients,
+            byzantine=byzantine,
+            rounds=rounds,
+            rounds_key=rounds_key,
+            seed=seed or None,
+            seeds=seeds if seeds > 1 else None,
+            metric=metric,
+            lower_is_better=lower_is_better,
+            engine=engine if engine != INLINE else None,
+            jobs=jobs,
+            out=out,
+        ),
     }
     by_seed = [[found[Case(*pair, seed + extra)] for pair in pairs] for extra in range(seeds)]
     result = StressResult.of(loaded.name, by_seed, chosen, settings)
@@ -206,28 +221,6 @@ def _make(out: Path) -> None:
     require(writable, "out", "a folder that can be written to", str(out), "Name another one.")
 
 
-def _command(
-    app: Any,
-    pairs: Sequence[tuple[str, str]],
-    federation: Federation,
-    engine: str,
-    out: str | os.PathLike[str] | None,
-    metric: str | None,
-) -> str:
-    """What runs the same again."""
-    rules, attacks = (",".join(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
-    folder = app.name if isinstance(app, FlowerApp) else os.fspath(app)
-    words = ["flwr-byzantine", "stress", folder, "--rules", rules, "--attacks", attacks]
-    words += ["--clients", str(federation.clients), "--byzantine", str(federation.byzantine)]
-    words += ["--seed", str(federation.seed)] if federation.seed else []
-    for key, value in federation.config.items():
-        words += ["-c", f"{key}={json.dumps(value)}"]
-    words += [] if engine == INLINE else ["--engine", engine]
-    words += [] if metric is None else ["--metric", metric]
-    words += [] if out is None else ["--out", os.fspath(out)]
-    return shlex.join(words)
-
-
 def _federation(
     app: FlowerApp,
     clients: int,
@@ -243,14 +236,15 @@ def _federation(
     require(byzantine < clients, "byzantine", f"below `clients = {clients}`", byzantine, advice)
     require_whole("seed", seed, 0, "Choose any other seed.")
     changed = dict(config or {})
-    for key in changed:
-        expected = f"made of {', '.join(app.config) or 'nothing: the app has no configuration'}"
-        require(key in app.config, "config", expected, key, "These are the app's keys.")
+    check_config(app.config, changed)
     alone = rounds_key is not None and rounds is None
     require(not alone, "rounds_key", "given with `rounds`", rounds_key, "Say how many rounds.")
     if rounds is not None:
         require_whole("rounds", rounds, 1, "Count the rounds.")
-        changed[key_of_rounds(app.config, rounds_key)] = rounds
+        key = key_of_rounds(app.config, rounds_key)
+        expected = f"left out where `config` has {key!r}"
+        require(key not in changed, "rounds", expected, rounds, "Say it once.")
+        changed[key] = rounds
     return Federation(clients, byzantine, seed, changed)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stressed
 import torch
 from flwr.serverapp.strategy import FedAvg
 from sklearn.datasets import load_digits
@@ -23,7 +24,10 @@ from flwr_byzantine.lab.on_data.batches import Batch, NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, trigger_for
 from flwr_byzantine.lab.on_data.doors import intercepted
 from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, changed
+from flwr_byzantine.lab.page import page
 from flwr_byzantine.lab.placement import drawn
+from flwr_byzantine.lab.recommendation import recommend
+from flwr_byzantine.lab.terminal import success_table
 from flwr_byzantine.rules import Mean
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -233,7 +237,7 @@ def test_a_backdoor_works_in_an_app_with_loaders_and_its_success_is_exact(on_ser
 
     monkeypatch.setattr(FedAvg, "start", noting, raising=False)
     config = {"server-evaluates": on_server}
-    result = stress(app, rules=["median"], attacks=["backdoor"], rounds=2, config=config)
+    result = stress(app, rules=["median"], attacks=["backdoor"], rounds=3, config=config)
     assert result.data["source"] == ("server" if on_server else "evaluation")
     x, y = digits()
     if on_server:
@@ -246,8 +250,8 @@ def test_a_backdoor_works_in_an_app_with_loaders_and_its_success_is_exact(on_ser
         assert cell["error"] is cell["note"] is None
         assert cell["attack_success_rate"] == pytest.approx(exact(arrays, x, y), abs=1e-6)
     works = {(c["rule"], c["attack"]): c["attack_success_rate"] for c in result.cells}
-    assert works["app", "none"] < 0.2
-    assert works["app", "backdoor"] > 0.6 > works["median", "backdoor"]
+    assert works["app", "backdoor"] > 0.2
+    assert max(works["app", "none"], works["median", "none"], works["median", "backdoor"]) < 0.05
     assert result.recommendation["rule"] == "median"
 
 
@@ -285,8 +289,7 @@ def test_legacy_apps():
     ).cells  # fmt: skip
     assert [cell["error"] for cell in cells] == [None] * 6
     works = {(c["rule"], c["attack"]): c["attack_success_rate"] for c in cells}
-    assert works["app", "backdoor"] > 0.9
-    assert works["app", "none"] < 0.1
+    assert works["app", "backdoor"] > 0.9 > works["app", "none"]
     of = {(cell["rule"], cell["attack"]): cell["byzantine"] for cell in cells}
     assert of["app", "backdoor"] == of["median", "backdoor"] == of["app", "ipm"]
     assert [len(ids) for ids in of["app", "ipm"]] == [2, 2]
@@ -337,3 +340,74 @@ def test_on_the_command_line(tmp_path, capsys):
     found = json.loads((tmp_path / "stress.json").read_text())
     assert all(0 <= cell["attack_success_rate"] <= 1 for cell in found["cells"])
     assert "How often the backdoor works" in (tmp_path / "stress.html").read_text()
+
+
+# What is recommended, and shown.
+
+
+def cell(rule, attack, lost, rate=None, error=None, note=None):
+    """What `stress.json` says of a run, as far as it matters here."""
+    return {
+        "rule": rule, "attack": attack, "lost": lost, "seconds_per_round": 1.0, "error": error,
+        "attack_success_rate": rate, "note": note,
+    }  # fmt: skip
+
+
+def test_a_rule_under_which_the_backdoor_works_is_not_recommended_for_its_accuracy():
+    cells = [
+        cell("app", "none", 0.0, 0.05), cell("app", "backdoor", 0.5, 0.95),
+        cell("median", "none", -1.0, 0.9), cell("median", "backdoor", -1.0, 0.8),
+        cell("krum", "none", 8.0, 0.0), cell("krum", "backdoor", 9.0, 0.01),
+    ]  # fmt: skip
+    found = recommend(cells)
+    assert found["rule"] == "krum"
+    assert "krum loses 9.0 points at worst (under backdoor)" in found["reason"]
+    assert (
+        "loses 90.5 points (under backdoor, 90.0 of them because the backdoor works)"
+        in found["reason"]
+    )
+    only = recommend([each for each in cells if each["rule"] != "krum"])
+    assert only["rule"] == "median"
+    assert "loses 74.0 points at worst" in only["reason"]
+
+
+def test_an_attack_that_could_not_be_made_does_not_count():
+    error = f"{CANNOT}: no data passed. {ADVICE}."
+    cells = [
+        cell(rule, attack, lost, None, error if attack == "label_flip" else None)
+        for rule, attack, lost in (
+            ("app", "none", 0.0), ("app", "label_flip", None), ("app", "lie", 50.0),
+            ("median", "none", 0.0), ("median", "label_flip", None), ("median", "lie", 2.0),
+        )
+    ]  # fmt: skip
+    found = recommend(cells)
+    assert found["rule"] == "median"
+    assert found["reason"].endswith("Not counted, since it could not be made: label_flip.")
+
+
+def test_a_success_that_is_not_known_is_said():
+    cells = [cell("app", "none", 0.0), cell("app", "backdoor", 20.0), cell("median", "none", 0.0)]
+    cells.append(
+        cell("median", "backdoor", 1.0, note="The attack success rate could not be measured.")
+    )
+    assert recommend(cells)["reason"].endswith("How often backdoor works is not known.")
+
+
+def test_the_page_and_the_terminal_show_the_rates():
+    result = stressed.example()
+    assert "backdoor works" not in page(result)
+    assert success_table(result) is None
+    for i, each in enumerate(result["cells"]):
+        if each["attack"] in ("none", "ipm"):
+            each["attack_success_rate"] = i / 100
+    result["cells"][4]["note"] = "Not measured <here>."
+    shown = page(result)
+    assert "How often the backdoor works" in shown
+    assert "Not measured &lt;here&gt;." in shown
+    table = success_table(result)
+    assert list(table.columns) == ["rule", "no attack", "ipm"]
+    assert [str(text) for text in table.rows[0]] == [
+        "app",
+        "0\N{NO-BREAK SPACE}%",
+        "3\N{NO-BREAK SPACE}%",
+    ]
