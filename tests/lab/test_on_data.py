@@ -2,6 +2,7 @@
 
 import json
 from collections import namedtuple
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,7 @@ def exact(arrays, x, y):
 def test_a_backdoor_works_in_an_app_with_loaders_and_its_success_is_exact(on_server, monkeypatch):
     app, ends, start = load_flower_app(LOADER), [], FedAvg.start
 
+    @wraps(start)
     def noting(*arguments, **keywords):
         result = start(*arguments, **keywords)
         ends.append(result.arrays.to_torch_state_dict())
