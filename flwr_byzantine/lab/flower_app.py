@@ -20,7 +20,7 @@ from flwr.supercore.object_ref import load_app
 
 from flwr_byzantine.checks import ParameterError, is_whole, wrong
 from flwr_byzantine.lab.app_folder import roots_of
-from flwr_byzantine.lab.own_modules import OwnModules
+from flwr_byzantine.lab.own_modules import INSTALLED, OwnModules
 from flwr_byzantine.lab.scratch import scratch
 
 FILE = "pyproject.toml"
@@ -113,10 +113,12 @@ def load_apart(folder: str | os.PathLike[str]) -> FlowerApp:
 def _code_of(folder: Path) -> str:
     """A digest of an app's files, so that runs of an older version are not taken for its own."""
     digest = sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".toml") and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update(path.read_bytes())
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if name not in INSTALLED)
+        for path in (Path(place) / name for name in sorted(names)):
+            if path.suffix in (".py", ".toml") and path.is_file():
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -130,7 +132,7 @@ def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:
 
 def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:
     """Modules of an app, of which none is imported yet."""
-    absolute = Path(folder).expanduser().absolute()
+    absolute = Path(os.path.abspath(Path(folder).expanduser()))
     return OwnModules(absolute, roots_of(absolute, described))
 
 

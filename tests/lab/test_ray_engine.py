@@ -254,7 +254,10 @@ def test_each_run_begins_with_an_empty_state_and_the_apps_own_group():
         return Message(RecordDict(), reply_to=message)
 
     as_running_task()
-    node, context = CellApp(app, [{"step": 3}] * 2), Context(1, 1, {"partition-id": 0}, RecordDict(), {})
+    node, context = (
+        CellApp(app, [{"step": 3}] * 2),
+        Context(1, 1, {"partition-id": 0}, RecordDict(), {}),
+    )
     for group in ("0:a", "0:b:c", "1:", "1:d"):
         node(asked(group), context)
     assert seen == [("a", [], 3), ("b:c", ["kept"], 3), ("", [], 3), ("d", ["kept"], 3)]
