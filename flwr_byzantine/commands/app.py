@@ -163,9 +163,7 @@ def stress(
         raise fail(str(error)) from None
 
 
-PLAN = (
-    "Example:  flwr-byzantine plan --population 100 --byzantine 10 --sample 20 --rounds 200 --risk 1e-3"
-)
+PLAN = "Example:  flwr-byzantine plan --population 100 --byzantine 10 --sample 20 --rounds 200 --risk 1e-3"
 
 
 @app.command(epilog=PLAN)
@@ -183,7 +181,10 @@ def plan(
     fraction_train: Annotated[
         str | None,
         typer.Option(
-            "--fraction-train", "--fraction-fit", metavar="SHARE", help="The same as a share, as in Flower."
+            "--fraction-train",
+            "--fraction-fit",
+            metavar="SHARE",
+            help="The same as a share, as in Flower.",
         ),
     ] = None,
     risk: Annotated[

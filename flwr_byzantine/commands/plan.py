@@ -149,7 +149,7 @@ def plan_f(
 
 
 def reach_of(name: str, f: int, population: int) -> tuple[int | None, float]:
-    """The numbers of replies that a rule can take for f: the smallest, None where none is, and the largest."""
+    """The smallest number of replies that a rule takes for f, None where none is enough; and the largest."""
     try:
         rule = rule_named(name, f)
     except ParameterError:  # it takes too long for any number of replies

@@ -173,7 +173,6 @@ def test_a_million_phones_take_no_time():
 @pytest.mark.slow
 def test_it_is_a_command():
     options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-    shown = subprocess.run(
-        [sys.executable, "-m", "flwr_byzantine", "plan", *options], capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "flwr_byzantine", "plan", *options]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("f = 8 for samples of 20 of 100 nodes")
