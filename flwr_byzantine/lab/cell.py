@@ -21,6 +21,7 @@ from flwr_byzantine.lab.flower_app import FlowerApp
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.scores import Curves
+from flwr_byzantine.lab.scratch import scratch
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
@@ -106,6 +107,16 @@ def run_cell(
     nodes : flwr.serverapp.Grid or None
         Where the nodes are; None runs them in this process.
     """
+    with scratch(app.folder, getattr(nodes, "folder", None)):
+        own = app.anew()
+        with own.in_use():
+            return _run_here(own, rule, attack, federation, nodes)
+
+
+def _run_here(
+    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None
+) -> Run:
+    """Run an app in the current folder."""
     seed_all(federation.seed)
     if nodes is None:
         as_running_task()
