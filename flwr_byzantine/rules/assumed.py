@@ -107,7 +107,8 @@ def risk_of(population: int, byzantine: int, sample: int, rounds: int, f: int) -
 @lru_cache(maxsize=4096)
 def _assumed(population: int, byzantine: int, sample: int, rounds: int, risk: float) -> int:
     """As :func:`assumed_byzantine`, of numbers that were checked."""
-    allowed = math.log(-math.expm1(math.log1p(-risk) / rounds))  # of P(X > f) in one round
+    rate = math.log(-math.log1p(-risk)) - math.log(rounds)  # (1 - P)^R is exp(-R exp(rate))
+    allowed = rate if rate < -NEGLIGIBLE else math.log(-math.expm1(-math.exp(rate)))  # of P(X > f)
     least, most = _support(population, byzantine, sample)
     reach = math.sqrt(sample / 2 * (NEGLIGIBLE + max(NEGLIGIBLE, -allowed)))
     low, tails = _log_tails(population, byzantine, sample, reach)

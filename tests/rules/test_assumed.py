@@ -75,6 +75,19 @@ def test_a_probability_equal_to_the_risk_is_allowed():
         assert assumed_byzantine(10, tenths, 1, 1, tenths / 10 - 1e-6) == 1
 
 
+@pytest.mark.parametrize("risk", ["1e-200", "1e-300", "1e-320"])
+def test_no_risk_is_too_small(risk):
+    population, byzantine, sample = 1200, 500, 600
+    weights = [
+        comb(byzantine, k) * comb(population - byzantine, sample - k) for k in range(byzantine + 1)
+    ]
+    more = [*itertools.accumulate(reversed(weights))][::-1]  # of each number, and above
+    for rounds in (1, 10**6):  # of which the union bound is exact enough
+        most = Fraction(risk) / rounds * comb(population, sample)
+        f = next(f for f in range(byzantine + 1) if sum(more[f + 1 : f + 2]) <= most)
+        assert assumed_byzantine(population, byzantine, sample, rounds, float(risk)) == f
+
+
 def test_drawing_agrees():
     population, byzantine, sample, rounds = 50, 10, 12, 20
     rng = np.random.default_rng(0)
