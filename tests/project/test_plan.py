@@ -165,9 +165,9 @@ def test_the_impossible_is_said_in_a_line(changed, words):
 
 def test_a_million_phones_take_no_time():
     plan = {"population": 10**6, "byzantine": 10**5, "sample": 100, "rounds": 10_000}
-    started = time.perf_counter()
+    started = time.process_time()
     assert planned(**plan)["f"] == 28
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.slow

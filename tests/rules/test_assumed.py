@@ -127,9 +127,9 @@ def test_a_sample_of_everybody_has_all_of_them(byzantine):
 
 
 def test_millions_of_nodes_take_no_time():
-    started = time.perf_counter()
+    started = time.process_time()
     f = assumed_byzantine(10**6, 10**5, 100, 10_000, 1e-3)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert f == 28
     for f, within in ((28, True), (27, False)):
         p = float(exact_risk(10**6, 10**5, 100, 1, f))
