@@ -113,6 +113,10 @@ def stress(
         typer.Option("-c", "--run-config", help="Other values of it, as for `flwr run`."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(help="How many runs of each rule and attack, with the seeds from there on."),
+    ] = 1,
     metric: Annotated[
         str | None, typer.Option(help="The number that says what a model is worth.")
     ] = None,
@@ -152,6 +156,7 @@ def stress(
             rounds_key=rounds_key,
             config=config or [],
             seed=seed,
+            seeds=seeds,
             metric=metric,
             lower_is_better=lower_is_better,
             engine=engine,

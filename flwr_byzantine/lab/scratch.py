@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MOST_BYTES, MOST_FILES = 200_000_000, 1000  # that are copied for a run; the rest are links
+MOST_BYTES, MOST_FILES = 200_000_000, 200  # that are copied for a run; the rest are links
 PREFIX = "flwr-byzantine-run-"
 
 
@@ -70,7 +70,7 @@ def _fill(made: Path, sources: list[Path]) -> None:
             if path.name not in found:
                 found[path.name] = (*_size(path), path)
     size, files = MOST_BYTES, MOST_FILES
-    for of_path, number, path in sorted(found.values()):
+    for number, of_path, path in sorted(found.values()):
         if of_path <= size and number <= files and _copied(path, made / path.name):
             size, files = size - of_path, files - number
             continue
@@ -87,7 +87,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Bytes and files of a file or folder, no more of them than matter."""
+    """Files and bytes of a file or folder, no more of them than matter."""
     size = files = 0
     waiting = [str(path)]
     while waiting and size <= MOST_BYTES and files <= MOST_FILES:
@@ -99,7 +99,7 @@ def _size(path: Path) -> tuple[int, int]:
                 waiting += [entry.path for entry in os.scandir(place)]
         except OSError:
             continue
-    return size, files
+    return files, size
 
 
 def _copied(path: Path, to: Path) -> bool:

@@ -61,6 +61,8 @@ class WatchingGrid(PassingGrid):
     ----------
     grid : flwr.serverapp.Grid
         The grid that the nodes answer to.
+    on_round : Callable
+        Called when a round of training begins, but for the first.
 
     Attributes
     ----------
@@ -72,8 +74,9 @@ class WatchingGrid(PassingGrid):
         Why nodes did not answer.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, on_round: Callable[[], None] = lambda: None) -> None:
         super().__init__(grid)
+        self.on_round = on_round
         self.reports: list[Report] = []
         self.began: dict[int, float] = {}
         self.errors: list[str] = []
@@ -88,8 +91,10 @@ class WatchingGrid(PassingGrid):
             kind, node = kind_of_message(message), message.metadata.dst_node_id
             before, told = self._calls.get((kind, node), 0), _round_told(message)
             self._calls[kind, node] = call = told if told > before else before + 1
-            if kind == "train":
-                self.began.setdefault(call, time.perf_counter())
+            if kind == "train" and call not in self.began:
+                if self.began:
+                    self.on_round()
+                self.began[call] = time.perf_counter()
         received = list(self.grid.send_and_receive(sent, timeout=timeout))
         for message in received:
             if message.has_content():

@@ -127,7 +127,8 @@ def drawing(
     top = 20 + (0.62 * widest if slanted else 14)
     bottom = top + high * len(rows)
     beyond = 0.8 * widest - column / 2 if slanted else 0
-    width = max(left + column * len(heads) + beyond, 20 + SWATCH * len(LIGHT)) + 10
+    below = max(SWATCH * len(LIGHT), 1.1 * LETTER * characters(key.title))
+    width = max(left + column * len(heads) + beyond, 20 + below) + 10
     body = _heads(heads, left, column, top, slanted)
     for i, row in enumerate(rows):
         y = top + high * i
