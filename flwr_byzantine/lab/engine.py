@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 
 from flwr_byzantine.checks import require, wrong
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task
+from flwr_byzantine.lab.ray_address import require_cluster
 from flwr_byzantine.lab.ray_engine import Serve, run_on_ray
 
 INLINE, RAY = "inline", "ray"
@@ -18,11 +19,13 @@ OTHERWISE = f'Take `engine="{INLINE}"`'
 
 
 def require_engine(engine: str) -> None:
-    """Raise unless an engine is one of ours and can be started."""
+    """Raise unless an engine is one of ours and can be started, or is there."""
     require(engine in ENGINES, "engine", " or ".join(map(repr, ENGINES)), engine, OTHERWISE + ".")
     if engine == RAY and find_spec("ray") is None:
         advice = f"Run `pip install 'flwr-byzantine[lab]'`. {OTHERWISE} to do without."
         raise wrong("engine", f"{INLINE!r} where Ray is not installed", engine, advice)
+    if engine == RAY:
+        require_cluster()
 
 
 def run_cells(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from flwr.clientapp import ClientApp
-from flwr.common.config import flatten_dict
+from flwr.common.config import check_pattern_list_value, flatten_dict
+from flwr.common.constant import FAB_EXCLUDE_KEY, FAB_INCLUDE_KEY
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
 
@@ -144,6 +146,9 @@ def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise _no_app(folder, f"a {FILE} that is no TOML ({error})") from None
     except (KeyError, TypeError):
         raise _no_app(folder, f"a {FILE} without it, or without one of the two parts") from None
+    for key, value in described["tool"]["flwr"]["app"].items():
+        if key in (FAB_INCLUDE_KEY, FAB_EXCLUDE_KEY) and check_pattern_list_value(value, key):
+            raise _no_app(folder, f"a `{key}` that is no list of patterns, with one at least")
     return described
 
 
@@ -162,15 +167,19 @@ def _load(
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         reason = f"a `{part}` that cannot be imported ({type(error).__name__}: {said})"
-        raise _no_app(folder, reason) from error
+        missing = isinstance(error, ModuleNotFoundError) and not own.has(error.name or "")
+        install = described.get("project", {}).get("dependencies") and missing
+        raise _no_app(folder, reason, str(own.folder) if install else None) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
     return own.always(loaded)
 
 
-def _no_app(folder: object, found: str) -> ParameterError:
+def _no_app(folder: object, found: str, install: str | None = None) -> ParameterError:
     expected = "a folder with a Flower app, whose pyproject.toml has [tool.flwr.app.components]"
     advice = "Name the folder that you give to `flwr run`, and install what the app imports."
+    if install is not None:
+        advice = f"Install what the app needs: `pip install {shlex.quote(install)}`."
     return wrong("app", expected, str(folder), advice, found=f"`app = {str(folder)!r}`: {found}")
 
 

@@ -37,6 +37,7 @@ def test_each_cell_has_its_spread_and_its_seeds():
     assert "--seeds 3" in text
     assert "seeds0, 1, 2" in text
     assert "3.7 ± 2.0" in text
+    assert "All this is of the first seed." in text
 
 
 def test_seeds_that_failed_or_diverged_are_named():

@@ -191,10 +191,11 @@ def _curves(findings: Findings) -> str:
 def _rejected(findings: Findings) -> str:
     if not any(cell.verdicts for cell in findings.cells.values()):
         return f"{verdicts.who_attacked(findings)}<p>The result holds no verdicts of rules.</p>"
+    first = " All this is of the first seed." if findings.is_repeated else ""
     return (
         f"{verdicts.who_attacked(findings)}<p>A good rule rejects Byzantine nodes often and honest "
         "ones seldom. But many rules leave somebody out in every round, so that an honest node which is "
-        "rejected now and then did nothing wrong. A dash says that nothing judged replies.</p>"
+        f"rejected now and then did nothing wrong. A dash says that nothing judged replies.{first}</p>"
         f"{_scroll('Rejections', verdicts.verdicts_table(findings))}"
         f"{verdicts.lost_replies(findings)}{verdicts.node_tables(findings)}"
     )
