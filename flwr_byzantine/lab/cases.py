@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from flwr.serverapp import Grid
 
-from flwr_byzantine.lab.cell import Federation, Run, run_cell
+from flwr_byzantine.lab.cell import NONE, Federation, Run, run_cell
 from flwr_byzantine.lab.engine import INLINE, RAY
 from flwr_byzantine.lab.flower_app import FlowerApp, load_apart
 from flwr_byzantine.lab.kept import Kept, Record
@@ -142,11 +142,13 @@ class KeptCases:
     def __init__(self, folder: Path, engine: str, code: str, federation: Federation) -> None:
         self.kept = Kept(folder)
         versions = [version(package) for package in ("flwr-byzantine", "flwr")]
-        told = asdict(replace(federation, seed=0))
+        self.backdoor = federation.backdoor
+        told = asdict(replace(federation, seed=0, backdoor=False))
         self.of = json.dumps([engine, code, versions, told], sort_keys=True, default=str)
 
     def _name(self, case: Case) -> str:
-        key = sha256(json.dumps([self.of, *case]).encode()).hexdigest()[:16]
+        of = [self.of, *case, *(["backdoor"] if self.backdoor and case.attack == NONE else [])]
+        key = sha256(json.dumps(of).encode()).hexdigest()[:16]
         return f"{FOLDER}/{key}.json"
 
     def read(self, case: Case) -> Run | None:

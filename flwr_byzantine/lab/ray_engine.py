@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from flwr_byzantine.lab.flower_app import load_client_app
+from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.prompt_grid import POLL, PromptGrid
 from flwr_byzantine.lab.scratch import PREFIX, inside
 from flwr_byzantine.lab.simulation import simulate
@@ -132,7 +133,7 @@ class CellApp(ClientApp):
             app = (
                 self.source if isinstance(self.source, ClientApp) else _imported(self.source, cell)
             )
-            reply: Message = app(message, own)
+            reply = OnDataApp(app)(message, own)
         context.state = RecordDict({**own.state, CELL: ConfigRecord({CELL: cell})})
         return reply
 

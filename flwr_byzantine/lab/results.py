@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flwr_byzantine.checks import is_number
 from flwr_byzantine.lab.cell import APP, NONE, Run
 from flwr_byzantine.lab.kept import write
-from flwr_byzantine.lab.page.text import points_in_words
+from flwr_byzantine.lab.recommendation import recommend
 from flwr_byzantine.lab.scores import SOURCES, Metric, points_of
-
-CLOSE = 1.0  # points of the best worst case, within which the cheapest rule is recommended
 
 
 def final(curve: Mapping[int, float]) -> float | None:
@@ -65,6 +61,8 @@ def _cell(
         "curves": [[[r, value] for r, value in curve.items()] for curve in curves],
         "seconds_per_round": _median([run.seconds for run in runs]),
         "error": f"{which}{failed[0].error}" if failed else None,
+        "attack_success_rate": _mean([run.success for run in runs]),
+        "note": next((run.note for run in runs if run.note), None),
         "byzantine": first.byzantine,
         "verdicts": [list(verdict) for verdict in first.verdicts],
         "nodes": {
@@ -102,69 +100,6 @@ def _means_by_key(tables: Sequence[Mapping[int, float]]) -> dict[int, float]:
         for key, value in table.items():
             found.setdefault(key, []).append(value)
     return {key: sum(values) / len(values) for key, values in sorted(found.items())}
-
-
-def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The cheapest rule within a point of the best worst case, or none, with the reason.
-
-    Parameters
-    ----------
-    cells : Sequence[Mapping[str, Any]]
-        Of :func:`cells_of`.
-    """
-    worst: dict[str, tuple[float, str]] = {}
-    for rule in dict.fromkeys(cell["rule"] for cell in cells):
-        losses = [
-            (cell["lost"] if is_number(cell["lost"]) else math.inf, cell["attack"])
-            for cell in cells
-            if cell["rule"] == rule
-        ]
-        worst[rule] = max(losses)
-    if APP not in worst:
-        return {
-            "rule": None,
-            "reason": "The app itself was not run: there is nothing to compare with.",
-        }
-    if any(cell["lost"] is None for cell in cells if (cell["rule"], cell["attack"]) == (APP, NONE)):
-        return {"rule": None, "reason": "The app came to no result without an attack."}
-    unprotected, attack = worst.pop(APP)
-    if not worst:
-        return {"rule": None, "reason": "No rule was run: there is nothing to recommend."}
-    working = {rule: found for rule, found in worst.items() if found[0] < math.inf}
-    if not working:
-        return {"rule": None, "reason": "No rule came to a result under every attack."}
-    best = min(lost for lost, _ in working.values())
-    if unprotected <= CLOSE or best >= unprotected - CLOSE:
-        reason = (
-            f"None: the defence costs more than these attacks. Without a rule the app {_loses(unprotected)} "
-            f"at worst ({_under(attack)}), and with the best rule it {_loses(best)}."
-        )
-        return {"rule": None, "reason": reason}
-    seconds = {
-        rule: _median([c["seconds_per_round"] for c in cells if c["rule"] == rule]) or math.inf
-        for rule in working
-    }
-    close = [rule for rule, (lost, _) in working.items() if lost <= best + CLOSE]
-    rule = min(close, key=lambda rule: seconds[rule])
-    lost, under = working[rule]
-    without = "fails" if unprotected == math.inf else _loses(unprotected)
-    reason = (
-        f"{rule} {_loses(lost)} at worst ({_under(under)}), where the app without a rule {without} "
-        f"({_under(attack)})."
-    )
-    if len(close) > 1:
-        others = ", ".join(other for other in close if other != rule)
-        reason += f" Also within a point of the best, but slower: {others}."
-    return {"rule": rule, "reason": reason}
-
-
-def _loses(lost: float) -> str:
-    """What becomes of an app that loses so many points."""
-    return f"gains {points_in_words(-lost)}" if lost <= -0.05 else f"loses {points_in_words(lost)}"
-
-
-def _under(attack: str) -> str:
-    return "without an attack" if attack == NONE else f"under {attack}"
 
 
 def _median(values: Sequence[float | None]) -> float | None:

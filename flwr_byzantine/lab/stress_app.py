@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from flwr_byzantine.lab.command import command_of
 from flwr_byzantine.lab.engine import INLINE, OTHERWISE, RAY, require_engine
 from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
 from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.on_data.changes import BACKDOOR
 from flwr_byzantine.lab.progress import Steps
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.scores import choose_metric
@@ -110,6 +112,7 @@ def stress(
     loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     pairs = _pairs(rules, attacks, federation)
+    federation = replace(federation, backdoor=any(attack == BACKDOOR for _, attack in pairs))
     cases = [Case(*pair, seed + extra) for extra in range(seeds) for pair in pairs]
     store = None
     if out is not None:

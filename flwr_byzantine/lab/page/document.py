@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from flwr_byzantine.lab.page import advice, tables, verdicts
+from flwr_byzantine.lab.page.backdoor import success_html
 from flwr_byzantine.lab.page.chart import chart
 from flwr_byzantine.lab.page.data import APP, NONE, Findings, Result, read
 from flwr_byzantine.lab.page.heatmap import draw, heatmap_svg
@@ -157,6 +158,7 @@ def _lost(findings: Findings) -> str:
         f"{_scroll('Heatmap of points lost', draw(findings))}"
         f"{tables.errors_list(findings)}"
         f"<h3>The same in numbers</h3>{_scroll('Results', tables.results_table(findings))}"
+        f"{success_html(findings)}"
     )
 
 
