@@ -11,7 +11,7 @@ Besides the parameters of the attack, ``attack_args`` may hold
 - ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
   those that the attackers compute themselves.
 
-``opt_lie`` and ``opt_ipm`` are ``optimized`` of one family. Their rule is that of the run, or written
+``opt_lie`` and ``opt_ipm`` are ``optimized`` with that attack. Their rule is that of the run, or written
 ``against=krum:4`` with its f. The bits of ``bit_flip`` are written ``bits=22:30:31:32``. Channels
 (``bit_flip``, ``gambler``) corrupt what every client sends, however many are Byzantine.
 """
@@ -131,7 +131,7 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     """
     names = f"one of {', '.join(ATTACK_NAMES)}"
     require(name in ATTACK_NAMES[1:], "attack", names, name, "Choose one of them.")
-    preset = {"family": AGAINST[name].args[0]} if name in AGAINST else {}
+    preset = {"attack": AGAINST[name].args[0]} if name in AGAINST else {}
     kind = Optimized if preset else ATTACKS[name]
     own = {field.name for field in fields(kind) if field.init} - {*preset}
     shared = {"fraction", "period", "off"}

@@ -150,7 +150,7 @@ def test_arguments_are_read_as_people_write_them(name, arguments, expected):
     ({"attack": "ipm", "attack_args": {"epsilon": "0,5"}}, "`epsilon` should be a finite number"),
     ({"attack": "bit_flip", "attack_args": {"bits": "22:xx"}}, "`bits` should be a tuple"),
     ({"attack": "bit_flip", "attack_args": {"num_coordinates": 0.5}}, "`num_coordinates`"),
-    ({"attack": "lying", "attack_args": {"update": "ipm"}}, "`update` should be one of honest, g"),
+    ({"attack": "lying", "attack_args": {"update": "ipm"}}, "`update` should be one of honest, b"),
     ({"attack": "none", "attack_args": {"epsilon": 1}}, "`attack_args` should be empty"),
     ({"attack": "paf", "byzantine": 8}, "`byzantine` should be less than"),
     ({"attack": "lie", "byzantine": 5}, "`z` should be given"),
@@ -359,10 +359,10 @@ def test_attackers_of_a_run_behave_well_then_attack(name, arguments, start, expe
 
 def test_optimized_attacks_by_their_short_names():
     for family in ("lie", "ipm"):
-        plan = plan_attack("optimized", {"family": family, "against": "krum:2"})
+        plan = plan_attack("optimized", {"attack": family, "against": "krum:2"})
         assert plan_attack(f"opt_{family}", {"against": "krum:2"}) == plan
         with pytest.raises(ValueError, match="Parameter `attack_args` should be made of against"):
-            plan_attack(f"opt_{family}", {"family": "ipm"})
+            plan_attack(f"opt_{family}", {"attack": "ipm"})
 
 
 def test_optimized_is_made_for_the_rule_of_the_run():
