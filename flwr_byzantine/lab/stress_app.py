@@ -21,6 +21,7 @@ from flwr_byzantine.lab.on_data.malicious import check_malicious
 from flwr_byzantine.lab.progress import Steps
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.scores import choose_metric
+from flwr_byzantine.lab.simulation import quiet
 from flwr_byzantine.rules import Mean
 
 RULES = (APP, FEDAVG, "median", "phocas", "nnm+phocas")
@@ -114,7 +115,8 @@ def stress(
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
     require_whole("seeds", seeds, 1, "Count the runs of each rule and attack.")
-    loaded = app if isinstance(app, FlowerApp) else load_apart(app)
+    with quiet(verbose):
+        loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     if malicious is not None:
         check_malicious(loaded, malicious)

@@ -99,3 +99,13 @@ def test_files_of_the_bundle(tmp_path, key):
         text.replace('publisher = "somebody"', include + '["*.py"]')
     )
     assert run_cell(load_flower_app(app), "app", "none", FEW).error is None
+
+
+def test_an_app_that_prints_when_it_is_imported_is_kept_quiet(tmp_path, capsys):
+    app = small_app(tmp_path, top="import sys; print('loud'); print('loud', file=sys.stderr)")
+    settings = {"clients": 4, "byzantine": 1, "rules": [], "attacks": [], "jobs": 1}
+    stress(app, **settings)
+    shown = capsys.readouterr()
+    assert "loud" not in shown.out + shown.err
+    stress(app, verbose=True, **settings)
+    assert "loud" in capsys.readouterr().out
