@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections import namedtuple
 from functools import wraps
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import stressed
 import torch
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
@@ -21,11 +24,12 @@ from flwr_byzantine.attacks import Backdoor, LabelFlip
 from flwr_byzantine.commands.cli import main
 from flwr_byzantine.lab import stress
 from flwr_byzantine.lab.flower_app import load_flower_app
+from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task
 from flwr_byzantine.lab.names import BY_NAME, ON_DATA, attack_named
 from flwr_byzantine.lab.on_data.batches import Batch, NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, trigger_for
 from flwr_byzantine.lab.on_data.doors import intercepted
-from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, changed
+from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, OnDataApp, changed, ordered
 from flwr_byzantine.lab.page import page
 from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.recommendation import recommend
@@ -180,6 +184,26 @@ def test_data_that_cannot_be_attacked_are_said(fit, words):
     found, reason = changed(Poisoned("backdoor", 0, 1, 10), fit)
     assert found is None
     assert words in reason
+
+
+def test_an_app_may_import_torch_where_it_trains(monkeypatch):
+    app, calls = ClientApp(), []
+
+    @app.train()
+    def train(message, context):
+        sys.modules.setdefault("torch.utils.data", torch.utils.data)
+        calls.append(next(y.tolist() for _, y in loader(20)))
+        return Message(
+            RecordDict({"n": MetricRecord({"n": len(message.content)})}), reply_to=message
+        )
+
+    monkeypatch.delitem(sys.modules, "torch.utils.data")
+    as_running_task()
+    content = ordered(RecordDict({"config": ConfigRecord({"round": 1})}), "label_flip")
+    grid = InProcessGrid(OnDataApp(app), 1)
+    (reply,) = grid.send_and_receive([Message(content, 1, "train")])
+    assert reply.content["n"]["n"] == 1
+    assert calls == [Y.tolist(), (9 - Y).tolist()]
 
 
 def test_the_trigger_leaves_out_its_own_class():

@@ -10,10 +10,11 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from flwr_byzantine.lab.flower_app import load_client_app
+from flwr_byzantine.lab.in_process import own_records
 from flwr_byzantine.lab.names import MALICIOUS
 from flwr_byzantine.lab.on_data.batches import NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, classes_of
-from flwr_byzantine.lab.on_data.doors import intercepted
+from flwr_byzantine.lab.on_data.doors import intercepted, loaded
 
 ORDER = "flwr-byzantine-on-data"  # the record that says what a node is to do with its data
 TRIGGERED = "triggered"  # in place of an attack: samples with the trigger are evaluated
@@ -77,7 +78,11 @@ class OnDataApp(ClientApp):
             reply = self.malicious(message, context)
             return reply
         change = change_of(order, message.content)
+        untouched, before = own_records(message.content), loaded()
         answered, reason = changed(change, lambda: self.app(message, context))
+        if reason == NOTHING and loaded() != before:  # the app imports where it trains: once more
+            message.content = untouched
+            answered, reason = changed(change, lambda: self.app(message, context))
         if reason is not None:
             error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{CANNOT}: {reason}. {ADVICE}.")
             return Message(error, reply_to=message)
