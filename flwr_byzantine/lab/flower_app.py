@@ -122,9 +122,19 @@ def _code_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:
-    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half."""
+def load_client_app(folder: str | os.PathLike[str], reference: str | None = None) -> ClientApp:
+    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With the app.
+    reference : str or None
+        Another ClientApp of the folder, ``module:name``, in the place of the app's own.
+    """
     described = _described(folder)
+    if reference is not None:
+        described["tool"]["flwr"]["app"]["components"]["clientapp"] = reference
     own = _own_modules(folder, described)
     app: ClientApp = _load(own, folder, described, "clientapp", ClientApp)
     return app

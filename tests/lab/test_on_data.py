@@ -1,6 +1,7 @@
 """Attacks on the data of apps that stay as they are, and how often backdoors work."""
 
 import json
+import shutil
 from collections import namedtuple
 from functools import wraps
 from pathlib import Path
@@ -413,3 +414,49 @@ def test_the_page_and_the_terminal_show_the_rates():
         "0\N{NO-BREAK SPACE}%",
         "3\N{NO-BREAK SPACE}%",
     ]
+
+
+# A ClientApp of the user's own.
+
+ATTACKERS = """
+from flwr.app import ArrayRecord
+from own_start.client_app import app as honest
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
+
+@app.train()
+def train(message, context):
+    reply = honest(message, context)
+    arrays = reply.content["arrays"].to_numpy_ndarrays()
+    reply.content["arrays"] = ArrayRecord([-9 * array for array in arrays])
+    return reply
+"""
+
+
+def with_attackers(folder):
+    """A copy of an app, with a ClientApp for its attackers."""
+    shutil.copytree(APPS / "own_start", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "own_start" / "attackers.py").write_text(ATTACKERS)
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
+def test_attackers_run_a_client_app_of_the_users(engine, tmp_path):
+    told = {"rules": ["median"], "attacks": ["ipm"], "rounds": 2, "jobs": 1, "engine": engine}
+    result = stress(with_attackers(tmp_path / "own"), malicious="own_start.attackers:app", **told)
+    assert [cell["error"] for cell in result.cells] == [None] * 6
+    assert result.cell("app", "malicious")["lost"] > 30 > result.cell("median", "malicious")["lost"]
+    assert result.cell("app", "malicious")["byzantine"] == result.cell("app", "ipm")["byzantine"]
+    assert "--malicious own_start.attackers:app" in result.data["command"]
+
+
+@pytest.mark.parametrize(("told", "words"), [
+    ({"attacks": ["malicious"]}, "Parameter `malicious` should be given for the attack `malicious`"),
+    ({"malicious": "nothing:app"}, r"Parameter `malicious` should be .*Found .*cannot be imported"),
+    ({"malicious": "own_start.data:digits"}, "Parameter `malicious` should be .*that is a "),
+])  # fmt: skip
+def test_what_attackers_cannot_run_is_said(told, words):
+    with pytest.raises(ValueError, match=words) as error:
+        stress(APPS / "own_start", rules=[], **({"attacks": []} | told))
+    assert "\n" not in str(error.value)
