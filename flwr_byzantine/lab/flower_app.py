@@ -140,6 +140,14 @@ def load_client_app(folder: str | os.PathLike[str], reference: str | None = None
     return app
 
 
+def load_server_app(folder: str | os.PathLike[str]) -> ServerApp:
+    """Load what the server of an app runs, as :func:`load_flower_app` does, and leave the nodes' half."""
+    described = _described(folder)
+    own = _own_modules(folder, described)
+    app: ServerApp = _load(own, folder, described, "serverapp", ServerApp)
+    return app
+
+
 def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:
     """Modules of an app, of which none is imported yet."""
     absolute = Path(os.path.abspath(Path(folder).expanduser()))
@@ -184,7 +192,7 @@ def _load(
         raise _no_app(folder, reason, str(own.folder) if install else None) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
-    return own.always(loaded)
+    return own.always(loaded, load_client_app if kind is ClientApp else load_server_app)
 
 
 def _no_app(folder: object, found: str, install: str | None = None) -> ParameterError:
