@@ -7,7 +7,7 @@ from flwr_byzantine.lab.page.tables import row_head, table
 from flwr_byzantine.lab.page.text import MISSING, escape
 
 TITLE = "Samples with the trigger that are taken for its class"
-COUNTED = "The recommendation counts these shares as points lost too, beyond those of the app without an attack."
+COUNTED = "The recommendation counts these shares as points lost, less those of the app without an attack."
 PERCENT = "\N{NO-BREAK SPACE}%"
 
 
