@@ -25,7 +25,7 @@ refuse() {
 
 PATH=$PATH:/usr/sbin:/sbin
 if ! command -v nginx >/dev/null; then
-    refuse "nginx is not there. Install it: apt-get install nginx-light. Debian starts one of its own with it:" \
+    refuse "nginx is not there. Install it: apt-get install nginx. Debian starts one of its own with it:" \
         "systemctl disable --now nginx."
 fi
 for file in ca.crt server.pem server.key; do

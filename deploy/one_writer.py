@@ -1,8 +1,8 @@
 """``flower-superlink`` with one database transaction at a time: what ``superlink.sh`` starts.
 
-A SuperLink keeps its state in SQLite, which lets one transaction write at a time. Flower 1.41 has each of its threads
-ask for the lock again and again, and give up after 5 seconds with "database is locked": the request fails, and a
-node's reply is lost. Here the threads wait in line instead. Nobody else writes to the database.
+A SuperLink keeps its state in SQLite, where one transaction writes at a time. Each thread of Flower 1.41 asks
+for its turn again and again, out of order, and gives up after 5 seconds with "database is locked". Then the
+request fails, and a node's reply is lost. Here the threads wait in line. Nobody else writes to the database.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def main() -> None:
         wait_in_line(SqlMixin)
     except (ImportError, AttributeError) as error:
         print(
-            f"This Flower keeps its state in another way ({error}): look for `database is locked` in the log.",
+            f"This Flower keeps its state in another way ({error}). "
+            "Watch its log for `database is locked`.",
             file=sys.stderr,
         )
     (command,) = entry_points(group="console_scripts", name="flower-superlink")

@@ -1,4 +1,4 @@
-"""The door in front of a SuperLink: what a node that has ca.crt and a registered key can do, and what it cannot."""
+"""The door in front of a SuperLink: what a node with ca.crt and a registered key can do, and what it cannot."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from base64 import b64encode
@@ -43,7 +44,7 @@ PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
 NGINX = shutil.which("nginx", path=PATH)
 MIB = 1024 * 1024
 needs_nginx = pytest.mark.skipif(
-    NGINX is None, reason="nginx is not installed: apt-get install nginx-light"
+    NGINX is None, reason="nginx is not installed: apt-get install nginx"
 )
 federated = [pytest.mark.slow, pytest.mark.superlink, pytest.mark.timeout(240), needs_nginx]
 OPEN = {
@@ -111,7 +112,7 @@ class Rogue:
         return ControlHttpClient(self.url, verify=self.trust, timeout=20)
 
     def raw(self, request, patience=2.0):
-        """Send bytes over TLS; the first line of the answer, and what nginx calls the page if there is none."""
+        """Send bytes over TLS; all that comes back."""
         plain = socket.create_connection((self.host, self.port), timeout=patience)
         with self.trust.wrap_socket(plain, server_hostname=self.host) as connection:
             connection.sendall(request)
@@ -168,9 +169,7 @@ def arrivals(federation):
 def routes(inside):
     """Everything the running SuperLink serves, as it says itself: method and path."""
     described = inside.http.get(f"{inside.url}/openapi.json").json()["paths"]
-    found = {
-        (method.upper(), path) for path, methods in described.items() for method in methods
-    }
+    found = {(method.upper(), path) for path, methods in described.items() for method in methods}
     found |= set(PROTOBUF_REQUEST_TYPES)
     pages = ("/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
     return found | {("GET", page) for page in pages}
@@ -180,7 +179,7 @@ def test_the_door_is_open_for_what_supernodes_with_keys_ask():
     """A path that a new version of Flower adds is noticed here: is it for nodes, or for the operator?"""
     fleet = {path for _, path in PROTOBUF_REQUEST_TYPES if path.startswith("/v1/fleet/")}
     assert {"/v1/fleet/register-node", "/v1/fleet/unregister-node"} == fleet - OPEN
-    assert OPEN <= fleet
+    assert fleet >= OPEN
 
 
 class TestNode:
@@ -221,7 +220,9 @@ class TestNode:
         served = routes(inside)
         closed = sorted(route for route in served if route[1] not in OPEN)
         assert len(closed) > 60
-        assert {("POST", "/v1/control/stop-run"), ("POST", "/v1/runtime/acquire-task")} <= set(closed)
+        assert {("POST", "/v1/control/stop-run"), ("POST", "/v1/runtime/acquire-task")} <= set(
+            closed
+        )
         before = len(arrivals(federation))
         for method, path in closed:
             assert rogue.ask(path, method=method) == 404, path
@@ -229,10 +230,14 @@ class TestNode:
             for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
                 assert rogue.ask(path, method=method) == 404, (method, path)
         assert arrivals(federation)[before:] == []
-        # The same requests arrive where there is no door, so this test can fail.
+        # The same requests arrive where there is no door, so this test can fail. Polls are not in the log.
         for method, path in closed:
             inside.ask(path, method=method)
-        assert set(arrivals(federation)[before:]) == {f"{method} {path}" for method, path in closed}
+        assert inside.ask("/health", method="GET") == 200
+        assert inside.ask("/v1/runtime/acquire-task") == 200
+        polls = {"GET /health", "HEAD /health", "POST /v1/runtime/acquire-task"}
+        arrived = set(arrivals(federation)[before:])
+        assert arrived | polls == {f"{method} {path}" for method, path in closed} | polls
 
     def test_no_other_spelling_gets_through(self, federation, rogue, inside):
         assert inside.ask("/v1/control/list-nodes", ListNodesRequest()) == 200
@@ -251,7 +256,7 @@ class TestNode:
         assert set(arrivals(federation)[before:]) <= {"POST /v1/fleet/pull-messages"}
 
     def test_a_node_that_asks_too_much_is_told_to_wait(self, federation, rogue):
-        with another_door(federation, DOOR_RATE="5", DOOR_CONNECTIONS="2") as address:
+        with AnotherDoor(federation, DOOR_RATE="5", DOOR_CONNECTIONS="2") as address:
             crowd = Rogue(address, federation.folder / "nodes" / "ca.crt", rogue.key)
             head = "POST /v1/fleet/push-object HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n"
             held = [socket.create_connection((crowd.host, crowd.port)) for _ in range(2)]
@@ -267,9 +272,9 @@ class TestNode:
             threads = [
                 threading.Thread(
                     target=lambda: statuses.append(
-                        Rogue(
-                            address, federation.folder / "nodes" / "ca.crt", rogue.key
-                        ).ask("/v1/fleet/pull-messages")
+                        Rogue(address, federation.folder / "nodes" / "ca.crt", rogue.key).ask(
+                            "/v1/fleet/pull-messages"
+                        )
                     )
                 )
                 for _ in range(12)
@@ -291,7 +296,7 @@ class TestNode:
         subprocess.run(make, check=True, capture_output=True)
         shutil.copy(tmp_path / "ca" / "ca.crt", folder)
         before = len(arrivals(federation))
-        with another_door(federation, folder) as address:
+        with AnotherDoor(federation, folder) as address:
             lost = Rogue(address, federation.folder / "nodes" / "ca.crt", rogue.key)
             assert lost.ask("/v1/fleet/pull-messages") == 502
         assert arrivals(federation)[before:] == []
@@ -349,12 +354,12 @@ def theft(folder, federation, loot):
     return Fab(content=build_fab_from_disk(folder))
 
 
-class another_door:
+class AnotherDoor:
     """One more door to the same SuperLink, for a moment; where it listens."""
 
     def __init__(self, federation, folder=None, **settings):
         (port,) = free_ports(1)
-        self.home = Path("/tmp") / f"door-{os.getpid()}-{port}"
+        self.home = Path(tempfile.mkdtemp(prefix="door-"))
         self.address = f"localhost:{port}"
         folder = folder or federation.folder / "door"
         env = federation.env | settings | {"DOOR_PORT": str(port), "DOOR_HOME": str(self.home)}
@@ -431,7 +436,10 @@ def spellings():
     requests |= {v: b"POST " + FLEET + b" " + v + b"\r\n" + HOST + END for v in versions}
     methods = [b"GET", b"post", b"CONNECT", b"PRI", b"PROPFIND", b"POSTX"]
     requests |= {m: m + b" " + FLEET + b" HTTP/1.1\r\n" + HOST + END for m in methods}
-    control, upgrade = b"POST " + CONTROL + b" HTTP/1.1\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    control, upgrade = (
+        b"POST " + CONTROL + b" HTTP/1.1\r\n",
+        b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    )
     return requests | {
         b"HTTP/0.9": b"GET /docs\r\n",
         b"preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
@@ -454,7 +462,10 @@ def smuggled():
     last = b"0\r\n\r\n"
     headers = {
         "length and chunks": size + chunked + b"\r\n" + last + inner,
-        "chunks and length": chunked + b"Content-Length: 4\r\n\r\n%x\r\n" % len(inner) + inner + last,
+        "chunks and length": chunked
+        + b"Content-Length: 4\r\n\r\n%x\r\n" % len(inner)
+        + inner
+        + last,
         "two lengths": b"Content-Length: 0\r\n" + size + b"\r\n" + inner,
         "an unknown encoding": b"Transfer-Encoding: xchunked\r\n\r\n" + last + inner,
         "two encodings": b"Transfer-Encoding: chunked, identity\r\n\r\n" + last + inner,
@@ -530,7 +541,12 @@ def test_a_superlink_that_nodes_reach_is_warned_of(tmp_path):
     (tmp_path / "python").write_text("#!/bin/sh\nexit 0\n")
     (tmp_path / "python").chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    for host, warned in (("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True), ("::", True)):
+    for host, warned in (
+        ("127.0.0.1", False),
+        ("localhost", False),
+        ("0.0.0.0", True),
+        ("::", True),
+    ):
         env = os.environ | {"PATH": path, "SUPERLINK_HOST": host}
         command = [SCRIPTS / "superlink.sh", tmp_path]
         done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)

@@ -85,7 +85,12 @@ def test_ours_waits_in_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", [Database, Queued])
 def test_what_fails_is_taken_back(kind, tmp_path, monkeypatch):
     database = opened(kind, tmp_path, monkeypatch)
-    with pytest.raises(ZeroDivisionError), database.session():
-        insert(database, 1)
-        raise ZeroDivisionError
+
+    def failing():
+        with database.session():
+            insert(database, 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
     assert database.query("SELECT object_id FROM objects") == []
