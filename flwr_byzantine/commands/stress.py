@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flwr_byzantine.lab.cell import Run
 from flwr_byzantine.lab.stress_app import stress
-from flwr_byzantine.lab.terminal import table
+from flwr_byzantine.lab.terminal import show
 
 
 def stress_shown(
@@ -48,7 +48,7 @@ def stress_shown(
             on_run=on_run,
             **settings,
         )
-    console.print(table(result.data))
+    show(console, result.data)
     for error in errors:
         console.print(error, style="red", markup=False, soft_wrap=True)
     console.print(result.recommendation["reason"], style="bold", markup=False, soft_wrap=True)

@@ -20,7 +20,10 @@ from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
 from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.scores import Curves
+from flwr_byzantine.lab.scratch import scratch
+from flwr_byzantine.lab.waiting import PatientGrid, without_waiting
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
@@ -71,7 +74,8 @@ class Run:
     verdicts : list[tuple[int, str, str]]
         Round, node and verdict of the rule on each reply.
     nodes : dict[int, dict[str, float]]
-        What each honest node reported after its last evaluation.
+        What each node reported after its last evaluation; those are left out that attack in other runs
+        with the seed, or in this one.
     error : str or None
         What ended it, in one line.
     """
@@ -106,23 +110,39 @@ def run_cell(
     nodes : flwr.serverapp.Grid or None
         Where the nodes are; None runs them in this process.
     """
+    with scratch(app.folder, getattr(nodes, "folder", None)):
+        own = app.anew()
+        with own.in_use():
+            return _run_here(own, rule, attack, federation, nodes)
+
+
+def _run_here(
+    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None
+) -> Run:
+    """Run an app in the current folder."""
     seed_all(federation.seed)
     if nodes is None:
         as_running_task()
     config = {**app.config, **federation.config}
-    watched = WatchingGrid(nodes or InProcessGrid(app.client, federation.clients, config))
+    nodes = nodes or InProcessGrid(app.client, federation.clients, config)
+    patient = PatientGrid(nodes, federation.clients)
+    watched = WatchingGrid(patient)
     fronts = Fronts(rule, attack, federation)
     error = None
-    with watching() as returned:
+    with watching() as returned, without_waiting(federation.clients):
         try:
             fronts.serve(app.server, watched, config)
         except (Exception, SystemExit) as raised:
             error = in_one_line(raised)
+    patient.ended = True
     seconds = watched.seconds_per_round(time.perf_counter())
     ever = {node for of_round in fronts.byzantine for node in of_round}
+    ever = ever or drawn(federation.clients, federation.byzantine, federation.seed)
     reports = watched.reports
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
         error = f"no node trained: {' '.join(watched.errors[0].split())}"
+    if error is None and not watched.began:
+        error = f"no node trained: the server asked none of the {federation.clients}"
     return Run(
         rule,
         attack,
@@ -219,7 +239,9 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
             components.strategy = around(components.strategy or FedAvg())
         return components
 
-    return ServerApp(server_fn=server_fn)
+    around_own = ServerApp(server_fn=server_fn)
+    vars(around_own)["_lifespan"] = own["_lifespan"]
+    return around_own
 
 
 def in_one_line(error: BaseException) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
 
 from flwr_byzantine.checks import ParameterError, is_whole, wrong
+from flwr_byzantine.lab.app_folder import roots_of
+from flwr_byzantine.lab.own_modules import OwnModules
+from flwr_byzantine.lab.scratch import scratch
 
 FILE = "pyproject.toml"
 
@@ -37,6 +41,8 @@ class FlowerApp:
     code : str
         A digest of the files of its folder; empty for an app that comes from none. Runs of such an app are
         not kept, for nothing tells when it changes.
+    modules : OwnModules or None
+        What it imports from its folder, if it comes from one.
     """
 
     name: str
@@ -44,17 +50,40 @@ class FlowerApp:
     client: ClientApp
     config: Mapping[str, Any]
     code: str = ""
+    modules: OwnModules | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def folder(self) -> str | None:
+        """The folder that both halves come from, unchanged."""
+        own = self.modules
+        both = own is not None and own.halves == (self.server, self.client)
+        return str(own.folder) if own is not None and both else None
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Let Python find the app's own modules."""
+        return nullcontext() if self.modules is None else self.modules.in_use()
+
+    def anew(self) -> FlowerApp:
+        """The app as another process would load it, with nothing in its modules from earlier runs."""
+        if self.folder is None:
+            return self
+        try:
+            return load_flower_app(self.folder, self.code)
+        except ParameterError:  # it can be imported only once in a process
+            return self
 
 
-def load_flower_app(folder: str | os.PathLike[str]) -> FlowerApp:
+def load_flower_app(folder: str | os.PathLike[str], code: str | None = None) -> FlowerApp:
     """Load the app of a folder, unchanged.
 
-    Its modules are imported from the folder, so a process can load one app of a name.
+    Its modules are its own: neither those of another app nor those of an earlier call are taken for them.
 
     Parameters
     ----------
     folder : str or Path
         With a ``pyproject.toml`` that has ``[tool.flwr.app.components]``.
+    code : str or None
+        The digest of its files, if it is known.
 
     Raises
     ------
@@ -62,11 +91,21 @@ def load_flower_app(folder: str | os.PathLike[str]) -> FlowerApp:
         If there is no app, or it cannot be imported.
     """
     described = _described(folder)
-    server = _load(folder, described, "serverapp", ServerApp)
-    client = _load(folder, described, "clientapp", ClientApp)
-    name = described.get("project", {}).get("name") or Path(folder).resolve().name
+    own = _own_modules(folder, described)
+    server = _load(own, folder, described, "serverapp", ServerApp)
+    client = _load(own, folder, described, "clientapp", ClientApp)
+    own.halves = server, client
+    name = described.get("project", {}).get("name") or own.folder.name
     config = flatten_dict(described["tool"]["flwr"]["app"].get("config"))
-    return FlowerApp(str(name), server, client, config, _code_of(Path(folder)))
+    code = _code_of(own.folder) if code is None else code
+    return FlowerApp(str(name), server, client, config, code, own)
+
+
+def load_apart(folder: str | os.PathLike[str]) -> FlowerApp:
+    """Load the app of a folder where what it writes meanwhile overwrites nothing."""
+    folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    with scratch(folder):
+        return load_flower_app(folder)
 
 
 def _code_of(folder: Path) -> str:
@@ -81,14 +120,22 @@ def _code_of(folder: Path) -> str:
 
 def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:
     """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half."""
-    app: ClientApp = _load(folder, _described(folder), "clientapp", ClientApp)
+    described = _described(folder)
+    own = _own_modules(folder, described)
+    app: ClientApp = _load(own, folder, described, "clientapp", ClientApp)
     return app
+
+
+def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:
+    """Modules of an app, of which none is imported yet."""
+    absolute = Path(folder).expanduser().absolute()
+    return OwnModules(absolute, roots_of(absolute, described))
 
 
 def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What an app's folder says of it."""
     try:
-        described = tomllib.loads((Path(folder) / FILE).read_text())
+        described = tomllib.loads((Path(folder).expanduser() / FILE).read_text("utf-8"))
         components = described["tool"]["flwr"]["app"]["components"]
         _ = components["serverapp"], components["clientapp"]
     except OSError:
@@ -101,19 +148,24 @@ def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _load(
-    folder: str | os.PathLike[str], described: Mapping[str, Any], part: str, kind: type
+    own: OwnModules,
+    folder: str | os.PathLike[str],
+    described: Mapping[str, Any],
+    part: str,
+    kind: type,
 ) -> Any:
     """One of the two parts."""
     reference = described["tool"]["flwr"]["app"]["components"][part]
     try:
-        loaded = load_app(reference, ValueError, Path(folder))
+        with own.in_use():
+            loaded = load_app(reference, ValueError, own.path[0])
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         reason = f"a `{part}` that cannot be imported ({type(error).__name__}: {said})"
         raise _no_app(folder, reason) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
-    return loaded
+    return own.always(loaded)
 
 
 def _no_app(folder: object, found: str) -> ParameterError:

@@ -84,6 +84,9 @@ AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAM
 def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Rule) -> Any:
     """The attack of a name, told who takes part.
 
+    ``sign_flip`` is made so strong that it sends a plain mean backwards by as much as the honest clients
+    would move it forwards. With the factor 1 of its paper, few attackers only slow a mean down.
+
     Parameters
     ----------
     name : str
@@ -102,12 +105,16 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     --------
     >>> attack_named("ipm", 10, 2, rules.Mean())
     InnerProductManipulation(epsilon=0.1)
+    >>> attack_named("sign_flip", 10, 2, rules.Mean())
+    SignFlip(scale=8.0)
     """
     if name in AGAINST:
         return AGAINST[name](against=rule)
     if name not in ATTACKS:
         expected = f"made of none, {', '.join([*ATTACKS, *AGAINST])}"
         raise wrong("attacks", expected, name, "Choose some of them.")
+    if ATTACKS[name] is attacks.SignFlip:
+        return attacks.SignFlip(max(1.0, 2 * (num_clients - num_attackers) / num_attackers))
     attack = ATTACKS[name]()
     if isinstance(attack, attacks.LittleIsEnough):
         attack.deviations(num_clients, num_attackers)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,6 +18,7 @@ from flwr_byzantine.checks import require, wrong
 from flwr_byzantine.lab.cell import Federation, Run, run_cell
 from flwr_byzantine.lab.flower_app import FlowerApp, load_client_app
 from flwr_byzantine.lab.prompt_grid import POLL, PromptGrid
+from flwr_byzantine.lab.scratch import PREFIX, inside
 from flwr_byzantine.lab.simulation import quiet, simulate
 
 INLINE, RAY = "inline", "ray"
@@ -68,29 +71,34 @@ def run_on_ray(
     ValueError
         If the engine fails.
     """
-    source = loaded.client if isinstance(app, FlowerApp) else os.path.abspath(os.fspath(app))
+    source = loaded.folder or loaded.client
     config = {**loaded.config, **federation.config}
+    folders = tempfile.mkdtemp(prefix=PREFIX)
 
     def serve(grid: PromptGrid, _: Context) -> None:
         nodes = nodes_by_partition(grid)
         for number, pair in enumerate(pairs):
-            cell = CellGrid(grid, str(number), nodes)
+            cell = CellGrid(grid, str(number), nodes, os.path.join(folders, str(number)))
             with quiet(verbose):
                 run = run_cell(loaded, *pair, federation, cell)
                 cell.drain()  # InterruptedError if the simulation has ended
+            shutil.rmtree(cell.folder or "", ignore_errors=True)
             try:
                 on_run(run)
             except Exception as error:
                 raise _CallerError(error) from error
 
     try:
-        simulate(serve, CellApp(source, config), federation.clients, verbose, at_once)
+        node = CellApp(source, config, folders)
+        simulate(serve, node, federation.clients, verbose, at_once)
     except _CallerError as error:
         raise error.error from None
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         found = f"`engine = {RAY!r}`, which failed: {reason}"
         raise wrong("engine", "one that works here", RAY, OTHERWISE + ".", found=found) from error
+    finally:
+        shutil.rmtree(folders, ignore_errors=True)
 
 
 class _CallerError(Exception):
@@ -112,11 +120,15 @@ class CellApp(ClientApp):
         The app, or the folder that it is imported from where it runs.
     config : Mapping[str, Any]
         The app's configuration, which the engine has no place for.
+    folders : str or None
+        Where each run has its current folder, under the run's name.
     """
 
-    def __init__(self, source: str | ClientApp, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, source: str | ClientApp, config: Mapping[str, Any], folders: str | None = None
+    ) -> None:
         super().__init__()
-        self.source, self.config = source, dict(config)
+        self.source, self.config, self.folders = source, dict(config), folders
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message of a run."""
@@ -132,14 +144,18 @@ class CellApp(ClientApp):
             _state_of(context.state, cell),
             dict(self.config),
         )
-        app = self.source if isinstance(self.source, ClientApp) else _imported(self.source)
-        reply: Message = app(message, own)
+        with inside(None if self.folders is None else os.path.join(self.folders, cell)):
+            app = (
+                self.source if isinstance(self.source, ClientApp) else _imported(self.source, cell)
+            )
+            reply: Message = app(message, own)
         context.state = RecordDict({**own.state, CELL: ConfigRecord({CELL: cell})})
         return reply
 
 
-@cache
-def _imported(folder: str) -> ClientApp:
+@lru_cache(maxsize=1)
+def _imported(folder: str, cell: str) -> ClientApp:
+    """What nodes run, imported anew for each run."""
     return load_client_app(folder)
 
 
@@ -180,11 +196,15 @@ class CellGrid(PromptGrid):
         The name of the run.
     nodes : Mapping[int, int]
         Ids here -> ids there.
+    folder : str or None
+        Where the run has its current folder.
     """
 
-    def __init__(self, grid: PromptGrid, cell: str, nodes: Mapping[int, int]) -> None:
+    def __init__(
+        self, grid: PromptGrid, cell: str, nodes: Mapping[int, int], folder: str | None = None
+    ) -> None:
         super().__init__(grid, grid.stopped)
-        self.cell, self.nodes = cell, nodes
+        self.cell, self.nodes, self.folder = cell, nodes, folder
         self._back = {there: here for here, there in nodes.items()}
         self._open: set[str] = set()
 

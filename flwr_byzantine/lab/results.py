@@ -11,6 +11,7 @@ from typing import Any
 
 from flwr_byzantine.checks import is_number
 from flwr_byzantine.lab.cell import APP, NONE, Run
+from flwr_byzantine.lab.page.text import points_in_words
 from flwr_byzantine.lab.scores import SOURCES, Metric, points_of
 
 CLOSE = 1.0  # points of the best worst case, within which the cheapest rule is recommended
@@ -88,8 +89,8 @@ def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     best = min(lost for lost, _ in working.values())
     if unprotected <= CLOSE or best >= unprotected - CLOSE:
         reason = (
-            f"None: the defence costs more than these attacks. Without a rule the app loses "
-            f"{unprotected:.1f} points at worst ({_under(attack)}), and with the best rule {best:.1f}."
+            f"None: the defence costs more than these attacks. Without a rule the app {_loses(unprotected)} "
+            f"at worst ({_under(attack)}), and with the best rule it {_loses(best)}."
         )
         return {"rule": None, "reason": reason}
     seconds = {
@@ -99,15 +100,20 @@ def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     close = [rule for rule, (lost, _) in working.items() if lost <= best + CLOSE]
     rule = min(close, key=lambda rule: seconds[rule])
     lost, under = working[rule]
-    without = "fails" if unprotected == math.inf else f"loses {unprotected:.1f}"
+    without = "fails" if unprotected == math.inf else _loses(unprotected)
     reason = (
-        f"{rule} loses {lost:.1f} points at worst ({_under(under)}), where the app without a rule {without} "
+        f"{rule} {_loses(lost)} at worst ({_under(under)}), where the app without a rule {without} "
         f"({_under(attack)})."
     )
     if len(close) > 1:
         others = ", ".join(other for other in close if other != rule)
         reason += f" Also within a point of the best, but slower: {others}."
     return {"rule": rule, "reason": reason}
+
+
+def _loses(lost: float) -> str:
+    """What becomes of an app that loses so many points."""
+    return f"loses {points_in_words(lost)}"
 
 
 def _under(attack: str) -> str:
@@ -203,7 +209,7 @@ class StressResult:
         out = Path(folder)
         out.mkdir(parents=True, exist_ok=True)
         (out / "stress.json").write_text(
-            json.dumps(_plain(self.data), indent=1) + "\n", encoding="utf-8"
+            json.dumps(finite(self.data), indent=1) + "\n", encoding="utf-8"
         )
         (out / "stress.html").write_text(page(self.data), encoding="utf-8")
         return out / "stress.html"
@@ -213,6 +219,18 @@ class StressResult:
         from flwr_byzantine.lab.page import heatmap_svg
 
         return Drawing(heatmap_svg(self.data))
+
+    def table(self) -> str:
+        """Points lost by rule and attack, and the time of each rule, as plain text."""
+        from flwr_byzantine.lab.terminal import as_text
+
+        return Words(as_text(self.data))
+
+    def _repr_html_(self) -> str:
+        """The recommendation and the heatmap, which notebooks show."""
+        from flwr_byzantine.lab.page import summary_html
+
+        return summary_html(self.data)
 
     def __repr__(self) -> str:
         """The recommendation."""
@@ -226,12 +244,25 @@ class Drawing(str):
         return str(self)
 
 
-def _plain(value: Any) -> Any:
-    """The same without NaN and infinity, which JSON has no words for."""
+class Words(str):
+    """Lines that Python and notebooks show as they are."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def finite(value: Any) -> Any:
+    """The same with None for NaN and infinities, which JSON has no words for.
+
+    Examples
+    --------
+    >>> finite({1: (float("nan"), 2.0)})
+    {'1': [None, 2.0]}
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from flwr_byzantine.lab.cell import Federation, Run, in_one_line, run_cell
-from flwr_byzantine.lab.flower_app import FlowerApp, load_flower_app
+from flwr_byzantine.lab.flower_app import FlowerApp, load_apart
 from flwr_byzantine.lab.kept_runs import Pair
 from flwr_byzantine.lab.simulation import quiet
 
@@ -68,7 +68,7 @@ def _one_thread() -> None:
 
 @cache
 def _loaded(folder: str) -> FlowerApp:
-    return load_flower_app(folder)
+    return load_apart(folder)
 
 
 def _in_worker(folder: str, pair: Pair, federation: Federation, verbose: bool) -> Run:

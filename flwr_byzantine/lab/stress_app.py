@@ -11,7 +11,7 @@ from typing import Any
 
 from flwr_byzantine.checks import require, require_whole, wrong
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
-from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_flower_app
+from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
 from flwr_byzantine.lab.kept_runs import Pair, Runs
 from flwr_byzantine.lab.names import attack_named, rule_named
 from flwr_byzantine.lab.ray_engine import INLINE, RAY, require_engine, run_on_ray
@@ -97,7 +97,7 @@ def stress(
     require_engine(engine)
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
-    loaded = app if isinstance(app, FlowerApp) else load_flower_app(app)
+    loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
     pairs = _pairs(rules, attacks, federation)
     if out is not None:

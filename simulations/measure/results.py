@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flwr.common import NDArrays
+
+from flwr_byzantine.lab.results import finite
 
 Record = dict[str, Any]
 
@@ -22,17 +22,6 @@ def hash_arrays(arrays: NDArrays) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def finite(value: Any) -> Any:
-    """Return a copy in which NaN and infinities are None, as JSON knows neither."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
 
 
 def save(result: Record, folder: Path) -> Path:

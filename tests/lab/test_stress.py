@@ -107,6 +107,15 @@ def test_names_of_attacks():
         attack_named("li", 10, 2, Mean())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["own_start", "sklearn_logistic"])
+def test_the_attacks_of_the_default_break_an_app(name):
+    found = stress(APPS / name, rules=["median"], attacks=["sign_flip"], jobs=1)
+    assert found.cell("app", "sign_flip")["lost"] > 50
+    assert found.cell("median", "sign_flip")["lost"] < 10
+    assert found.recommendation["rule"] == "median"
+
+
 # Metrics.
 
 

@@ -91,6 +91,8 @@ figure p{font-size:13.5px;margin:4px 0 0}
 .chart .clean{stroke:var(--soft);fill:none;stroke-width:1.5;stroke-dasharray:1.5 4}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .chart .app{stroke:var(--ink);stroke-width:3.2;fill:none}
+.chart .band{stroke:none;fill-opacity:.14}
+.chart .band.app{fill:var(--ink)}
 .mark{stroke-width:1.6;stroke-linejoin:round}
 .chart .thread{fill:none;stroke-width:1;stroke-opacity:.65}
 .chart .broke{stroke-dasharray:1 4}
@@ -113,7 +115,7 @@ th,td{padding:7px 10px}
 
 def _lines() -> str:
     return "".join(
-        f".c{i}{{stroke:var(--c{i})}}.mark.c{i}{{fill:var(--c{i})}}"
+        f".c{i}{{stroke:var(--c{i})}}.mark.c{i},.band.c{i}{{fill:var(--c{i})}}"
         for i in range(len(LINES_LIGHT))
     )
 
