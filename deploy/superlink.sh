@@ -34,7 +34,7 @@ export FLWR_TELEMETRY_ENABLED=${FLWR_TELEMETRY_ENABLED:-0}
 export FLWR_DISABLE_UPDATE_CHECK=${FLWR_DISABLE_UPDATE_CHECK:-1}
 unset FLWR_INTERNAL_GRPC_CONTROL_API FLWR_INTERNAL_GRPC_FLEET_API # more ports, on all interfaces
 # Dependencies are installed by the operator, not by whoever submits a run.
-exec "$python" -P "$here/one_writer.py" \
+exec "$python" -P "$here/superlink.py" \
     --ssl-ca-certfile "$folder/ca.crt" \
     --ssl-certfile "$folder/server.pem" \
     --ssl-keyfile "$folder/server.key" \

@@ -1,4 +1,4 @@
-"""The door in front of a SuperLink: what a node with ca.crt and a registered key can do, and what it cannot."""
+"""The door in front of a SuperLink: what a node with ca.crt and a registered key can do there."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeRequest,
 )
 from flwr.proto.fab_pb2 import Fab
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
-from flwr.proto.message_pb2 import PushObjectRequest
+from flwr.proto.message_pb2 import Message, Metadata, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.date import now
@@ -203,6 +203,11 @@ class TestNode:
         assert ask("pull-messages", PullMessagesRequest(node=node), **{"flwr-signature": ""}) == 401
         old = rogue.headers("2026-01-01T00:00:00+00:00")
         assert ask("pull-messages", PullMessagesRequest(node=node), **old) == 401
+        # A node speaks in its own name: not as another one, nor as the SuperLink, whose id is 1.
+        for sender, refused in ((node.node_id, False), (other.node_id, True), (1, True)):
+            metadata = Metadata(src_node_id=sender, dst_node_id=other.node_id, message_type="train")
+            said = PushMessagesRequest(node=node, messages_list=[Message(metadata=metadata)])
+            assert (ask("push-messages", said) == 401) is refused
         # A piece of an array, with 5 MiB, gets to the SuperLink, which knows no such run. 8 MiB do not.
         piece = PushObjectRequest(node=node, run_id=1, object_content=bytes(5 * MIB))
         before = len(arrivals(federation))
