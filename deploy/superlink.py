@@ -5,7 +5,7 @@ from the message. So a node that knows another one's id can answer for it, and c
 the SuperLink. It can also take the work of another node away.
 
 Threads that write to the database wait in line. SQLite lets one transaction write at a time. Each thread of
-Flower asks for its turn again and again, out of order, and gives up after 5 seconds with "database is locked".
+Flower asks for its turn again and again, out of order, and gives up after 5 s with "database is locked".
 Then the request fails, and a node's reply is lost. Nobody but the SuperLink writes to its database.
 """
 
