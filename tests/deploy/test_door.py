@@ -72,8 +72,10 @@ from flwr.serverapp import ServerApp
 app, client = ServerApp(), ClientApp()
 @app.main()
 def main(grid, context):
-    Path({loot!r}).write_bytes(Path({key!r}).read_bytes())
-    time.sleep(600)
+    loot = Path({loot!r})
+    loot.write_bytes(Path({key!r}).read_bytes())
+    while loot.exists():
+        time.sleep(0.1)
 """
 
 
@@ -339,6 +341,7 @@ class TestNode:
         assert federation.ids["honest"] not in nodes
         assert len(nodes) == len(before[0])
         assert runs[run_id] == "finished:stopped"
+        loot[1].unlink()
 
 
 def state(operator):
@@ -538,7 +541,7 @@ def test_the_door_needs_certificates_and_a_path_that_nginx_can_read(tmp_path):
     assert done.returncode == 0, done.stderr
     settings = (tmp_path / "home" / "door.conf").read_text()
     assert "listen [::1]:9092 ssl" in settings
-    assert "@" not in "".join(line for line in settings.splitlines() if not line.startswith("#"))
+    assert not re.search("@[A-Z]+@", settings)
 
 
 def test_a_superlink_that_nodes_reach_is_warned_of(tmp_path):
