@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from flwr.clientapp import ClientApp
-from flwr.common.config import flatten_dict
+from flwr.common.config import check_pattern_list_value, flatten_dict
+from flwr.common.constant import FAB_EXCLUDE_KEY, FAB_INCLUDE_KEY
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
 
 from flwr_byzantine.checks import ParameterError, is_whole, wrong
 from flwr_byzantine.lab.app_folder import roots_of
-from flwr_byzantine.lab.own_modules import OwnModules
+from flwr_byzantine.lab.own_modules import INSTALLED, OwnModules
 from flwr_byzantine.lab.scratch import scratch
 
 FILE = "pyproject.toml"
@@ -111,10 +113,12 @@ def load_apart(folder: str | os.PathLike[str]) -> FlowerApp:
 def _code_of(folder: Path) -> str:
     """A digest of an app's files, so that runs of an older version are not taken for its own."""
     digest = sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".toml") and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update(path.read_bytes())
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if name not in INSTALLED)
+        for path in (Path(place) / name for name in sorted(names)):
+            if path.suffix in (".py", ".toml") and path.is_file():
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -128,7 +132,7 @@ def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:
 
 def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:
     """Modules of an app, of which none is imported yet."""
-    absolute = Path(folder).expanduser().absolute()
+    absolute = Path(os.path.abspath(Path(folder).expanduser()))
     return OwnModules(absolute, roots_of(absolute, described))
 
 
@@ -144,6 +148,9 @@ def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise _no_app(folder, f"a {FILE} that is no TOML ({error})") from None
     except (KeyError, TypeError):
         raise _no_app(folder, f"a {FILE} without it, or without one of the two parts") from None
+    for key, value in described["tool"]["flwr"]["app"].items():
+        if key in (FAB_INCLUDE_KEY, FAB_EXCLUDE_KEY) and check_pattern_list_value(value, key):
+            raise _no_app(folder, f"a `{key}` that is no list of patterns, with one at least")
     return described
 
 
@@ -162,15 +169,19 @@ def _load(
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         reason = f"a `{part}` that cannot be imported ({type(error).__name__}: {said})"
-        raise _no_app(folder, reason) from error
+        missing = isinstance(error, ModuleNotFoundError) and not own.has(error.name or "")
+        install = described.get("project", {}).get("dependencies") and missing
+        raise _no_app(folder, reason, str(own.folder) if install else None) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
     return own.always(loaded)
 
 
-def _no_app(folder: object, found: str) -> ParameterError:
+def _no_app(folder: object, found: str, install: str | None = None) -> ParameterError:
     expected = "a folder with a Flower app, whose pyproject.toml has [tool.flwr.app.components]"
     advice = "Name the folder that you give to `flwr run`, and install what the app imports."
+    if install is not None:
+        advice = f"Install what the app needs: `pip install {shlex.quote(install)}`."
     return wrong("app", expected, str(folder), advice, found=f"`app = {str(folder)!r}`: {found}")
 
 

@@ -53,6 +53,10 @@ class OwnModules:
         finally:
             _leave(self)
 
+    def has(self, name: str) -> bool:
+        """Whether a module of that name would be the app's own."""
+        return name.partition(".")[0] in self.names or name in self._modules
+
     def always(self, app: Any) -> Any:
         """A half of the app, which uses these modules whenever it is called."""
         kind = getattr(type(app), "_plain", type(app))  # an installed module's object comes again
@@ -67,7 +71,7 @@ class OwnModules:
 
     def swap_in(self) -> _Outside:
         """Put the modules in the place of others of their names."""
-        others = {name: sys.modules.pop(name) for name in list(sys.modules) if self._is_own(name)}
+        others = {name: sys.modules.pop(name) for name in list(sys.modules) if self.has(name)}
         outside = _Outside(others, set(sys.modules), list(sys.path), sys.dont_write_bytecode)
         sys.modules.update(self._modules)
         sys.path[:0] = self.path
@@ -79,7 +83,7 @@ class OwnModules:
         sys.dont_write_bytecode = outside.dont_write_bytecode
         for name in list(sys.modules):
             new = name not in outside.names and self._is_here(sys.modules[name])
-            if self._is_own(name) or new:
+            if self.has(name) or new:
                 self._modules[name] = sys.modules.pop(name)
         sys.modules.update(outside.modules)
         for entry in self.path:
@@ -88,9 +92,6 @@ class OwnModules:
         added = [e for e in sys.path if e not in outside.path and self.folder in Path(e).parents]
         self.path += added
         sys.path[:] = [entry for entry in sys.path if entry not in added]
-
-    def _is_own(self, name: str) -> bool:
-        return name.partition(".")[0] in self.names or name in self._modules
 
     def _is_here(self, module: Any) -> bool:
         """Whether a module comes from the folder, by a path that the app itself made."""

@@ -13,6 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from flwr_byzantine.lab.page import backdoor
 from flwr_byzantine.lab.page.colours import LIMITS
 from flwr_byzantine.lab.page.data import NONE, Cell, Result, read
 from flwr_byzantine.lab.page.text import MISSING, times
@@ -134,8 +135,28 @@ def table(result: Result) -> StressTable:
         [*columns, "worst", "time"],
         rows,
         f"Points of {findings.metric} lost against {findings.app} without an attack",
-        [*remarks, *notes(findings)],
+        [*remarks, *notes(findings), *backdoor.remarks(findings)],
     )
+
+
+def success_table(result: Result) -> StressTable | None:
+    """How often a backdoor works under each rule; None where none was run.
+
+    Parameters
+    ----------
+    result : Mapping[str, Any]
+        As ``stress.json`` holds it; any part may be missing.
+    """
+    findings = read(result)
+    attacks = backdoor.attacks_of(findings)
+    if not attacks:
+        return None
+    rows = [
+        [Text(rule), *(Text(backdoor.in_words(findings.cell(rule, a))) for a in attacks)]
+        for rule in findings.rules
+    ]
+    heads = ["rule", *("no attack" if a == NONE else a for a in attacks)]
+    return StressTable(heads, rows, backdoor.TITLE, [])
 
 
 def show(console: Console, result: Result) -> None:
@@ -148,11 +169,12 @@ def show(console: Console, result: Result) -> None:
     result : Mapping[str, Any]
         As ``stress.json`` holds it; any part may be missing.
     """
-    shown = table(result)
-    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
-        console.print(shown)
-    else:
-        console.print(replace(shown, is_whole=True), crop=False)
+    is_narrow = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    for shown in (table(result), success_table(result)):
+        if shown is not None and is_narrow:
+            console.print(shown)
+        elif shown is not None:
+            console.print(replace(shown, is_whole=True), crop=False)
 
 
 def as_text(result: Result) -> str:

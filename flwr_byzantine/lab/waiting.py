@@ -12,6 +12,7 @@ from typing import Any
 from flwr.app import Message
 from flwr.server import ClientManager
 from flwr.serverapp import Grid
+from flwr.serverapp.strategy import strategy_utils
 from flwr.supercore.run import RunNotRunningException
 
 from flwr_byzantine.lab.in_process import PATIENCE
@@ -96,7 +97,10 @@ def too_many(nodes: int, wanted: int | None = None) -> str:
 
 @contextmanager
 def without_waiting(nodes: int) -> Iterator[None]:
-    """Let nobody wait for more clients than there are, or for an answer from the terminal."""
+    """Let nobody wait for more clients than there are, or for an answer from the terminal.
+
+    All nodes are there from the beginning, so Flower's strategies need not sleep before they look again.
+    """
 
     def patient(kind: type, stack: ExitStack) -> None:
         wait: Callable[..., Any] = vars(kind)["wait_for"]
@@ -113,6 +117,9 @@ def without_waiting(nodes: int) -> Iterator[None]:
         for kind in _below(ClientManager):
             if "wait_for" in vars(kind):
                 patient(kind, stack)
+        if (sleep := vars(strategy_utils).get("sleep")) is not None:  # between looks for nodes
+            vars(strategy_utils)["sleep"] = lambda seconds: None
+            stack.callback(vars(strategy_utils).__setitem__, "sleep", sleep)
         terminal, sys.stdin = sys.stdin, nothing
         stack.callback(setattr, sys, "stdin", terminal)
         yield

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from simulations.measure.results import replace_file
+from flwr_byzantine.lab.kept import replace_file
 from simulations.report.blocks import (
     Block,
     Heading,

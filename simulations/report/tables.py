@@ -9,9 +9,9 @@ from statistics import fmean
 from rich import table as rich_table
 from rich.markup import escape
 
+from flwr_byzantine.lab.kept import Record
 from flwr_byzantine.lab.page.text import half_range
 from simulations.measure.measures import Metric
-from simulations.measure.results import Record
 from simulations.report.blocks import Block, Heading, Table, Text
 from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
 from simulations.report.view import Place, Results

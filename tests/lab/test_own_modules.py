@@ -155,3 +155,14 @@ def test_a_component_may_name_the_folder_below_itself(tmp_path):
     for path in app.rglob("*.py"):
         path.write_text(path.read_text().replace("from tiny", "from src.tiny"))
     assert said(app) == "ValueError: dotted"
+
+
+def test_installed_packages_in_the_folder_are_no_code_of_the_app(tmp_path):
+    app = small_app(tmp_path)
+    before = load_flower_app(app).code
+    installed = app / ".venv" / "lib" / "python3.11" / "site-packages"
+    installed.mkdir(parents=True)
+    (installed / "other.py").write_text("x = 1")
+    assert load_flower_app(app).code == before
+    (app / "tiny" / "more.py").write_text("x = 1")
+    assert load_flower_app(app).code != before

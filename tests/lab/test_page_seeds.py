@@ -10,8 +10,10 @@ import xml.etree.ElementTree as ET
 import stressed
 from documents import parsed
 
+from flwr_byzantine.lab import InProcessGrid
+from flwr_byzantine.lab.kept import finite
 from flwr_byzantine.lab.page import heatmap_svg, page
-from flwr_byzantine.lab.results import StressResult, finite
+from flwr_byzantine.lab.results import StressResult
 
 SEEDS = stressed.repeated()
 EXAMPLE = stressed.example()
@@ -35,11 +37,12 @@ def test_each_cell_has_its_spread_and_its_seeds():
     assert "--seeds 3" in text
     assert "seeds0, 1, 2" in text
     assert "3.7 ± 2.0" in text
+    assert "All this is of the first seed." in text
 
 
 def test_seeds_that_failed_or_diverged_are_named():
     found = cells(SEEDS)
-    assert "by seed: 85.0, failed" in next(found["fedavg", "sign_flip"].all("title")).text
+    assert "by seed: 85.0, no number" in next(found["fedavg", "sign_flip"].all("title")).text
     broken = found["median", "lie"]
     assert [text.text for text in broken.all("text")] == ["diverges"]
     assert "14.8, 10.8, diverges" in next(broken.all("title")).text
@@ -75,6 +78,22 @@ def test_what_diverges_is_explained():
     assert '"> 1000" is more than 1000 points' in text
     assert "> 1000" in [t.text for t in parsed(heatmap_svg(stressed.loss())).all("text")]
     assert "diverges" not in parsed(page(EXAMPLE)).text
+
+
+def test_the_page_says_how_to_take_the_recommended_rule():
+    root = parsed(page(EXAMPLE))
+    code = next(root.all("pre", aria_label="Code for the Message API")).text
+    names: dict = {"grid": InProcessGrid(None, 10, {})}
+    exec(code, names)
+    assert repr(names["grid"].rule) == "NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)"
+    for advice in ({"rule": None, "reason": "None."}, {"rule": "mine", "reason": "It holds."}):
+        assert "How to put it" not in page(EXAMPLE | {"recommendation": advice})
+    assert "How to put it" not in page(EXAMPLE | {"byzantine": None})
+
+
+def test_a_point_is_explained_where_points_are_shown():
+    first = next(s for s in parsed(page(EXAMPLE)).all("section", aria_labelledby="lost"))
+    assert "One point is 0.01 of accuracy." in first.text
 
 
 def test_a_notebook_shows_the_recommendation_and_the_heatmap():

@@ -106,4 +106,6 @@ def test_reasons_say_what_diverged():
     runs = [cell("app", "none", 0.0), cell("app", "lie", 3e11), cell("median", "lie", 2.0)]
     reason = "the app without a rule loses more than 1000 points (under lie)."
     assert recommend(runs)["reason"].endswith(reason)
+    gains = recommend([*runs[:2], cell("median", "lie", -0.8)])["reason"]
+    assert gains.startswith("median gains 0.8 points at worst (under lie)")
     assert recommend([*runs[:1], cell("app", "lie", math.inf), runs[2]])["rule"] == "median"

@@ -6,6 +6,7 @@ import types
 
 import pytest
 from flwr.server.client_manager import SimpleClientManager
+from flwr.serverapp.strategy import strategy_utils
 from small_app import small_app
 
 from flwr_byzantine.lab import cell as module
@@ -92,24 +93,19 @@ def test_a_legacy_app_that_asks_more_clients_than_there_are(tmp_path):
     assert run.error == "no node trained: the server asked none of the 4"
 
 
-def at_once(monkeypatch):
-    """Let no server sleep."""
-    from flwr.serverapp.strategy import strategy_utils
-
-    monkeypatch.setattr(strategy_utils, "sleep", lambda seconds: None)
-
-
 @pytest.mark.parametrize("nodes", ["in this process", "elsewhere"])
 @pytest.mark.parametrize(("rule", "attack"), [("app", "none"), ("median", "sign_flip")])
 def test_an_app_of_the_message_api_that_waits_for_more_nodes(
     tmp_path, monkeypatch, rule, attack, nodes
 ):
-    at_once(monkeypatch)
+    began = time.monotonic()
     if nodes == "elsewhere":  # a grid that answers as often as it is asked
         monkeypatch.setattr(in_process, "PATIENCE", 10**9)
     end = "FedAvg(min_available_nodes=5).start(grid, ArrayRecord(model()), 1)"
     run = run_of(tmp_path, rule, attack, end=end)
     assert run.error == "TimeoutError: the server waits for more nodes than the 4 there are"
+    assert strategy_utils.sleep is time.sleep
+    assert time.monotonic() - began < in_process.PATIENCE or nodes == "elsewhere"
 
 
 def test_a_loop_that_waits_for_replies_that_it_has_had(tmp_path):
@@ -147,11 +143,10 @@ def test_an_app_that_asks_at_the_terminal(tmp_path):
     assert run_of(tmp_path, end="input('Go on?')").error.startswith("EOFError")
 
 
-def test_an_app_that_waits_is_one_line_for_the_user(tmp_path, monkeypatch):
+def test_an_app_that_waits_is_one_line_for_the_user(tmp_path):
     from flwr_byzantine.lab import stress
 
     assert module.PatientGrid is waiting.PatientGrid
-    at_once(monkeypatch)
     app = small_app(
         tmp_path, end="FedAvg(min_available_nodes=30).start(grid, ArrayRecord(model()), 1)"
     )

@@ -11,11 +11,11 @@ from experiments import all_experiments
 from typer.testing import CliRunner
 
 import flwr_byzantine
+from flwr_byzantine.lab.kept import write
 from simulations.catalog.rules import RULES
 from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.measure.measures import MEASURES, Metric
-from simulations.measure.results import write
 from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
 from simulations.report.claim import Claim, load_claims
 from simulations.report.document import write_report

@@ -47,6 +47,10 @@ class Cell:
         there is one seed. Then ``final``, ``lost`` and ``curve`` are means over the seeds.
     curves : list[list[tuple[float, float]]]
         The curve of each seed.
+    success : float or None
+        The share of samples with a backdoor's trigger that are taken for its class.
+    note : str or None
+        Why that is not known.
     """
 
     rule: str
@@ -61,6 +65,8 @@ class Cell:
     finals: list[float | None] = field(default_factory=list)
     losses: list[float | None] = field(default_factory=list)
     curves: list[list[tuple[float, float]]] = field(default_factory=list)
+    success: float | None = None
+    note: str | None = None
 
     @property
     def is_broken(self) -> bool:
@@ -224,7 +230,7 @@ def _cell(raw: Mapping[str, Any]) -> Cell:
         text(raw.get("attack", "?")),
         number(raw.get("final")),
         number(raw.get("lost")),
-        _seconds(raw.get("seconds_per_round")),
+        _positive(raw.get("seconds_per_round")),
         _curve(raw.get("curve")),
         " ".join(text(error).split()) if error else None,
         [frozenset(text(node) for node in _list(nodes)) for nodes in _list(raw.get("byzantine"))],
@@ -232,6 +238,8 @@ def _cell(raw: Mapping[str, Any]) -> Cell:
         [number(value) for value in _list(raw.get("finals"))],
         [number(value) for value in _list(raw.get("losses"))],
         [found for curve in _list(raw.get("curves")) if (found := _curve(curve))],
+        _positive(raw.get("attack_success_rate")),
+        text(raw["note"]) if raw.get("note") else None,
     )
 
 
@@ -239,9 +247,9 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
 
 
-def _seconds(value: Any) -> float | None:
-    seconds = number(value)
-    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+def _positive(value: Any) -> float | None:
+    found = number(value)
+    return found if found is not None and math.isfinite(found) and found >= 0 else None
 
 
 def _curve(points: Any) -> list[tuple[float, float]]:

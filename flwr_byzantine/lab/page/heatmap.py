@@ -77,5 +77,5 @@ def _seeds(cell: Cell) -> str:
     """What each seed lost, in a sentence."""
     if len(cell.losses) < 2:
         return ""
-    lost = ["failed" if lost is None else points(lost) for lost in cell.losses]
+    lost = ["no number" if lost is None else points(lost) for lost in cell.losses]
     return f". Points lost by seed: {', '.join(lost)}"
