@@ -100,6 +100,10 @@ def stress(
     attacks: Annotated[
         str, typer.Option(help="Names of attacks; `none` is no attack.")
     ] = "none,sign_flip,lie,ipm,min_max",
+    malicious: Annotated[
+        str | None,
+        typer.Option(help="`module:app`: a ClientApp in the app's folder that attackers run."),
+    ] = None,
     clients: Annotated[int, typer.Option(help="How many nodes there are.")] = 10,
     byzantine: Annotated[int, typer.Option(help="How many of them attack.")] = 2,
     rounds: Annotated[
@@ -150,6 +154,7 @@ def stress(
             folder,
             rules=_names(rules),
             attacks=_names(attacks),
+            malicious=malicious,
             clients=clients,
             byzantine=byzantine,
             rounds=rounds,

@@ -25,7 +25,7 @@ def stress_shown(
     **settings: Any,
 ) -> None:
     """Run an app under attacks, show how far it is, and print what became of it."""
-    errors: list[str] = []
+    failed: dict[str, list[str]] = {}  # why -> which runs
     # An app that prints while it runs is kept from where this goes.
     shown = Console(file=console.file)
     with bar(shown, transient=True) as going:
@@ -33,7 +33,7 @@ def stress_shown(
         def on_run(run: Run, done: int, total: int) -> None:
             if run.error is not None:
                 which = f", seed {run.seed}" if settings["seeds"] > 1 else ""
-                errors.append(f"{run.rule}, {run.attack}{which}: {run.error}")
+                failed.setdefault(run.error, []).append(f"{run.rule}, {run.attack}{which}")
 
         result = stress(
             app,
@@ -45,7 +45,8 @@ def stress_shown(
             **settings,
         )
     show(console, result.data)
-    for error in errors:
-        console.print(error, style="red", markup=False, soft_wrap=True)
+    for error, runs in failed.items():
+        line = f"{'; '.join(sorted(runs))}: {error}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
     console.print(result.recommendation["reason"], style="bold", markup=False, soft_wrap=True)
     console.print(f"Page: {out / 'stress.html'}", markup=False, soft_wrap=True)

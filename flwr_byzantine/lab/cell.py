@@ -19,7 +19,7 @@ from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
-from flwr_byzantine.lab.names import ON_DATA, attack_named, rule_named
+from flwr_byzantine.lab.names import MALICIOUS, ON_DATA, attack_named, rule_named
 from flwr_byzantine.lab.on_data.changes import BACKDOOR
 from flwr_byzantine.lab.on_data.grid import OnDataGrid
 from flwr_byzantine.lab.on_data.node import OnDataApp
@@ -54,6 +54,8 @@ class Federation:
         The app's run configuration.
     backdoor : bool
         Whether runs without an attack, too, say how often a backdoor works.
+    malicious : str
+        What attackers run under the attack ``malicious``, as ``module:name``.
     """
 
     clients: int = 10
@@ -61,6 +63,7 @@ class Federation:
     seed: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
     backdoor: bool = False
+    malicious: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,9 @@ def _run_here(
         as_running_task()
         nodes = InProcessGrid(OnDataApp(app.client), federation.clients, config)
     attackers = drawn(federation.clients, federation.byzantine, federation.seed)
-    on_data = OnDataGrid(nodes, attack, attackers, federation.seed)
+    on_data = OnDataGrid(
+        nodes, attack, attackers, federation.seed, app.folder or "", federation.malicious
+    )
     patient = PatientGrid(on_data, federation.clients)
     watched = WatchingGrid(patient, on_round)
     fronts = Fronts(rule, attack, federation)
@@ -167,7 +172,7 @@ def _run_here(
             error = in_one_line(raised)
     patient.ended = True
     seconds = watched.seconds_per_round(time.perf_counter())
-    byzantine = fronts.byzantine or [attackers for _ in watched.began if attack in ON_DATA]
+    byzantine = fronts.byzantine or [attackers for _ in watched.began if on_data.attackers]
     ever = {node for of_round in byzantine for node in of_round} or attackers
     reports = watched.reports
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
@@ -205,7 +210,7 @@ class Fronts:
     def __init__(self, rule: str, attack: str, federation: Federation) -> None:
         f = federation.byzantine
         self.rule = None if rule == APP else rule_named("mean" if rule == FEDAVG else rule, f)
-        against, attacked = self.rule or Mean(), f > 0 and attack not in (NONE, *ON_DATA)
+        against, attacked = self.rule or Mean(), f > 0 and attack not in (NONE, MALICIOUS, *ON_DATA)
         self.attack = attack_named(attack, federation.clients, f, against) if attacked else None
         self.federation = federation
         self.robust: Any = None

@@ -122,11 +122,29 @@ def _code_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:
-    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half."""
+def load_client_app(folder: str | os.PathLike[str], reference: str | None = None) -> ClientApp:
+    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With the app.
+    reference : str or None
+        Another ClientApp of the folder, ``module:name``, in the place of the app's own.
+    """
     described = _described(folder)
+    if reference is not None:
+        described["tool"]["flwr"]["app"]["components"]["clientapp"] = reference
     own = _own_modules(folder, described)
     app: ClientApp = _load(own, folder, described, "clientapp", ClientApp)
+    return app
+
+
+def load_server_app(folder: str | os.PathLike[str]) -> ServerApp:
+    """Load what the server of an app runs, as :func:`load_flower_app` does, and leave the nodes' half."""
+    described = _described(folder)
+    own = _own_modules(folder, described)
+    app: ServerApp = _load(own, folder, described, "serverapp", ServerApp)
     return app
 
 
@@ -174,7 +192,7 @@ def _load(
         raise _no_app(folder, reason, str(own.folder) if install else None) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
-    return own.always(loaded)
+    return own.always(loaded, load_client_app if kind is ClientApp else load_server_app)
 
 
 def _no_app(folder: object, found: str, install: str | None = None) -> ParameterError:

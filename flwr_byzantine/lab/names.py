@@ -84,6 +84,7 @@ ATTACKS = {
 }
 # Those on the data that nodes train on.
 ON_DATA = {name: kind for name, kind in BY_NAME.items() if issubclass(kind, _POISON)}
+MALICIOUS = "malicious"  # what a ClientApp of the user's does
 # Those that are made against the rule that stands in front of the app; without one, against the mean.
 AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAMILIES}
 
@@ -117,6 +118,9 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     """
     if name in AGAINST:
         return AGAINST[name](against=rule)
+    if name == MALICIOUS:
+        advice = 'Pass `malicious="module:app"`, a ClientApp that the attackers run.'
+        raise wrong("malicious", "given for the attack `malicious`", None, advice)
     if name in ON_DATA:
         return ON_DATA[name]()
     if name not in ATTACKS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, PathFinder
@@ -47,25 +47,34 @@ class OwnModules:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Let Python find these modules, and the app's folder before all others."""
-        _enter(self)
+        use = _enter(self)
         try:
             yield
         finally:
-            _leave(self)
+            _leave(use)
 
     def has(self, name: str) -> bool:
         """Whether a module of that name would be the app's own."""
         return name.partition(".")[0] in self.names or name in self._modules
 
-    def always(self, app: Any) -> Any:
-        """A half of the app, which uses these modules whenever it is called."""
+    def always(self, app: Any, again: Callable[[str], Any]) -> Any:
+        """A half of the app, which uses these modules whenever it is called.
+
+        Parameters
+        ----------
+        app : ServerApp or ClientApp
+            The half.
+        again : Callable
+            Loads it from the folder in another process.
+        """
         kind = getattr(type(app), "_plain", type(app))  # an installed module's object comes again
 
         def call(half: Any, *arguments: Any, **keywords: Any) -> Any:
             with self.in_use():
                 return kind.__call__(half, *arguments, **keywords)
 
-        own = {"__call__": call, "__module__": kind.__module__, "_plain": kind}
+        own: dict[str, Any] = {"__call__": call, "__module__": kind.__module__, "_plain": kind}
+        own["__reduce_ex__"] = lambda half, protocol: (again, (str(self.folder),))
         app.__class__ = type(kind.__name__, (kind,), own)
         return app
 
@@ -120,31 +129,35 @@ class _Use:
     own: OwnModules
     outside: _Outside
     thread: int
-    calls: int = 1
+    calls: int = 0
+
+    def serves(self, own: OwnModules) -> bool:
+        """Whether these are the modules that are wanted, or another thread's of the same app."""
+        theirs = self.thread != threading.get_ident() and self.own.folder == own.folder
+        return self.own is own or theirs
 
 
 _changes = threading.Condition()
 _uses: list[_Use] = []  # the last one is in place
 
 
-def _enter(own: OwnModules) -> None:
+def _enter(own: OwnModules) -> _Use:
     here = threading.get_ident()
     with _changes:
-        while _uses and _uses[-1].own is not own and all(use.thread != here for use in _uses):
+        while _uses and not _uses[-1].serves(own) and all(use.thread != here for use in _uses):
             _changes.wait()
-        if _uses and _uses[-1].own is own:
-            _uses[-1].calls += 1
-        else:
+        if not _uses or not _uses[-1].serves(own):
             _uses.append(_Use(own, own.swap_in(), here))
+        _uses[-1].calls += 1
+        return _uses[-1]
 
 
-def _leave(own: OwnModules) -> None:
+def _leave(use: _Use) -> None:
     with _changes:
-        use = next(use for use in reversed(_uses) if use.own is own)
         use.calls -= 1
         if not use.calls:
             _uses.remove(use)
-            own.swap_out(use.outside)
+            use.own.swap_out(use.outside)
             _changes.notify_all()
 
 

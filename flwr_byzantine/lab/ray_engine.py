@@ -131,9 +131,11 @@ class CellApp(ClientApp):
         )
         with inside(None if self.folders is None else os.path.join(self.folders, cell)):
             app = (
-                self.source if isinstance(self.source, ClientApp) else _imported(self.source, cell)
+                OnDataApp(self.source)
+                if isinstance(self.source, ClientApp)
+                else _imported(self.source, cell)
             )
-            reply = OnDataApp(app)(message, own)
+            reply: Message = app(message, own)
         context.state = RecordDict({**own.state, CELL: ConfigRecord({CELL: cell})})
         return reply
 
@@ -141,7 +143,7 @@ class CellApp(ClientApp):
 @lru_cache(maxsize=1)
 def _imported(folder: str, cell: str) -> ClientApp:
     """What nodes run, imported anew for each run."""
-    return load_client_app(folder)
+    return OnDataApp(load_client_app(folder))
 
 
 def _state_of(kept: RecordDict, cell: str) -> RecordDict:

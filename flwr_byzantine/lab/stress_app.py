@@ -15,8 +15,9 @@ from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
 from flwr_byzantine.lab.command import command_of
 from flwr_byzantine.lab.engine import INLINE, OTHERWISE, RAY, require_engine
 from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
-from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.names import MALICIOUS, attack_named, rule_named
 from flwr_byzantine.lab.on_data.changes import BACKDOOR
+from flwr_byzantine.lab.on_data.malicious import check_malicious
 from flwr_byzantine.lab.progress import Steps
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.scores import choose_metric
@@ -41,6 +42,7 @@ def stress(
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
     seeds: int = 1,
+    malicious: str | None = None,
     metric: str | None = None,
     lower_is_better: bool | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -75,6 +77,9 @@ def stress(
     seeds : int
         How many runs there are of each rule and attack, with the seeds from ``seed`` on. Each is compared
         with the app's own of the same seed.
+    malicious : str or None
+        A ClientApp that the attackers run in place of the app's own when they train, ``module:name`` in the
+        app's folder. It is the attack ``malicious``, which need not be named.
     metric : str or None
         The number that says what a model is worth; see :func:`flwr_byzantine.lab.scores.choose_metric`.
     lower_is_better : bool or None
@@ -113,6 +118,9 @@ def stress(
     with quiet(verbose):
         loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
+    if malicious is not None:
+        check_malicious(loaded, malicious)
+        federation, attacks = replace(federation, malicious=malicious), [*attacks, MALICIOUS]
     pairs = _pairs(rules, attacks, federation)
     federation = replace(federation, backdoor=any(attack == BACKDOOR for _, attack in pairs))
     cases = [Case(*pair, seed + extra) for extra in range(seeds) for pair in pairs]
@@ -173,6 +181,7 @@ def stress(
             rounds_key=rounds_key,
             seed=seed or None,
             seeds=seeds if seeds > 1 else None,
+            malicious=malicious,
             metric=metric,
             lower_is_better=lower_is_better,
             engine=engine if engine != INLINE else None,
@@ -274,7 +283,8 @@ def _pairs(
         if attack != NONE:
             advice = "Without an attacker, name no attack but `none`."
             require(f > 0, "byzantine", f"at least 1 for `{attack}`", f, advice)
-            attack_named(attack, federation.clients, f, Mean())
+            if attack != MALICIOUS or not federation.malicious:
+                attack_named(attack, federation.clients, f, Mean())
     return [
         (rule, attack)
         for rule in dict.fromkeys([APP, *rules])

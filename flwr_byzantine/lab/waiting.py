@@ -16,6 +16,7 @@ from flwr.serverapp.strategy import strategy_utils
 from flwr.supercore.run import RunNotRunningException
 
 from flwr_byzantine.lab.in_process import PATIENCE
+from flwr_byzantine.lab.watching import with_own
 from flwr_byzantine.strategies.passing_grid import PassingGrid
 
 
@@ -114,20 +115,11 @@ def without_waiting(nodes: int) -> Iterator[None]:
         stack.callback(setattr, kind, "wait_for", wait)
 
     with ExitStack() as stack, open(os.devnull) as nothing:
-        for kind in _below(ClientManager):
-            if "wait_for" in vars(kind):
-                patient(kind, stack)
+        for kind in with_own(ClientManager, "wait_for"):
+            patient(kind, stack)
         if (sleep := vars(strategy_utils).get("sleep")) is not None:  # between looks for nodes
             vars(strategy_utils)["sleep"] = lambda seconds: None
             stack.callback(vars(strategy_utils).__setitem__, "sleep", sleep)
         terminal, sys.stdin = sys.stdin, nothing
         stack.callback(setattr, sys, "stdin", terminal)
         yield
-
-
-def _below(kind: type) -> Iterator[type]:
-    """The classes derived from one."""
-    derived: type
-    for derived in kind.__subclasses__():
-        yield derived
-        yield from _below(derived)

@@ -1,6 +1,8 @@
 """Attacks on the data of apps that stay as they are, and how often backdoors work."""
 
 import json
+import shutil
+import sys
 from collections import namedtuple
 from functools import wraps
 from pathlib import Path
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 import stressed
 import torch
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
@@ -20,11 +24,12 @@ from flwr_byzantine.attacks import Backdoor, LabelFlip
 from flwr_byzantine.commands.cli import main
 from flwr_byzantine.lab import stress
 from flwr_byzantine.lab.flower_app import load_flower_app
+from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task
 from flwr_byzantine.lab.names import BY_NAME, ON_DATA, attack_named
 from flwr_byzantine.lab.on_data.batches import Batch, NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, trigger_for
 from flwr_byzantine.lab.on_data.doors import intercepted
-from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, changed
+from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, OnDataApp, changed, ordered
 from flwr_byzantine.lab.page import page
 from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.recommendation import recommend
@@ -179,6 +184,26 @@ def test_data_that_cannot_be_attacked_are_said(fit, words):
     found, reason = changed(Poisoned("backdoor", 0, 1, 10), fit)
     assert found is None
     assert words in reason
+
+
+def test_an_app_may_import_torch_where_it_trains(monkeypatch):
+    app, calls = ClientApp(), []
+
+    @app.train()
+    def train(message, context):
+        sys.modules.setdefault("torch.utils.data", torch.utils.data)
+        calls.append(next(y.tolist() for _, y in loader(20)))
+        return Message(
+            RecordDict({"n": MetricRecord({"n": len(message.content)})}), reply_to=message
+        )
+
+    monkeypatch.delitem(sys.modules, "torch.utils.data")
+    as_running_task()
+    content = ordered(RecordDict({"config": ConfigRecord({"round": 1})}), "label_flip")
+    grid = InProcessGrid(OnDataApp(app), 1)
+    (reply,) = grid.send_and_receive([Message(content, 1, "train")])
+    assert reply.content["n"]["n"] == 1
+    assert calls == [Y.tolist(), (9 - Y).tolist()]
 
 
 def test_the_trigger_leaves_out_its_own_class():
@@ -413,3 +438,49 @@ def test_the_page_and_the_terminal_show_the_rates():
         "0\N{NO-BREAK SPACE}%",
         "3\N{NO-BREAK SPACE}%",
     ]
+
+
+# A ClientApp of the user's own.
+
+ATTACKERS = """
+from flwr.app import ArrayRecord
+from own_start.client_app import app as honest
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
+
+@app.train()
+def train(message, context):
+    reply = honest(message, context)
+    arrays = reply.content["arrays"].to_numpy_ndarrays()
+    reply.content["arrays"] = ArrayRecord([-9 * array for array in arrays])
+    return reply
+"""
+
+
+def with_attackers(folder):
+    """A copy of an app, with a ClientApp for its attackers."""
+    shutil.copytree(APPS / "own_start", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "own_start" / "attackers.py").write_text(ATTACKERS)
+    return folder
+
+
+@pytest.mark.parametrize("engine", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
+def test_attackers_run_a_client_app_of_the_users(engine, tmp_path):
+    told = {"rules": ["median"], "attacks": ["ipm"], "rounds": 2, "jobs": 1, "engine": engine}
+    result = stress(with_attackers(tmp_path / "own"), malicious="own_start.attackers:app", **told)
+    assert [cell["error"] for cell in result.cells] == [None] * 6
+    assert result.cell("app", "malicious")["lost"] > 30 > result.cell("median", "malicious")["lost"]
+    assert result.cell("app", "malicious")["byzantine"] == result.cell("app", "ipm")["byzantine"]
+    assert "--malicious own_start.attackers:app" in result.data["command"]
+
+
+@pytest.mark.parametrize(("told", "words"), [
+    ({"attacks": ["malicious"]}, "Parameter `malicious` should be given for the attack `malicious`"),
+    ({"malicious": "nothing:app"}, r"Parameter `malicious` should be .*Found .*cannot be imported"),
+    ({"malicious": "own_start.data:digits"}, "Parameter `malicious` should be .*that is a "),
+])  # fmt: skip
+def test_what_attackers_cannot_run_is_said(told, words):
+    with pytest.raises(ValueError, match=words) as error:
+        stress(APPS / "own_start", rules=[], **({"attacks": []} | told))
+    assert "\n" not in str(error.value)

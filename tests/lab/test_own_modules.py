@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,30 @@ def test_installed_packages_in_the_folder_are_no_code_of_the_app(tmp_path):
     assert load_flower_app(app).code == before
     (app / "tiny" / "more.py").write_text("x = 1")
     assert load_flower_app(app).code != before
+
+
+@pytest.mark.parametrize("library", ["pickle", "ray.cloudpickle"])
+def test_halves_can_be_sent_to_another_process(tmp_path, library):
+    pickle = pytest.importorskip(library)
+    app = load_flower_app(small_app(tmp_path, "sent", end=SAYS))
+    client, server = pickle.loads(pickle.dumps((app.client, app.server)))
+    sent = replace(app, client=client, server=server)
+    assert sent.folder is None
+    assert run_cell(sent, "app", "none", FEW).error == "ValueError: sent"
+
+
+def test_threads_of_one_app_that_was_loaded_twice_do_not_wait_for_each_other(tmp_path):
+    app = small_app(tmp_path, "twice")
+    first, second = load_flower_app(app), load_flower_app(app)
+    seen = []
+
+    def use():
+        with second.in_use():
+            seen.append(__import__("tiny.task").task.NAME)
+
+    with first.in_use():
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join(20)
+        assert seen == ["twice"]
+    assert "tiny" not in sys.modules

@@ -326,3 +326,12 @@ def test_the_command_in_several_processes(tmp_path, capsys):
     assert all(cell["error"] is None for cell in written["cells"])
     assert written["recommendation"]["rule"] == "median"
     assert written["command"].startswith("flwr-byzantine stress ")
+
+
+def test_what_ends_several_runs_is_told_once(tmp_path, capsys):
+    arguments = ["stress", str(APPS / "raw_loop"), "--rules", "app,median", "--rounds", "1"]
+    arguments += ["--attacks", "none,label_flip", "--jobs", "1", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("The attack on data could not be made: ") == 1
+    assert "app, label_flip; median, label_flip: " in shown

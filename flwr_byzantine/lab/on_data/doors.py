@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from flwr_byzantine.lab.watching import with_own
 
+TORCH, SKLEARN = "torch.utils.data", "sklearn.base"
+
 
 class Change(Protocol):
     """What is done to data that pass.
@@ -63,6 +65,11 @@ class Guard:
         self.depth -= 1
 
 
+def loaded() -> set[str]:
+    """Which of the two are there to be intercepted."""
+    return {TORCH, SKLEARN} & sys.modules.keys()
+
+
 @contextmanager
 def intercepted(change: Change) -> Iterator[None]:
     """Change what loaders yield and what estimators are given.
@@ -75,10 +82,10 @@ def intercepted(change: Change) -> Iterator[None]:
     guard = Guard()
     with ExitStack() as stack:
         stack.callback(setattr, guard, "is_open", False)
-        if (data := sys.modules.get("torch.utils.data")) is not None:
+        if (data := sys.modules.get(TORCH)) is not None:
             for kind in {*with_own(data.DataLoader, "__iter__")}:
                 _patch(stack, kind, "__iter__", _of_loader(change, guard, stack))
-        if (base := sys.modules.get("sklearn.base")) is not None:
+        if (base := sys.modules.get(SKLEARN)) is not None:
             for root in (base.BaseEstimator, base.ClassifierMixin):
                 for name in change.methods:
                     for kind in {*with_own(root, name)}:

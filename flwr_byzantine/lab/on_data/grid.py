@@ -8,7 +8,7 @@ from copy import copy
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from flwr_byzantine.lab.names import ON_DATA
+from flwr_byzantine.lab.names import MALICIOUS, ON_DATA
 from flwr_byzantine.lab.on_data.node import CANNOT, ordered
 from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
 
@@ -29,12 +29,23 @@ class OnDataGrid(PassingGrid):
         Ids of the Byzantine nodes.
     seed : int
         What attackers draw.
+    folder, app : str
+        Of the ClientApp that attackers run where the attack is ``malicious``.
     """
 
-    def __init__(self, grid: Grid, attack: str, attackers: Collection[int], seed: int) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        attack: str,
+        attackers: Collection[int],
+        seed: int,
+        folder: str = "",
+        app: str = "",
+    ) -> None:
         super().__init__(grid)
         self.attack, self.seed = attack, seed
-        self.attackers = frozenset(attackers if attack in ON_DATA else ())
+        self.folder, self.app = folder, app
+        self.attackers = frozenset(attackers if attack in (*ON_DATA, MALICIOUS) else ())
         self.trained = 0
         self._failures: list[str] = []
 
@@ -46,7 +57,7 @@ class OnDataGrid(PassingGrid):
         if error is not None or not self.attackers or self.trained:
             return error
         if self._failures:
-            return f"no attacker trained on its data: {' '.join(self._failures[0].split())}"
+            return f"no attacker trained: {' '.join(self._failures[0].split())}"
         return "no attacker was asked to train: take more rounds, or let more nodes train in each"
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -76,7 +87,9 @@ class OnDataGrid(PassingGrid):
         for message in messages:
             node = message.metadata.dst_node_id
             if node in self.attackers and kind_of_message(message) == "train":
-                content = ordered(message.content, self.attack, self.seed, node - 1)
+                content = ordered(
+                    message.content, self.attack, self.seed, node - 1, self.folder, self.app
+                )
                 message = copy(message)
                 message.content = content
             told.append(message)

@@ -9,24 +9,36 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
+from flwr_byzantine.lab.flower_app import load_client_app
+from flwr_byzantine.lab.in_process import own_records
+from flwr_byzantine.lab.names import MALICIOUS
 from flwr_byzantine.lab.on_data.batches import NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, classes_of
-from flwr_byzantine.lab.on_data.doors import intercepted
+from flwr_byzantine.lab.on_data.doors import intercepted, loaded
 
 ORDER = "flwr-byzantine-on-data"  # the record that says what a node is to do with its data
 TRIGGERED = "triggered"  # in place of an attack: samples with the trigger are evaluated
 CANNOT = "The attack on data could not be made"  # how such an error begins
 ADVICE = (
     "Seen are data that pass torch's DataLoader, or `fit` and `partial_fit` of scikit-learn's classifiers. "
-    "For others, give the attackers a ClientApp of yours with `LabelFlippingClient` or `BackdoorClient` "
-    "(docs/clients.md)"
+    "For others, pass `malicious`, a ClientApp for the attackers: wrap yours in `LabelFlippingClient` or "
+    "`BackdoorClient` (docs/clients.md)"
 )
 NOTHING = "no data passed where they are seen"
 
 
-def ordered(content: RecordDict, attack: str, seed: int = 0, number: int = 0) -> RecordDict:
+def ordered(
+    content: RecordDict,
+    attack: str,
+    seed: int = 0,
+    number: int = 0,
+    folder: str = "",
+    app: str = "",
+) -> RecordDict:
     """The content of a message with an order in it; the records are the same."""
-    order = ConfigRecord({"attack": attack, "seed": seed, "number": number})
+    order = ConfigRecord(
+        {"attack": attack, "seed": seed, "number": number, "folder": folder, "app": app}
+    )
     return RecordDict({**dict(content.items()), ORDER: order})
 
 
@@ -51,6 +63,7 @@ class OnDataApp(ClientApp):
     def __init__(self, app: ClientApp) -> None:
         super().__init__()
         self.app = app
+        self.malicious: ClientApp | None = None
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message; with an error where the data cannot be attacked."""
@@ -59,8 +72,17 @@ class OnDataApp(ClientApp):
             reply: Message = self.app(message, context)
             return reply
         del message.content[ORDER]
+        if order["attack"] == MALICIOUS:
+            if self.malicious is None:
+                self.malicious = load_client_app(str(order["folder"]), str(order["app"]))
+            reply = self.malicious(message, context)
+            return reply
         change = change_of(order, message.content)
+        untouched, before = own_records(message.content), loaded()
         answered, reason = changed(change, lambda: self.app(message, context))
+        if reason == NOTHING and loaded() != before:  # the app imports where it trains: once more
+            message.content = untouched
+            answered, reason = changed(change, lambda: self.app(message, context))
         if reason is not None:
             error = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{CANNOT}: {reason}. {ADVICE}.")
             return Message(error, reply_to=message)
