@@ -18,6 +18,11 @@ folder=$(realpath "$1")
 shift
 here=$(dirname "$(realpath "$0")")
 host=${SUPERLINK_HOST:-127.0.0.1}
+before=''
+for flag in "$@"; do
+    if [[ $flag == --host=* || $before == --host ]]; then host=${flag#--host=}; fi
+    before=$flag
+done
 case $host in
 127.* | ::1 | localhost) ;;
 *) echo "WARNING: Flower asks operators for no key. Whoever reaches $host with ca.crt, a node for example, can register" \

@@ -548,14 +548,12 @@ def test_a_superlink_that_nodes_reach_is_warned_of(tmp_path):
     (tmp_path / "python").write_text("#!/bin/sh\nexit 0\n")
     (tmp_path / "python").chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    for host, warned in (
-        ("127.0.0.1", False),
-        ("localhost", False),
-        ("0.0.0.0", True),
-        ("::", True),
-    ):
-        env = os.environ | {"PATH": path, "SUPERLINK_HOST": host}
-        command = [SCRIPTS / "superlink.sh", tmp_path]
-        done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
-        assert ("WARNING" in done.stderr) is warned
-        assert ("let nodes in by door.sh" in done.stderr) is warned
+    hosts = {"127.0.0.1": False, "::1": False, "localhost": False, "0.0.0.0": True, "::": True}
+    for host, warned in hosts.items():
+        for flags in (["--host", host], [f"--host={host}"], []):
+            told = "127.0.0.1" if flags else host
+            env = os.environ | {"PATH": path, "SUPERLINK_HOST": told}
+            command = [SCRIPTS / "superlink.sh", tmp_path, *flags]
+            done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+            assert ("WARNING" in done.stderr) is warned
+            assert ("let nodes in by door.sh" in done.stderr) is warned
