@@ -135,7 +135,11 @@ def table(result: Result) -> StressTable:
         [*columns, "worst", "time"],
         rows,
         f"Points of {findings.metric} lost against {findings.app} without an attack",
-        [*remarks, *notes(findings), *backdoor.remarks(findings)],
+        [
+            *remarks,
+            *notes(findings),
+            *([] if backdoor.attacks_of(findings) else backdoor.remarks(findings)),
+        ],
     )
 
 
@@ -156,7 +160,7 @@ def success_table(result: Result) -> StressTable | None:
         for rule in findings.rules
     ]
     heads = ["rule", *("no attack" if a == NONE else a for a in attacks)]
-    return StressTable(heads, rows, backdoor.TITLE, [])
+    return StressTable(heads, rows, backdoor.TITLE, backdoor.remarks(findings))
 
 
 def show(console: Console, result: Result) -> None:
@@ -186,7 +190,9 @@ def as_text(result: Result) -> str:
         As ``stress.json`` holds it; any part may be missing.
     """
     console = Console(file=StringIO(), color_system=None, width=ANY)
-    console.print(table(result))
+    for shown in (table(result), success_table(result)):
+        if shown is not None:
+            console.print(shown)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 

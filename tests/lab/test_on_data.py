@@ -30,10 +30,10 @@ from flwr_byzantine.lab.on_data.batches import Batch, NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, trigger_for
 from flwr_byzantine.lab.on_data.doors import intercepted
 from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, OnDataApp, changed, ordered
-from flwr_byzantine.lab.page import page
+from flwr_byzantine.lab.page import backdoor, page
 from flwr_byzantine.lab.placement import drawn
 from flwr_byzantine.lab.recommendation import recommend
-from flwr_byzantine.lab.terminal import success_table
+from flwr_byzantine.lab.terminal import as_text, success_table
 from flwr_byzantine.rules import Mean
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -431,6 +431,8 @@ def test_the_page_and_the_terminal_show_the_rates():
     shown = page(result)
     assert "How often the backdoor works" in shown
     assert "Not measured &lt;here&gt;." in shown
+    assert backdoor.TITLE in as_text(result)
+    assert backdoor.COUNTED in shown
     table = success_table(result)
     assert list(table.columns) == ["rule", "no attack", "ipm"]
     assert [str(text) for text in table.rows[0]] == [

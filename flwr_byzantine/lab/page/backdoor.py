@@ -7,6 +7,7 @@ from flwr_byzantine.lab.page.tables import row_head, table
 from flwr_byzantine.lab.page.text import MISSING, escape
 
 TITLE = "Samples with the trigger that are taken for its class"
+COUNTED = "The recommendation counts these shares as points lost, less those of the app without an attack."
 PERCENT = "\N{NO-BREAK SPACE}%"
 
 
@@ -22,8 +23,9 @@ def in_words(cell: Cell) -> str:
 
 
 def remarks(findings: Findings) -> list[str]:
-    """Why shares are not known, each reason once."""
-    return list(dict.fromkeys(cell.note for cell in findings.cells.values() if cell.note))
+    """That shares count, and why some are not known, each reason once."""
+    said = [COUNTED] if attacks_of(findings) else []
+    return said + list(dict.fromkeys(cell.note for cell in findings.cells.values() if cell.note))
 
 
 def success_html(findings: Findings) -> str:
