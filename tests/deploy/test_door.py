@@ -218,6 +218,13 @@ class TestNode:
         piece.object_content = bytes(8 * MIB)
         before = len(arrivals(federation))
         assert ask("push-object", piece) == 413
+        head = (
+            b"POST /v1/fleet/push-object HTTP/1.1\r\n"
+            + HOST
+            + b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        chunk = b"%x\r\n%s\r\n" % (MIB, bytes(MIB))
+        assert rogue.raw(head + 9 * chunk + b"0\r\n\r\n").startswith("HTTP/1.1 413")
         assert arrivals(federation)[before:] == []
         # The SuperLink's log names the node's address, not what the node says it is.
         assert ask("pull-messages", PullMessagesRequest(), **{"x-forwarded-for": "6.6.6.6"}) == 401
