@@ -108,8 +108,8 @@ def stress(
     Raises
     ------
     ValueError
-        If a parameter is out of range, before anything is run; if the app reports no number; if Ray
-        is not there or fails.
+        If a parameter is out of range, before anything is run; as soon as the app itself fails, or
+        reports no such number; if Ray is not there or fails.
     """
     require_engine(engine)
     if jobs is not None:
@@ -134,10 +134,9 @@ def stress(
     steps = Steps(len(todo), _rounds_of(loaded, federation, rounds_key))
 
     def check(case: Case) -> None:
-        """Raise as soon as the app itself fails or lacks the metric: no other run would be of use."""
+        """Raise as soon as the app itself fails or lacks the metric: no other run is of use then."""
         if (case.rule, case.attack) == (APP, NONE):
             _require_an_end(found[case])
-        if case == cases[0]:
             choose_metric(found[case].curves, metric, lower_is_better)
 
     for case in found:
@@ -152,9 +151,9 @@ def stress(
         found[case] = run
         if store is not None and run.error is None:
             store.write(case, run)
-        check(case)
         if on_run is not None:
             on_run(run, len(found), len(cases))
+        check(case)
 
     if todo:
         if on_step is not None:
@@ -171,7 +170,7 @@ def stress(
             raise wrong(
                 "engine", "one that works here", RAY, OTHERWISE + ".", found=told
             ) from error
-    reference = found[cases[0]]
+    reference = found[Case(APP, NONE, seed)]
     chosen = choose_metric(reference.curves, metric, lower_is_better)
     settings = {
         "clients": clients,

@@ -128,15 +128,12 @@ def test_the_app_alone_says_that_no_rule_was_run():
     assert "No rule was run" in found["reason"]
 
 
-@pytest.mark.parametrize(("train", "metric", "words"), [
-    ("raise KeyError('data')", None, "runs without an attack"),
-    ("pass", "accuracies", "one of accuracy"),
-])  # fmt: skip
-def test_no_other_run_is_made_where_the_apps_own_is_of_no_use(tmp_path, train, metric, words):
-    runs = []
-    app = app_of(tmp_path, "of_no_use", train)
-    with pytest.raises(ValueError, match=words):
-        stress(app, metric=metric, jobs=1, on_run=lambda run, *_: runs.append(run))
+def test_a_metric_that_kept_runs_lack_is_told_before_others_are_run(tmp_path):
+    app, runs = app_of(tmp_path, "kept_without"), []
+    settings = {"rules": [], "jobs": 1, "out": tmp_path / "out"}
+    stress(app, attacks=[], **settings)
+    with pytest.raises(ValueError, match="one of accuracy"):
+        stress(app, metric="accuracies", on_run=lambda run, *_: runs.append(run), **settings)
     assert runs == []
 
 
