@@ -108,7 +108,8 @@ def _run_all(
     tell: Tell,
 ) -> None:
     """The work of a process: all of its cases, one after the other."""
-    loaded = app or load_apart(folder or "")
+    with quiet(verbose):
+        loaded = app or load_apart(folder or "")
     config = {**loaded.config, **federation.config}
 
     def serve(number: int, grid: Grid | None) -> None:

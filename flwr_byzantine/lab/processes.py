@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 from typing import Any, cast
 
 from flwr_byzantine.lab.scratch import PREFIX
@@ -115,7 +117,7 @@ def run_in_processes(
     batches : Sequence[Sequence]
         The runs of each process. All can be pickled.
     work : Callable
-        ``work(batch, tell)`` runs all of a batch, one after the other; it can be pickled too.
+        ``work(batch, tell)`` runs all of a batch, one after the other; it is a module's, not the script's.
     at_once : int
         How many processes at once.
     on_news : Callable
@@ -195,14 +197,21 @@ class _Running:
 def _start(
     batch: list[Any], does: Callable[[Sequence[Any], Connection], None]
 ) -> tuple[Connection, _Running]:
-    """Start a process; it begins with one thread, so that it takes no cores of the others."""
+    """Start a process; it begins with one thread, so that it takes no cores of the others.
+
+    It does not run the user's script, as Python's own way is: no line of that has to stand behind
+    ``if __name__ == "__main__"``.
+    """
     receives, sends = _CONTEXT.Pipe(duplex=False)
     process = _CONTEXT.Process(target=does, args=(batch, sends))
     unset = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(unset, "1"))
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         process.start()
     finally:
+        sys.modules["__main__"] = script
         for name in unset:
             del os.environ[name]
     sends.close()  # the process has it: once it has ended, so has what is told

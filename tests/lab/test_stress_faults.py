@@ -3,6 +3,8 @@
 import errno
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,24 @@ def test_a_full_disk_is_an_error_in_one_line(tmp_path, monkeypatch):
             with pytest.raises(ValueError, match=r"`out` .*: No space left") as error:
                 stress(OWN_START, rules=[], attacks=[], rounds=1, jobs=1, out=tmp_path)
         assert "\n" not in str(error.value)
+
+
+SCRIPT = """
+from flwr_byzantine.lab import stress
+print("once")
+result = stress({app!r}, rules=["median"], attacks=["gaussian"], jobs=2)
+assert all(cell["error"] is None for cell in result.cells), result.cells
+"""
+
+
+def test_a_script_is_run_once_and_the_app_is_quiet_in_every_process(tmp_path):
+    app = app_of(tmp_path, "talks")
+    with (tmp_path / "talks.py").open("a") as file:
+        file.write("import logging\nlogging.getLogger('flwr').warning('imported')\nprint('here')\n")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(app=str(app)))
+    ended = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "once\n"), ended.stderr
+    assert "imported" not in ended.stderr
