@@ -1,7 +1,6 @@
 """One round of robust aggregation, the same for both Flower APIs."""
 
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import WARNING
@@ -11,14 +10,10 @@ import numpy as np
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.apply import apply_rule
-from flwr_byzantine.aggregation.buffers import (
-    Buffers,
-    check_buffers,
-    find_buffers,
-    point_out_counter,
-)
+from flwr_byzantine.aggregation.buffers import Buffers, find_buffers, point_out_counter
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.known import Known, drawn, fits
+from flwr_byzantine.aggregation.locked import Locked
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_client
 from flwr_byzantine.aggregation.progress import Progress
 from flwr_byzantine.aggregation.promise import (
@@ -29,20 +24,18 @@ from flwr_byzantine.aggregation.promise import (
     why_broken,
     why_not,
 )
-from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
+from flwr_byzantine.aggregation.settings import NEEDS_MODEL, PAYLOADS, check_settings
+from flwr_byzantine.aggregation.sizes import Origin
+from flwr_byzantine.aggregation.step_sizes import LearningRate, step_size
 from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
+from flwr_byzantine.aggregation.watch import Watch
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.checks import require_bool, require_choice
-from flwr_byzantine.kernels import check_environment
 from flwr_byzantine.rules.base import Rule, require_rule
 
-PAYLOADS = ("parameters", "gradients")
-ON_TOO_FEW, ON_DROPPED, BOUNDS = ("skip", "raise"), ("keep_f", "lower_f"), ("keep", "warn")
-
-__all__ = ["Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
+__all__ = ["PAYLOADS", "Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
 
 
-class Aggregator:
+class Aggregator(Locked):
     """A rule, how to apply it to the global model, and the model clients were given last.
 
     Parameters
@@ -79,6 +72,9 @@ class Aggregator:
         A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
         The operator's weights of the clients, for rules that average whole updates.
+    **watch
+        `suspicion`, `on_suspect`, `quarantine` and `node_names`:
+        :class:`flwr_byzantine.aggregation.watch.Watch`.
 
     Raises
     ------
@@ -102,16 +98,12 @@ class Aggregator:
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         trusted_weights: TrustedWeights = None,
+        **watch: Any,
     ) -> None:
         require_rule(rule)
-        require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
-        check_learning_rate("learning_rate", learning_rate)
-        require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")
-        require_choice("on_dropped", on_dropped, ON_DROPPED, "Leave it out for full protection.")
-        require_choice("bound", bound, BOUNDS, "Leave it out for full protection.")
-        require_bool("count_failures", count_failures)
-        check_buffers(buffers)
-        check_environment()
+        told = (payload, learning_rate, on_too_few, on_dropped, bound, count_failures, buffers)
+        check_settings(*told)
+        self.watch = Watch(**watch)
         self.rule = rule
         self.payload = payload
         self.learning_rate = learning_rate
@@ -126,7 +118,7 @@ class Aggregator:
         self.progress = Progress()
         if learning_rate != 1.0 and payload == "parameters" and not self._moves_models:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
-        self.lock = threading.RLock()
+        super().__init__()
         self.model: Model | None = None
         self.last: Outcome | None = None
         self.last_update: list[Any] | None = None
@@ -174,14 +166,17 @@ class Aggregator:
             If the round has no result and ``on_too_few`` is ``"raise"``.
         """
         if self._needs_model and self.model is None:
-            raise ValueError(
-                "Gradients, reputations and rules that clip need the global model. Call `configure_fit` (or "
-                "`configure_train`) before aggregating, as Flower's server does."
-            )
+            raise ValueError(NEEDS_MODEL)
         with self.lock:
-            ordered = in_order(first_of_each(replies), self.order_by)
-            outcome = self._aggregate(server_round, ordered, failed or {})
-            return self._finish(server_round, replace(outcome, failed=failed or {}), ordered)
+            ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
+            everything = gate(ordered, self.model)
+            f = self._assumed(len(ordered))
+            gated, suspects = self.watch.without_suspects(server_round, everything, f)
+            outcome = self._aggregate(server_round, ordered, gated, failed, len(suspects))
+            outcome = replace(outcome, failed=failed, quarantined=suspects)
+            origin = self._origin(outcome) if len(everything.accepted) > 2 * f else None
+            judged = self.watch.judge(server_round, ordered, everything, failed, origin)
+            return self._finish(server_round, replace(outcome, judged=judged), ordered)
 
     def skip(
         self,
@@ -199,21 +194,14 @@ class Aggregator:
         reason : str
             Why, for the log and the audit.
         replies, failed
-            As for :meth:`aggregate`; they are in the audit.
-
-        Returns
-        -------
-        Outcome
-            Without a model.
-
-        Raises
-        ------
-        TooFewUpdatesError
-            If ``on_too_few`` is ``"raise"``.
+            As for :meth:`aggregate`; they are in the audit. The same is raised, and the outcome has no
+            model.
         """
         with self.lock:
-            ordered = in_order(first_of_each(replies), self.order_by)
-            outcome = Outcome(None, reason, tuple(ordered), failed=failed or {})
+            ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
+            gated = Gated(None, dict.fromkeys((reply.client for reply in ordered), ()), {})
+            judged = self.watch.judge(server_round, ordered, gated, failed, None)
+            outcome = Outcome(None, reason, tuple(ordered), failed=failed, judged=judged)
             return self._finish(server_round, outcome, ())
 
     def _finish(self, server_round: int, outcome: Outcome, replies: Sequence[Reply]) -> Outcome:
@@ -226,15 +214,6 @@ class Aggregator:
             raise outcome.error(server_round)
         return outcome
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but the lock."""
-        return {name: value for name, value in vars(self).items() if name != "lock"}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Be as the original was."""
-        vars(self).update(state)
-        self.lock = threading.RLock()
-
     def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model: arrays, numbers and text by name."""
         return {"last_update": self.last_update} if self.rule.remembers else {}
@@ -244,16 +223,21 @@ class Aggregator:
         self.last_update = state.get("last_update")
 
     def _aggregate(
-        self, server_round: int, replies: Sequence[Reply], failed: Mapping[str, str]
+        self,
+        server_round: int,
+        replies: Sequence[Reply],
+        gated: Gated,
+        failed: Mapping[str, str],
+        suspects: int,
     ) -> Outcome:
-        gated = gate(replies, self.model)
+        """What a round comes to, of replies that passed the gate, without suspects in quarantine."""
         by_name = {reply.client: reply for reply in replies}
         accepted = tuple(by_name[client] for client in gated.accepted)
         lost = len(failed) if self.count_failures else 0
         asked = len(replies) + lost
         if broken := why_broken(self.rule, self._promised(asked), lost, asked) if lost else None:
             return Outcome(None, broken, accepted, gated.dropped)
-        lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
+        lower_by = lost + suspects + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         promised = self._promised(len(accepted)) if accepted else 0
         warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
@@ -266,6 +250,21 @@ class Aggregator:
     def _promised(self, n: int) -> int:
         """How many Byzantine clients of n the rule was promised at most."""
         return self.rule.at(n).tolerated(n)
+
+    def _assumed(self, n: int) -> int:
+        """How many of n replies may be Byzantine where most of them have to be honest."""
+        return self._promised(n)
+
+    def _origin(self, outcome: Outcome) -> Origin | None:
+        """What updates are measured from; None where nothing is known of it."""
+        if self.payload == "gradients" and self.model is not None:
+            return Origin(None, self.buffers_of(self.model))
+        model = self.model or self.watch.led_to or outcome.model
+        if self.model is None and outcome.model is not None:
+            self.watch.led_to = outcome.model
+        if model is None:
+            return None
+        return Origin(model, self.buffers_of(model), self.model is not None)
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
@@ -282,11 +281,13 @@ class Aggregator:
             return Outcome(None, reason, accepted, gated.dropped)
         self.last_update = result.update
         model = Model(gated.structure.names, tuple(result.arrays))
-        weights, kept, scores = (
-            by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
+        weights, kept, used, scores = (
+            by_client(accepted, values)
+            for values in (result.weights, result.kept, result.used, result.scores)
         )
         outcome = Outcome(model, None, accepted, gated.dropped, weights, result.replaced)
-        return replace(outcome, kept=kept, scores=scores, seed=seed, concern=result.concern)
+        outcome = replace(outcome, kept=kept, used=used, scores=scores)
+        return replace(outcome, seed=seed, concern=result.concern)
 
     @property
     def _needs_model(self) -> bool:

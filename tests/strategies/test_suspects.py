@@ -1,0 +1,140 @@
+"""Who is convicted: attackers far outside the honest range are, and no honest client is."""
+
+import math
+
+import numpy as np
+import pytest
+from cases import AS_BARE, ROBUST, gaussian
+from flower import APIS, Sent, every_api, replies_of, strategy_of
+
+from flwr_byzantine.aggregation.kept_shares import SAMPLE
+from flwr_byzantine.audit import Suspicion
+
+D = 10_000
+FAR = -1e20
+
+
+def run(api, strategy, rounds, send, model=None):
+    """Rounds of replies; ``send`` gives a round's updates, and the attackers are the first rows."""
+    for server_round in range(1, 1 + rounds):
+        if model is not None:
+            api.hand_out(strategy, [model], server_round)
+        api.aggregate(strategy, replies_of(api, send(server_round)), server_round)
+    return strategy.suspects
+
+
+def ids(number):
+    return {str(100 + i) for i in range(number)}
+
+
+def hiding(n, f, d=D):
+    """Colluders that know which coordinates were sampled: the honest mean there, -1e20 elsewhere."""
+
+    def send(server_round):
+        x = gaussian(n, d, seed=server_round)
+        x[:f] = FAR
+        step = -(-d // SAMPLE)
+        x[:f, ::step] = x[f:, ::step].mean(axis=0)
+        return x
+
+    return send
+
+
+def of(n, f, change, d=D):
+    def send(server_round):
+        x = gaussian(n, d, seed=server_round)
+        change(x[:f], x[f:], server_round)
+        return x
+
+    return send
+
+
+EVASIONS = {"TrimmedMean": (9, 4), "Median": (9, 4), "Phocas": (20, 6)}
+
+
+@every_api
+@pytest.mark.parametrize("name", EVASIONS)
+@pytest.mark.parametrize("known", [True, False])
+def test_who_behaves_well_in_the_old_sample_is_convicted(api, name, known):
+    n, f = EVASIONS[name]
+    told = {} if name == "Median" else {api.f_name: f}
+    strategy = getattr(api.ours, name)(**told)
+    assert run(api, strategy, 20, hiding(n, f), np.zeros(D) if known else None) == ids(f)
+    hidden = [r for r in strategy.audit if int(r.client) < 100 + f]
+    honest = [r for r in strategy.audit if int(r.client) >= 100 + f]
+    assert sum(r.verdict == "kept" for r in hidden) < 0.1 * len(hidden)
+    assert sum(r.verdict == "kept" for r in honest) > 0.9 * len(honest)
+    assert all(r.stands_out for r in hidden)
+    assert not any(r.stands_out or r.suspect for r in honest)
+
+
+@every_api
+@pytest.mark.parametrize("name", ["MultiKrum", "Bulyan"])
+def test_copies_frame_nobody(api, name):
+    n, f = 15, 3
+
+    def copies(mine, honest, _):
+        mine[:] = honest[0]
+
+    strategy = getattr(api.ours, name)(**{api.f_name: f})
+    assert run(api, strategy, 20, of(n, f, copies)) == set()
+    assert not any(r.stands_out for r in strategy.audit)
+
+
+def spread_over(mine, honest, _):
+    mine[:] = FAR
+
+
+def one_value(mine, honest, _):
+    mine[:] = honest.mean(axis=0)
+    mine[:, 7] = -1e6
+
+
+def nan_in_one(mine, honest, _):
+    mine[:] = honest.mean(axis=0)
+    mine[:, 7] = math.nan
+
+
+def huge(mine, honest, _):
+    mine[:] = 1e200
+
+
+ATTACKS = [spread_over, one_value, nan_in_one, huge]
+
+
+@every_api
+@pytest.mark.parametrize("case", [c for c in ROBUST if c in AS_BARE], ids=str)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_rule_convicts_all_attackers_and_nobody_else(api, case, attack):
+    f, n = (1, max(5, case.enough(1))) if case.takes_f else (2, 7)
+    strategy = strategy_of(api, case, f)
+    found = run(api, strategy, 3, of(n, f, attack, 50), np.zeros(50))
+    assert found == ids(f)
+    assert strategy.aggregator.last.metrics["byzantine/num_suspects"] == f
+
+
+@every_api
+def test_a_conviction_takes_k_of_the_last_r(api):
+    def sometimes(rounds):
+        def change(mine, honest, server_round):
+            if server_round in rounds:
+                mine[:] = FAR
+
+        return change
+
+    def found(rounds, **told):
+        strategy = api.ours.Median(suspicion=Suspicion(**told) if told else None)
+        return run(api, strategy, 25, of(5, 1, sometimes(rounds), 20), np.zeros(20))
+
+    assert found({1, 5}) == set()
+    assert found({1, 5, 10}) == ids(1)
+    assert found({1, 5, 11}) == set()
+    assert found({1, 5}, rounds=2) == ids(1)
+    assert found({1, 25}, rounds=2, of=25) == ids(1)
+    assert found({4}, rounds=1, of=1) == ids(1)
+    assert found(range(1, 26), factor=1e30) == set()
+
+
+def test_apis_are_named():
+    assert [api.name for api in APIS] == ["fit", "train"]
+    assert Sent(1, []).node == 1
