@@ -74,6 +74,11 @@ def name_of(
     try:
         told = None if reply is None else reply.metrics.get(key)
         plain = isinstance(told, str | int | float) and not isinstance(told, bool)
-        return f"{key} {shown(told)}" if plain else None
+        return f"{key} {shown(_plain(told))}" if plain else None
     except Exception:  # something else in place of the metrics
         return None
+
+
+def _plain(told: str | int | float) -> str | int | float:
+    """3 for 3.0: Flower's averages make numbers of that kind."""
+    return int(told) if isinstance(told, float) and told.is_integer() else told

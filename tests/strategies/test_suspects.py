@@ -122,9 +122,9 @@ def test_a_conviction_takes_k_of_the_last_r(api):
 
         return change
 
-    def found(rounds, **told):
+    def found(when, **told):
         strategy = api.ours.Median(suspicion=Suspicion(**told) if told else None)
-        return run(api, strategy, 25, of(5, 1, sometimes(rounds), 20), np.zeros(20))
+        return run(api, strategy, 25, of(5, 1, sometimes(when), 20), np.zeros(20))
 
     assert found({1, 5}) == set()
     assert found({1, 5, 10}) == ids(1)
