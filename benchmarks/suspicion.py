@@ -1,7 +1,7 @@
 """How far honest clients differ, who is convicted, and how strong an attack has to be for that.
 
-``python -m benchmarks.suspicion honest`` runs federations without attackers, ``attacks`` some with. Both write
-a line of JSON for each run and go on where they were stopped; ``summary`` says what they came to, and
+``python -m benchmarks.suspicion honest`` runs federations without attackers, ``attacks`` some with. Both
+write a line of JSON for each run and go on where they were stopped; ``summary`` says what they came to, and
 ``chart`` draws detection against strength.
 """
 
@@ -15,40 +15,50 @@ import numpy as np
 import typer
 
 from benchmarks.suspicion_chart import chart as drawn
+from benchmarks.suspicion_federation import Federation, Training, run
+from flwr_byzantine import attacks as library
 from flwr_byzantine.aggregation import watch
-from simulations.config import RunConfig
-from simulations.federation import strategies
-from simulations.federation.runner import run_all
+from flwr_byzantine.audit.suspicion import SHRUNK
+from flwr_byzantine.strategies import fit_strategies
 
 FOLDER = Path("docs/results/suspicion")
-ROUNDS, ALPHA = 25, 0.1
-LOCAL: tuple[dict[str, Any], ...] = (
-    {"local_steps": 5},
-    {"local_epochs": 1},
-    {"local_epochs": 5},
-    {"payload": "gradients"},
-)
-# Rules, and the f that they are told of 9 and of 20 clients.
-RULES = {
-    "median": (0, 0), "trimmed_mean": (4, 9), "phocas": (4, 6), "mea_med": (4, 9), "krum": (3, 8),
-    "multi_krum": (3, 8), "bulyan": (1, 4), "multi_bulyan": (1, 4), "geometric_median": (4, 9),
-    "medoid": (0, 0), "minimum_diameter_averaging": (3, 3), "covariance_filter": (4, 9),
-    "divide_and_conquer": (4, 9), "centered_clipping": (0, 0), "nnm+phocas": (3, 6),
-    "bygars": (0, 0), "bygars_plus_plus": (0, 0), "fltrust": (0, 0),
+ROUNDS = 25
+TRAINING = {
+    "5 steps": Training(),
+    "1 epoch": Training(steps=None, epochs=1),
+    "5 epochs": Training(steps=None, epochs=5),
+    "gradients": Training(gradients=True),
+}
+# Strategies, and the f that they are told of 9 and of 20 clients; None where they are told none.
+RULES: dict[str, tuple[int, int] | None] = {
+    "Median": None, "TrimmedMean": (4, 9), "Phocas": (4, 6), "MeaMed": (4, 9), "Krum": (3, 8),
+    "MultiKrum": (3, 8), "Bulyan": (1, 4), "MultiBulyan": (1, 4), "GeometricMedian": (4, 9),
+    "Medoid": None, "MinimumDiameterAveraging": (3, 3), "CovarianceFilter": (4, 9),
+    "DivideAndConquer": (4, 9), "CenteredClipping": None, "ByGARS": None, "ByGARSPlusPlus": None,
+    "FLTrust": None,
 }  # fmt: skip
 STRENGTHS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 1e3, 1e6, 1e20)
-INSIDE = ("lie", "mimic", "min_max", "min_sum", "free_rider", "ipm", "label_flip")
+INSIDE = {
+    "LIE": library.LittleIsEnough(),
+    "IPM": library.InnerProductManipulation(),
+    "Min-Max": library.MinMax(),
+    "Min-Sum": library.MinSum(),
+    "mimic": lambda updates, f, rng: np.repeat(updates[[f]], f, axis=0),
+    "free riders": lambda updates, f, rng: np.zeros((f, updates.shape[1])),
+}
+
+KEY = ("rule", "clients", "training", "attack", "seed")
 
 app = typer.Typer(pretty_exceptions_show_locals=False)
 
 
 class Seen:
-    """The strategies of runs, and what was measured of every round."""
+    """What the library measured of every round of a run."""
 
     def __init__(self) -> None:
-        self.strategy: Any = None
         self.rounds: list[dict[str, Any]] = []
-        self._measures, self._build = watch.measures, strategies.build_strategy
+        self._measures = watch.measures
+        watch.measures = self.measures
 
     def measures(self, gated: Any, origin: Any) -> Any:
         """As the library's, and kept."""
@@ -56,22 +66,15 @@ class Seen:
         self.rounds.append({measure.name: measure.values for measure in found})
         return found
 
-    def build(self, config: RunConfig, **arguments: Any) -> Any:
-        """As the simulations', and kept."""
-        self.rounds = []
-        self.strategy = self._build(config, **arguments)
-        return self.strategy
 
-
-def seen() -> Seen:
-    """Look at what the library measures from here on."""
-    from simulations.federation import server
-
-    found = Seen()
-    watch.measures = found.measures  # type: ignore[assignment]
-    for module in (strategies, server):
-        module.build_strategy = found.build  # type: ignore[attr-defined]
-    return found
+def strategy_of(name: str, f: int | None, federation: Federation) -> Any:
+    """A strategy of the library."""
+    told: dict[str, Any] = {} if f is None else {"num_malicious_clients": f}
+    if name in ("ByGARS", "ByGARSPlusPlus", "FLTrust"):
+        told["auxiliary"] = federation.auxiliary
+    if federation.training.gradients:
+        told |= {"payload": "gradients", "learning_rate": 0.1}
+    return getattr(fit_strategies, name)(min_fit_clients=federation.clients, **told)
 
 
 def kth_largest(ratios: np.ndarray, k: int, of: int) -> float:
@@ -83,100 +86,88 @@ def kth_largest(ratios: np.ndarray, k: int, of: int) -> float:
     return found
 
 
-def largest_ratios(rounds: list[dict[str, Any]], f: int) -> dict[str, float]:
-    """How far the most unusual honest client was from the usual one; and had f sent next to nothing."""
+def largest_ratios(rounds: list[dict[str, Any]], n: int) -> dict[str, float]:
+    """How far the most unusual honest client was from the usual one, at worst.
+
+    ``median`` is without attackers. ``third`` and ``half`` are had so many attackers, just below that part
+    of n, sent nothing but the model, which makes other clients look large. ``remembered``: had they begun
+    after rounds in which they were honest, whose usual size is remembered.
+    """
+    third, half = (n - 1) // 3, (n - 1) // 2
     found: dict[str, float] = {}
     for name in rounds[0]:
         values = np.array([measured[name] for measured in rounds])
         ordered = np.sort(values, axis=1)
-        middle = values.shape[1] // 2
-        for suffix, place in (("", middle), ("_lowered", max(0, middle - f))):
+        usual = ordered[:, n // 2]
+        floor = SHRUNK * np.maximum.accumulate(usual)
+        references = {
+            "median": usual,
+            "third": ordered[:, n - 2 * third - 1],
+            "half": ordered[:, n - 2 * half - 1],
+            "half_remembered": np.maximum(ordered[:, n - 2 * half - 1], floor),
+        }
+        for which, reference in references.items():
             with np.errstate(divide="ignore", invalid="ignore"):
-                ratios = values / ordered[:, [place]]
-            found[f"{name}{suffix}_1_of_1"] = float(ratios.max())
-            found[f"{name}{suffix}_3_of_10"] = kth_largest(ratios, 3, 10)
+                ratios = values / reference[:, None]
+            found[f"{name} {which} once"] = float(ratios.max())
+            found[f"{name} {which} 3 of 10"] = kth_largest(ratios, 3, 10)
     return found
 
 
-def honest_configs(runs: int) -> Iterator[RunConfig]:
-    """The runs: every rule, both APIs, two sizes, four ways to train."""
-    names = list(RULES)
+def honest_cases(runs: int) -> Iterator[dict[str, Any]]:
+    """The runs: every rule, two sizes, four ways to train."""
+    names, ways = list(RULES), list(TRAINING)
     for seed in range(runs):
-        rule, size = names[seed % len(names)], (seed // len(names)) % 2
-        local = LOCAL[(seed // (2 * len(names)) + seed) % len(LOCAL)]
-        yield RunConfig(
-            rule=rule,
-            clients=(9, 20)[size],
-            assumed_byzantine=RULES[rule][size],
-            api=("message", "legacy")[(seed // 7) % 2],
-            **_usual(seed),
-            **local,
-        )
+        of = seed // len(names)
+        yield {
+            "rule": names[seed % len(names)],
+            "clients": (9, 20)[of % 2],
+            "training": ways[(of // 2) % len(ways)],
+            "attack": None,
+            "seed": seed,
+        }
 
 
-def attack_configs(seeds: int) -> Iterator[RunConfig]:
+def attack_cases(seeds: int) -> Iterator[dict[str, Any]]:
     """Attackers of all strengths, and those that stay inside the honest spread."""
-    sign_flips = [("sign_flip", {"scale": strength}) for strength in STRENGTHS]
     for seed in range(seeds):
-        for attack, arguments in [*sign_flips, *((name, {}) for name in INSIDE)]:
-            for rule in ("phocas", "multi_krum", "geometric_median"):
-                yield RunConfig(
-                    rule=rule,
-                    clients=10,
-                    byzantine=3,
-                    attack=attack,
-                    attack_args=arguments,
-                    local_epochs=1,
-                    **_usual(seed),
-                )
+        for attack in (*STRENGTHS, *INSIDE):
+            for rule in ("Phocas", "MultiKrum", "GeometricMedian"):
+                yield {
+                    "rule": rule, "clients": 10, "training": "1 epoch", "attack": attack, "seed": seed,
+                }  # fmt: skip
 
 
-def _usual(seed: int) -> dict[str, Any]:
-    return {
-        "rounds": ROUNDS, "seed": seed, "partition": "dirichlet", "alpha": ALPHA,
-        "eval_every": ROUNDS, "placement": "first",
-    }  # fmt: skip
-
-
-def run(config: RunConfig, look: Seen) -> dict[str, Any]:
+def played(case: dict[str, Any], look: Seen) -> dict[str, Any]:
     """One run, and what is kept of it."""
-    (result,) = run_all([config], inline=True)
-    if isinstance(result, Exception):
-        raise result
-    byzantine = config.byzantine
-    partitions = partitions_of(look.strategy)
-    convicted = sorted(partitions[client] for client in look.strategy.suspects)
-    kept: dict[str, Any] = {
-        "config": json.loads(config.model_dump_json(exclude_defaults=True)),
-        "honest_convicted": sum(number >= byzantine for number in convicted),
-        "attackers_convicted": sum(number < byzantine for number in convicted),
-        "accuracy": result["final_accuracy"],
+    look.rounds = []
+    federation = Federation(case["clients"], case["seed"], TRAINING[case["training"]])
+    attack, byzantine = case["attack"], 0 if case["attack"] is None else 3
+    told = RULES[case["rule"]]
+    f = byzantine or (None if told is None else told[case["clients"] > 9])
+    strategy = strategy_of(case["rule"], f, federation)
+    does = library.SignFlip(scale=attack) if isinstance(attack, float) else INSIDE.get(attack)
+    accuracy = run(strategy, federation, ROUNDS, byzantine, does)
+    suspects = {int(client) for client in strategy.suspects}
+    kept = case | {
+        "honest_convicted": sum(client >= byzantine for client in suspects),
+        "attackers_convicted": sum(client < byzantine for client in suspects),
+        "accuracy": round(accuracy, 3),
     }
     if not byzantine:
-        f = (config.clients - 1) // 2
-        kept["ratios"] = {k: float(f"{v:.4g}") for k, v in largest_ratios(look.rounds, f).items()}
+        found = largest_ratios(look.rounds, case["clients"])
+        kept["ratios"] = {name: float(f"{ratio:.4g}") for name, ratio in found.items()}
     return kept
 
 
-def partitions_of(strategy: Any) -> dict[str, int]:
-    """Number of each client, from what it reports."""
-    return {
-        record.client: int(record.name.split()[-1].split(".")[0])
-        for record in strategy.audit
-        if record.name is not None
-    }
-
-
-def _go_on(path: Path, configs: Iterator[RunConfig]) -> None:
-    look = seen()
+def _go_on(path: Path, cases: Iterator[dict[str, Any]]) -> None:
+    look = Seen()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines() if path.exists() else []
-    done = {json.dumps(json.loads(line)["config"], sort_keys=True) for line in lines}
-    for number, config in enumerate(configs):
-        key = json.dumps(json.loads(config.model_dump_json(exclude_defaults=True)), sort_keys=True)
-        if key in done:
+    done = [{name: kept.get(name) for name in KEY} for kept in _read(path)]
+    for number, case in enumerate(cases):
+        if case in done:
             continue
-        kept = run(config, look)
+        kept = played(case, look)
         with path.open("a") as file:
             file.write(json.dumps(kept) + "\n")
         print(number, kept["honest_convicted"], kept["attackers_convicted"], flush=True)
@@ -188,57 +179,53 @@ Out = Annotated[Path, typer.Option(help="Where results go.")]
 @app.command()
 def honest(runs: int = 500, out: Out = FOLDER) -> None:
     """Run federations without attackers."""
-    _go_on(out / "honest.jsonl", honest_configs(runs))
+    _go_on(out / "honest.jsonl", honest_cases(runs))
 
 
 @app.command()
 def attacks(seeds: int = 3, out: Out = FOLDER) -> None:
     """Run federations with attackers."""
-    _go_on(out / "attacks.jsonl", attack_configs(seeds))
+    _go_on(out / "attacks.jsonl", attack_cases(seeds))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @app.command()
 def summary(out: Out = FOLDER) -> None:
     """Say what the runs came to."""
     runs = _read(out / "honest.jsonl")
-    print(len(runs), "honest runs;", sum(r["honest_convicted"] > 0 for r in runs), "convict somebody")
+    print(
+        len(runs), "honest runs;", sum(r["honest_convicted"] > 0 for r in runs), "convict somebody"
+    )
     for name in runs[0]["ratios"]:
         found = [r["ratios"].get(name, 0.0) for r in runs]
-        print(f"{name:28} largest {max(found):8.3g}  99 % {np.quantile(found, 0.99):8.3g}")
-    for name, rows in detection(out).items():
-        for strength, found in rows:
-            print(f"{name:28} {strength:8.3g}  {found}")
+        print(f"{name:36} largest {max(found):8.3g}  99 % {np.quantile(found, 0.99):8.3g}")
+    for attack, parts in detection(out).items():
+        print(f"{attack!s:28} {parts}")
 
 
-def detection(out: Path) -> dict[str, list[tuple[float, dict[str, float]]]]:
-    """Attack -> strength, and the parts of attackers and honest clients that were convicted."""
-    groups: defaultdict[tuple[str, float], list[dict[str, Any]]] = defaultdict(list)
+def detection(out: Path) -> dict[str | float, dict[str, float]]:
+    """Attack, or strength -> the parts of attackers and of honest clients that were convicted."""
+    groups: defaultdict[str | float, list[dict[str, Any]]] = defaultdict(list)
     for kept in _read(out / "attacks.jsonl"):
-        config = kept["config"]
-        strength = config.get("attack_args", {}).get("scale", 0.0)
-        groups[config["attack"], strength].append(kept)
-    result: defaultdict[str, list[tuple[float, dict[str, float]]]] = defaultdict(list)
-    for (attack, strength), runs in sorted(groups.items()):
-        attackers = sum(r["config"]["byzantine"] for r in runs)
-        honest_ones = sum(r["config"]["clients"] for r in runs) - attackers
-        found = {
-            "attackers": sum(r["attackers_convicted"] for r in runs) / attackers,
-            "honest": sum(r["honest_convicted"] for r in runs) / honest_ones,
+        groups[kept["attack"]].append(kept)
+    return {
+        attack: {
+            "attackers": sum(run["attackers_convicted"] for run in runs) / (3 * len(runs)),
+            "honest": sum(run["honest_convicted"] for run in runs) / (7 * len(runs)),
             "runs": len(runs),
         }
-        result[attack].append((strength, found))
-    return dict(result)
+        for attack, runs in groups.items()
+    }
 
 
 @app.command()
 def chart(out: Out = FOLDER) -> None:
     """Draw detection against the strength of the attack."""
-    found = detection(out)["sign_flip"]
-    points = [(strength, parts["attackers"], parts["honest"]) for strength, parts in found]
+    found = {k: parts for k, parts in detection(out).items() if isinstance(k, float)}
+    points = [(k, parts["attackers"], parts["honest"]) for k, parts in sorted(found.items())]
     (out / "detection.svg").write_text(drawn(points))
 
 

@@ -51,7 +51,9 @@ def chart(points: Sequence[tuple[float, float, float]], factor: float = 20.0) ->
     parts.append(f'<path class="factor" d="M{x:.1f} {TOP}V{HEIGHT - BELOW}"/>')
     end, _ = place(len(points) - 1, 0)
     parts.append(f'<text x="{end:.1f}" y="{TOP + 24}" text-anchor="end">attackers</text>')
-    parts.append(f'<text x="{end:.1f}" y="{HEIGHT - BELOW - 10}" text-anchor="end">honest nodes</text>')
+    parts.append(
+        f'<text x="{end:.1f}" y="{HEIGHT - BELOW - 10}" text-anchor="end">honest nodes</text>'
+    )
     parts.append(
         f'<text class="soft" x="{(LEFT + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 14}" text-anchor="middle">'
         "how many times an honest update the attackers send, with the sign turned</text>"
