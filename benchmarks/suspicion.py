@@ -18,7 +18,7 @@ from benchmarks.suspicion_chart import chart as drawn
 from benchmarks.suspicion_federation import Federation, Training, run
 from flwr_byzantine import attacks as library
 from flwr_byzantine.aggregation import watch
-from flwr_byzantine.audit.suspicion import SHRUNK
+from flwr_byzantine.audit.marks import SHRUNK
 from flwr_byzantine.strategies import fit_strategies
 
 FOLDER = Path("docs/results/suspicion")

@@ -175,7 +175,7 @@ class Aggregator(Locked):
             outcome = self._aggregate(server_round, ordered, gated, failed, len(suspects))
             outcome = replace(outcome, failed=failed, quarantined=suspects)
             origin = self._origin(outcome) if len(everything.accepted) > 2 * f else None
-            judged = self.watch.judge(server_round, ordered, everything, failed, origin)
+            judged = self.watch.judge(server_round, ordered, everything, failed, origin, f)
             return self._finish(server_round, replace(outcome, judged=judged), ordered)
 
     def skip(
@@ -200,7 +200,7 @@ class Aggregator(Locked):
         with self.lock:
             ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
             gated = Gated(None, dict.fromkeys((reply.client for reply in ordered), ()), {})
-            judged = self.watch.judge(server_round, ordered, gated, failed, None)
+            judged = self.watch.judge(server_round, ordered, gated, failed)
             outcome = Outcome(None, reason, tuple(ordered), failed=failed, judged=judged)
             return self._finish(server_round, outcome, ())
 

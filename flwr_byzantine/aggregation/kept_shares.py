@@ -35,8 +35,10 @@ class Shares(NamedTuple):
 
 
 def kept_shares(groups: Sequence[Columns], reduction: Reduction) -> Values:
-    """The first of :func:`shares`."""
-    return shares(groups, reduction).kept
+    """What :func:`shares` says of the rows that were kept."""
+    sample = _sample(groups)
+    kept: Values = _kept(sample, reduction).mean(axis=1) if sample.size else np.ones(len(sample))
+    return kept
 
 
 def shares(groups: Sequence[Columns], reduction: Reduction) -> Shares:

@@ -73,8 +73,9 @@ def name_of(
     key = names if isinstance(names, str) else USUAL
     try:
         told = None if reply is None else reply.metrics.get(key)
-        plain = isinstance(told, str | int | float) and not isinstance(told, bool)
-        return f"{key} {shown(_plain(told))}" if plain else None
+        if not isinstance(told, str | int | float) or isinstance(told, bool):
+            return None
+        return f"{key} {shown(_plain(told))}"
     except Exception:  # something else in place of the metrics
         return None
 

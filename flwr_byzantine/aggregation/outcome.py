@@ -11,7 +11,8 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model, Reply
 from flwr_byzantine.audit import AuditRecord
-from flwr_byzantine.audit.suspicion import Judged, Mark
+from flwr_byzantine.audit.marks import Mark
+from flwr_byzantine.audit.suspicion import Judged
 
 MOST = 20  # clients named in one line of the log; the audit names all
 PREFIX = "byzantine/"  # of the names of our own metrics: what users' clients report keeps its names

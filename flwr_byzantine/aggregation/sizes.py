@@ -2,7 +2,7 @@
 
 Both are taken over all values, for an attacker who knew which ones are looked at would behave well in those.
 An update is measured from the model that clients were given. What the others sent has no part in it, so that
-attackers can make nobody else's update larger; they can only lower what is usual, by less than a majority.
+attackers cannot make anybody else's update larger.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
-from flwr_byzantine.audit.suspicion import Measure
+from flwr_byzantine.audit.marks import Measure
 from flwr_byzantine.kernels import Columns, inner_products
 from flwr_byzantine.kernels.columns import as_column_values, computed_in
 from flwr_byzantine.kernels.threads import spread

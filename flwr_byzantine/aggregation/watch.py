@@ -9,7 +9,8 @@ from flwr.common.logger import log
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply
 from flwr_byzantine.aggregation.names import NodeNames, check_names, name_of, registered_names
 from flwr_byzantine.aggregation.sizes import Origin, measures
-from flwr_byzantine.audit.suspicion import Absence, Evidence, Judged, Mark, Suspects, Suspicion
+from flwr_byzantine.audit.marks import Mark
+from flwr_byzantine.audit.suspicion import Absence, Evidence, Judged, Suspects, Suspicion
 from flwr_byzantine.checks import require, require_bool, wrong
 
 OnSuspect = Callable[[int, str, Evidence], Any] | None
@@ -102,7 +103,8 @@ class Watch:
         replies: Sequence[Reply],
         gated: Gated,
         failed: Mapping[str, str],
-        origin: Origin | None,
+        origin: Origin | None = None,
+        f: int = 0,
     ) -> Judged:
         """What a round says of its clients; calls ``on_suspect`` for those who are suspects since.
 
@@ -119,10 +121,15 @@ class Watch:
         origin : Origin or None
             What updates are measured from. None where nothing can be measured, or too few replies came to
             say what is usual.
+        f : int
+            How many of the replies may be attackers', by what the rule was promised. Where that is nobody,
+            the watch allows for less than a third.
         """
         found: dict[str, Mark] = {}
         if origin is not None and gated.accepted:
-            found = self.suspects.judge(list(gated.accepted), measures(gated, origin))
+            clients = list(gated.accepted)
+            f = f or (len(clients) - 1) // 3
+            found = self.suspects.judge(clients, measures(gated, origin), f)
         faults = {c: f"malformed: {reason}" for c, reason in gated.dropped.items()}
         faults |= {
             client: f"failed: {reason}"

@@ -3,20 +3,23 @@
 Verdicts such as "trimmed" say what a rule used. They accuse nobody, for a rule leaves somebody out in every
 round. A suspicion asks for an effect: a client stands out in a round where its update is more than ``factor``
 times as large as the usual one, and is a suspect where it stood out in ``rounds`` of its last ``of`` rounds.
+
+The usual size among n updates, of which f may be attackers', is the (n - f)-th smallest. Attackers cannot
+make it larger than the largest honest one. They can make it smaller, by sending next to nothing: where n is
+more than 3f, no smaller than the median honest one; where n is 2f + 1, as small as the smallest honest one,
+and honest clients differ that much. So where f is a third of the updates or more, ``wide_factor`` takes the
+place of ``factor``.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from flwr_byzantine.audit.marks import Mark, Measure, marks
 from flwr_byzantine.checks import is_number, require, require_whole
 
-Values = npt.NDArray[np.float64]
-
-SHRUNK = 0.01  # the least usual size, as a part of the largest usual size so far
 FORGET_AFTER = 1000  # rounds without a reply
 
 
@@ -28,133 +31,45 @@ class Suspicion:
     ----------
     factor : float
         c: a client stands out in a round where its update is more than so many times as large as the usual
-        one, which is the median of the round.
+        one.
     rounds : int
         k: in how many rounds a client has to stand out.
     of : int
         r: of how many of its newest rounds. Rounds in which a client takes no part do not count.
+    wide_factor : float
+        c where a third of the updates or more may be attackers'.
 
     Examples
     --------
     >>> Suspicion(factor=50)
-    Suspicion(factor=50, rounds=3, of=10)
+    Suspicion(factor=50, rounds=3, of=10, wide_factor=1000.0)
     """
 
     factor: float = 20.0
     rounds: int = 3
     of: int = 10
+    wide_factor: float = 1000.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        holds = is_number(self.factor) and not isinstance(self.factor, bool) and self.factor > 1
-        advice = "Honest clients differ by a factor of ten or so; try 20."
-        require(holds, "factor", "a finite number above 1", self.factor, advice, owner="Suspicion")
+        for name, usual in (("factor", 20), ("wide_factor", 1000)):
+            value = getattr(self, name)
+            holds = is_number(value) and not isinstance(value, bool) and value > 1
+            advice = f"Honest clients differ too; try {usual}."
+            require(holds, name, "a finite number above 1", value, advice, owner="Suspicion")
         require_whole("rounds", self.rounds, 1, "Try 3.", owner="Suspicion")
         advice = "A client has to stand out in `rounds` of so many."
         require_whole("of", self.of, self.rounds, advice, owner="Suspicion")
+
+    def factor_for(self, n: int, f: int) -> float:
+        """c for n updates, of which f may be attackers'."""
+        return self.factor if n > 3 * f else max(self.factor, self.wide_factor)
 
 
 class Absence(str):
     """A reason why a client sent nothing that may not be its own fault: it was not reached, or too late."""
 
     __slots__ = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Measure:
-    """One way to say how large each client's update is.
-
-    Parameters
-    ----------
-    name : str
-        What it is called in a checkpoint.
-    text : str
-        What is said of a client that stands out by it; ``{}`` is how many times the usual size it has.
-    values : np.ndarray
-        Shape (n,); one that is not finite counts as infinite.
-    floor : float
-        A usual size up to this is none: rounding errors, or nothing.
-    instead : float
-        What takes its place then.
-    """
-
-    name: str
-    text: str
-    values: Values
-    floor: float
-    instead: float
-
-    @property
-    def usual(self) -> float:
-        """The median; of an even number of values the larger one of the two in the middle."""
-        ordered = np.sort(np.where(np.isfinite(self.values), self.values, np.inf))
-        return float(ordered[len(ordered) // 2])
-
-    def reference(self, largest: float) -> float:
-        """What the values are compared with; infinite where most are not finite.
-
-        Parameters
-        ----------
-        largest : float
-            The largest usual size of the run so far.
-        """
-        found = max(self.usual, SHRUNK * largest)
-        return found if found > self.floor else max(self.instead, self.floor)
-
-
-class Mark(NamedTuple):
-    """What is said of one client's part in a round.
-
-    Parameters
-    ----------
-    size : float or None
-        How many times as large as the usual one its update is; infinite for one that is not finite. None
-        where nothing was measured.
-    reason : str or None
-        Why it stands out; None where it does not.
-    """
-
-    size: float | None = None
-    reason: str | None = None
-
-
-def marks(
-    clients: Sequence[str], measures: Sequence[Measure], largest: Mapping[str, float], factor: float
-) -> dict[str, Mark]:
-    """What each client's size says of it, by the measure in which it is largest.
-
-    Parameters
-    ----------
-    clients : Sequence[str]
-        n names.
-    measures : Sequence[Measure]
-        Of the n clients.
-    largest : Mapping[str, float]
-        Of each measure, by name, the largest usual size so far.
-    factor : float
-        From how many times the usual size on a client stands out.
-    """
-    sizes = np.zeros(len(clients))
-    by: list[Measure | None] = [None] * len(clients)
-    for measure in measures:
-        reference = measure.reference(largest.get(measure.name, 0.0))
-        if not np.isfinite(reference):
-            continue
-        finite = np.isfinite(measure.values)
-        with np.errstate(over="ignore"):
-            found = np.where(finite, measure.values / reference, np.inf)
-        for i in np.flatnonzero(found > sizes):
-            sizes[i], by[i] = found[i], measure
-    return {
-        client: Mark(float(size), _reason(size, measure) if size > factor else None)
-        for client, size, measure in zip(clients, sizes, by, strict=True)
-    }
-
-
-def _reason(size: float, measure: Measure | None) -> str:
-    if measure is None or not np.isfinite(size):
-        return "values that are not finite, or too large to compute with"
-    return measure.text.format(f"{size:.3g}")
 
 
 @dataclass(frozen=True)
@@ -224,13 +139,14 @@ class Suspects:
     windows: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
 
-    def judge(self, clients: Sequence[str], measures: Sequence[Measure]) -> dict[str, Mark]:
+    def judge(self, clients: Sequence[str], measures: Sequence[Measure], f: int) -> dict[str, Mark]:
         """Marks of the clients of a round, whose usual sizes are remembered."""
-        found = marks(clients, measures, self.largest, self.suspicion.factor)
+        factor = self.suspicion.factor_for(len(clients), f)
+        found = marks(clients, measures, f, self.largest, factor)
         for measure in measures:
-            if np.isfinite(measure.usual):
-                before = self.largest.get(measure.name, 0.0)
-                self.largest[measure.name] = max(before, measure.usual)
+            usual = measure.usual(f)
+            if np.isfinite(usual):
+                self.largest[measure.name] = max(usual, self.largest.get(measure.name, 0.0))
         return found
 
     def add(self, server_round: int, found: Mapping[str, Mark]) -> dict[str, Evidence]:
