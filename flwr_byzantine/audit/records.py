@@ -8,7 +8,7 @@ from typing import Any
 from flwr_byzantine.checks import is_number, is_whole
 
 REJECTED = ("trimmed", "not selected", "dropped", "quarantined")
-VERDICTS = ("kept", *REJECTED, "skipped", "failed")
+VERDICTS = ("kept", *REJECTED, "skipped", "failed")  # in the order of tables
 LATER = ("run_id", "seed", "used", "size", "stands_out", "suspect", "name")
 NO_RESULT = ("skipped", "failed")  # verdicts that say nothing of an update
 
