@@ -1,7 +1,7 @@
 """One round of robust aggregation, the same for both Flower APIs."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from logging import WARNING
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_c
 from flwr_byzantine.aggregation.progress import Progress
 from flwr_byzantine.aggregation.promise import (
     can_take,
+    for_f,
     rule_of_round,
     warn_of_round,
     warn_of_untold,
@@ -52,29 +53,25 @@ class Aggregator(Locked):
         simulation's partition id. It decides ties and rounding, nothing else. None orders by the
         server's own names of the clients.
     on_too_few : str
-        What a round without a robust result does, for which too few usable replies are left:
-        ``"skip"`` keeps the model, ``"raise"`` raises :class:`TooFewUpdatesError`.
+        What a round without a robust result does: ``"skip"`` keeps the model, ``"raise"`` raises
+        :class:`TooFewUpdatesError`.
     on_dropped : str
-        What f is in a round in which malformed replies were dropped: ``"keep_f"`` runs the rule as it
-        was told; ``"lower_f"``, where too few replies are left for that, with the largest f that they
-        suffice for, lowered by no more than the number of dropped ones.
+        What f is where malformed replies were dropped: ``"keep_f"`` is what the rule was told;
+        ``"lower_f"``, where too few are left for that, lowers it, by no more than the dropped ones.
     bound : str
         What happens with fewer replies than the rule's theorem asks for: ``"keep"`` skips the round,
         ``"warn"`` runs the rule, which promises nothing then, and warns.
     count_failures : bool
-        Whether clients that failed, with an error or without an answer, count as Byzantine ones: f is
-        lowered by no more than their number where too few replies are left, and a round with more of
-        them than f is skipped. False: they are none of f.
+        Whether clients that failed count as Byzantine ones: f is lowered by no more than their number
+        where too few replies are left, and a round with more of them than f is skipped.
     buffers : Collection[str | int], Callable[[str], bool] or None
-        The tensors that are clamped to the honest range, see
-        :func:`flwr_byzantine.aggregation.buffers.find_buffers`.
+        The tensors that are clamped to the honest range: :func:`.buffers.find_buffers`.
     audit_log : str, Path or None
-        A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
+        A file to append what became of every reply to: :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
         The operator's weights of the clients, for rules that average whole updates.
     **watch
-        `suspicion`, `on_suspect`, `quarantine` and `node_names`:
-        :class:`flwr_byzantine.aggregation.watch.Watch`.
+        `suspicion`, `on_suspect`, `quarantine` and `node_names`: :class:`.watch.Watch`.
 
     Raises
     ------
@@ -101,8 +98,8 @@ class Aggregator(Locked):
         **watch: Any,
     ) -> None:
         require_rule(rule)
-        told = (payload, learning_rate, on_too_few, on_dropped, bound, count_failures, buffers)
-        check_settings(*told)
+        rates = payload, learning_rate
+        check_settings(*rates, on_too_few, on_dropped, bound, count_failures, buffers)
         self.watch = Watch(**watch)
         self.rule = rule
         self.payload = payload
@@ -126,9 +123,9 @@ class Aggregator(Locked):
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
         found = find_buffers(self.buffers, model.names, strict=True)
-        if found and self.model is None:
+        if self.model is None and found:
             warn_of_untold(self.rule)
-        if self.buffers is None and not found and self.model is None:
+        elif self.model is None and self.buffers is None:
             point_out_counter(model.arrays)
         self.model = model
         if not fits(self.last_update, model):
@@ -155,8 +152,7 @@ class Aggregator(Locked):
         Returns
         -------
         Outcome
-            Without a model where too few replies are left. Nothing a client sent raises, unless
-            ``on_too_few="raise"`` asks for it.
+            Without a model where too few replies are left. Nothing a client sent raises otherwise.
 
         Raises
         ------
@@ -170,12 +166,12 @@ class Aggregator(Locked):
         with self.lock:
             ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
             everything = gate(ordered, self.model)
-            f = self._assumed(len(ordered))
+            f = self._assumed(for_f(self.rule, len(ordered), len(everything.accepted)))
             gated, suspects = self.watch.without_suspects(server_round, everything, f)
             outcome = self._aggregate(server_round, ordered, gated, failed, len(suspects))
             outcome = replace(outcome, failed=failed, quarantined=suspects)
-            origin = self._origin(outcome) if len(everything.accepted) > 2 * f else None
-            judged = self.watch.judge(server_round, ordered, everything, failed, origin, f)
+            told = self._origin(outcome), max(0, f - self._spent(everything, failed))
+            judged = self.watch.judge(server_round, ordered, everything, failed, *told)
             return self._finish(server_round, replace(outcome, judged=judged), ordered)
 
     def skip(
@@ -237,7 +233,7 @@ class Aggregator(Locked):
         asked = len(replies) + lost
         if broken := why_broken(self.rule, self._promised(asked), lost, asked) if lost else None:
             return Outcome(None, broken, accepted, gated.dropped)
-        lower_by = lost + suspects + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
+        lower_by = suspects + self._spent(gated, failed)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         promised = self._promised(len(accepted)) if accepted else 0
         warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
@@ -246,6 +242,11 @@ class Aggregator(Locked):
             return Outcome(None, reason, accepted, gated.dropped)
         outcome = self._apply(server_round, rule, gated, accepted)
         return replace(outcome, f_lowered_by=lowered_by)
+
+    def _spent(self, gated: Gated, failed: Sized) -> int:
+        """How many of f have sent nothing that the rule sees, by what the user says of such clients."""
+        dropped = len(gated.dropped) if self.on_dropped == "lower_f" else 0
+        return dropped + (len(failed) if self.count_failures else 0)
 
     def _promised(self, n: int) -> int:
         """How many Byzantine clients of n the rule was promised at most."""

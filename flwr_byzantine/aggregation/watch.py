@@ -15,6 +15,7 @@ from flwr_byzantine.checks import require, require_bool, wrong
 
 OnSuspect = Callable[[int, str, Evidence], Any] | None
 
+FAILED = "failed: "  # the beginning of a reason
 QUARANTINED = "a suspect, left out for `quarantine=True`"
 
 
@@ -84,9 +85,14 @@ class Watch:
     ) -> tuple[Gated, dict[str, str]]:
         """The replies for the rule, and client -> reason for those in quarantine, at most so many.
 
-        Of more suspects than that, those that were convicted first are left out.
+        Of more suspects than that, those that were convicted first are left out. One that is a suspect for
+        failing alone is not: what it does send is as good as any.
         """
-        there = [client for client in self.suspects.convicted if client in gated.accepted]
+        there = [
+            client
+            for client, evidence in self.suspects.convicted.items()
+            if client in gated.accepted and not evidence.is_of(FAILED)
+        ]
         if not self.quarantine or not there:
             return gated, {}
         out = there[:most]
@@ -126,16 +132,19 @@ class Watch:
             the watch allows for less than a third.
         """
         found: dict[str, Mark] = {}
-        if origin is not None and gated.accepted:
-            clients = list(gated.accepted)
-            f = f or (len(clients) - 1) // 3
-            found = self.suspects.judge(clients, measures(gated, origin), f)
-        faults = {c: f"malformed: {reason}" for c, reason in gated.dropped.items()}
-        faults |= {
-            client: f"failed: {reason}"
+        clients = list(gated.accepted)
+        if origin is not None and len(clients) > 2 * f:
+            f_watched = f or (len(clients) - 1) // 3
+            found = self.suspects.judge(clients, measures(gated, origin), f_watched)
+        faults = {
+            client: f"{FAILED}{reason}"
             for client, reason in failed.items()
             if not isinstance(reason, Absence)
         }
+        if (
+            len(clients) + len(gated.dropped) > 2 * f
+        ):  # else most may be attackers, of a form of theirs
+            faults |= {client: f"malformed: {reason}" for client, reason in gated.dropped.items()}
         everybody = len(gated.accepted) + len(gated.dropped) + len(failed)
         if 2 * len(faults) < everybody:  # else it is the run's fault, not theirs
             found |= {client: Mark(None, reason) for client, reason in faults.items()}

@@ -90,6 +90,10 @@ class Evidence:
     reasons: tuple[str, ...]
     of: int
 
+    def is_of(self, kind: str) -> bool:
+        """Whether all reasons begin with a text."""
+        return all(reason.startswith(kind) for reason in self.reasons)
+
     def __str__(self) -> str:
         """In a sentence."""
         rounds = ", ".join(map(str, self.rounds))

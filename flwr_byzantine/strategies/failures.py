@@ -79,7 +79,8 @@ def who_failed(
     reasons = list(dict.fromkeys(nameless)) or [NO_REPLY]
     reason = reasons[0] if len(reasons) == 1 else "one of: " + "; ".join(reasons[:3])
     unknown = [f"unknown-{i}" for i in range(1, 1 + len(nameless) - len(silent))]
-    reasons_of = found | dict.fromkeys(silent, reason if nameless else Absence(reason))
+    known_to_fail = silent and len(nameless) >= len(silent)  # else some of them only did not answer
+    reasons_of = found | dict.fromkeys(silent, reason if known_to_fail else Absence(reason))
     reasons_of |= dict.fromkeys(unknown, Absence(reason))  # of whom, nobody knows
     return {
         name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
