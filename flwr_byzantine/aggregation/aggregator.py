@@ -49,9 +49,8 @@ class Aggregator(Locked):
     learning_rate : float or Callable[[int], float]
         gamma_t for gradients: a number, or a function of the round.
     order_by : str or None
-        A metric clients report that fixes the order in which the rule sees them, such as a
-        simulation's partition id. It decides ties and rounding, nothing else. None orders by the
-        server's own names of the clients.
+        A metric clients report that fixes the order in which the rule sees them, which decides ties and
+        rounding alone. None orders by the server's own names of the clients.
     on_too_few : str
         What a round without a robust result does: ``"skip"`` keeps the model, ``"raise"`` raises
         :class:`TooFewUpdatesError`.
