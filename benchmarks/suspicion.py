@@ -37,7 +37,7 @@ RULES: dict[str, tuple[int, int] | None] = {
     "DivideAndConquer": (4, 9), "CenteredClipping": None, "ByGARS": None, "ByGARSPlusPlus": None,
     "FLTrust": None,
 }  # fmt: skip
-STRENGTHS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0, 1e3, 1e6, 1e20)
+STRENGTHS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 70.0, 100.0, 200.0, 1e3, 1e6, 1e20)
 INSIDE = {
     "LIE": library.LittleIsEnough(),
     "IPM": library.InnerProductManipulation(),

@@ -13,7 +13,7 @@ STYLE = (
 )
 
 
-def chart(points: Sequence[tuple[float, float, float]], factor: float = 20.0) -> str:
+def chart(points: Sequence[tuple[float, float, float]], factor: float = 50.0) -> str:
     """An SVG of (strength, part of the attackers convicted, part of the honest clients convicted).
 
     Strengths are equally far apart, for they grow in unequal steps.

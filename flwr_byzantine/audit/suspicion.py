@@ -41,18 +41,18 @@ class Suspicion:
 
     Examples
     --------
-    >>> Suspicion(factor=50)
-    Suspicion(factor=50, rounds=3, of=10, wide_factor=1000.0)
+    >>> Suspicion(factor=30)
+    Suspicion(factor=30, rounds=3, of=10, wide_factor=1000.0)
     """
 
-    factor: float = 20.0
+    factor: float = 50.0
     rounds: int = 3
     of: int = 10
     wide_factor: float = 1000.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name, usual in (("factor", 20), ("wide_factor", 1000)):
+        for name, usual in (("factor", 50), ("wide_factor", 1000)):
             value = getattr(self, name)
             holds = is_number(value) and not isinstance(value, bool) and value > 1
             advice = f"Honest clients differ too; try {usual}."

@@ -11,7 +11,7 @@ from flwr_byzantine.lab.page.style import STYLE
 from flwr_byzantine.lab.page.text import escape, shortened, value
 
 MOST_ROUNDS, MOST_NODES = 200, 300  # newest rounds; suspects and those that stood out first
-LIMITS = (2.0, 5.0, 10.0, 20.0, 1e3, 1e6)  # times the usual size up to which a step goes
+LIMITS = (2.0, 5.0, 20.0, 50.0, 1e3, 1e6)  # times the usual size up to which a step goes
 MARKS = {"dropped": "M", "failed": "F", "quarantined": "Q", "skipped": "-"}
 OUT = "x"
 LETTERS = (
@@ -96,7 +96,7 @@ def _grid(nodes: Sequence[Client], records: Sequence[AuditRecord], rounds: Seque
         left = f"<p>Shown are {len(shown)} nodes and the newest {len(last)} rounds.</p>"
     steps = "".join(
         f'<td class="s{i}">{label}</td>'
-        for i, label in enumerate(("to 2", "5", "10", "20", "1e3", "1e6", "more", "not finite"))
+        for i, label in enumerate(("to 2", "5", "20", "50", "1e3", "1e6", "more", "not finite"))
     )
     legend = "".join(f"<li><b>{letter}</b> {escape(words)}</li>" for letter, words in LETTERS)
     table = (
