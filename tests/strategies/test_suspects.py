@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from cases import AS_BARE, ROBUST, gaussian
-from flower import APIS, Sent, every_api, replies_of, strategy_of
+from flower import every_api, replies_of, strategy_of
 
 from flwr_byzantine.aggregation.kept_shares import SAMPLE
 from flwr_byzantine.audit import Suspicion
@@ -133,8 +133,3 @@ def test_a_conviction_takes_k_of_the_last_r(api):
     assert found({1, 25}, rounds=2, of=25) == ids(1)
     assert found({4}, rounds=1, of=1) == ids(1)
     assert found(range(1, 26), factor=1e30) == set()
-
-
-def test_apis_are_named():
-    assert [api.name for api in APIS] == ["fit", "train"]
-    assert Sent(1, []).node == 1
