@@ -5,7 +5,7 @@ An update is measured from the model that clients were given. What the others se
 attackers cannot make anybody else's update larger.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +13,20 @@ import numpy.typing as npt
 
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
 from flwr_byzantine.audit.marks import Measure
-from flwr_byzantine.kernels import Columns, inner_products
+from flwr_byzantine.kernels import Columns
 from flwr_byzantine.kernels.columns import as_column_values, computed_in
+from flwr_byzantine.kernels.compiled import choice
 from flwr_byzantine.kernels.threads import spread
 
 Values = npt.NDArray[np.float64]
+Segments = tuple[npt.NDArray[Any], ...]
 
 UNKNOWN = 1e-3  # of the model: what is rounding where nobody said which model clients were given
 ROUNDING = 2.0**-24
 WHOLE = 100.0  # times the model's own: how far whole numbers such as counters may go
 _BLOCK = 1 << 14
+_STRETCH, _STRETCHES = 1 << 12, 1 << 10  # values in one, at least; and how many, at most
+LONG = 2.0  # times the usual longest stretch of a row: longer ones are looked at
 
 _LENGTH = "an update {} times as long as usual"
 _LARGEST = "a change of one value {} times as large as the usual largest one"
@@ -78,17 +82,18 @@ def _sizes(
     clients = list(gated.accepted.values())
     square, most = np.zeros(len(clients)), np.zeros(len(clients))
     model_square = model_most = 0.0
-    for dtype, (group, _) in gated.columns.items():
+    for dtype, (group, all_columns) in gated.columns.items():
         tensors = [t for t in group if t in chosen]
-        columns = Columns.of(clients, tensors, dtype)
+        columns = all_columns if tensors == group else Columns.of(clients, tensors, dtype)
         base = None
         if origin is not None:
-            base = [as_column_values(origin.arrays[t], dtype) for t in tensors]
-            model = Columns([[array] for array in base], dtype, 1)
-            model_square += float(inner_products(model, None)[0])
-            model_most = max(model_most, float(_largest(model, None)[0]))
-        square += inner_products(columns, None, base)
-        most = np.maximum(most, _largest(columns, base))
+            base = tuple(as_column_values(origin.arrays[t], dtype) for t in tensors)
+            of_model = _measured(Columns([[array] for array in base], dtype, 1), None)
+            model_square += float(of_model[0][0])
+            model_most = max(model_most, float(of_model[1][0]))
+        squares, largest = _measured(columns, base)
+        square += squares
+        most = np.maximum(most, largest)
     return np.sqrt(square), most, (float(np.sqrt(model_square)), model_most)
 
 
@@ -122,34 +127,52 @@ def _farthest(array: Array, base: Array | None) -> float:
     return largest
 
 
-def _largest(columns: Columns, base: Sequence[Array] | None) -> Values:
-    """The largest distance of one value of each row from the base, shape (n,); NaN where there is one."""
-    kind = computed_in(columns.dtype)
+def _measured(columns: Columns, base: Segments | None) -> tuple[Values, Values]:
+    """Squared length of each row from the base, and its largest change of one value; both of shape (n,).
 
-    def of_rows(lo: int, hi: int) -> list[float]:
-        memory = np.empty(_BLOCK, kind)
-        return [_largest_of(columns, row, base, memory) for row in range(lo, hi)]
+    One reading of the rows gives the lengths, stretch by stretch. The largest change is looked for in the
+    longest stretch of each row, and in all that are long enough to hold one that stands out: elsewhere no
+    value is as large as such a stretch is long.
+    """
+    d, chosen = columns.num_columns, choice()
+    stretch = max(_STRETCH, -(-d // _STRETCHES))
+    bounds = [*range(0, d, stretch), d]
+    parts = spread(
+        lambda lo, hi: chosen.kernels.inner_products(columns, base, None, lo, hi),
+        bounds,
+        chosen.threads,
+    )
+    squares = np.array(parts).reshape(len(parts), columns.num_rows)
+    squares[np.isnan(squares)] = np.inf
+    if not len(squares):
+        return np.zeros(columns.num_rows), np.zeros(columns.num_rows)
+    longest = squares.max(axis=0)
+    look = squares > LONG**2 * np.median(longest)
+    look[squares.argmax(axis=0), np.arange(columns.num_rows)] = True
+    largest = np.zeros(columns.num_rows)
+    for row in range(columns.num_rows):
+        for part in np.flatnonzero(look[:, row]):
+            found = _largest(columns, row, base, bounds[part], bounds[part + 1])
+            largest[row] = np.maximum(largest[row], found)
+    with np.errstate(over="ignore"):
+        return squares.sum(axis=0), largest
 
-    with np.errstate(over="ignore", invalid="ignore"):
-        parts = spread(of_rows, list(range(columns.num_rows + 1)))
-    return np.array([value for part in parts for value in part])
 
-
-def _largest_of(
-    columns: Columns, row: int, base: Sequence[Array] | None, memory: npt.NDArray[Any]
-) -> float:
-    found = 0.0
-    for s, segment in enumerate(columns.segments):
-        values = segment[row]
-        for lo in range(0, values.size, _BLOCK):
-            part = values[lo : lo + _BLOCK]
-            out = memory[: part.size]
-            with np.errstate(over="ignore", invalid="ignore"):
-                if base is None:
-                    np.copyto(out, part)
-                else:
-                    np.subtract(part, base[s][lo : lo + _BLOCK], out=out, dtype=out.dtype)
-                found = float(np.maximum(found, max(out.max(), -out.min())))
-            if not np.isfinite(found):
-                return np.inf
+def _largest(columns: Columns, row: int, base: Segments | None, lo: int, hi: int) -> float:
+    """The largest distance of one value of a row from the base, in some columns; infinite for NaN."""
+    kind, offsets, found = computed_in(columns.dtype), columns.offsets, 0.0
+    first = int(np.searchsorted(offsets, lo, side="right")) - 1
+    for s in range(first, len(columns.segments)):
+        start = int(offsets[s])
+        if start >= hi:
+            break
+        part = slice(max(lo - start, 0), hi - start)
+        values = columns.segments[s][row][part].astype(kind, copy=False)
+        if values.size == 0:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = values if base is None else values - base[s][part].astype(kind, copy=False)
+            found = float(np.maximum(found, max(moved.max(), -moved.min())))
+        if not np.isfinite(found):
+            return np.inf
     return found

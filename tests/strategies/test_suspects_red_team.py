@@ -1,4 +1,4 @@
-"""Attackers who know the code: within f they convict nobody else, and cannot go on with values far outside."""
+"""Attackers who know the code: within f they accuse nobody, and cannot go on with values far outside."""
 
 import math
 
@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from cases import gaussian
 from flower import FitApi, Sent, every_api, replies_of
-from flwr.common import parameters_to_ndarrays
 
-from benchmarks.suspicion import TRAINING, strategy_of
-from benchmarks.suspicion_federation import Federation, run
 from flwr_byzantine.aggregation.gate import Gated, Model
 from flwr_byzantine.aggregation.sizes import Origin, measures
 from flwr_byzantine.audit import Suspicion
@@ -167,7 +164,7 @@ def test_there_is_no_place_to_hide(api, hide):
 
 
 @every_api
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4", np.longdouble])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
 @pytest.mark.parametrize("value", [3e4, 1e20, 1e200, math.inf, math.nan])
 def test_every_type_and_every_value(api, dtype, value):
     strategy = api.ours.Phocas(**{api.f_name: 2})
@@ -272,7 +269,7 @@ def test_marks_are_those_of_plain_python(seed):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_sizes_are_those_of_numpy(dtype):
     rng = np.random.default_rng(1)
-    shapes = [(40_000,), (3, 5), (0,), (), (7,)]
+    shapes = [(4_000,), (3, 5), (0,), (), (7,)]
     model = Model(tuple("abcde"), tuple(np.asarray(rng.normal(size=s), dtype) for s in shapes))
     sent = {str(i): tuple(np.asarray(rng.normal(size=s), dtype) for s in shapes) for i in range(4)}
     found = {m.name: m for m in measures(Gated(model, sent, {}), Origin(model, buffers=(4,)))}
@@ -289,35 +286,19 @@ def test_sizes_are_those_of_numpy(dtype):
     )
 
 
-@pytest.mark.parametrize("training", TRAINING)
-@pytest.mark.parametrize("rule", ["TrimmedMean", "MultiKrum", "FLTrust"])
-def test_honest_clients_with_unequal_digits_are_never_convicted(rule, training):
-    """The short form of ``python -m benchmarks.suspicion honest``: no client, in no round."""
-    federation = Federation(9, 5, TRAINING[training])
-    strategy = strategy_of(rule, None if rule == "FLTrust" else 3, federation)
-    accuracy = run(strategy, federation, 25)
-    assert strategy.suspects == set()
-    assert not any(record.stands_out for record in strategy.audit)
-    assert accuracy > 0.2
-
-
-def late(updates, f, rng):
-    late.rounds += 1
-    return updates[:f] if late.rounds < 18 else np.zeros_like(updates[:f])
-
-
-def test_attackers_that_stop_training_late_convict_nobody():
-    """Small clients have converged by then, so that what is usual shrinks most."""
-    for seed in range(3):
-        late.rounds = 0
-        federation = Federation(9, seed, TRAINING["5 epochs"])
-        strategy = strategy_of("TrimmedMean", 4, federation)
-        run(strategy, federation, 25, 4, late)
-        assert strategy.suspects == set()
-
-
-def test_the_federation_hands_models_on():
-    federation = Federation(5, 0, TRAINING["1 epoch"])
-    strategy = strategy_of("Median", None, federation)
-    run(strategy, federation, 2)
-    assert len(parameters_to_ndarrays(strategy._given)) == 4
+@every_api
+def test_one_value_of_a_large_model_beside_decoys(api):
+    """Stretches that are as long as they may be, to draw the eye from one value."""
+    d = 100_000
+    strategy = api.ours.Phocas(**{api.f_name: 2})
+    for server_round in range(1, 4):
+        api.hand_out(strategy, [np.zeros(d, np.float32), np.zeros(3, np.float32)], server_round)
+        x = gaussian(7, d, seed=server_round, dtype=np.float32) - 1
+        x[0, 50_000:70_000] *= 40
+        x[0, 12] = 300
+        replies = [
+            api.reply(Sent(100 + i, [row, np.full(3, 1, np.float32)])) for i, row in enumerate(x)
+        ]
+        api.aggregate(strategy, replies, server_round)
+    assert strategy.suspects == {"100"}
+    assert all("one value" in r.stands_out for r in strategy.audit if r.client == "100")
