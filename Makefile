@@ -5,7 +5,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest lint format tables docs dist bench reproduction
+.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
@@ -33,15 +33,20 @@ test-sanitized: $(READY)
 test-fast: $(READY)
 	$(PYTHON) -m pytest -m 'not slow'
 
-# The library's own tests on the installed wheel, with the oldest and the newest versions of what it needs.
+# The library's own tests on the installed wheel, with the oldest and the newest versions of what it needs; then what
+# README.md opens with, by itself, for it is timed.
 test-wheel: dist
 	$(MAKE) -j2 test-lowest test-newest
+	$(MAKE) test-first-steps
 
 test-lowest:
 	$(PYTHON) tests/helpers/installed.py dist/*.whl constraints-lowest.txt
 
 test-newest:
 	$(PYTHON) tests/helpers/installed.py dist/*.whl
+
+test-first-steps:
+	$(PYTHON) tests/helpers/first_steps.py dist/*.whl
 
 lint: $(READY)
 	$(PYTHON) -m ruff check .

@@ -42,7 +42,8 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     def link(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[2]))
         if files.get_file_from_path(target) is not None:
-            return match[0]
+            page_of_notebook = re.sub(r"\.ipynb$", ".md", match[2])
+            return f"[{match[1]}]({page_of_notebook}{match[3] or ''})"
         if target.startswith("results/"):  # written by experiments, which may not have run yet
             return match[1]
         if target.startswith("../") and (REPOSITORY / "docs" / target).exists():

@@ -116,6 +116,10 @@ def stress(
     attacks: Annotated[
         str, typer.Option(help="Names of attacks; `none` is no attack.")
     ] = "none,sign_flip,lie,ipm,min_max",
+    malicious: Annotated[
+        str | None,
+        typer.Option(help="`module:app`: a ClientApp in the app's folder that attackers run."),
+    ] = None,
     clients: Annotated[int, typer.Option(help="How many nodes there are.")] = 10,
     byzantine: Annotated[int, typer.Option(help="How many of them attack.")] = 2,
     rounds: Annotated[
@@ -129,6 +133,10 @@ def stress(
         typer.Option("-c", "--run-config", help="Other values of it, as for `flwr run`."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(help="How many runs of each rule and attack, with the seeds from there on."),
+    ] = 1,
     metric: Annotated[
         str | None, typer.Option(help="The number that says what a model is worth.")
     ] = None,
@@ -162,12 +170,14 @@ def stress(
             folder,
             rules=_names(rules),
             attacks=_names(attacks),
+            malicious=malicious,
             clients=clients,
             byzantine=byzantine,
             rounds=rounds,
             rounds_key=rounds_key,
             config=config or [],
             seed=seed,
+            seeds=seeds,
             metric=metric,
             lower_is_better=lower_is_better,
             engine=engine,
@@ -175,6 +185,57 @@ def stress(
             out=out,
             verbose=verbose,
         )
+    except ValueError as error:
+        raise fail(str(error)) from None
+
+
+PLAN = "Example:  flwr-byzantine plan --population 100 --byzantine 10 --sample 20 --rounds 200 --risk 1e-3"
+
+
+@app.command(epilog=PLAN)
+def plan(
+    population: Annotated[
+        str, typer.Option(metavar="NODES", help="How many nodes a round may ask.")
+    ],
+    byzantine: Annotated[
+        str, typer.Option(metavar="NODES", help="How many of them are Byzantine: 10, or 10%.")
+    ],
+    rounds: Annotated[str, typer.Option(metavar="ROUNDS", help="How many rounds there are.")],
+    sample: Annotated[
+        str | None, typer.Option(metavar="NODES", help="How many of them each round asks.")
+    ] = None,
+    fraction_train: Annotated[
+        str | None,
+        typer.Option(
+            "--fraction-train",
+            "--fraction-fit",
+            metavar="SHARE",
+            help="The same as a share, as in Flower.",
+        ),
+    ] = None,
+    risk: Annotated[
+        str, typer.Option(metavar="RISK", help="That some round has more than f, between 0 and 1.")
+    ] = "1e-3",
+    rules: Annotated[
+        str, typer.Option(help="Names of rules, such as nnm+krum. By default, all.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the f to assume for a sample of the nodes, and which rules that allows."""
+    from flwr_byzantine.commands.plan_shown import plan_written
+
+    try:
+        for line in plan_written(
+            population,
+            byzantine,
+            sample=sample,
+            fraction=fraction_train,
+            rounds=rounds,
+            risk=risk,
+            rules=_names(rules),
+            as_json=as_json,
+        ):
+            print(line)
     except ValueError as error:
         raise fail(str(error)) from None
 

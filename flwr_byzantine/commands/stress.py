@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flwr.common.config import parse_config_args
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flwr_byzantine.commands.run_config import read_config
 from flwr_byzantine.lab.cell import Run
+from flwr_byzantine.lab.progress import bar
 from flwr_byzantine.lab.stress_app import stress
-from flwr_byzantine.lab.terminal import table
+from flwr_byzantine.lab.terminal import show
 
 
 def stress_shown(
@@ -25,31 +25,28 @@ def stress_shown(
     **settings: Any,
 ) -> None:
     """Run an app under attacks, show how far it is, and print what became of it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    errors: list[str] = []
-    shown = Console(
-        file=console.file
-    )  # an app that prints while it runs is kept from where this goes
-    with Progress(*columns, TimeRemainingColumn(), console=shown, transient=True) as progress:
-        bar = progress.add_task("runs", total=None)
+    failed: dict[str, list[str]] = {}  # why -> which runs
+    # An app that prints while it runs is kept from where this goes.
+    shown = Console(file=console.file)
+    with bar(shown, transient=True) as going:
 
         def on_run(run: Run, done: int, total: int) -> None:
-            progress.update(
-                bar, completed=done, total=total, description=f"{run.rule}, {run.attack}"
-            )
             if run.error is not None:
-                errors.append(f"{run.rule}, {run.attack}: {run.error}")
+                which = f", seed {run.seed}" if settings["seeds"] > 1 else ""
+                failed.setdefault(run.error, []).append(f"{run.rule}, {run.attack}{which}")
 
         result = stress(
             app,
-            config=parse_config_args(list(config)),
+            config=read_config(config),
             out=out,
             verbose=verbose,
             on_run=on_run,
+            on_step=going.show,
             **settings,
         )
-    console.print(table(result.data))
-    for error in errors:
-        console.print(error, style="red", markup=False, soft_wrap=True)
+    show(console, result.data)
+    for error, runs in failed.items():
+        line = f"{'; '.join(sorted(runs))}: {error}"
+        console.print(line, style="red", markup=False, soft_wrap=True)
     console.print(result.recommendation["reason"], style="bold", markup=False, soft_wrap=True)
     console.print(f"Page: {out / 'stress.html'}", markup=False, soft_wrap=True)

@@ -8,9 +8,10 @@ federations misbehave with the wrappers and the mod of :mod:`flwr_byzantine.clie
 from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.in_process import InProcessGrid
+from flwr_byzantine.lab.keeps import assert_keeps
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.seen import AttackedRound
-from flwr_byzantine.lab.stress_app import assert_keeps, stress
+from flwr_byzantine.lab.stress_app import stress
 
 __all__ = [
     "AttackGrid",

@@ -19,8 +19,16 @@ from flwr_byzantine.lab.attack_grid import AttackGrid
 from flwr_byzantine.lab.attack_strategy import AttackStrategy
 from flwr_byzantine.lab.flower_app import FlowerApp
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, server_context
-from flwr_byzantine.lab.names import attack_named, rule_named
+from flwr_byzantine.lab.names import MALICIOUS, ON_DATA, attack_named, rule_named
+from flwr_byzantine.lab.on_data.changes import BACKDOOR
+from flwr_byzantine.lab.on_data.grid import OnDataGrid
+from flwr_byzantine.lab.on_data.node import OnDataApp
+from flwr_byzantine.lab.on_data.success import Success, success_of
+from flwr_byzantine.lab.placement import drawn
+from flwr_byzantine.lab.processes import in_one_line
 from flwr_byzantine.lab.scores import Curves
+from flwr_byzantine.lab.scratch import scratch
+from flwr_byzantine.lab.waiting import PatientGrid, without_waiting
 from flwr_byzantine.lab.watching import WatchingGrid, watching, weighted_means
 from flwr_byzantine.rules import Mean
 from flwr_byzantine.strategies.fit_wrapped import ByzantineRobust
@@ -44,12 +52,18 @@ class Federation:
         too.
     config : Mapping[str, Any]
         The app's run configuration.
+    backdoor : bool
+        Whether runs without an attack, too, say how often a backdoor works.
+    malicious : str
+        What attackers run under the attack ``malicious``, as ``module:name``.
     """
 
     clients: int = 10
     byzantine: int = 2
     seed: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
+    backdoor: bool = False
+    malicious: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,9 +85,16 @@ class Run:
     verdicts : list[tuple[int, str, str]]
         Round, node and verdict of the rule on each reply.
     nodes : dict[int, dict[str, float]]
-        What each honest node reported after its last evaluation.
+        What each node reported after its last evaluation; those are left out that attack in other runs
+        with the seed, or in this one.
     error : str or None
         What ended it, in one line.
+    seed : int
+        Of what was drawn.
+    success : float or None
+        How often a backdoor works: the share of samples with the trigger that are taken for its class.
+    note : str or None
+        Why that is not known.
     """
 
     rule: str
@@ -85,10 +106,18 @@ class Run:
     verdicts: list[tuple[int, str, str]]
     nodes: dict[int, dict[str, float]]
     error: str | None = None
+    seed: int = 0
+    success: float | None = None
+    note: str | None = None
 
 
 def run_cell(
-    app: FlowerApp, rule: str, attack: str, federation: Federation, nodes: Grid | None = None
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid | None = None,
+    on_round: Callable[[], None] = lambda: None,
 ) -> Run:
     """Run an app once; what it raises is in the result.
 
@@ -105,38 +134,73 @@ def run_cell(
         Who takes part.
     nodes : flwr.serverapp.Grid or None
         Where the nodes are; None runs them in this process.
+    on_round : Callable
+        Called when a round of training begins, but for the first.
     """
+    with scratch(app.folder, getattr(nodes, "folder", None)):
+        own = app.anew()
+        with own.in_use():
+            return _run_here(own, rule, attack, federation, nodes, on_round)
+
+
+def _run_here(
+    app: FlowerApp,
+    rule: str,
+    attack: str,
+    federation: Federation,
+    nodes: Grid | None,
+    on_round: Callable[[], None],
+) -> Run:
+    """Run an app in the current folder."""
     seed_all(federation.seed)
+    config = {**app.config, **federation.config}
     if nodes is None:
         as_running_task()
-    config = {**app.config, **federation.config}
-    watched = WatchingGrid(nodes or InProcessGrid(app.client, federation.clients, config))
+        nodes = InProcessGrid(OnDataApp(app.client), federation.clients, config)
+    attackers = drawn(federation.clients, federation.byzantine, federation.seed)
+    on_data = OnDataGrid(
+        nodes, attack, attackers, federation.seed, app.folder or "", federation.malicious
+    )
+    patient = PatientGrid(on_data, federation.clients)
+    watched = WatchingGrid(patient, on_round)
     fronts = Fronts(rule, attack, federation)
     error = None
-    with watching() as returned:
+    with watching() as returned, without_waiting(federation.clients):
         try:
             fronts.serve(app.server, watched, config)
         except (Exception, SystemExit) as raised:
             error = in_one_line(raised)
+    patient.ended = True
     seconds = watched.seconds_per_round(time.perf_counter())
-    ever = {node for of_round in fronts.byzantine for node in of_round}
+    byzantine = fronts.byzantine or [attackers for _ in watched.began if on_data.attackers]
+    ever = {node for of_round in byzantine for node in of_round} or attackers
     reports = watched.reports
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
         error = f"no node trained: {' '.join(watched.errors[0].split())}"
+    if error is None and not watched.began:
+        error = f"no node trained: the server asked none of the {federation.clients}"
+    error = on_data.error_after(error)
+    curves = {
+        "server": returned.evaluated(),
+        "evaluation": weighted_means(reports, "evaluate", ever),
+        "training": weighted_means(reports, "train", ever),
+    }
+    success = Success()
+    if error is None and (attack == BACKDOOR or (federation.backdoor and attack == NONE)):
+        success = success_of(curves, returned, watched, ever)
     return Run(
         rule,
         attack,
-        {
-            "server": returned.evaluated(),
-            "evaluation": weighted_means(reports, "evaluate", ever),
-            "training": weighted_means(reports, "train", ever),
-        },
+        curves,
         seconds,
         max((report.call for report in reports if report.kind == "train"), default=0),
-        [sorted(of_round) for of_round in fronts.byzantine],
+        [sorted(of_round) for of_round in byzantine],
         [(record.round, record.client, record.verdict) for record in fronts.audit],
         {r.node: r.metrics for r in reports if r.kind == "evaluate" and r.node not in ever},
         error,
+        federation.seed,
+        success.rate,
+        success.note,
     )
 
 
@@ -146,7 +210,7 @@ class Fronts:
     def __init__(self, rule: str, attack: str, federation: Federation) -> None:
         f = federation.byzantine
         self.rule = None if rule == APP else rule_named("mean" if rule == FEDAVG else rule, f)
-        against, attacked = self.rule or Mean(), attack != NONE and f > 0
+        against, attacked = self.rule or Mean(), f > 0 and attack not in (NONE, MALICIOUS, *ON_DATA)
         self.attack = attack_named(attack, federation.clients, f, against) if attacked else None
         self.federation = federation
         self.robust: Any = None
@@ -219,12 +283,9 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
             components.strategy = around(components.strategy or FedAvg())
         return components
 
-    return ServerApp(server_fn=server_fn)
-
-
-def in_one_line(error: BaseException) -> str:
-    """What an error says, without its line ends."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    around_own = ServerApp(server_fn=server_fn)
+    vars(around_own)["_lifespan"] = own["_lifespan"]
+    return around_own
 
 
 def seed_all(seed: int) -> None:

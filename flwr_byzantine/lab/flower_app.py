@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from flwr.clientapp import ClientApp
-from flwr.common.config import flatten_dict
+from flwr.common.config import check_pattern_list_value, flatten_dict
+from flwr.common.constant import FAB_EXCLUDE_KEY, FAB_INCLUDE_KEY
 from flwr.serverapp import ServerApp
 from flwr.supercore.object_ref import load_app
 
 from flwr_byzantine.checks import ParameterError, is_whole, wrong
+from flwr_byzantine.lab.app_folder import roots_of
+from flwr_byzantine.lab.own_modules import INSTALLED, OwnModules
+from flwr_byzantine.lab.scratch import scratch
 
 FILE = "pyproject.toml"
 
@@ -37,6 +43,8 @@ class FlowerApp:
     code : str
         A digest of the files of its folder; empty for an app that comes from none. Runs of such an app are
         not kept, for nothing tells when it changes.
+    modules : OwnModules or None
+        What it imports from its folder, if it comes from one.
     """
 
     name: str
@@ -44,17 +52,40 @@ class FlowerApp:
     client: ClientApp
     config: Mapping[str, Any]
     code: str = ""
+    modules: OwnModules | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def folder(self) -> str | None:
+        """The folder that both halves come from, unchanged."""
+        own = self.modules
+        both = own is not None and own.halves == (self.server, self.client)
+        return str(own.folder) if own is not None and both else None
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Let Python find the app's own modules."""
+        return nullcontext() if self.modules is None else self.modules.in_use()
+
+    def anew(self) -> FlowerApp:
+        """The app as another process would load it, with nothing in its modules from earlier runs."""
+        if self.folder is None:
+            return self
+        try:
+            return load_flower_app(self.folder, self.code)
+        except ParameterError:  # it can be imported only once in a process
+            return self
 
 
-def load_flower_app(folder: str | os.PathLike[str]) -> FlowerApp:
+def load_flower_app(folder: str | os.PathLike[str], code: str | None = None) -> FlowerApp:
     """Load the app of a folder, unchanged.
 
-    Its modules are imported from the folder, so a process can load one app of a name.
+    Its modules are its own: neither those of another app nor those of an earlier call are taken for them.
 
     Parameters
     ----------
     folder : str or Path
         With a ``pyproject.toml`` that has ``[tool.flwr.app.components]``.
+    code : str or None
+        The digest of its files, if it is known.
 
     Raises
     ------
@@ -62,33 +93,71 @@ def load_flower_app(folder: str | os.PathLike[str]) -> FlowerApp:
         If there is no app, or it cannot be imported.
     """
     described = _described(folder)
-    server = _load(folder, described, "serverapp", ServerApp)
-    client = _load(folder, described, "clientapp", ClientApp)
-    name = described.get("project", {}).get("name") or Path(folder).resolve().name
+    own = _own_modules(folder, described)
+    server = _load(own, folder, described, "serverapp", ServerApp)
+    client = _load(own, folder, described, "clientapp", ClientApp)
+    own.halves = server, client
+    name = described.get("project", {}).get("name") or own.folder.name
     config = flatten_dict(described["tool"]["flwr"]["app"].get("config"))
-    return FlowerApp(str(name), server, client, config, _code_of(Path(folder)))
+    code = _code_of(own.folder) if code is None else code
+    return FlowerApp(str(name), server, client, config, code, own)
+
+
+def load_apart(folder: str | os.PathLike[str]) -> FlowerApp:
+    """Load the app of a folder where what it writes meanwhile overwrites nothing."""
+    folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    with scratch(folder):
+        return load_flower_app(folder)
 
 
 def _code_of(folder: Path) -> str:
     """A digest of an app's files, so that runs of an older version are not taken for its own."""
     digest = sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".toml") and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update(path.read_bytes())
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if name not in INSTALLED)
+        for path in (Path(place) / name for name in sorted(names)):
+            if path.suffix in (".py", ".toml") and path.is_file():
+                digest.update(path.relative_to(folder).as_posix().encode())
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def load_client_app(folder: str | os.PathLike[str]) -> ClientApp:
-    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half."""
-    app: ClientApp = _load(folder, _described(folder), "clientapp", ClientApp)
+def load_client_app(folder: str | os.PathLike[str], reference: str | None = None) -> ClientApp:
+    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half.
+
+    Parameters
+    ----------
+    folder : str or Path
+        With the app.
+    reference : str or None
+        Another ClientApp of the folder, ``module:name``, in the place of the app's own.
+    """
+    described = _described(folder)
+    if reference is not None:
+        described["tool"]["flwr"]["app"]["components"]["clientapp"] = reference
+    own = _own_modules(folder, described)
+    app: ClientApp = _load(own, folder, described, "clientapp", ClientApp)
     return app
+
+
+def load_server_app(folder: str | os.PathLike[str]) -> ServerApp:
+    """Load what the server of an app runs, as :func:`load_flower_app` does, and leave the nodes' half."""
+    described = _described(folder)
+    own = _own_modules(folder, described)
+    app: ServerApp = _load(own, folder, described, "serverapp", ServerApp)
+    return app
+
+
+def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:
+    """Modules of an app, of which none is imported yet."""
+    absolute = Path(os.path.abspath(Path(folder).expanduser()))
+    return OwnModules(absolute, roots_of(absolute, described))
 
 
 def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What an app's folder says of it."""
     try:
-        described = tomllib.loads((Path(folder) / FILE).read_text())
+        described = tomllib.loads((Path(folder).expanduser() / FILE).read_text("utf-8"))
         components = described["tool"]["flwr"]["app"]["components"]
         _ = components["serverapp"], components["clientapp"]
     except OSError:
@@ -97,28 +166,40 @@ def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise _no_app(folder, f"a {FILE} that is no TOML ({error})") from None
     except (KeyError, TypeError):
         raise _no_app(folder, f"a {FILE} without it, or without one of the two parts") from None
+    for key, value in described["tool"]["flwr"]["app"].items():
+        if key in (FAB_INCLUDE_KEY, FAB_EXCLUDE_KEY) and check_pattern_list_value(value, key):
+            raise _no_app(folder, f"a `{key}` that is no list of patterns, with one at least")
     return described
 
 
 def _load(
-    folder: str | os.PathLike[str], described: Mapping[str, Any], part: str, kind: type
+    own: OwnModules,
+    folder: str | os.PathLike[str],
+    described: Mapping[str, Any],
+    part: str,
+    kind: type,
 ) -> Any:
     """One of the two parts."""
     reference = described["tool"]["flwr"]["app"]["components"][part]
     try:
-        loaded = load_app(reference, ValueError, Path(folder))
+        with own.in_use():
+            loaded = load_app(reference, ValueError, own.path[0])
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         reason = f"a `{part}` that cannot be imported ({type(error).__name__}: {said})"
-        raise _no_app(folder, reason) from error
+        missing = isinstance(error, ModuleNotFoundError) and not own.has(error.name or "")
+        install = described.get("project", {}).get("dependencies") and missing
+        raise _no_app(folder, reason, str(own.folder) if install else None) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
-    return loaded
+    return own.always(loaded, load_client_app if kind is ClientApp else load_server_app)
 
 
-def _no_app(folder: object, found: str) -> ParameterError:
+def _no_app(folder: object, found: str, install: str | None = None) -> ParameterError:
     expected = "a folder with a Flower app, whose pyproject.toml has [tool.flwr.app.components]"
     advice = "Name the folder that you give to `flwr run`, and install what the app imports."
+    if install is not None:
+        advice = f"Install what the app needs: `pip install {shlex.quote(install)}`."
     return wrong("app", expected, str(folder), advice, found=f"`app = {str(folder)!r}`: {found}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial, reduce
 from inspect import isabstract
@@ -70,13 +70,21 @@ _SHORT_ATTACKS = {
     "OneFarOneMean": "ofom",
     "PutAllFar": "paf",
 }
-ATTACKS: dict[str, Callable[..., Any]] = {
+_POISON = (attacks.Backdoor, attacks.LabelFlip, attacks.RandomLabels)
+# Every attack that is a class, by its name.
+BY_NAME: dict[str, type[Any]] = {
     _SHORT_ATTACKS.get(name) or name_of(name): kind
     for name in attacks.__all__
-    if issubclass(kind := getattr(attacks, name), _UPDATES)
-    and not isabstract(kind)
-    and kind is not attacks.Optimized
+    if issubclass(kind := getattr(attacks, name), (*_UPDATES, *_POISON)) and not isabstract(kind)
 }
+ATTACKS = {
+    name: kind
+    for name, kind in BY_NAME.items()
+    if issubclass(kind, _UPDATES) and kind is not attacks.Optimized
+}
+# Those on the data that nodes train on.
+ON_DATA = {name: kind for name, kind in BY_NAME.items() if issubclass(kind, _POISON)}
+MALICIOUS = "malicious"  # what a ClientApp of the user's does
 # Those that are made against the rule that stands in front of the app; without one, against the mean.
 AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAMILIES}
 
@@ -84,10 +92,13 @@ AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAM
 def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Rule) -> Any:
     """The attack of a name, told who takes part.
 
+    ``sign_flip`` is made so strong that it sends a plain mean backwards by as much as the honest clients
+    would move it forwards. With the factor 1 of its paper, few attackers only slow a mean down.
+
     Parameters
     ----------
     name : str
-        One of ``ATTACKS`` or ``AGAINST``.
+        One of ``ATTACKS``, ``AGAINST`` or ``ON_DATA``.
     num_clients, num_attackers : int
         n and f.
     rule : Rule
@@ -102,12 +113,21 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     --------
     >>> attack_named("ipm", 10, 2, rules.Mean())
     InnerProductManipulation(epsilon=0.1)
+    >>> attack_named("sign_flip", 10, 2, rules.Mean())
+    SignFlip(scale=8.0)
     """
     if name in AGAINST:
         return AGAINST[name](against=rule)
+    if name == MALICIOUS:
+        advice = 'Pass `malicious="module:app"`, a ClientApp that the attackers run.'
+        raise wrong("malicious", "given for the attack `malicious`", None, advice)
+    if name in ON_DATA:
+        return ON_DATA[name]()
     if name not in ATTACKS:
-        expected = f"made of none, {', '.join([*ATTACKS, *AGAINST])}"
+        expected = f"made of none, {', '.join([*ATTACKS, *AGAINST, *ON_DATA])}"
         raise wrong("attacks", expected, name, "Choose some of them.")
+    if ATTACKS[name] is attacks.SignFlip:
+        return attacks.SignFlip(max(1.0, 2 * (num_clients - num_attackers) / num_attackers))
     attack = ATTACKS[name]()
     if isinstance(attack, attacks.LittleIsEnough):
         attack.deviations(num_clients, num_attackers)

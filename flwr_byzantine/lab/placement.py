@@ -112,3 +112,23 @@ class Placement:
             return [self.as_node(node) for node in nodes]
         except (TypeError, ValueError) as error:
             raise wrong("byzantine", EXPECTED, self.byzantine, self.advice) from error
+
+
+def drawn(clients: int, byzantine: int, seed: int) -> set[int]:
+    """The nodes that attack in runs with a seed, of those with the ids 1, 2 and so on.
+
+    Parameters
+    ----------
+    clients, byzantine : int
+        How many nodes there are, and how many of them attack.
+    seed : int
+        Decides who is drawn.
+
+    Examples
+    --------
+    >>> drawn(10, 2, seed=0) == drawn(10, 2, seed=0)
+    True
+    """
+    nodes = range(1, clients + 1)
+    chosen = Placement(byzantine, seed, False, "", int).of_round(nodes, 1)
+    return {node for node in nodes if node in chosen}

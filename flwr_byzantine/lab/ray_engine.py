@@ -1,63 +1,53 @@
-"""All runs of an app one after the other on Flower's Ray engine, which is started once."""
+"""Runs of an app one after the other on Flower's Ray engine, which is started once."""
 
 from __future__ import annotations
 
 import copy
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from importlib.util import find_spec
+from functools import lru_cache
 from typing import Any
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 
-from flwr_byzantine.checks import require, wrong
-from flwr_byzantine.lab.cell import Federation, Run, run_cell
-from flwr_byzantine.lab.flower_app import FlowerApp, load_client_app
+from flwr_byzantine.lab.flower_app import load_client_app
+from flwr_byzantine.lab.on_data.node import OnDataApp
 from flwr_byzantine.lab.prompt_grid import POLL, PromptGrid
-from flwr_byzantine.lab.simulation import quiet, simulate
+from flwr_byzantine.lab.scratch import PREFIX, inside
+from flwr_byzantine.lab.simulation import simulate
 
-INLINE, RAY = "inline", "ray"
-ENGINES = (INLINE, RAY)
+Serve = Callable[[int, Grid], None]
+
 CELL = "flwr-byzantine-cell"  # the record in which a node keeps whose state the rest is
 WHO = "who"  # in place of a cell: the number of the node is asked
 PARTITION = "partition-id"
-OTHERWISE = f'Take `engine="{INLINE}"`'
-
-
-def require_engine(engine: str) -> None:
-    """Raise unless an engine is one of ours and can be started."""
-    require(engine in ENGINES, "engine", " or ".join(map(repr, ENGINES)), engine, OTHERWISE + ".")
-    if engine == RAY and find_spec("ray") is None:
-        advice = f"Run `pip install 'flwr-byzantine[lab]'`. {OTHERWISE} to do without."
-        raise wrong("engine", f"{INLINE!r} where Ray is not installed", engine, advice)
 
 
 def run_on_ray(
-    app: Any,
-    loaded: FlowerApp,
-    pairs: Sequence[tuple[str, str]],
-    federation: Federation,
-    on_run: Callable[[Run], None],
+    serve: Serve,
+    app: ClientApp | str,
+    configs: Sequence[Mapping[str, Any]],
+    clients: int,
     *,
     at_once: int | None = None,
     verbose: bool = False,
 ) -> None:
-    """Run an app for each pair of rule and attack.
+    """Serve several runs of an app, one after the other.
 
     Parameters
     ----------
-    app : str, Path or FlowerApp
-        Where the processes of Ray import the app from; those of an app that is no folder get a copy.
-    loaded : FlowerApp
-        The app.
-    pairs : Sequence[tuple[str, str]]
-        Rule and attack of each run.
-    federation : Federation
-        Who takes part.
-    on_run : Callable
-        Called with each run as soon as it ends.
+    serve : Callable
+        ``serve(number, grid)`` is the server's half of a run.
+    app : flwr.clientapp.ClientApp or str
+        What every node runs, or the folder of an app, which Ray's processes import it from.
+    configs : Sequence[Mapping[str, Any]]
+        The run configuration of each run.
+    clients : int
+        The number of nodes.
     at_once : int or None
         How many nodes work at once; None takes as many as there are cores.
     verbose : bool
@@ -65,32 +55,31 @@ def run_on_ray(
 
     Raises
     ------
-    ValueError
-        If the engine fails.
+    Exception
+        What ``serve`` raises; a RuntimeError or OSError if the engine fails.
     """
-    source = loaded.client if isinstance(app, FlowerApp) else os.path.abspath(os.fspath(app))
-    config = {**loaded.config, **federation.config}
+    folders = tempfile.mkdtemp(prefix=PREFIX) if isinstance(app, str) else None
 
-    def serve(grid: PromptGrid, _: Context) -> None:
+    def serve_all(grid: PromptGrid, _: Context) -> None:
         nodes = nodes_by_partition(grid)
-        for number, pair in enumerate(pairs):
-            cell = CellGrid(grid, str(number), nodes)
-            with quiet(verbose):
-                run = run_cell(loaded, *pair, federation, cell)
-                cell.drain()  # InterruptedError if the simulation has ended
+        for number in range(len(configs)):
+            folder = None if folders is None else os.path.join(folders, str(number))
+            cell = CellGrid(grid, str(number), nodes, folder)
             try:
-                on_run(run)
+                serve(number, cell)
+            except InterruptedError:
+                raise
             except Exception as error:
                 raise _CallerError(error) from error
+            cell.drain()  # InterruptedError if the simulation has ended
+            shutil.rmtree(folder or "", ignore_errors=True)
 
     try:
-        simulate(serve, CellApp(source, config), federation.clients, verbose, at_once)
+        simulate(serve_all, CellApp(app, configs, folders), clients, verbose, at_once)
     except _CallerError as error:
         raise error.error from None
-    except (RuntimeError, OSError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        found = f"`engine = {RAY!r}`, which failed: {reason}"
-        raise wrong("engine", "one that works here", RAY, OTHERWISE + ".", found=found) from error
+    finally:
+        shutil.rmtree(folders or "", ignore_errors=True)
 
 
 class _CallerError(Exception):
@@ -110,13 +99,21 @@ class CellApp(ClientApp):
     ----------
     source : str or flwr.clientapp.ClientApp
         The app, or the folder that it is imported from where it runs.
-    config : Mapping[str, Any]
-        The app's configuration, which the engine has no place for.
+    configs : Sequence[Mapping[str, Any]]
+        The app's configuration in each run, which the engine has no place for.
+    folders : str or None
+        Where each run has its current folder, under the run's name.
     """
 
-    def __init__(self, source: str | ClientApp, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        source: str | ClientApp,
+        configs: Sequence[Mapping[str, Any]],
+        folders: str | None = None,
+    ) -> None:
         super().__init__()
-        self.source, self.config = source, dict(config)
+        self.source, self.folders = source, folders
+        self.configs = [dict(config) for config in configs]
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message of a run."""
@@ -130,17 +127,23 @@ class CellApp(ClientApp):
             context.node_id,
             dict(context.node_config),
             _state_of(context.state, cell),
-            dict(self.config),
+            dict(self.configs[int(cell)]),
         )
-        app = self.source if isinstance(self.source, ClientApp) else _imported(self.source)
-        reply: Message = app(message, own)
+        with inside(None if self.folders is None else os.path.join(self.folders, cell)):
+            app = (
+                OnDataApp(self.source)
+                if isinstance(self.source, ClientApp)
+                else _imported(self.source, cell)
+            )
+            reply: Message = app(message, own)
         context.state = RecordDict({**own.state, CELL: ConfigRecord({CELL: cell})})
         return reply
 
 
-@cache
-def _imported(folder: str) -> ClientApp:
-    return load_client_app(folder)
+@lru_cache(maxsize=1)
+def _imported(folder: str, cell: str) -> ClientApp:
+    """What nodes run, imported anew for each run."""
+    return OnDataApp(load_client_app(folder))
 
 
 def _state_of(kept: RecordDict, cell: str) -> RecordDict:
@@ -180,11 +183,15 @@ class CellGrid(PromptGrid):
         The name of the run.
     nodes : Mapping[int, int]
         Ids here -> ids there.
+    folder : str or None
+        Where the run has its current folder.
     """
 
-    def __init__(self, grid: PromptGrid, cell: str, nodes: Mapping[int, int]) -> None:
+    def __init__(
+        self, grid: PromptGrid, cell: str, nodes: Mapping[int, int], folder: str | None = None
+    ) -> None:
         super().__init__(grid, grid.stopped)
-        self.cell, self.nodes = cell, nodes
+        self.cell, self.nodes, self.folder = cell, nodes, folder
         self._back = {there: here for here, there in nodes.items()}
         self._open: set[str] = set()
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flwr_byzantine.checks import is_number
 from flwr_byzantine.lab.cell import APP, NONE, Run
+from flwr_byzantine.lab.kept import write
+from flwr_byzantine.lab.recommendation import recommend
 from flwr_byzantine.lab.scores import SOURCES, Metric, points_of
-
-CLOSE = 1.0  # points of the best worst case, within which the cheapest rule is recommended
 
 
 def final(curve: Mapping[int, float]) -> float | None:
@@ -21,102 +18,93 @@ def final(curve: Mapping[int, float]) -> float | None:
     return curve[max(curve)] if curve else None
 
 
-def cells_of(runs: Sequence[Run], metric: Metric) -> list[dict[str, Any]]:
-    """What ``stress.json`` says of each run."""
-    reference = next(
-        (final(metric.curve(run.curves)) for run in runs if (run.rule, run.attack) == (APP, NONE)),
-        None,
-    )
-    cells = []
-    for run in runs:
-        curve = metric.curve(run.curves)
-        reached = None if run.error else final(curve)  # it came to no end
-        lost = None
-        if reached is not None and reference is not None:
-            sign = -1 if metric.lower_is_better else 1
-            lost = sign * (reference - reached) * points_of(metric.lower_is_better, reference)
-        cells.append(
-            {
-                "rule": run.rule,
-                "attack": run.attack,
-                "final": reached,
-                "lost": lost,
-                "curve": [[r, value] for r, value in curve.items()],
-                "seconds_per_round": run.seconds,
-                "error": run.error,
-                "byzantine": run.byzantine,
-                "verdicts": [list(verdict) for verdict in run.verdicts],
-                "nodes": {
-                    str(node): metrics[metric.name]
-                    for node, metrics in run.nodes.items()
-                    if metric.name in metrics
-                },
-            }
-        )
-    return cells
-
-
-def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The cheapest rule within a point of the best worst case, or none, with the reason.
+def cells_of(by_seed: Sequence[Sequence[Run]], metric: Metric) -> list[dict[str, Any]]:
+    """What ``stress.json`` says of each rule and attack.
 
     Parameters
     ----------
-    cells : Sequence[Mapping[str, Any]]
-        Of :func:`cells_of`.
+    by_seed : Sequence[Sequence[Run]]
+        The runs of each seed, in the same order. Points are lost against the app's own run of the same seed.
+    metric : Metric
+        What the app is worth.
+
+    Notes
+    -----
+    Of several runs the values are means. Where one of them failed there are none. Verdicts and attackers are
+    those of the first seed.
     """
-    worst: dict[str, tuple[float, str]] = {}
-    for rule in dict.fromkeys(cell["rule"] for cell in cells):
-        losses = [
-            (cell["lost"] if is_number(cell["lost"]) else math.inf, cell["attack"])
-            for cell in cells
-            if cell["rule"] == rule
-        ]
-        worst[rule] = max(losses)
-    if APP not in worst:
-        return {
-            "rule": None,
-            "reason": "The app itself was not run: there is nothing to compare with.",
-        }
-    if any(cell["lost"] is None for cell in cells if (cell["rule"], cell["attack"]) == (APP, NONE)):
-        return {"rule": None, "reason": "The app came to no result without an attack."}
-    unprotected, attack = worst.pop(APP)
-    if not worst:
-        return {"rule": None, "reason": "No rule was run: there is nothing to recommend."}
-    working = {rule: found for rule, found in worst.items() if found[0] < math.inf}
-    if not working:
-        return {"rule": None, "reason": "No rule came to a result under every attack."}
-    best = min(lost for lost, _ in working.values())
-    if unprotected <= CLOSE or best >= unprotected - CLOSE:
-        reason = (
-            f"None: the defence costs more than these attacks. Without a rule the app loses "
-            f"{unprotected:.1f} points at worst ({_under(attack)}), and with the best rule {best:.1f}."
-        )
-        return {"rule": None, "reason": reason}
-    seconds = {
-        rule: _median([c["seconds_per_round"] for c in cells if c["rule"] == rule])
-        for rule in working
+    references = [
+        next((_final(run, metric) for run in runs if (run.rule, run.attack) == (APP, NONE)), None)
+        for runs in by_seed
+    ]
+    return [_cell(runs, references, metric) for runs in zip(*by_seed, strict=True)]
+
+
+def _cell(
+    runs: Sequence[Run], references: Sequence[float | None], metric: Metric
+) -> dict[str, Any]:
+    """The runs of one rule and attack, one for each seed."""
+    first = runs[0]
+    finals = [_final(run, metric) for run in runs]
+    losses = [_lost(*pair, metric) for pair in zip(references, finals, strict=True)]
+    curves = [metric.curve(run.curves) for run in runs]
+    failed = [run for run in runs if run.error is not None]
+    which = f"seed {failed[0].seed}: " if failed and len(runs) > 1 else ""
+    return {
+        "rule": first.rule,
+        "attack": first.attack,
+        "final": _mean(finals),
+        "finals": finals,
+        "lost": _mean(losses),
+        "losses": losses,
+        "curve": [[r, value] for r, value in _means_by_key(curves).items()],
+        "curves": [[[r, value] for r, value in curve.items()] for curve in curves],
+        "seconds_per_round": _median([run.seconds for run in runs]),
+        "error": f"{which}{failed[0].error}" if failed else None,
+        "attack_success_rate": _mean([run.success for run in runs]),
+        "note": next((run.note for run in runs if run.note), None),
+        "byzantine": first.byzantine,
+        "verdicts": [list(verdict) for verdict in first.verdicts],
+        "nodes": {
+            str(node): value
+            for node, value in _means_by_key(
+                [{n: m[metric.name] for n, m in r.nodes.items() if metric.name in m} for r in runs]
+            ).items()
+        },
     }
-    close = [rule for rule, (lost, _) in working.items() if lost <= best + CLOSE]
-    rule = min(close, key=lambda rule: seconds[rule])
-    lost, under = working[rule]
-    without = "fails" if unprotected == math.inf else f"loses {unprotected:.1f}"
-    reason = (
-        f"{rule} loses {lost:.1f} points at worst ({_under(under)}), where the app without a rule {without} "
-        f"({_under(attack)})."
-    )
-    if len(close) > 1:
-        others = ", ".join(other for other in close if other != rule)
-        reason += f" Also within a point of the best, but slower: {others}."
-    return {"rule": rule, "reason": reason}
 
 
-def _under(attack: str) -> str:
-    return "without an attack" if attack == NONE else f"under {attack}"
+def _final(run: Run, metric: Metric) -> float | None:
+    """What a run came to; None of one that came to no end."""
+    return None if run.error else final(metric.curve(run.curves))
 
 
-def _median(values: Sequence[float | None]) -> float:
+def _lost(reference: float | None, reached: float | None, metric: Metric) -> float | None:
+    """Points that a run lost against another one."""
+    if reached is None or reference is None:
+        return None
+    sign = -1 if metric.lower_is_better else 1
+    return sign * (reference - reached) * points_of(metric.lower_is_better, reference)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is missing."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there and len(there) == len(values) else None
+
+
+def _means_by_key(tables: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """The mean under each key, over the tables that have it."""
+    found: dict[int, list[float]] = {}
+    for table in tables:
+        for key, value in table.items():
+            found.setdefault(key, []).append(value)
+    return {key: sum(values) / len(values) for key, values in sorted(found.items())}
+
+
+def _median(values: Sequence[float | None]) -> float | None:
     found = sorted(value for value in values if value is not None)
-    return found[len(found) // 2] if found else math.inf
+    return found[len(found) // 2] if found else None
 
 
 def clients_who_lose(
@@ -153,10 +141,10 @@ class StressResult:
 
     @classmethod
     def of(
-        cls, app: str, runs: Sequence[Run], metric: Metric, settings: Mapping[str, Any]
+        cls, app: str, by_seed: Sequence[Sequence[Run]], metric: Metric, settings: Mapping[str, Any]
     ) -> StressResult:
-        """The result of all runs."""
-        cells = cells_of(runs, metric)
+        """The result of the runs of each seed."""
+        cells = cells_of(by_seed, metric)
         return cls(
             {
                 "app": app,
@@ -201,10 +189,7 @@ class StressResult:
         from flwr_byzantine.lab.page import page
 
         out = Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "stress.json").write_text(
-            json.dumps(_plain(self.data), indent=1) + "\n", encoding="utf-8"
-        )
+        write(self.data, out / "stress.json", indent=1)
         (out / "stress.html").write_text(page(self.data), encoding="utf-8")
         return out / "stress.html"
 
@@ -213,6 +198,18 @@ class StressResult:
         from flwr_byzantine.lab.page import heatmap_svg
 
         return Drawing(heatmap_svg(self.data))
+
+    def table(self) -> str:
+        """Points lost by rule and attack, and the time of each rule, as plain text."""
+        from flwr_byzantine.lab.terminal import as_text
+
+        return Words(as_text(self.data))
+
+    def _repr_html_(self) -> str:
+        """The recommendation and the heatmap, which notebooks show."""
+        from flwr_byzantine.lab.page import summary_html
+
+        return summary_html(self.data)
 
     def __repr__(self) -> str:
         """The recommendation."""
@@ -226,12 +223,8 @@ class Drawing(str):
         return str(self)
 
 
-def _plain(value: Any) -> Any:
-    """The same without NaN and infinity, which JSON has no words for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
+class Words(str):
+    """Lines that Python and notebooks show as they are."""
+
+    def __repr__(self) -> str:
+        return str(self)

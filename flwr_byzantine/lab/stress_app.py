@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flwr_byzantine.checks import require, require_whole, wrong
+from flwr_byzantine.lab.app_config import check_config
+from flwr_byzantine.lab.cases import FOLDER, Case, KeptCases, run_cases
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
-from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_flower_app
-from flwr_byzantine.lab.kept_runs import Pair, Runs
-from flwr_byzantine.lab.names import attack_named, rule_named
-from flwr_byzantine.lab.ray_engine import INLINE, RAY, require_engine, run_on_ray
+from flwr_byzantine.lab.command import command_of
+from flwr_byzantine.lab.engine import INLINE, OTHERWISE, RAY, require_engine
+from flwr_byzantine.lab.flower_app import FlowerApp, key_of_rounds, load_apart
+from flwr_byzantine.lab.names import MALICIOUS, attack_named, rule_named
+from flwr_byzantine.lab.on_data.changes import BACKDOOR
+from flwr_byzantine.lab.on_data.malicious import check_malicious
+from flwr_byzantine.lab.progress import Steps
 from flwr_byzantine.lab.results import StressResult
-from flwr_byzantine.lab.run_all import run_all
 from flwr_byzantine.lab.scores import choose_metric
+from flwr_byzantine.lab.simulation import quiet
 from flwr_byzantine.rules import Mean
 
 RULES = (APP, FEDAVG, "median", "phocas", "nnm+phocas")
 ATTACKS = (NONE, "sign_flip", "lie", "ipm", "min_max")
 OnRun = Callable[[Run, int, int], None]
+OnStep = Callable[[int, int, str], None]
 
 
 def stress(
@@ -36,6 +41,8 @@ def stress(
     rounds_key: str | None = None,
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
+    seeds: int = 1,
+    malicious: str | None = None,
     metric: str | None = None,
     lower_is_better: bool | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -43,6 +50,7 @@ def stress(
     jobs: int | None = None,
     verbose: bool = False,
     on_run: OnRun | None = None,
+    on_step: OnStep | None = None,
 ) -> StressResult:
     """Run an app under each attack with each rule, and say which rule to take.
 
@@ -66,6 +74,12 @@ def stress(
         Other values of the app's configuration.
     seed : int
         Of all that is drawn.
+    seeds : int
+        How many runs there are of each rule and attack, with the seeds from ``seed`` on. Each is compared
+        with the app's own of the same seed.
+    malicious : str or None
+        A ClientApp that the attackers run in place of the app's own when they train, ``module:name`` in the
+        app's folder. It is the attack ``malicious``, which need not be named.
     metric : str or None
         The number that says what a model is worth; see :func:`flwr_byzantine.lab.scores.choose_metric`.
     lower_is_better : bool or None
@@ -82,6 +96,9 @@ def stress(
         Whether what Flower and the app log and print is shown.
     on_run : Callable or None
         Called with each run, how many are done, and how many there are.
+    on_step : Callable or None
+        Called after each round with how many are over, how many there are, and the run in words. Where
+        the number of rounds is not known, a run counts as one.
 
     Returns
     -------
@@ -97,31 +114,90 @@ def stress(
     require_engine(engine)
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
-    loaded = app if isinstance(app, FlowerApp) else load_flower_app(app)
+    require_whole("seeds", seeds, 1, "Count the runs of each rule and attack.")
+    with quiet(verbose):
+        loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
+    if malicious is not None:
+        check_malicious(loaded, malicious)
+        federation, attacks = replace(federation, malicious=malicious), [*attacks, MALICIOUS]
     pairs = _pairs(rules, attacks, federation)
+    federation = replace(federation, backdoor=any(attack == BACKDOOR for _, attack in pairs))
+    cases = [Case(*pair, seed + extra) for extra in range(seeds) for pair in pairs]
+    store = None
     if out is not None:
         _make(Path(out))
-    store = None
-    if out is not None and loaded.code:
-        store = Runs(Path(out) / "runs", f"{engine} {loaded.code}", federation)
-    found = {pair: run for pair in pairs if store is not None and (run := store.read(pair))}
-    todo = [pair for pair in pairs if pair not in found]
+        if loaded.code:
+            store = KeptCases(Path(out), engine, loaded.code, federation)
+    found = {case: run for case in cases if store is not None and (run := store.read(case))}
+    todo = [case for case in cases if case not in found]
+    steps = Steps(len(todo), _rounds_of(loaded, federation, rounds_key))
 
-    def note(run: Run) -> None:
-        found[run.rule, run.attack] = run
+    def note(case: Case, run: Run | None) -> None:
+        step = steps.round(case) if run is None else steps.end(case)
+        if on_step is not None:
+            on_step(step, steps.total, _in_words(case, seeds))
+        if run is None:
+            return
+        found[case] = run
         if store is not None and run.error is None:
-            store.write(run)
+            store.write(case, run)
         if on_run is not None:
-            on_run(run, len(found), len(pairs))
+            on_run(run, len(found), len(cases))
 
-    if engine == RAY and todo:
-        run_on_ray(app, loaded, todo, federation, note, at_once=jobs, verbose=verbose)
-    elif todo:
-        for run in run_all(app, loaded, todo, federation, jobs, verbose):
-            note(run)
-    runs = [found[pair] for pair in pairs]
-    reference = found[APP, NONE]
+    if todo:
+        if on_step is not None:
+            on_step(0, steps.total, "starting")
+        try:
+            run_cases(
+                app, loaded, todo, federation, note, engine=engine, jobs=jobs, verbose=verbose
+            )
+        except (RuntimeError, OSError) as error:
+            if engine != RAY:
+                raise
+            reason = " ".join(str(error.__cause__ or error).split())
+            told = f"`engine = {RAY!r}`, which failed: {reason}"
+            raise wrong(
+                "engine", "one that works here", RAY, OTHERWISE + ".", found=told
+            ) from error
+    reference = found[cases[0]]
+    for extra in range(seeds):
+        _require_an_end(found[Case(APP, NONE, seed + extra)])
+    chosen = choose_metric(reference.curves, metric, lower_is_better)
+    settings = {
+        "clients": clients,
+        "byzantine": byzantine,
+        "rounds": reference.rounds,
+        "seed": seed,
+        "seeds": [seed + extra for extra in range(seeds)],
+        "config": dict(federation.config),
+        "command": command_of(
+            app,
+            pairs,
+            config or {},
+            clients=clients,
+            byzantine=byzantine,
+            rounds=rounds,
+            rounds_key=rounds_key,
+            seed=seed or None,
+            seeds=seeds if seeds > 1 else None,
+            malicious=malicious,
+            metric=metric,
+            lower_is_better=lower_is_better,
+            engine=engine if engine != INLINE else None,
+            jobs=jobs,
+            out=out,
+        ),
+    }
+    by_seed = [[found[Case(*pair, seed + extra)] for pair in pairs] for extra in range(seeds)]
+    result = StressResult.of(loaded.name, by_seed, chosen, settings)
+    if out is not None:
+        result.save(out)
+    return result
+
+
+def _require_an_end(reference: Run) -> None:
+    """Raise a ValueError unless the app itself came to an end."""
     if reference.error is not None:
         raise wrong(
             "app",
@@ -130,51 +206,30 @@ def stress(
             "Run it with `flwr run` first, and mend what it says.",
             found=reference.error,
         )
-    chosen = choose_metric(reference.curves, metric, lower_is_better)
-    settings = {
-        "clients": clients,
-        "byzantine": byzantine,
-        "rounds": reference.rounds,
-        "seed": seed,
-        "config": dict(federation.config),
-        "command": _command(app, pairs, federation, engine, out, metric),
-    }
-    result = StressResult.of(loaded.name, runs, chosen, settings)
-    if out is not None:
-        result.save(out)
-    return result
+
+
+def _in_words(case: Case, seeds: int) -> str:
+    """A run as progress shows it."""
+    return f"{case.rule}, {case.attack}" + (f", seed {case.seed}" if seeds > 1 else "")
+
+
+def _rounds_of(app: FlowerApp, federation: Federation, key: str | None) -> int:
+    """How many rounds a run has as far as its configuration says; else 1."""
+    config = {**app.config, **federation.config}
+    try:
+        return max(1, int(config[key_of_rounds(config, key)]))
+    except ValueError:
+        return 1
 
 
 def _make(out: Path) -> None:
     """Make the folder of the results, before anything is run."""
     try:
-        (out / "runs").mkdir(parents=True, exist_ok=True)
-        writable = os.access(out, os.W_OK) and os.access(out / "runs", os.W_OK)
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        writable = os.access(out, os.W_OK) and os.access(out / FOLDER, os.W_OK)
     except OSError:
         writable = False
     require(writable, "out", "a folder that can be written to", str(out), "Name another one.")
-
-
-def _command(
-    app: Any,
-    pairs: Sequence[Pair],
-    federation: Federation,
-    engine: str,
-    out: str | os.PathLike[str] | None,
-    metric: str | None,
-) -> str:
-    """What runs the same again."""
-    rules, attacks = (",".join(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
-    folder = app.name if isinstance(app, FlowerApp) else os.fspath(app)
-    words = ["flwr-byzantine", "stress", folder, "--rules", rules, "--attacks", attacks]
-    words += ["--clients", str(federation.clients), "--byzantine", str(federation.byzantine)]
-    words += ["--seed", str(federation.seed)] if federation.seed else []
-    for key, value in federation.config.items():
-        words += ["-c", f"{key}={json.dumps(value)}"]
-    words += [] if engine == INLINE else ["--engine", engine]
-    words += [] if metric is None else ["--metric", metric]
-    words += [] if out is None else ["--out", os.fspath(out)]
-    return shlex.join(words)
 
 
 def _federation(
@@ -192,18 +247,21 @@ def _federation(
     require(byzantine < clients, "byzantine", f"below `clients = {clients}`", byzantine, advice)
     require_whole("seed", seed, 0, "Choose any other seed.")
     changed = dict(config or {})
-    for key in changed:
-        expected = f"made of {', '.join(app.config) or 'nothing: the app has no configuration'}"
-        require(key in app.config, "config", expected, key, "These are the app's keys.")
+    check_config(app.config, changed)
     alone = rounds_key is not None and rounds is None
     require(not alone, "rounds_key", "given with `rounds`", rounds_key, "Say how many rounds.")
     if rounds is not None:
         require_whole("rounds", rounds, 1, "Count the rounds.")
-        changed[key_of_rounds(app.config, rounds_key)] = rounds
+        key = key_of_rounds(app.config, rounds_key)
+        expected = f"left out where `config` has {key!r}"
+        require(key not in changed, "rounds", expected, rounds, "Say it once.")
+        changed[key] = rounds
     return Federation(clients, byzantine, seed, changed)
 
 
-def _pairs(rules: Sequence[str], attacks: Sequence[str], federation: Federation) -> list[Pair]:
+def _pairs(
+    rules: Sequence[str], attacks: Sequence[str], federation: Federation
+) -> list[tuple[str, str]]:
     """Rule and attack of each run; ValueError for those that can never work."""
     for name, given in (("rules", rules), ("attacks", attacks)):
         several = not isinstance(given, str)
@@ -225,47 +283,10 @@ def _pairs(rules: Sequence[str], attacks: Sequence[str], federation: Federation)
         if attack != NONE:
             advice = "Without an attacker, name no attack but `none`."
             require(f > 0, "byzantine", f"at least 1 for `{attack}`", f, advice)
-            attack_named(attack, federation.clients, f, Mean())
+            if attack != MALICIOUS or not federation.malicious:
+                attack_named(attack, federation.clients, f, Mean())
     return [
         (rule, attack)
         for rule in dict.fromkeys([APP, *rules])
         for attack in dict.fromkeys([NONE, *attacks])
     ]
-
-
-def assert_keeps(
-    app: str | os.PathLike[str] | FlowerApp,
-    at_least: float,
-    *,
-    rule: str,
-    attack: str,
-    **settings: Any,
-) -> None:
-    """Fail unless an app keeps a value under an attack: a test for one's own continuous integration.
-
-    Parameters
-    ----------
-    app : str, Path or FlowerApp
-        As for :func:`stress`.
-    at_least : float
-        What the metric should be after the last round; of a loss, at most.
-    rule, attack : str
-        Their names.
-    **settings
-        The other parameters of :func:`stress`.
-
-    Raises
-    ------
-    AssertionError
-        Saying what the app came to.
-    """
-    result = stress(app, rules=[rule], attacks=[attack], **settings)
-    cell, low = result.cell(rule, attack), result.data["lower_is_better"]
-    reached = cell["final"]
-    kept = reached is not None and (reached <= at_least if low else reached >= at_least)
-    if not kept:
-        found = cell["error"] or reached
-        raise AssertionError(
-            f"{result.data['app']} keeps {found} of {at_least} in {result.data['metric']} under {attack}, "
-            f"with {rule} and {result.data['byzantine']} of {result.data['clients']} Byzantine nodes."
-        )

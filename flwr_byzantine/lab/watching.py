@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -61,6 +62,8 @@ class WatchingGrid(PassingGrid):
     ----------
     grid : flwr.serverapp.Grid
         The grid that the nodes answer to.
+    on_round : Callable
+        Called when a round of training begins, but for the first.
 
     Attributes
     ----------
@@ -72,12 +75,14 @@ class WatchingGrid(PassingGrid):
         Why nodes did not answer.
     """
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, on_round: Callable[[], None] = lambda: None) -> None:
         super().__init__(grid)
+        self.on_round = on_round
         self.reports: list[Report] = []
         self.began: dict[int, float] = {}
         self.errors: list[str] = []
         self._calls: dict[tuple[str, int], int] = {}
+        self._evaluated: dict[int, tuple[int, Message]] = {}
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -88,8 +93,12 @@ class WatchingGrid(PassingGrid):
             kind, node = kind_of_message(message), message.metadata.dst_node_id
             before, told = self._calls.get((kind, node), 0), _round_told(message)
             self._calls[kind, node] = call = told if told > before else before + 1
-            if kind == "train":
-                self.began.setdefault(call, time.perf_counter())
+            if kind == "evaluate":
+                self._evaluated[node] = call, message
+            if kind == "train" and call not in self.began:
+                if self.began:
+                    self.on_round()
+                self.began[call] = time.perf_counter()
         received = list(self.grid.send_and_receive(sent, timeout=timeout))
         for message in received:
             if message.has_content():
@@ -97,6 +106,11 @@ class WatchingGrid(PassingGrid):
             elif message.has_error():
                 self.errors.append(message.error.reason or "no reason given")
         return received
+
+    def evaluated_last(self) -> dict[int, Message]:
+        """Node -> message, of the last evaluation."""
+        last = max((call for call, _ in self._evaluated.values()), default=0)
+        return {n: message for n, (call, message) in self._evaluated.items() if call == last}
 
     def seconds_per_round(self, ended: float) -> float | None:
         """The median time that a round took; the first one counts only where there is no other."""
@@ -172,10 +186,19 @@ def weighted_means(reports: Sequence[Report], kind: str, leave_out: Collection[i
 
 @dataclass
 class Returned:
-    """What the loops of strategies and servers returned, the last one last."""
+    """What the loops of strategies and servers returned, the last one last.
+
+    Parameters
+    ----------
+    results, histories : list
+        What they returned.
+    evaluate : Callable or None
+        Lets the server evaluate its last model once more.
+    """
 
     results: list[Result] = field(default_factory=list)
     histories: list[History] = field(default_factory=list)
+    evaluate: Callable[[], Mapping[str, Any]] | None = None
 
     def evaluated(self) -> Curves:
         """Metrics of the server's own evaluation by round; none where it has none."""
@@ -207,37 +230,63 @@ def watching() -> Iterator[Returned]:
     """Note what is returned by the loops of all strategies and servers, Flower's and an app's own."""
     seen = Returned()
 
-    def note(found: Any) -> None:
+    def note(found: Any, asked: Mapping[str, Any]) -> None:
         for part in found if isinstance(found, tuple) else (found,):
             if isinstance(part, Result):
                 seen.results.append(part)
             elif isinstance(part, History):
                 seen.histories.append(part)
+            else:
+                continue
+            seen.evaluate = _once_more(part, asked) or seen.evaluate
 
     with ExitStack() as stack:
         for base, name in ((Strategy, "start"), (Server, "fit")):
-            for kind in _with_own(base, name):
+            for kind in with_own(base, name):
                 _replace(stack, kind, name, note)
         yield seen
 
 
-def _with_own(base: type, name: str) -> Iterator[type]:
+def with_own(base: type, name: str) -> Iterator[type]:
     """A class and those derived from it that have a method of their own of that name."""
     if name in vars(base):
         yield base
     derived: type
     for derived in base.__subclasses__():
-        yield from _with_own(derived, name)
+        yield from with_own(derived, name)
 
 
-def _replace(stack: ExitStack, kind: type, name: str, note: Callable[[Any], None]) -> None:
+def _replace(stack: ExitStack, kind: type, name: str, note: Callable[[Any, Any], None]) -> None:
     method = vars(kind)[name]
 
     def noted(*arguments: Any, **keywords: Any) -> Any:
         found = method(*arguments, **keywords)
-        note(found)
+        bound = signature(method).bind(*arguments, **keywords)
+        bound.apply_defaults()
+        note(found, bound.arguments)
         return found
 
     noted.__wrapped__ = method  # type: ignore[attr-defined]
     setattr(kind, name, noted)
     stack.callback(setattr, kind, name, method)
+
+
+def _once_more(
+    ended: Result | History, asked: Mapping[str, Any]
+) -> Callable[[], Mapping[str, Any]] | None:
+    """What evaluates the last model of a loop as its server did; None where the server does not."""
+    rounds = asked.get("num_rounds") or 0
+    if isinstance(ended, Result):
+        evaluate_fn = asked.get("evaluate_fn")
+        if evaluate_fn is None or not ended.arrays:
+            return None
+        return lambda: evaluate_fn(rounds, ended.arrays) or {}
+    server: Server = next(iter(asked.values()))
+    if not ended.losses_centralized:
+        return None
+
+    def evaluate() -> Mapping[str, Any]:
+        loss, metrics = server.strategy.evaluate(rounds, server.parameters) or (None, {})
+        return {"loss": loss, **metrics}
+
+    return evaluate

@@ -1,5 +1,6 @@
 """Robust aggregation rules: pure functions of n updates, independent of Flower and torch."""
 
+from flwr_byzantine.rules.assumed import assumed_byzantine as assumed_byzantine
 from flwr_byzantine.rules.base import Rule as Rule
 from flwr_byzantine.rules.bucketing import Bucketing as Bucketing
 from flwr_byzantine.rules.bulyan import Bulyan as Bulyan

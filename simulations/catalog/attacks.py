@@ -11,9 +11,9 @@ Besides the parameters of the attack, ``attack_args`` may hold
 - ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
   those that the attackers compute themselves.
 
-The rule of ``optimized`` is that of the run, or written ``against=krum:4`` with its f. The bits of
-``bit_flip`` are written ``bits=22:30:31:32``. Channels (``bit_flip``, ``gambler``) corrupt
-what every client sends, however many are Byzantine.
+``opt_lie`` and ``opt_ipm`` are ``optimized`` with that attack. Their rule is that of the run, or written
+``against=krum:4`` with its f. The bits of ``bit_flip`` are written ``bits=22:30:31:32``. Channels
+(``bit_flip``, ``gambler``) corrupt what every client sends, however many are Byzantine.
 """
 
 from __future__ import annotations
@@ -24,26 +24,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from flwr_byzantine.attacks import (
     Backdoor,
-    BitFlip,
-    Boost,
     ColludingAttack,
     Constant,
-    FreeRider,
-    Gambler,
     Gaussian,
-    InnerProductManipulation,
     LabelFlip,
     LittleIsEnough,
     LocalAttack,
-    Mimic,
-    MinMax,
-    MinSum,
-    Omniscient,
-    OneFarOneMean,
     OnOff,
     Optimized,
-    PoisonedFL,
-    PutAllFar,
     RandomLabels,
     RandomSignFlip,
     Remembering,
@@ -51,6 +39,7 @@ from flwr_byzantine.attacks import (
 )
 from flwr_byzantine.attacks.base import require, require_finite
 from flwr_byzantine.clients import AttackSchedule as Schedule
+from flwr_byzantine.lab.names import AGAINST, BY_NAME
 from flwr_byzantine.rules import Rule
 from simulations.catalog.compositions import rule_of
 
@@ -91,32 +80,8 @@ MIXED = (
     SignFlip(scale=100),
 )
 
-ATTACKS: dict[str, type[Any]] = {
-    "gaussian": Gaussian,
-    "sign_flip": SignFlip,
-    "random_sign_flip": RandomSignFlip,
-    "constant": Constant,
-    "label_flip": LabelFlip,
-    "random_labels": RandomLabels,
-    "backdoor": Backdoor,
-    "omniscient": Omniscient,
-    "ipm": InnerProductManipulation,
-    "lie": LittleIsEnough,
-    "ofom": OneFarOneMean,
-    "paf": PutAllFar,
-    "min_max": MinMax,
-    "min_sum": MinSum,
-    "mimic": Mimic,
-    "optimized": Optimized,
-    "boost": Boost,
-    "free_rider": FreeRider,
-    "poisoned_fl": PoisonedFL,
-    "bit_flip": BitFlip,
-    "gambler": Gambler,
-    "mixed": Mixed,
-    "lying": Lying,
-}
-ATTACK_NAMES = ("none", *ATTACKS)
+ATTACKS: dict[str, type[Any]] = {**BY_NAME, "mixed": Mixed, "lying": Lying}
+ATTACK_NAMES = ("none", *ATTACKS, *AGAINST)
 
 
 @dataclass(frozen=True)
@@ -165,9 +130,10 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     InnerProductManipulation(epsilon=0.5)
     """
     names = f"one of {', '.join(ATTACK_NAMES)}"
-    require(name in ATTACKS, "attack", names, name, "Choose one of them.")
-    kind = ATTACKS[name]
-    own = {field.name for field in fields(kind) if field.init}
+    require(name in ATTACK_NAMES[1:], "attack", names, name, "Choose one of them.")
+    preset = {"attack": AGAINST[name].args[0]} if name in AGAINST else {}
+    kind = Optimized if preset else ATTACKS[name]
+    own = {field.name for field in fields(kind) if field.init} - {*preset}
     shared = {"fraction", "period", "off"}
     if issubclass(kind, ColludingAttack):
         shared.add("knows")
@@ -182,7 +148,7 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     values = {key: _typed(value, hints[key]) for key, value in arguments.items() if key in own}
     others = get_type_hints(Plan)
     asked = {key: _typed(arguments[key], others[key]) for key in shared & set(arguments)}
-    return Plan(kind(**values), **asked)
+    return Plan(kind(**values, **preset), **asked)
 
 
 def _typed(value: Any, hint: Any) -> Any:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from flwr_byzantine.lab.kept import Kept
 from simulations.commands.demo import demo as run_demo
 from simulations.commands.display import label, progress, table
 from simulations.config import RunConfig
@@ -20,7 +21,7 @@ from simulations.report.document import write_report
 from simulations.report.reputations import plot_reputations
 from simulations.report.tables import scoreboard_table
 from simulations.report.view import Results
-from simulations.sweep.cells import missing_cells, pack_cells
+from simulations.sweep.cells import missing_cells
 from simulations.sweep.experiment import FOLDER, NAMES, Experiment, Profile, load_experiment
 from simulations.sweep.jobs import sweep as run_sweep
 from simulations.sweep.machine import default_jobs
@@ -187,7 +188,7 @@ def pack(folder: Annotated[Path, typer.Argument(help="Where `sweep` wrote its ce
     if not folder.is_dir():
         raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
     try:
-        packed, cells = pack_cells(folder)
+        packed, cells = Kept(folder).pack()
     except ValueError as error:
         raise fail(str(error)) from error
     console.print(f"{cells} cells: {packed}")

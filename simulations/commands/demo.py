@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from flwr_byzantine.lab.kept import Record
 from simulations.commands.display import progress, table
 from simulations.config import RunConfig
 from simulations.federation.runner import run_all
-from simulations.measure.results import Record, save
+from simulations.measure.results import save
 from simulations.report.plots import plot_accuracy
 
 ROBUST = ("median", "trimmed_mean", "phocas", "krum", "multi_krum", "bulyan", "multi_bulyan")

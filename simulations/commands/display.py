@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import count
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from flwr_byzantine.lab.kept import Record
+from flwr_byzantine.lab.progress import bar
 from simulations.config import RunConfig
 from simulations.federation.runner import OnCellRound
-from simulations.measure.results import Record
 
 SUCCESS = "final_attack_success_rate"
 
@@ -25,24 +25,16 @@ def label(config: RunConfig) -> str:
 @contextmanager
 def progress(configs: Sequence[RunConfig], console: Console) -> Iterator[OnCellRound]:
     """Show one bar for all rounds of all runs; yields what has to be called after each round."""
-    bar = Progress(
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("accuracy {task.fields[accuracy]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
     total = sum(config.rounds for config in configs)
-    task = bar.add_task("starting the engine", total=total, accuracy="-")
+    done = count(1)
+    with bar(console) as going:
+        going.show(0, total, "starting the engine")
 
-    def on_round(cell: int, record: Record) -> None:
-        fields: dict[str, Any] = {}
-        if record["accuracy"] is not None:
-            fields["accuracy"] = f"{100 * record['accuracy']:.1f} %"
-        bar.update(task, advance=1, description=label(configs[cell]), **fields)
+        def on_round(cell: int, record: Record) -> None:
+            accuracy = record["accuracy"]
+            note = None if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
+            going.show(next(done), total, label(configs[cell]), note)
 
-    with bar:
         yield on_round
 
 

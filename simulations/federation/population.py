@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache, partial
 
 from flwr.app import Context
 from flwr.client import NumPyClient
-from flwr.common import NDArrays, Scalar
 
 from flwr_byzantine.clients import MomentumClient
-from flwr_byzantine.clients.wrapper import round_of
 from simulations.catalog import datasets
 from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import network_factory
 from simulations.config import RunConfig
 from simulations.federation.attackers import attack_client
 from simulations.torch_client import LabelMap, Poison, TorchClient
-
-CELL = "cell"  # the key under which the server says which of several runs a message belongs to
 
 
 def honest_client(
@@ -87,37 +82,3 @@ def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
 def _without_memory(config: RunConfig, client_id: int) -> NumPyClient:
     """Return a client that remembers nothing."""
     return attack_client(partial(honest_client, config), client_id, config)
-
-
-class CellClient(NumPyClient):
-    """One client in several runs, told by the server which of them is going on.
-
-    Parameters
-    ----------
-    cells : sequence of RunConfig
-        The runs.
-    client_id : int
-        The number of the client, from 0.
-    context : Context
-        The context of its node. What it holds belongs to one run: the first round of the next empties it.
-    """
-
-    def __init__(self, cells: Sequence[RunConfig], client_id: int, context: Context) -> None:
-        self.cells, self.client_id, self.context = cells, client_id, context
-
-    def fit(
-        self, parameters: NDArrays, config: dict[str, Scalar]
-    ) -> tuple[NDArrays, int, dict[str, Scalar]]:
-        """Train as this client does in the run that is going on."""
-        if round_of(config) == 1:
-            self.context.state.clear()
-        return self._client(config).fit(parameters, config)
-
-    def evaluate(
-        self, parameters: NDArrays, config: dict[str, Scalar]
-    ) -> tuple[float, int, dict[str, Scalar]]:
-        """Evaluate as this client does in the run that is going on."""
-        return self._client(config).evaluate(parameters, config)
-
-    def _client(self, config: dict[str, Scalar]) -> NumPyClient:
-        return client(self.cells[int(config[CELL])], self.client_id, self.context)

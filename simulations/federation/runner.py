@@ -1,4 +1,7 @@
-"""Run federations in this process, on Flower's Ray-backed simulation engine."""
+"""Run federations on Flower's Ray-backed simulation engine, or in this process.
+
+Clients depend on nothing but (seed, client, round), so the models are the same, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from flwr_byzantine.clients import serve_both_apis
-from flwr_byzantine.lab.simulation import silent, simulate
+from flwr_byzantine.lab.engine import INLINE, RAY, run_cells
+from flwr_byzantine.lab.in_process import server_context
+from flwr_byzantine.lab.kept import Record
+from flwr_byzantine.lab.simulation import silent
 from simulations.catalog import datasets
 from simulations.config import RunConfig
-from simulations.federation.inline import run_inline
-from simulations.federation.population import CellClient
+from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import OnRound, Recorder
-from simulations.measure.results import Record
+
+CELL = "cell"  # the key of the run configuration that numbers the run, among several
 
 OnCellRound = Callable[[int, Record], None]
 OnCell = Callable[[int, Record | Exception], None]
@@ -91,29 +97,29 @@ def run_all(
         datasets.prepare(config.dataset, config.data_dir, config.download)
     results: list[Record | Exception] = []
 
-    def serve_all(grid: Grid, context: Context) -> None:
-        for cell, config in enumerate(configs):
-            results.append(_attempt(grid, context, config, cell, on_round))
-            if on_cell is not None:
-                on_cell(cell, results[-1])
+    def serve_cell(cell: int, grid: Grid) -> None:
+        results.append(_attempt(grid, configs[cell], cell, on_round))
+        if on_cell is not None:
+            on_cell(cell, results[-1])
 
-    app, (clients,) = _client_app(configs), numbers
-    if inline:
-        with silent(verbose):
-            run_inline(serve_all, app, clients)
-    else:
-        simulate(serve_all, app, clients, verbose)
+    (clients,) = numbers
+    numbered = [{CELL: cell} for cell in range(len(configs))]
+    engine = INLINE if inline else RAY
+    with silent(verbose):
+        run_cells(
+            serve_cell, _client_app(configs), numbered, clients, engine=engine, verbose=verbose
+        )
     return results
 
 
 def _attempt(
-    grid: Grid, context: Context, config: RunConfig, cell: int, on_round: OnCellRound | None
+    grid: Grid, config: RunConfig, cell: int, on_round: OnCellRound | None
 ) -> Record | Exception:
     """Return the result of a run, or the exception that ended it."""
     of_this_cell = None if on_round is None else lambda record: on_round(cell, record)
     try:
         recorder = Recorder(config, of_this_cell)
-        serve(grid, context, config, recorder, cell)
+        serve(grid, server_context(), config, recorder)
         return recorder.result()
     except InterruptedError:
         raise
@@ -122,10 +128,11 @@ def _attempt(
 
 
 def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
-    """Return an app whose clients take part in each of the runs."""
+    """Return an app whose clients take part in the run that their configuration numbers."""
     cells = tuple(configs)
 
     def client_fn(context: Context) -> Client:
-        return CellClient(cells, int(context.node_config["partition-id"]), context).to_client()
+        config = cells[int(context.run_config[CELL])]
+        return client(config, int(context.node_config["partition-id"]), context).to_client()
 
     return ClientApp(client_fn=client_fn, mods=[serve_both_apis])

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord
+from flwr.app import ArrayRecord, Context, Message, MetricRecord
 from flwr.common import FitRes, NDArrays, Parameters, Scalar, ndarrays_to_parameters
 from flwr.server import Server, ServerAppComponents, ServerConfig, SimpleClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.serverapp import Grid, ServerApp
 
 from simulations.config import RunConfig
-from simulations.federation.population import CELL
 from simulations.federation.reputation import by_partition
 from simulations.federation.strategies import build_strategy
 from simulations.measure.detection import verdicts
@@ -23,9 +22,7 @@ from simulations.measure.recording import Recorder, initial_state
 PATIENCE = 120.0  # seconds until the SuperNodes of a run have to be connected
 
 
-def serve(
-    grid: Grid, context: Context, config: RunConfig, recorder: Recorder, cell: int = 0
-) -> None:
+def serve(grid: Grid, context: Context, config: RunConfig, recorder: Recorder) -> None:
     """Train for all rounds of a run.
 
     Parameters
@@ -38,8 +35,6 @@ def serve(
         The run.
     recorder : Recorder
         Receives the model and the strategy's metrics after each round.
-    cell : int (default: 0)
-        The number of the run among those that the clients know.
 
     Raises
     ------
@@ -50,7 +45,7 @@ def serve(
     """
     wait_for_clients(grid, config.clients)
     {"message": _serve_message, "legacy": _serve_legacy}[config.api](
-        grid, context, config, recorder, cell
+        grid, context, config, recorder
     )
 
 
@@ -91,9 +86,7 @@ def partitions_of_messages(replies: Iterable[Message]) -> dict[str, int]:
     }
 
 
-def _serve_message(
-    grid: Grid, context: Context, config: RunConfig, recorder: Recorder, cell: int
-) -> None:
+def _serve_message(grid: Grid, context: Context, config: RunConfig, recorder: Recorder) -> None:
     strategy = build_strategy(config)
     aggregate = strategy.aggregate_train
 
@@ -122,14 +115,11 @@ def _serve_message(
         grid=grid,
         initial_arrays=ArrayRecord(initial_state(config)),
         num_rounds=config.rounds,
-        train_config=ConfigRecord({CELL: cell}),
         evaluate_fn=evaluate,
     )
 
 
-def _serve_legacy(
-    grid: Grid, context: Context, config: RunConfig, recorder: Recorder, cell: int
-) -> None:
+def _serve_legacy(grid: Grid, context: Context, config: RunConfig, recorder: Recorder) -> None:
     def evaluate(
         server_round: int, arrays: NDArrays, _: dict[str, Scalar]
     ) -> tuple[float, dict[str, Scalar]] | None:
@@ -140,7 +130,7 @@ def _serve_legacy(
     strategy = build_strategy(
         config,
         initial_parameters=ndarrays_to_parameters(initial),
-        on_fit_config_fn=lambda server_round: {"server-round": server_round, CELL: cell},
+        on_fit_config_fn=lambda server_round: {"server-round": server_round},
         evaluate_fn=evaluate,
     )
     aggregate = strategy.aggregate_fit

@@ -8,10 +8,10 @@ from itertools import takewhile
 from typing import Any
 
 from flwr_byzantine.audit import REJECTED, AuditRecord, precision_recall
+from flwr_byzantine.lab.kept import Record
 from simulations.catalog.attacks import plan_attack
 from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
-from simulations.measure.results import Record
 
 Partitions = Mapping[str, int]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flwr_byzantine.attacks import RandomSignFlip, SignFlip
+from flwr_byzantine.lab.kept import Record
 from simulations.config import RunConfig
-from simulations.measure.results import Record
 from simulations.measure.roles import roles
 
 CLASSES = 10  # of every dataset of the papers

@@ -15,13 +15,14 @@ from flwr.common import NDArrays
 
 from flwr_byzantine.attacks import Backdoor
 from flwr_byzantine.kernels.compiled import choice
+from flwr_byzantine.lab.kept import Record
 from simulations.catalog import datasets
 from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import initial_network
 from simulations.config import RunConfig
 from simulations.measure.alignment import Alignment
 from simulations.measure.detection import detection
-from simulations.measure.results import Record, hash_arrays
+from simulations.measure.results import hash_arrays
 from simulations.streams import Stream, generator
 from simulations.torch_model import classes, dump_arrays, evaluate, load_arrays
 

@@ -1,18 +1,13 @@
-"""Results of runs as files: valid JSON, written whole or not at all."""
+"""Results of runs: their file, and a digest of their models."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from flwr.common import NDArrays
 
-Record = dict[str, Any]
+from flwr_byzantine.lab.kept import Record, write
 
 
 def hash_arrays(arrays: NDArrays) -> str:
@@ -24,35 +19,6 @@ def hash_arrays(arrays: NDArrays) -> str:
     return digest.hexdigest()
 
 
-def finite(value: Any) -> Any:
-    """Return a copy in which NaN and infinities are None, as JSON knows neither."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
-
-
 def save(result: Record, folder: Path) -> Path:
     """Write ``result.json`` into a folder, all of it or nothing."""
     return write(result, folder / "result.json", indent=2)
-
-
-def write(record: Record, path: Path, indent: int | None = None) -> Path:
-    """Write a record as JSON, all of it or nothing."""
-    text = json.dumps(finite(record), indent=indent, allow_nan=False) + "\n"
-    return replace_file(path, text.encode())
-
-
-def replace_file(path: Path, content: bytes) -> Path:
-    """Write a file, all of it or nothing; its folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

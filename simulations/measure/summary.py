@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simulations.measure.results import Record
+from flwr_byzantine.lab.kept import Record
 
 CURVES = (
     "round", "loss", "accuracy", "top3", "inner_product", "cosine", "reputations", "attack_success_rate"

@@ -6,9 +6,10 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from string import Template
+
+from flwr_byzantine.lab.page.text import escape
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Image:
-    """A PNG file in the folder of the document, and what it shows."""
+    """A PNG or SVG file in the folder of the document, and what it shows."""
 
     name: str
     shows: str
@@ -56,7 +57,9 @@ PAGE = Template("""<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: auto; padding: 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: 14px; }
 th, td { border: 1px solid #8886; padding: .25rem .5rem; text-align: left; vertical-align: top; }
-img { max-width: 100%; background: white; }
+img, svg { max-width: 100%; background: white; }
+svg { height: auto; min-width: min(36rem, var(--wide)); }
+.wide { overflow-x: auto; margin: 1rem 0; }
 nav a { margin-right: 1rem; }
 .good { background: #2a04; } .bad { background: #d004; } .open { color: #888; }
 </style>
@@ -127,6 +130,8 @@ def _html(block: Block, folder: Path) -> str:
         case Text(text):
             code = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
             return f"<p>{code}</p>"
+        case Image(name, _) if name.endswith(".svg"):
+            return f'<div class="wide">{(folder / name).read_text(encoding="utf-8")}</div>'
         case Image(name, shows):
             data = base64.b64encode((folder / name).read_bytes()).decode()
             return f'<p><img alt="{escape(shows)}" src="data:image/png;base64,{data}"></p>'

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from flwr_byzantine.lab.kept import replace_file
 from simulations.report.blocks import (
     Block,
     Heading,
@@ -35,9 +36,12 @@ READING = (
     "least to the largest value, and a gap is a model that is gone or did not move. The step of a round "
     "is the old model minus the new one, so its inner product with the true gradient is positive where "
     "the model descends (Fall of Empires, definition 4); cosines weigh all rounds alike, inner products "
-    "shrink with the gradient. In heatmaps grey is a cell that was not run, makes no sense, or has "
-    "nobody of the kind. A client of a coordinate-wise rule counts as rejected where fewer than half as "
-    "many of its values were used as of the average client; rounds that were skipped do not count."
+    "shrink with the gradient. In heatmaps of accuracy a cell is darker the more points it is below the "
+    "best one of the figure. In those of rejected replies it is darker the more are rejected: a good rule "
+    "is dark for Byzantine clients and light for honest ones. A dash is a cell that was not run, and a pair "
+    "that makes no sense has no cell. A client of a coordinate-wise rule counts as rejected where fewer "
+    "than half as many of its values were used as of the average client; rounds that were skipped do "
+    "not count."
 )
 
 
@@ -79,23 +83,32 @@ def _experiment(results: Results, experiment: Experiment, out: Path) -> Iterator
         yield Text(f"{figure.title}: {covered}.")
         yield accuracy_table(results, experiment.name, name)
         for kind, shows, drawn in _figures(results, experiment.name, name):
-            path = out / f"{anchor(f'{experiment.name} {name} {kind}')}.png"
-            if drawn is None:
-                path.unlink(missing_ok=True)  # of an earlier report
-                continue
-            yield Image(save_png(drawn, path).name, f"{experiment.title}, {name}: {shows}")
+            path = out / anchor(f"{experiment.name} {name} {kind}")
+            for suffix in (".png", ".svg"):
+                path.with_suffix(suffix).unlink(missing_ok=True)  # of an earlier report
+            if drawn is not None:
+                yield Image(_save(drawn, path), f"{experiment.title}, {name}: {shows}")
+
+
+def _save(drawn: Figure | str, path: Path) -> str:
+    """Write a figure, and return the name of its file."""
+    if isinstance(drawn, str):
+        return replace_file(path.with_suffix(".svg"), drawn.encode()).name
+    return save_png(drawn, path.with_suffix(".png")).name
 
 
 def _figures(
     results: Results, experiment: str, figure: str
-) -> Iterator[tuple[str, str, Figure | None]]:
+) -> Iterator[tuple[str, str, Figure | str | None]]:
     """Yield the figures by a short name, and what each shows; None where there is nothing to."""
     place = experiment, figure
     metric = results.metric(experiment)
     drawn = draw_curves(results, *place, metric.name, metric.label, 100)
     yield "accuracy", f"{metric.label} over rounds", drawn
     yield "heatmap", f"final {metric.label}", draw_accuracy_map(results, *place)
-    yield "rejected", "rejected replies (%)", draw_rejections(results, *place)
+    for group, who in (("byzantine", "Byzantine"), ("honest", "honest")):
+        shows = f"rejected replies of {who} clients (%)"
+        yield f"rejected {group}", shows, draw_rejections(results, *place, group)
     shows = "cosine of the model's step and the true gradient"
     yield "cosine", shows, draw_curves(results, *place, "cosine", "cosine with the gradient")
     shows = "inner product of the model's step and the true gradient"

@@ -16,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from flwr_byzantine.lab.kept import Record
 from simulations.config import RunConfig
-from simulations.measure.results import Record
 from simulations.measure.roles import kinds
 from simulations.report.reputations import colours, draw_reputations
 from simulations.report.tables import grid

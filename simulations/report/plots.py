@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from simulations.measure.results import Record
+from flwr_byzantine.lab.kept import Record
 
 
 def plot_accuracy(

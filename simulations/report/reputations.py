@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from flwr_byzantine.lab.kept import Record
 from simulations.config import RunConfig
-from simulations.measure.results import Record
 from simulations.measure.roles import kinds
 
 

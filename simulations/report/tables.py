@@ -9,8 +9,9 @@ from statistics import fmean
 from rich import table as rich_table
 from rich.markup import escape
 
+from flwr_byzantine.lab.kept import Record
+from flwr_byzantine.lab.page.text import half_range
 from simulations.measure.measures import Metric
-from simulations.measure.results import Record
 from simulations.report.blocks import Block, Heading, Table, Text
 from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
 from simulations.report.view import Place, Results
@@ -43,9 +44,7 @@ def spread(values: Sequence[float], seeds: int) -> str:
     """
     if not values:
         return NOT_RUN
-    shown = f"{fmean(values):.1f}"
-    if len(values) > 1:
-        shown += f" ± {(max(values) - min(values)) / 2:.1f}"
+    shown = f"{fmean(values):.1f} {half_range(values)}".rstrip()
     return shown if len(values) == seeds else f"{shown} ({len(values)} of {seeds} seeds)"
 
 

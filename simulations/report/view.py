@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from flwr_byzantine.lab.kept import Record
 from simulations.config import RunConfig
 from simulations.measure.measures import Metric
-from simulations.measure.results import Record
 from simulations.sweep.cells import read_cell
 from simulations.sweep.experiment import Cell, Experiment, Profile
 

@@ -109,6 +109,27 @@ def example():
     }
 
 
+def repeated():
+    """The example with three seeds; one of them failed in one cell, and diverged in another."""
+    result = example() | {"seeds": [0, 1, 2]}
+    for one in result["cells"]:
+        if one["final"] is None:
+            continue
+        many = [
+            cell(one["rule"], one["attack"], end, seed=seed)
+            for seed, end in enumerate((one["final"] - 0.02, one["final"] + 0.02, one["final"]))
+        ]
+        one |= {
+            "finals": [run["final"] for run in many],
+            "losses": [run["lost"] for run in many],
+            "curves": [run["curve"] for run in many],
+        }
+    failed, diverged = result["cells"][6], result["cells"][12]
+    failed["finals"][1] = failed["losses"][1] = None
+    diverged["finals"][2] = diverged["losses"][2] = math.nan
+    return result
+
+
 def grid(rules=25, attacks=15):
     """Many rules and many attacks, with some models that broke."""
     drawn = random.Random(2)

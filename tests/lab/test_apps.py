@@ -18,6 +18,7 @@ EXPECTED = {
     "raw_loop": ("evaluation", "accuracy"),
     "sklearn_logistic": ("evaluation", "accuracy"),
     "torch_batchnorm": ("evaluation", "eval_acc"),
+    "torch_loader": ("server", "accuracy"),
 }
 RUN = """
 import json, sys

@@ -12,7 +12,7 @@ import sklearn  # noqa: F401 - the apps have their digits from it
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from flwr_byzantine.lab import ray_engine
+from flwr_byzantine.lab import engine, ray_engine
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task
 from flwr_byzantine.lab.prompt_grid import PromptGrid
 from flwr_byzantine.lab.ray_engine import CellApp, CellGrid, nodes_by_partition
@@ -208,7 +208,7 @@ def test_an_error_of_the_caller_is_the_callers(remembering):
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(ray_engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'flwr-byzantine\[lab\]'") as error:
         stress(APPS / "raw_loop", engine="ray")
     assert "\n" not in str(error.value)
@@ -225,7 +225,7 @@ def test_an_engine_that_fails_is_one_line(monkeypatch):
         raise RuntimeError("An error was encountered.\nEnding.") from OSError("no\nroom")
 
     monkeypatch.setattr(ray_engine, "simulate", fails)
-    monkeypatch.setattr(ray_engine, "find_spec", lambda name: True)
+    monkeypatch.setattr(engine, "find_spec", lambda name: True)
     with pytest.raises(
         ValueError, match=r'which failed: no room\. Take `engine="inline"`'
     ) as error:
@@ -254,7 +254,10 @@ def test_each_run_begins_with_an_empty_state_and_the_apps_own_group():
         return Message(RecordDict(), reply_to=message)
 
     as_running_task()
-    node, context = CellApp(app, {"step": 3}), Context(1, 1, {"partition-id": 0}, RecordDict(), {})
+    node, context = (
+        CellApp(app, [{"step": 3}] * 2),
+        Context(1, 1, {"partition-id": 0}, RecordDict(), {}),
+    )
     for group in ("0:a", "0:b:c", "1:", "1:d"):
         node(asked(group), context)
     assert seen == [("a", [], 3), ("b:c", ["kept"], 3), ("", [], 3), ("d", ["kept"], 3)]
@@ -265,7 +268,7 @@ def test_nodes_have_the_ids_of_one_process_and_replies_are_waited_for():
     app = ClientApp()
     app.query()(lambda message, context: Message(message.content, reply_to=message))
     as_running_task()
-    there = PromptGrid(InProcessGrid(CellApp(app, {}), 3), threading.Event())
+    there = PromptGrid(InProcessGrid(CellApp(app, [{}]), 3), threading.Event())
     assert nodes_by_partition(there) == {1: 1, 2: 2, 3: 3}
     grid = CellGrid(there, "0", {1: 3, 2: 1, 3: 2})
     assert [*grid.get_node_ids()] == [1, 2, 3]

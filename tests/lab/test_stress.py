@@ -1,7 +1,9 @@
 """`stress`: an app under attacks with rules in front of it, from Python and on the command line."""
 
 import json
+import math
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import sklearn  # noqa: F401 - the apps have their digits from it
 
 from flwr_byzantine.commands.cli import main
 from flwr_byzantine.lab import StressResult, assert_keeps, stress
-from flwr_byzantine.lab.cell import Run
+from flwr_byzantine.lab.cases import Case, KeptCases
+from flwr_byzantine.lab.cell import Federation, Run
 from flwr_byzantine.lab.flower_app import load_flower_app
 from flwr_byzantine.lab.in_process import PATIENCE, InProcessGrid
 from flwr_byzantine.lab.names import AGAINST, ATTACKS, attack_named, rule_named
@@ -20,6 +23,7 @@ from flwr_byzantine.rules import Krum, Mean, NearestNeighborMixing, Phocas
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
 OWN_START = APPS / "own_start"
+CURVES = {"server": {1: {"accuracy": 0.5}}}
 ACCURACY = Metric("accuracy", "server", False)
 
 
@@ -58,17 +62,17 @@ def grid_of(values, seconds=None):
     ({"app": (None, 0.1), "median": (0.8, 0.8)}, {}, None, "no result without an attack"),
 ])  # fmt: skip
 def test_the_recommendation_and_its_reason(values, seconds, rule, words):
-    found = recommend(cells_of(grid_of(values, seconds), ACCURACY))
+    found = recommend(cells_of([grid_of(values, seconds)], ACCURACY))
     assert found["rule"] == rule
     assert re.search(words, found["reason"]), found["reason"]
 
 
 def test_points_lost_of_an_accuracy_and_of_a_loss():
-    cells = cells_of(grid_of({"app": (0.9, 0.2), "median": (0.95, 0.8)}), ACCURACY)
+    cells = cells_of([grid_of({"app": (0.9, 0.2), "median": (0.95, 0.8)})], ACCURACY)
     assert [round(cell["lost"], 9) for cell in cells] == [0, 70, -5, 10]
     assert [cell["final"] for cell in cells] == [0.9, 0.2, 0.95, 0.8]
     low = Metric("accuracy", "server", True)  # as if it were a loss: per cent of the app's own
-    cells = cells_of(grid_of({"app": (2.0, 3.0), "median": (1.0, 2.0)}), low)
+    cells = cells_of([grid_of({"app": (2.0, 3.0), "median": (1.0, 2.0)})], low)
     assert [cell["lost"] for cell in cells] == [0, 50, -50, 0]
 
 
@@ -77,7 +81,7 @@ def test_who_loses_by_a_defence():
         run("app", "none", 0.9, nodes={1: {"accuracy": 0.9}, 2: {"accuracy": 0.8}}),
         run("krum", "none", 0.5, nodes={1: {"accuracy": 0.85}, 2: {"accuracy": 0.2}}),
     ]
-    found = StressResult.of("x", runs, ACCURACY, {}).data["clients_who_lose"]["krum"]
+    found = StressResult.of("x", [runs], ACCURACY, {}).data["clients_who_lose"]["krum"]
     assert [(node, round(lost, 6)) for node, lost in found] == [("2", 60.0), ("1", 5.0)]
 
 
@@ -105,6 +109,15 @@ def test_names_of_attacks():
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"Parameter `attacks` should be made of none, .*lie"):
         attack_named("li", 10, 2, Mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["own_start", "sklearn_logistic"])
+def test_the_attacks_of_the_default_break_an_app(name):
+    found = stress(APPS / name, rules=["median"], attacks=["sign_flip"], jobs=1)
+    assert found.cell("app", "sign_flip")["lost"] > 50
+    assert found.cell("median", "sign_flip")["lost"] < 10
+    assert found.recommendation["rule"] == "median"
 
 
 # Metrics.
@@ -208,6 +221,68 @@ def test_from_python_with_an_app_in_memory(tmp_path):
     assert again.cells == result.cells
 
 
+def test_each_seed_is_compared_with_the_apps_own(tmp_path):
+    app, seen, steps = load_flower_app(OWN_START), [], []
+    asked = {"rules": ["median"], "attacks": ["gaussian"], "rounds": 2, "seed": 3, "seeds": 2}
+    result = stress(
+        app, **asked, on_run=lambda run, *counts: seen.append((run.rule, run.attack, run.seed)),
+        on_step=lambda *step: steps.append(step),
+    )  # fmt: skip
+    assert Counter(seen) == Counter(
+        (r, a, s) for r in ("app", "median") for a in ("none", "gaussian") for s in (3, 4)
+    )
+    assert steps[0] == (0, 16, "starting")
+    assert steps[-1][:2] == (16, 16)
+    assert "seed 4" in steps[-1][2]
+    assert result.data["seeds"] == [3, 4]
+    assert len({tuple(run) for cell in result.cells for run in cell["byzantine"]}) == 1
+    own = result.cell("app", "none")
+    for cell in result.cells:
+        assert cell["final"] == pytest.approx(sum(cell["finals"]) / 2)
+        assert cell["lost"] == pytest.approx(sum(cell["losses"]) / 2)
+        for reference, reached, lost in zip(
+            own["finals"], cell["finals"], cell["losses"], strict=True
+        ):
+            assert lost == pytest.approx(100 * (reference - reached))
+        assert [curve[-1][1] for curve in cell["curves"]] == cell["finals"]
+        assert cell["curve"][-1][1] == pytest.approx(cell["final"])
+    one = stress(app, **asked | {"seeds": 1})
+    assert one.cell("app", "gaussian")["finals"] == result.cell("app", "gaussian")["finals"][:1]
+
+
+def test_one_seed_that_fails_leaves_a_rule_and_attack_without_a_value():
+    runs = [
+        [
+            Run("app", "none", CURVES, 1.0, 1, [], [], {}, seed=seed),
+            Run(
+                "median", "none", CURVES, 3.0, 1, [], [], {}, "OSError: no" if seed else None, seed
+            ),
+        ]
+        for seed in (0, 1)
+    ]
+    own, median = StressResult.of("x", runs, ACCURACY, {}).cells
+    assert (own["final"], own["finals"], own["error"]) == (0.5, [0.5, 0.5], None)
+    assert (median["final"], median["finals"], median["lost"]) == (None, [0.5, None], None)
+    assert median["error"] == "seed 1: OSError: no"
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"rule": "app"}'])
+def test_a_damaged_result_is_run_again(tmp_path, damage):
+    federation = Federation(4, 1)
+    kept, case = KeptCases(tmp_path, "inline", "code", federation), Case("app", "none", 0)
+    diverged = {"server": {1: {"loss": math.inf}, 2: {"loss": math.nan}}}
+    run = Run("app", "none", diverged, 1.0, 2, [[1]], [(1, "2", "kept")], {1: {"loss": 0.5}})
+    kept.write(case, run)
+    found = kept.read(case)
+    assert math.isnan(found.curves["server"].pop(2)["loss"])
+    assert found == replace(run, curves={"server": {1: {"loss": math.inf}}})
+    assert kept.read(case._replace(seed=1)) is None
+    assert KeptCases(tmp_path, "inline", "other code", federation).read(case) is None
+    (path,) = (tmp_path / "runs").iterdir()
+    path.write_text(damage)
+    assert kept.read(case) is None
+
+
 def test_a_run_that_fails_ends_nothing_and_says_why():
     result = stress(
         load_flower_app(OWN_START), rules=["median"], attacks=["opt_lie"], rounds=1, clients=4,
@@ -251,3 +326,12 @@ def test_the_command_in_several_processes(tmp_path, capsys):
     assert all(cell["error"] is None for cell in written["cells"])
     assert written["recommendation"]["rule"] == "median"
     assert written["command"].startswith("flwr-byzantine stress ")
+
+
+def test_what_ends_several_runs_is_told_once(tmp_path, capsys):
+    arguments = ["stress", str(APPS / "raw_loop"), "--rules", "app,median", "--rounds", "1"]
+    arguments += ["--attacks", "none,label_flip", "--jobs", "1", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("The attack on data could not be made: ") == 1
+    assert "app, label_flip; median, label_flip: " in shown

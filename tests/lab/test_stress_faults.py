@@ -76,7 +76,7 @@ def test_a_process_that_dies_ends_no_other_run(tmp_path):
     result = stress(
         app_of(tmp_path, "dies", end=end), rules=["median"], attacks=["gaussian"], jobs=2
     )
-    assert "process died" in result.cell("app", "gaussian")["error"]
+    assert "its process ended with status 3" in result.cell("app", "gaussian")["error"]
     assert result.cell("median", "gaussian")["error"] is None
     assert result.cell("median", "none")["final"] == pytest.approx(1)
 
@@ -99,7 +99,7 @@ def test_a_run_that_broke_off_has_no_result():
     curves = {"server": {1: {"accuracy": 0.9}}}
     runs = [Run("app", attack, curves, 1.0, 1, [], [], {}, error) for attack, error in
             (("none", None), ("lie", "ValueError: too large"))]  # fmt: skip
-    clean, broken = cells_of(runs, Metric("accuracy", "server", False))
+    clean, broken = cells_of([runs], Metric("accuracy", "server", False))
     assert clean["final"] == 0.9
     assert broken["final"] is None
     assert broken["lost"] is None
@@ -122,5 +122,5 @@ def test_a_key_of_rounds_without_rounds_is_an_error():
 def test_the_app_alone_says_that_no_rule_was_run():
     curves = {"server": {1: {"accuracy": 0.9}}}
     run = Run("app", "none", curves, 1.0, 1, [], [], {})
-    found = recommend(cells_of([run], Metric("accuracy", "server", False)))
+    found = recommend(cells_of([[run]], Metric("accuracy", "server", False)))
     assert "No rule was run" in found["reason"]

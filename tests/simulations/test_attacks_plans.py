@@ -30,6 +30,7 @@ from flwr_byzantine.clients import (
     MaliciousClient,
     OmniscientClient,
 )
+from flwr_byzantine.lab.names import AGAINST, BY_NAME
 from flwr_byzantine.rules import Krum, Median, NearestNeighborMixing
 from simulations.catalog.attacks import (
     ATTACK_NAMES,
@@ -91,7 +92,8 @@ def test_every_attack_of_the_library_has_a_name():
     kinds -= {attacks.LocalAttack, attacks.ColludingAttack, attacks.ChannelAttack}
     kinds -= {attacks.ModelAttack, attacks.Remembering, attacks.OnOff}  # of all attacks: `period=5`
     assert kinds <= set(ATTACKS.values())
-    assert ("none", *ATTACKS) == ATTACK_NAMES
+    assert ("none", *ATTACKS, *AGAINST) == ATTACK_NAMES
+    assert ATTACKS.items() >= BY_NAME.items()
 
 
 def check(config):
@@ -134,7 +136,7 @@ def test_arguments_are_read_as_people_write_them(name, arguments, expected):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"attack": "gausian"}, "Parameter `attack` should be one of none, gaussian"),
+    ({"attack": "gausian"}, "Parameter `attack` should be one of none, .*gaussian"),
     ({"attack_args": {"sigma": 1}}, "`attack_args` should be made of fraction, off, period, scale"),
     ({"attack_args": {"knows": "honest"}}, "`attack_args` should be made of fraction, off, period, scale"),
     ({"attack_args": {"fraction": 2}}, "`fraction` should be in"),
@@ -148,7 +150,7 @@ def test_arguments_are_read_as_people_write_them(name, arguments, expected):
     ({"attack": "ipm", "attack_args": {"epsilon": "0,5"}}, "`epsilon` should be a finite number"),
     ({"attack": "bit_flip", "attack_args": {"bits": "22:xx"}}, "`bits` should be a tuple"),
     ({"attack": "bit_flip", "attack_args": {"num_coordinates": 0.5}}, "`num_coordinates`"),
-    ({"attack": "lying", "attack_args": {"update": "ipm"}}, "`update` should be one of honest, g"),
+    ({"attack": "lying", "attack_args": {"update": "ipm"}}, "`update` should be one of honest, b"),
     ({"attack": "none", "attack_args": {"epsilon": 1}}, "`attack_args` should be empty"),
     ({"attack": "paf", "byzantine": 8}, "`byzantine` should be less than"),
     ({"attack": "lie", "byzantine": 5}, "`z` should be given"),
@@ -353,6 +355,14 @@ def test_attackers_of_a_run_behave_well_then_attack(name, arguments, start, expe
         ):
             found.append(number)
     assert found == expected
+
+
+def test_optimized_attacks_by_their_short_names():
+    for family in ("lie", "ipm"):
+        plan = plan_attack("optimized", {"attack": family, "against": "krum:2"})
+        assert plan_attack(f"opt_{family}", {"against": "krum:2"}) == plan
+        with pytest.raises(ValueError, match="Parameter `attack_args` should be made of against"):
+            plan_attack(f"opt_{family}", {"attack": "ipm"})
 
 
 def test_optimized_is_made_for_the_rule_of_the_run():

@@ -2,8 +2,6 @@
 
 import io
 import json
-import queue
-import signal
 from collections import Counter
 
 import pytest
@@ -12,12 +10,13 @@ from experiments import all_experiments
 from rich.console import Console
 from typer.testing import CliRunner
 
+from flwr_byzantine.lab.kept import PACKED, Kept, write
+from flwr_byzantine.lab.processes import MOST, run_here
 from simulations.commands.cli import app
 from simulations.config import RunConfig
-from simulations.measure.results import write
 from simulations.measure.summary import summarise
 from simulations.sweep import jobs as sweeping
-from simulations.sweep.cells import PACKED, cell_path, missing_cells, pack_cells, read_cell
+from simulations.sweep.cells import cell_path, missing_cells, read_cell
 from simulations.sweep.experiment import (
     FOLDER,
     NAMES,
@@ -121,32 +120,6 @@ def test_rules_that_do_not_exist_are_refused_before_anything_runs():
         list(unknown.cells("quick"))
 
 
-class Inline:
-    """What a sweep needs of multiprocessing, in this process."""
-
-    Queue = queue.Queue
-
-    class Process:
-        def __init__(self, target, args):
-            self.target, self.args, self.exitcode = target, args, None
-
-        def start(self):
-            try:
-                self.target(*self.args)
-                self.exitcode = 0
-            except SystemExit as exit:
-                self.exitcode = exit.code
-
-        def is_alive(self):
-            return False
-
-        def terminate(self):
-            pass
-
-        def join(self):
-            pass
-
-
 @pytest.fixture
 def ran(monkeypatch):
     """Replace the federations of a sweep; returns the configurations that it asked for."""
@@ -158,18 +131,18 @@ def ran(monkeypatch):
             if config.rule == "krum":
                 on_cell(place, RuntimeError("nothing in [/data/x]"))
                 continue
-            if config.rule == "bulyan":
-                raise SystemExit(9)  # as the process would that runs out of memory
             on_round(place, {})
             on_cell(place, outcome(config))
 
-    monkeypatch.setattr(sweeping, "_CONTEXT", Inline)
+    def here(dealt, work, at_once, on_news, **options):
+        for batch in dealt:
+            run_here(batch, work, on_news)
+
+    monkeypatch.setattr(sweeping, "run_in_processes", here)
     monkeypatch.setattr(sweeping, "run_all", fake)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads, interrupt = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    threads = torch.get_num_threads()
     yield asked
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, interrupt)
 
 
 def outcome(config):
@@ -230,13 +203,6 @@ def test_one_failing_cell_does_not_stop_the_rest(ran, tmp_path):
     assert missing_cells(cells, tmp_path) == cells[:1]
 
 
-def test_cells_of_a_process_that_died_have_failed(ran, tmp_path):
-    cells = [cell("mean"), cell("bulyan"), cell("median"), cell("mean", clients=7)]
-    done = sweep(cells, tmp_path, 1, quiet())
-    assert sorted(done.finished, key=cells.index) == [cells[0], cells[3]]
-    assert [reason for _, reason in done.failed] == 2 * ["its process ended with status 9"]
-
-
 def test_a_result_that_cannot_be_written_fails_alone(ran, monkeypatch, tmp_path):
     def full(record, path):
         if record["config"]["rule"] == "mean":
@@ -273,7 +239,7 @@ def test_packed_cells_are_read_and_never_run_again(ran, tmp_path):
     single = [read_cell(tmp_path, own) for own in cells]
     result = tmp_path / "run" / "result.json"  # of another command
     write({"rounds": []}, result)
-    packed, number = pack_cells(tmp_path)
+    packed, number = Kept(tmp_path).pack()
     assert (packed.name, number) == (PACKED, 2)
     assert files(tmp_path) == sorted([PACKED, "result.json"])
     assert [read_cell(tmp_path, own) for own in cells] == single
@@ -282,7 +248,7 @@ def test_packed_cells_are_read_and_never_run_again(ran, tmp_path):
     more = cell("phocas")
     assert sweep([*cells, more], tmp_path, 1, quiet()).finished == [more]
     assert read_cell(tmp_path, more) is not None
-    assert pack_cells(tmp_path)[1] == 3
+    assert Kept(tmp_path).pack()[1] == 3
     assert missing_cells([*cells, more], tmp_path) == []
 
 
@@ -291,9 +257,9 @@ def test_the_same_cells_give_the_same_packed_bytes(tmp_path):
     for folder, order in zip(folders, (1, -1), strict=True):
         for own in [cell("mean"), cell("median"), cell("mean", seed=1)][::order]:
             write({"seed": own.seed, "rule": own.rule}, cell_path(folder, own))
-    first, second = (pack_cells(folder)[0].read_bytes() for folder in folders)
+    first, second = (Kept(folder).pack()[0].read_bytes() for folder in folders)
     assert first == second
-    assert pack_cells(folders[0])[0].read_bytes() == first
+    assert Kept(folders[0]).pack()[0].read_bytes() == first
 
 
 def test_a_cell_of_its_own_wins_over_a_packed_one(tmp_path):
@@ -301,13 +267,13 @@ def test_a_cell_of_its_own_wins_over_a_packed_one(tmp_path):
     for number in (1, 2):
         write({"number": number}, cell_path(tmp_path, own))
         assert read_cell(tmp_path, own) == {"number": number}
-        pack_cells(tmp_path)
+        Kept(tmp_path).pack()
         assert read_cell(tmp_path, own) == {"number": number}
 
 
 def test_a_damaged_packed_file_is_named(tmp_path):
     write({}, cell_path(tmp_path, cell("mean")))
-    packed, _ = pack_cells(tmp_path)
+    packed, _ = Kept(tmp_path).pack()
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"{PACKED}, which is damaged"):
         read_cell(tmp_path, cell("mean"))
@@ -428,7 +394,7 @@ def test_a_batch_has_federations_of_one_size_and_dataset():
         (c.seed, c.config.clients) for c in cells
     )
     assert all(len({c.config.clients for c in batch}) == 1 for batch in dealt)
-    assert max(map(len, dealt)) <= sweeping.CELLS_PER_JOB
+    assert max(map(len, dealt)) <= MOST
 
 
 def shrunk(own):

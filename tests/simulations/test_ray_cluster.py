@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from small_app import small_app
 
 from deploy.drill.federation import free_ports
 from deploy.drill.processes import DrillError, Process, wait_until
@@ -65,3 +66,17 @@ def test_a_simulation_joins_the_cluster_that_ray_address_names(cluster, tmp_path
     done = subprocess.run(run, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads((tmp_path / "result.json").read_text())["rounds"]) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(400)
+def test_a_stress_test_joins_it_too(cluster, tmp_path):
+    run = [sys.executable, "-m", "flwr_byzantine", "stress", small_app(tmp_path / "app")]
+    run += ["--engine", "ray", "--clients", "4", "--byzantine", "1", "--rules", "median"]
+    run += ["--attacks", "sign_flip", "--out", tmp_path / "out"]
+    env = os.environ | {"RAY_ADDRESS": cluster, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = json.loads((tmp_path / "out" / "stress.json").read_text())["cells"]
+    assert [cell["error"] for cell in cells] == [None] * 4

@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
@@ -10,15 +11,16 @@ from experiments import all_experiments
 from typer.testing import CliRunner
 
 import flwr_byzantine
+from flwr_byzantine.lab.kept import write
 from simulations.catalog.rules import RULES
 from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.measure.measures import MEASURES, Metric
-from simulations.measure.results import write
 from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
 from simulations.report.claim import Claim, load_claims
 from simulations.report.document import write_report
 from simulations.report.figures import draw_scores, save_png
+from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.scoreboard import judge
 from simulations.report.tables import accuracy_table
 from simulations.report.view import BENCHMARK, Place, Results, form
@@ -27,6 +29,7 @@ from simulations.sweep.experiment import FOLDER, PLACES, load_experiment
 
 pytestmark = pytest.mark.torch
 
+KINDS = (".png", ".svg")
 ACCURACY = Metric("accuracy")
 PHOCAS = load_experiment(FOLDER / "phocas_mnist.toml")
 BYGARS = load_experiment(FOLDER / "bygars_mnist.toml")
@@ -292,11 +295,15 @@ def test_the_report_is_one_html_file_and_a_readme_with_its_figures(folder, tmp_p
     assets.feed(page)
     assert not assets.tags & {"script", "link", "iframe"}
     assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in assets.references)
+    assert page.count("</svg>") == len([*out.glob("*.svg")]) == 7
+    ids = re.findall(r' id="(.+?)"', page)
+    assert len(ids) == len({*ids})
     assert len(page) < 5_000_000
     readme = (out / "README.md").read_text()
     images = re.findall(r"!\[.*\]\((.+)\)", readme)
-    assert sorted(images) == sorted(path.name for path in out.glob("*.png"))
-    assert sum(ref.startswith("data:") for ref in assets.references) == len(images) == 12
+    assert sorted(images) == sorted(path.name for path in out.iterdir() if path.suffix in KINDS)
+    drawn = sum(ref.startswith("data:") for ref in assets.references)
+    assert drawn + page.count("</svg>") == len(images)
     for text in (page, readme):
         assert "91.0 ± 1.0" in text
         assert "0 of 12 cells run, 12 not run" in text
@@ -323,4 +330,46 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_a_report_without_any_cell(tmp_path):
     judged = write_report(Results(all_experiments(), "paper", tmp_path), tmp_path / "out")
     assert {one.verdict for one in judged} == {"not run"}
-    assert not list((tmp_path / "out").glob("*.png"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "report.html"}
+
+
+def squares(drawn):
+    """What each cell of a heatmap says, and its class."""
+    found = re.findall(r"<g><title>(.*?): .*?</title><rect class=\"(\w+)[^>]*>(.*?)</g>", drawn)
+    return {name: (kind, re.search(r">([^<]*)</text>", rest)[1]) for name, kind, rest in found}
+
+
+def test_a_heatmap_of_accuracies_is_darker_where_less_is_reached(results):
+    drawn = draw_accuracy_map(results, *FIGURE)
+    ET.fromstring(drawn)
+    found = squares(drawn)
+    assert found["mean, no attack"] == ("s0", "91")
+    assert found["mean, Gaussian, 6 of 20"] == ("s7", "10")
+    assert found["Phocas, Gaussian, 6 of 20"] == ("s0", "90")
+    assert found["Multi-Krum, Gaussian, 6 of 20"] == ("failed", "\N{EN DASH}")
+    assert "Krum, Gaussian, 6 of 20: 90.0 (1 of 2 seeds)" in drawn
+    assert "coloured by points below the best, 91 %" in drawn
+
+
+def test_pairs_without_sense_have_no_cell_in_a_heatmap(tmp_path):
+    for cell in BYGARS.cells("quick"):
+        write(record(cell.config, 0.5), cell_path(tmp_path, cell))
+    drawn = draw_accuracy_map(Results([BYGARS], "quick", tmp_path), "bygars_mnist", "figure 2")
+    assert "median, sign flip, 8 of 8" in squares(drawn)
+    assert "baseline, sign flip, 8 of 8" not in squares(drawn)
+    assert ">not run<" not in drawn
+
+
+def test_heatmaps_of_rejected_replies_leave_out_who_is_never_rejected(results):
+    drawn = draw_rejections(results, *FIGURE, "byzantine")
+    found = squares(drawn)
+    assert found["mean, Gaussian, 6 of 20"] == ("s5", "50")
+    assert "mean, no attack" not in found
+    assert squares(draw_rejections(results, *FIGURE, "honest"))["mean, no attack"] == ("s4", "25")
+    assert draw_rejections(results, "bygars_mnist", "figure 2", "honest") is None
+
+
+def test_figures_of_an_earlier_report_go(folder, tmp_path):
+    (tmp_path / "phocas_mnist-figure-2-heatmap.png").touch()
+    write_report(Results([PHOCAS], "quick", folder), tmp_path)
+    assert {p.suffix for p in tmp_path.glob("phocas_mnist-figure-2-heatmap.*")} == {".svg"}

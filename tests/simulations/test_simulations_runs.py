@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from flwr.clientapp import ClientApp
 
 from flwr_byzantine.kernels import compiled
 from simulations.config import RunConfig
@@ -106,7 +107,13 @@ def test_a_run_that_fails_does_not_stop_the_others(outcomes):
 
 @pytest.mark.parametrize("inline", [pytest.param(False, marks=pytest.mark.ray), True])
 def test_failing_clients_fail_the_run_with_their_reason(monkeypatch, inline):
-    monkeypatch.setattr("simulations.federation.server.CELL", "another-key")
+    def broken(configs):
+        def client_fn(context):
+            raise KeyError("cell")
+
+        return ClientApp(client_fn=client_fn)
+
+    monkeypatch.setattr("simulations.federation.runner._client_app", broken)
     configs = [RunConfig(**SHORT, api=api) for api in ("message", "legacy")]
     for failure in run_all(configs, inline=inline):
         assert isinstance(failure, RuntimeError)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flwr_byzantine.lab.page.colours import LINES_LIGHT
 from flwr_byzantine.lab.page.data import APP, NONE, Cell, Findings
 from flwr_byzantine.lab.page.scale import Scale, spread
-from flwr_byzantine.lab.page.text import characters, escape, listed, shortened, value
+from flwr_byzantine.lab.page.text import DIVERGES, characters, escape, listed, shortened, value
 
 WIDTH, LEAST = 400, 190  # of a chart, and the height of its plot
 LEFT, TOP, BELOW = 40, 14, 40
@@ -50,17 +50,39 @@ class Line:
     @property
     def style(self) -> str:
         """The attributes of its strokes."""
-        if self.cell.rule == APP:
-            return 'class="line app"'
-        dashes = DASHES[self.look % len(DASHES)]
-        return f'class="line c{self.look % len(LINES_LIGHT)}"' + (
-            f' stroke-dasharray="{dashes}"' if dashes else ""
-        )
+        dashes = "" if self.cell.rule == APP else DASHES[self.look % len(DASHES)]
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        return f'class="line {self.colour}"{dashed}'
+
+    @property
+    def colour(self) -> str:
+        """The class that gives its colour."""
+        return "app" if self.cell.rule == APP else f"c{self.look % len(LINES_LIGHT)}"
+
+    @property
+    def end(self) -> str:
+        """Where it ends, in words."""
+        last = self.cell.curve[-1][1]
+        return value(last) if math.isfinite(last) else DIVERGES
 
     @property
     def label(self) -> str:
         """Its name, and where it ends."""
-        return f"{shortened(self.cell.rule, NAME)} {value(self.cell.curve[-1][1])}"
+        return f"{shortened(self.cell.rule, NAME)} {self.end}"
+
+    def band(self) -> list[tuple[float, float, float]]:
+        """Rounds, and the least and the most of the seeds, as far as all of them are finite."""
+        if len(self.cell.curves) < 2:
+            return []
+        seen: dict[float, list[float]] = {}
+        for curve in self.cell.curves:
+            for server_round, number in curve:
+                seen.setdefault(server_round, []).append(number)
+        return [
+            (r, min(found), max(found))
+            for r, found in sorted(seen.items())
+            if len(found) == len(self.cell.curves) and all(map(math.isfinite, found))
+        ]
 
 
 def scales(findings: Findings) -> tuple[Scale, Scale]:
@@ -138,13 +160,21 @@ def _svg(findings: Findings, lines: Sequence[Line], title: str, number: int) -> 
     clean = findings.cell(APP, NONE).final
     if clean is not None and math.isfinite(clean):
         parts.append(f'<path class="clean" d="M{LEFT} {y(clean):.1f}H{right:.1f}"/>')
+    for line in lines:
+        if band := line.band():
+            edge = [(x(r), y(most)) for r, _, most in band]
+            edge += [(x(r), y(low)) for r, low, _ in reversed(band)]
+            path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in edge) + "Z"
+            parts.append(f'<path class="band {line.colour}" d="{path}"/>')
     ends = spread([y(line.points[-1][1]) for line in lines], LINE, TOP, TOP + high)
     for line, end in sorted(
         zip(lines, ends, strict=True), key=lambda pair: pair[0].cell.rule == APP
     ):
         bold = is_bold(findings, line.cell.rule)
         parts.append(_drawn(line, [(x(r), y(v)) for r, v in line.points], right, end, bold))
-    said = "; ".join(f"{line.cell.rule} ends at {value(line.cell.curve[-1][1])}" for line in lines)
+    said = "; ".join(
+        f"{line.cell.rule} {'' if line.end == DIVERGES else 'ends at '}{line.end}" for line in lines
+    )
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + high + BELOW}" role="img" '
         f'aria-labelledby="chart{number}t chart{number}d">'
@@ -161,7 +191,7 @@ def _drawn(
     broke = not math.isfinite(line.cell.curve[-1][1])
     every = max(1, len(places) // 8)
     mark = MARKS[line.look % len(MARKS)]
-    colour = "app" if line.cell.rule == APP else f"c{line.look % len(LINES_LIGHT)}"
+    colour = line.colour
     filled = "" if line.cell.rule == APP else " mark"
     marks = "".join(
         f'<path class="{colour}{filled}" d="{mark}" transform="translate({x:.1f} {y:.1f})"/>'

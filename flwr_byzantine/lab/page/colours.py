@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # The more of its points an app loses, the more its cell stands out from the page: it is darker on paper,
 # and brighter on a dark screen. Lightness grows evenly, so that prints in grey say the same.
 LIMITS = (1, 2, 5, 10, 20, 40, 60)  # points lost up to which a step goes; the last has no limit
@@ -13,15 +15,15 @@ LINES_LIGHT = ("#0068a8", "#c04a00", "#007a58", "#a03c7c", "#6f6100", "#5a4fcf")
 LINES_DARK = ("#5db7ee", "#ff9350", "#35c79d", "#ea9fcd", "#e6d34f", "#b0a8ff")
 
 
-def step(lost: float) -> int:
-    """The step of some points lost.
+def step(number: float, limits: Sequence[float] = LIMITS) -> int:
+    """The step of a number such as points lost.
 
     Examples
     --------
     >>> step(-3.0), step(1.0), step(1.5), step(float("inf"))
     (0, 0, 1, 7)
     """
-    return next((i for i, limit in enumerate(LIMITS) if lost <= limit), len(LIMITS))
+    return next((i for i, limit in enumerate(limits) if number <= limit), len(limits))
 
 
 def luminance(colour: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from flwr_byzantine.lab.page.text import MISSING, points, text
+from flwr_byzantine.lab.page.text import DIVERGES, MISSING, half_range, points, text
 
 APP, NONE = "app", "none"
 Result = Mapping[str, Any]
@@ -42,6 +42,15 @@ class Cell:
         The attackers of each round.
     verdicts : list[tuple[int, str, str]]
         Round, node and verdict of each reply.
+    finals, losses : list[float | None]
+        What each seed came to, and the points that it lost; None for one that failed, and empty where
+        there is one seed. Then ``final``, ``lost`` and ``curve`` are means over the seeds.
+    curves : list[list[tuple[float, float]]]
+        The curve of each seed.
+    success : float or None
+        The share of samples with a backdoor's trigger that are taken for its class.
+    note : str or None
+        Why that is not known.
     """
 
     rule: str
@@ -53,11 +62,22 @@ class Cell:
     error: str | None = None
     byzantine: list[frozenset[str]] = field(default_factory=list)
     verdicts: list[tuple[int, str, str]] = field(default_factory=list)
+    finals: list[float | None] = field(default_factory=list)
+    losses: list[float | None] = field(default_factory=list)
+    curves: list[list[tuple[float, float]]] = field(default_factory=list)
+    success: float | None = None
+    note: str | None = None
 
     @property
     def is_broken(self) -> bool:
-        """Whether the model ended as no number that is finite."""
-        return any(x is not None and not math.isfinite(x) for x in (self.final, self.lost))
+        """Whether the model ended as no number that is finite, in one of the seeds at least.
+
+        JSON knows no such numbers: there the final value is missing, and so is the curve's last one.
+        """
+        ends = [self.final, self.lost, *self.finals, *self.losses]
+        if self.final is None and self.curve:
+            ends.append(self.curve[-1][1])
+        return any(x is not None and not math.isfinite(x) for x in ends)
 
     @property
     def loss(self) -> float | None:
@@ -71,9 +91,18 @@ class Cell:
         """The points lost as they are written in a small place."""
         if self.loss is None:
             return MISSING if self.error is None else "error"
-        if self.is_broken:
-            return "NaN" if any(x != x for x in (self.final, self.lost)) else "∞"
-        return points(self.lost)
+        return DIVERGES if self.is_broken else points(self.lost)
+
+    @property
+    def spread(self) -> list[float]:
+        """The points lost with each seed that came to a number; empty where there is one seed."""
+        known = [lost for lost in self.losses if lost is not None and math.isfinite(lost)]
+        return known if len(self.losses) > 1 else []
+
+    @property
+    def spread_in_words(self) -> str:
+        """How far seeds are apart, as it is written behind the points lost."""
+        return "" if self.loss is None or self.is_broken else half_range(self.spread)
 
     def attackers(self, server_round: int) -> frozenset[str]:
         """Who attacked in a round."""
@@ -152,7 +181,18 @@ class Findings:
     @property
     def values(self) -> list[float]:
         """All finite values of all curves."""
-        return [v for cell in self.cells.values() for _, v in cell.curve if math.isfinite(v)]
+        curves = (c for cell in self.cells.values() for c in (cell.curve, *cell.curves))
+        return [v for curve in curves for _, v in curve if math.isfinite(v)]
+
+    @property
+    def seeds(self) -> list[str]:
+        """The seeds of each pair of a rule and an attack; empty where the result names none."""
+        return [text(seed) for seed in _list(self.raw.get("seeds")) if number(seed) is not None]
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether there are several seeds."""
+        return len(self.seeds) > 1 or any(len(c.losses) > 1 for c in self.cells.values())
 
 
 def read(result: Result) -> Findings:
@@ -190,11 +230,16 @@ def _cell(raw: Mapping[str, Any]) -> Cell:
         text(raw.get("attack", "?")),
         number(raw.get("final")),
         number(raw.get("lost")),
-        _seconds(raw.get("seconds_per_round")),
-        sorted(_points(raw.get("curve")), key=lambda point: point[0]),
+        _positive(raw.get("seconds_per_round")),
+        _curve(raw.get("curve")),
         " ".join(text(error).split()) if error else None,
         [frozenset(text(node) for node in _list(nodes)) for nodes in _list(raw.get("byzantine"))],
         list(_verdicts(raw.get("verdicts"))),
+        [number(value) for value in _list(raw.get("finals"))],
+        [number(value) for value in _list(raw.get("losses"))],
+        [found for curve in _list(raw.get("curves")) if (found := _curve(curve))],
+        _positive(raw.get("attack_success_rate")),
+        text(raw["note"]) if raw.get("note") else None,
     )
 
 
@@ -202,9 +247,13 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
 
 
-def _seconds(value: Any) -> float | None:
-    seconds = number(value)
-    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+def _positive(value: Any) -> float | None:
+    found = number(value)
+    return found if found is not None and math.isfinite(found) and found >= 0 else None
+
+
+def _curve(points: Any) -> list[tuple[float, float]]:
+    return sorted(_points(points), key=lambda point: point[0])
 
 
 def _points(curve: Any) -> Iterator[tuple[float, float]]:

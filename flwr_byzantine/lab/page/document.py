@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
-from flwr_byzantine.lab.page import tables, verdicts
+from flwr_byzantine.lab.page import advice, tables, verdicts
+from flwr_byzantine.lab.page.backdoor import success_html
 from flwr_byzantine.lab.page.chart import chart
 from flwr_byzantine.lab.page.data import APP, NONE, Findings, Result, read
 from flwr_byzantine.lab.page.heatmap import draw, heatmap_svg
 from flwr_byzantine.lab.page.style import STYLE
 from flwr_byzantine.lab.page.text import escape, point_in_words
+from flwr_byzantine.lab.page.words import notes
 from flwr_byzantine.lab.scores import SOURCES
 
-__all__ = ["heatmap_svg", "page"]
+__all__ = ["heatmap_svg", "page", "summary_html"]
 
 # A browser asks nobody for anything, and runs no script, whatever names are in the result.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -65,6 +67,28 @@ def page(result: Result) -> str:
     )
 
 
+def summary_html(result: Result) -> str:
+    """The recommendation and the heatmap, as part of another page such as a notebook.
+
+    Parameters
+    ----------
+    result : Mapping[str, Any]
+        As ``stress.json`` holds it; any part may be missing.
+    """
+    findings = read(result)
+    said = "".join(f"<p>{escape(note)}</p>" for note in notes(findings))
+    return (
+        f"<div><p><strong>{_title(findings)}.</strong> "
+        f"{escape(findings.reason or 'The result holds no reason.')}</p>"
+        f"<div style='overflow-x:auto'>{draw(findings)}</div>{said}</div>"
+    )
+
+
+def _title(findings: Findings) -> str:
+    chosen = findings.recommended
+    return f"Take {escape(chosen)}" if chosen else "No rule is recommended"
+
+
 def _scroll(label: str, inside: str) -> str:
     """What scrolls inside itself on narrow screens, also by keyboard."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{inside}</div>'
@@ -78,13 +102,13 @@ def _summary(findings: Findings) -> str:
     ]
     if findings.raw.get("rounds") is not None:
         told.append(f"{findings.raw['rounds']} rounds")
-    told.append(f"{len(findings.cells)} runs")
+    runs = len(findings.cells) * max(1, len(findings.seeds))
+    told.append(f"{runs} runs")
+    told += [f"{len(findings.seeds)} seeds"] if len(findings.seeds) > 1 else []
     return f'<p class="soft">{escape(", ".join(told))}</p>'
 
 
 def _advice(findings: Findings) -> str:
-    chosen = findings.recommended
-    title = f"Take {escape(chosen)}" if chosen else "No rule is recommended"
     reason = escape(findings.reason or "The result holds no reason.")
     figures = "".join(
         f'<div><dt>{escape(name)}</dt><dd><b>{escape(shown)}</b> <span class="soft">{escape(note)}</span>'
@@ -93,9 +117,28 @@ def _advice(findings: Findings) -> str:
     )
     return (
         '<section class="advice" aria-labelledby="advice"><p class="eyebrow">Recommendation</p>'
-        f'<h2 id="advice">{title}</h2><p class="reason">{reason}</p>'
+        f'<h2 id="advice">{_title(findings)}</h2><p class="reason">{reason}</p>'
         + (f"<dl>{figures}</dl>" if figures else "")
+        + _how(findings)
         + "</section>"
+    )
+
+
+def _how(findings: Findings) -> str:
+    """The line that puts the recommended rule into the app."""
+    found = advice.code_of(findings)
+    if found is None:
+        return ""
+    imports, rule = found
+    imports += "\nfrom flwr_byzantine.serverapp import RobustGrid"
+    lines = f"{imports}\n\ngrid = RobustGrid(grid, rule={rule})"
+    return (
+        "<details><summary>How to put it into your app</summary>"
+        "<p>In the main function of your <code>ServerApp</code>, before the first use of the grid:</p>"
+        f'<pre tabindex="0" aria-label="Code for the Message API"><code>{escape(lines)}</code></pre>'
+        "<p>An app that gives a strategy to <code>ServerAppComponents</code> has no grid. There it is "
+        f"<code>strategy = ByzantineRobust(strategy, rule={escape(rule)})</code>, from "
+        "<code>flwr_byzantine</code>.</p></details>"
     )
 
 
@@ -106,12 +149,16 @@ def _lost(findings: Findings) -> str:
             "<p><code>app</code> is your app as it is. <code>fedavg</code> is plain averaging in its "
             "place. Each other rule stands in front of your app.</p>"
         )
+    is_low = bool(findings.raw.get("lower_is_better"))
+    point = point_in_words(findings.metric, is_low, findings.cell(APP, NONE).final)
     return (
         "<p>Each number says how many points your app loses against itself without an attack. A minus "
-        "sign says that it gains.</p>"
-        f"{rules}{_scroll('Heatmap of points lost', draw(findings))}"
+        f"sign says that it gains. {escape(point)}</p>"
+        f"{rules}{''.join(f'<p>{escape(said)}</p>' for said in notes(findings))}"
+        f"{_scroll('Heatmap of points lost', draw(findings))}"
         f"{tables.errors_list(findings)}"
         f"<h3>The same in numbers</h3>{_scroll('Results', tables.results_table(findings))}"
+        f"{success_html(findings)}"
     )
 
 
@@ -119,14 +166,12 @@ def _number(findings: Findings) -> str:
     raw = findings.raw
     is_low = bool(raw.get("lower_is_better"))
     source = SOURCES.get(str(raw.get("source")))
-    clean = findings.cell(APP, NONE).final
     origin = (
         f"It comes from {source}." if source else "The result does not say where it comes from."
     )
     return (
         f"<p>The number is <code>{escape(findings.metric)}</code> after the last round. "
-        f"{'Lower' if is_low else 'Higher'} is better. {origin} "
-        f"{escape(point_in_words(findings.metric, is_low, clean))}</p>"
+        f"{'Lower' if is_low else 'Higher'} is better. {origin}</p>"
     )
 
 
@@ -134,9 +179,12 @@ def _curves(findings: Findings) -> str:
     if not any(math.isfinite(v) for v in findings.values):
         return "<p>No run reported a number after a round.</p>"
     charts = "".join(chart(findings, attack, i) for i, attack in enumerate(findings.attacks))
+    bands = ""
+    if any(len(cell.curves) > 1 for cell in findings.cells.values()):
+        bands = "It is the mean over the seeds, and its band reaches from the least to the most of them. "
     return (
         "<p>Each line is a rule, and ends with its name and its last "
-        f"<code>{escape(findings.metric)}</code>. The dotted line is where the app ends without an "
+        f"<code>{escape(findings.metric)}</code>. {bands}The dotted line is where the app ends without an "
         "attack. All charts have the same axes.</p>"
         f'<div class="charts">{charts}</div>'
     )
@@ -145,10 +193,11 @@ def _curves(findings: Findings) -> str:
 def _rejected(findings: Findings) -> str:
     if not any(cell.verdicts for cell in findings.cells.values()):
         return f"{verdicts.who_attacked(findings)}<p>The result holds no verdicts of rules.</p>"
+    first = " All this is of the first seed." if findings.is_repeated else ""
     return (
         f"{verdicts.who_attacked(findings)}<p>A good rule rejects Byzantine nodes often and honest "
         "ones seldom. But many rules leave somebody out in every round, so that an honest node which is "
-        "rejected now and then did nothing wrong. A dash says that nothing judged replies.</p>"
+        f"rejected now and then did nothing wrong. A dash says that nothing judged replies.{first}</p>"
         f"{_scroll('Rejections', verdicts.verdicts_table(findings))}"
         f"{verdicts.lost_replies(findings)}{verdicts.node_tables(findings)}"
     )

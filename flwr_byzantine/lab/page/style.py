@@ -91,6 +91,8 @@ figure p{font-size:13.5px;margin:4px 0 0}
 .chart .clean{stroke:var(--soft);fill:none;stroke-width:1.5;stroke-dasharray:1.5 4}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .chart .app{stroke:var(--ink);stroke-width:3.2;fill:none}
+.chart .band{stroke:none;fill-opacity:.2}
+.chart .band.app{fill:var(--ink)}
 .mark{stroke-width:1.6;stroke-linejoin:round}
 .chart .thread{fill:none;stroke-width:1;stroke-opacity:.65}
 .chart .broke{stroke-dasharray:1 4}
@@ -107,13 +109,18 @@ section{padding:18px 15px 16px;margin:14px 0}
 th,td{padding:7px 10px}
 .tag{display:table;margin:3px 0 0}
 }
-@media print{body{background:#fff}section{border-color:#ccc;break-inside:auto}nav{display:none}}
+.meter,.bar,.tag{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+.advice details{margin-top:18px}
+.advice details p{margin-top:10px}
+@media print{body{background:#fff}section{border-color:#ccc;break-inside:auto}nav{display:none}
+.scroll{overflow:visible}.scroll>svg{min-width:0}tbody th{position:static}table{font-size:12px}
+th,td{padding:4px 7px}figure,tr,svg{break-inside:avoid}h2,h3{break-after:avoid}}
 """
 
 
 def _lines() -> str:
     return "".join(
-        f".c{i}{{stroke:var(--c{i})}}.mark.c{i}{{fill:var(--c{i})}}"
+        f".c{i}{{stroke:var(--c{i})}}.mark.c{i},.band.c{i}{{fill:var(--c{i})}}"
         for i in range(len(LINES_LIGHT))
     )
 

@@ -49,8 +49,8 @@ def _result(cell: Cell) -> str:
     if cell.error is not None:
         shown = f'<span class="bad" title="{escape(cell.error)}">failed</span>'
     else:
-        lost = "" if cell.lost is None else f"<small>{points(cell.lost)}</small>"
-        shown = f"{value(cell.final)}{lost}"
+        lost = "" if cell.loss is None else f"{cell.loss_in_words} {cell.spread_in_words}".rstrip()
+        shown = value(cell.final) + (f"<small>{lost}</small>" if lost else "")
     names = f'data-rule="{escape(cell.rule)}" data-attack="{escape(cell.attack)}"'
     return f'<td class="num result" {names}>{shown}</td>'
 
@@ -107,6 +107,7 @@ def settings_list(findings: Findings) -> str:
         "rules": ", ".join(findings.rules),
         "attacks": ", ".join(findings.attacks),
     }
+    told |= {"seeds": ", ".join(findings.seeds)} if findings.is_repeated and findings.seeds else {}
     told |= {
         str(key).replace("_", " "): str(shown)
         for key, shown in raw.items()
@@ -132,6 +133,7 @@ def command(findings: Findings) -> str:
     for key in ("clients", "byzantine", "rounds", "seed"):
         if (found := number(raw.get(key))) is not None and math.isfinite(found):
             words += [f"--{key}", f"{found:.0f}"]
+    words += ["--seeds", str(len(findings.seeds))] if len(findings.seeds) > 1 else []
     words += ["--metric", findings.metric] if raw.get("metric") else []
     words += ["--lower-is-better"] if raw.get("lower_is_better") else []
     config = raw.get("config")
@@ -158,8 +160,9 @@ def worst_figures(findings: Findings) -> list[tuple[str, str, str]]:
             continue
         name = "Your app alone, at worst" if rule == APP else f"With {rule}, at worst"
         under = "without an attack" if worst.attack == NONE else f"under {worst.attack}"
-        note = under if worst.error else f"points lost {under}"
-        figures.append((name, "fails" if worst.error else worst.loss_in_words, note))
+        note = under if worst.error or worst.is_broken else f"points lost {under}"
+        lost = f"{worst.loss_in_words} {worst.spread_in_words}".rstrip()
+        figures.append((name, "fails" if worst.error else lost, note))
     if chosen and (cost := findings.cost(chosen)) is not None:
         figures.append(("Time per round", times(cost), "the app's own, without an attack"))
     return figures

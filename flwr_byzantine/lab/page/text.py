@@ -12,6 +12,9 @@ from flwr_byzantine.lab.scores import is_share
 
 MISSING = "\N{EN DASH}"  # where there is no number
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+DIVERGES = "diverges"  # where a model ends as NaN, or is infinitely bad
+MOST = 1000  # points, beyond which it makes no difference how many they are
 # Characters that no document may hold, and those that turn the direction of what follows.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -65,16 +68,43 @@ def points(lost: float | None) -> str:
     Examples
     --------
     >>> points(78.21), points(-0.44), points(-0.01), points(2.5e7), points(float("nan")), points(None)
-    ('78.2', '−0.4', '0.0', '2.5e7', 'NaN', '–')
+    ('78.2', '−0.4', '0.0', '> 1000', 'diverges', '–')
     """
     if lost is None:
         return MISSING
     if not math.isfinite(lost):
-        return "NaN" if lost != lost else "∞" if lost > 0 else f"{MINUS}∞"
-    if abs(lost) >= 1e5:
-        return signed(re.sub(r"e\+?(-?)0*", r"e\1", f"{lost:.1e}"))
+        return DIVERGES
+    if abs(lost) > MOST:
+        return f"> {MOST}" if lost > 0 else f"< {MINUS}{MOST}"
     shown = f"{lost:.0f}" if abs(lost) >= 99.95 else f"{lost:.1f}"
     return "0.0" if shown == "-0.0" else signed(shown)
+
+
+def half_range(values: Sequence[float]) -> str:
+    """How far seeds are apart, as it is written behind their mean; empty where there is one.
+
+    Examples
+    --------
+    >>> half_range([10.0, 14.2, 12.0]), half_range([10.0])
+    ('± 2.1', '')
+    """
+    if len(values) < 2:
+        return ""
+    return f"{PLUS_MINUS} {points((max(values) - min(values)) / 2)}"
+
+
+def points_in_words(lost: float) -> str:
+    """Points lost in a sentence.
+
+    Examples
+    --------
+    >>> points_in_words(2.25), points_in_words(3e11), points_in_words(float("inf"))
+    ('2.2 points', 'more than 1000 points', 'diverges')
+    """
+    if not math.isfinite(lost):
+        return DIVERGES
+    shown = points(lost).replace("> ", "more than ").replace("< ", "less than ")
+    return f"{shown} points"
 
 
 def value(number: float | None) -> str:
@@ -88,7 +118,7 @@ def value(number: float | None) -> str:
     if number is None:
         return MISSING
     if not math.isfinite(number):
-        return points(number)
+        return "NaN" if number != number else "∞" if number > 0 else f"{MINUS}∞"
     size = abs(number)
     if size and (size >= 1e5 or size < 1e-3):
         return signed(re.sub(r"e\+?(-?)0*", r"e\1", f"{number:.1e}"))

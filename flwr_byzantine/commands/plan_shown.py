@@ -1,0 +1,143 @@
+"""``flwr-byzantine plan``: the words of its options, and its table."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from flwr_byzantine.checks import in_words, wrong
+from flwr_byzantine.commands.plan import NAMES, Plan, RulePlan, plan_f
+
+OPTIONS = {
+    name: f"--{name}" for name in ("population", "byzantine", "sample", "rounds", "risk", "rules")
+}
+
+
+def plan_written(
+    population: str,
+    byzantine: str,
+    sample: str | None,
+    fraction: str | None,
+    rounds: str,
+    risk: str,
+    rules: Sequence[str],
+    as_json: bool,
+) -> Iterator[str]:
+    """Plan f for what the options say, line by line.
+
+    Raises
+    ------
+    ParameterError
+        If an option cannot be so, in the words of the options.
+    """
+    with in_words(OPTIONS):
+        nodes = _whole("population", population, "100")
+        attackers = _share(byzantine, nodes)
+        asked = _asked(sample, fraction, nodes)
+        plan = plan_f(
+            nodes, attackers, asked, _whole("rounds", rounds, "200"), _number("risk", risk, "1e-3"),
+            rules or NAMES,
+        )  # fmt: skip
+    if as_json:
+        yield json.dumps(plan.to_dict(), indent=2)
+    else:
+        yield from lines(plan)
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """The plan in words, and a table of the rules."""
+    f, n = plan.f, plan.sample
+    yield (
+        f"f = {f} for samples of {n} of {plan.population} nodes, {plan.byzantine} of them Byzantine, "
+        f"over {plan.rounds} rounds"
+    )
+    yield f"Byzantine nodes in a sample, on average: {plan.expected:.3g}"
+    yield f"Risk that any round has more than {f}: {plan.risk_left:.2g} (allowed: {plan.risk:g})"
+    if plan.risk_below is not None:
+        yield f"Risk with f = {f - 1}: {plan.risk_below:.2g}"
+    yield ""
+    rows = [("rule", "replies", f"n = {n}", "nodes", "strategy (Message API)")]
+    rows += [_row(rule, plan) for rule in plan.rules]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for name, replies, *middle, last in rows:
+        cells = [name.ljust(widths[0]), replies.rjust(widths[1])]
+        cells += [text.ljust(width) for text, width in zip(middle, widths[2:], strict=True)]
+        yield "  ".join([*cells, last]).rstrip()
+    yield ""
+    yield (
+        "`replies`: how many have to arrive for that f. `nodes`: the smallest sample that works, with an f "
+        "of its own."
+    )
+    yield (
+        "In the aggregate_fit API the keyword is num_malicious_clients. A rule alone takes trim or "
+        "num_byzantine: --json has both."
+    )
+    if not any(rule.works for rule in plan.rules):
+        yield (
+            f"No rule here works with {n} nodes. FLTrust and ByGARS take any f, with clean data on the "
+            "server."
+        )
+
+
+def _row(rule: RulePlan, plan: Plan) -> tuple[str, str, str, str, str]:
+    replies = "-" if rule.replies is None else str(rule.replies)
+    if rule.sample is None:
+        return rule.name, replies, "no", "none is enough", "-"
+    nodes = str(rule.sample) if rule.works else f"{rule.sample}, f = {rule.f}"
+    return rule.name, replies, "yes" if rule.works else "no", nodes, rule.message_strategy or "-"
+
+
+def _whole(name: str, text: str, example: str) -> int:
+    """A whole number; ParameterError for any other text."""
+    if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text.strip()):
+        found = f"`--{name} {text}`"
+        raise wrong(name, "a whole number", text, f"Write it as {example}.", found=found)
+    return int(text)
+
+
+def _number(name: str, text: str, example: str) -> float:
+    """A number; ParameterError for any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        found = f"`--{name} {text}`"
+        raise wrong(name, "a number", text, f"Write it as {example}.", found=found) from None
+
+
+def _share(text: str, population: int) -> int:
+    """How many nodes are Byzantine: a number, or a share such as 10%, rounded up."""
+    if not text.strip().endswith("%"):
+        return _whole("byzantine", text, "10, or as a share such as 10%")
+    number = text.strip()[:-1]
+    expected, found = "a share from 0% to 100%", f"`--byzantine {text}`"
+    try:
+        share = Fraction(number) / 100
+    except (ValueError, ZeroDivisionError):
+        raise wrong("byzantine", expected, text, "Write it as 10%.", found=found) from None
+    if not 0 <= share <= 1:
+        raise wrong("byzantine", expected, text, "Write it as 10%.", found=found)
+    return math.ceil(share * population)
+
+
+def _asked(sample: str | None, fraction: str | None, population: int) -> int:
+    """How many nodes a round asks: a number, or a fraction of them, rounded down as Flower does."""
+    if (sample is None) == (fraction is None):
+        found = "neither" if sample is None else "both"
+        advice = "Write `--sample 20` or `--fraction-train 0.2`."
+        expected = "given, or `--fraction-train` in its place"
+        raise wrong("sample", expected, sample, advice, found=found)
+    if sample is not None:
+        return _whole("sample", sample, "20")
+    assert fraction is not None
+    share = _number("--fraction-train", fraction, "0.2")
+    if not 0 < share <= 1:
+        advice = "Write it as 0.2."
+        raise wrong("--fraction-train", "above 0 and at most 1", share, advice)
+    asked = int(population * share)
+    if asked < 1:
+        expected = f"large enough for one of {population} nodes"
+        raise wrong("--fraction-train", expected, share, "Ask more of them.")
+    return asked

@@ -1,0 +1,190 @@
+"""The runs of a stress test: which there are, what does them, and how they are kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flwr.serverapp import Grid
+
+from flwr_byzantine.lab.cell import NONE, Federation, Run, run_cell
+from flwr_byzantine.lab.engine import INLINE, RAY
+from flwr_byzantine.lab.flower_app import FlowerApp, load_apart
+from flwr_byzantine.lab.kept import Kept, Record
+from flwr_byzantine.lab.processes import FAILED, ROUND, News, Tell, deal, run_here, run_in_processes
+from flwr_byzantine.lab.ray_engine import run_on_ray
+from flwr_byzantine.lab.simulation import cores, quiet
+
+FOLDER = "runs"  # where results are kept
+
+
+class Case(NamedTuple):
+    """A rule, an attack and a seed: one run of an app."""
+
+    rule: str
+    attack: str
+    seed: int
+
+
+OnCase = Callable[[Case, Run | None], None]  # None after each round, and the run at its end
+
+
+def run_cases(
+    app: str | os.PathLike[str] | FlowerApp,
+    loaded: FlowerApp,
+    cases: Sequence[Case],
+    federation: Federation,
+    on_case: OnCase,
+    *,
+    engine: str = INLINE,
+    jobs: int | None = None,
+    verbose: bool = False,
+) -> None:
+    """Run an app once for each case.
+
+    Parameters
+    ----------
+    app : str, Path or FlowerApp
+        Where other processes import the app from. One that is no folder runs in this process.
+    loaded : FlowerApp
+        The app.
+    cases : Sequence[Case]
+        What to run.
+    federation : Federation
+        Who takes part.
+    on_case : Callable
+        Called after each round with the case and None, and at its end with the run.
+    engine : str
+        ``inline`` or ``ray``.
+    jobs : int or None
+        How many runs at once, or with Ray how many nodes at once; None takes as many as there are cores.
+    verbose : bool
+        Whether what Flower and the app log and print is shown.
+
+    Raises
+    ------
+    Exception
+        What ``on_case`` raises; a RuntimeError or OSError if the engine fails.
+    """
+
+    def note(news: News) -> None:
+        case: Case = news.run
+        if news.kind == ROUND:
+            on_case(case, None)
+        elif news.kind == FAILED:  # its process died, or found no app
+            on_case(
+                case, Run(case.rule, case.attack, {}, None, 0, [], [], {}, news.what, case.seed)
+            )
+        else:
+            on_case(case, news.what)
+
+    folder = None if isinstance(app, FlowerApp) else os.path.abspath(os.fspath(app))
+    work = partial(_run_all, folder, federation, engine, jobs, verbose)
+    at_once = min(jobs or cores(), len(cases))
+    if folder is None or engine != INLINE or at_once <= 1:
+        run_here(cases, partial(work, loaded), note)
+    else:
+        run_in_processes(deal(cases, at_once), partial(work, None), at_once, note)
+
+
+def _run_all(
+    folder: str | None,
+    federation: Federation,
+    engine: str,
+    jobs: int | None,
+    verbose: bool,
+    app: FlowerApp | None,
+    cases: Sequence[Case],
+    tell: Tell,
+) -> None:
+    """The work of a process: all of its cases, one after the other."""
+    loaded = app or load_apart(folder or "")
+    config = {**loaded.config, **federation.config}
+
+    def serve(number: int, grid: Grid | None) -> None:
+        case, drawn = cases[number], replace(federation, seed=cases[number].seed)
+        with quiet(verbose):
+            on_round = partial(tell.round, number)
+            run = run_cell(loaded, case.rule, case.attack, drawn, grid, on_round)
+        tell.finished(number, run)
+
+    if engine == RAY:
+        source, configs = loaded.folder or loaded.client, [config] * len(cases)
+        run_on_ray(serve, source, configs, federation.clients, at_once=jobs, verbose=verbose)
+        return
+    for number in range(len(cases)):
+        serve(number, None)  # its nodes are those of an app that is loaded anew
+
+
+class KeptCases:
+    """Runs that are kept in a folder, under what they are the runs of.
+
+    Parameters
+    ----------
+    folder : Path
+        Where results go.
+    engine : str
+        What they run on.
+    code : str
+        A digest of the app.
+    federation : Federation
+        Who takes part.
+    """
+
+    def __init__(self, folder: Path, engine: str, code: str, federation: Federation) -> None:
+        self.kept = Kept(folder)
+        versions = [version(package) for package in ("flwr-byzantine", "flwr")]
+        self.backdoor = federation.backdoor
+        told = asdict(replace(federation, seed=0, backdoor=False))
+        self.of = json.dumps([engine, code, versions, told], sort_keys=True, default=str)
+
+    def _name(self, case: Case) -> str:
+        of = [self.of, *case, *(["backdoor"] if self.backdoor and case.attack == NONE else [])]
+        key = sha256(json.dumps(of).encode()).hexdigest()[:16]
+        return f"{FOLDER}/{key}.json"
+
+    def read(self, case: Case) -> Run | None:
+        """The run of a case, if it is there whole."""
+        try:
+            found = self.kept.read(self._name(case))
+            return None if found is None else _run_of(found)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # damaged, or of another version: it is run again
+
+    def write(self, case: Case, run: Run) -> None:
+        """Keep a run."""
+        self.kept.write(self._name(case), _worded(asdict(run)))
+
+
+def _run_of(record: Record) -> Run:
+    """A run as it was before it was kept."""
+    curves = {
+        source: {int(r): _numbers(metrics) for r, metrics in curve.items()}
+        for source, curve in record.pop("curves").items()
+    }
+    nodes = {int(node): _numbers(metrics) for node, metrics in record.pop("nodes").items()}
+    verdicts = [(int(r), str(node), str(verdict)) for r, node, verdict in record.pop("verdicts")]
+    return Run(**record, curves=curves, nodes=nodes, verdicts=verdicts)
+
+
+def _numbers(metrics: Record) -> dict[str, float]:
+    return {key: float(value) for key, value in metrics.items()}
+
+
+def _worded(value: Any) -> Any:
+    """The same with words for NaN and infinity, which JSON has no numbers for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _worded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_worded(item) for item in value]
+    return value

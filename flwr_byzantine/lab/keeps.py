@@ -1,0 +1,47 @@
+"""What an app keeps under an attack, as a test of one's own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from flwr_byzantine.lab.flower_app import FlowerApp
+from flwr_byzantine.lab.stress_app import stress
+
+
+def assert_keeps(
+    app: str | os.PathLike[str] | FlowerApp,
+    at_least: float,
+    *,
+    rule: str,
+    attack: str,
+    **settings: Any,
+) -> None:
+    """Fail unless an app keeps a value under an attack: a test for one's own continuous integration.
+
+    Parameters
+    ----------
+    app : str, Path or FlowerApp
+        As for :func:`stress`.
+    at_least : float
+        What the metric should be after the last round; of a loss, at most.
+    rule, attack : str
+        Their names.
+    **settings
+        The other parameters of :func:`stress`.
+
+    Raises
+    ------
+    AssertionError
+        Saying what the app came to.
+    """
+    result = stress(app, rules=[rule], attacks=[attack], **settings)
+    cell, low = result.cell(rule, attack), result.data["lower_is_better"]
+    reached = cell["final"]
+    kept = reached is not None and (reached <= at_least if low else reached >= at_least)
+    if not kept:
+        found = cell["error"] or reached
+        raise AssertionError(
+            f"{result.data['app']} keeps {found} of {at_least} in {result.data['metric']} under {attack}, "
+            f"with {rule} and {result.data['byzantine']} of {result.data['clients']} Byzantine nodes."
+        )

@@ -1,0 +1,134 @@
+"""Which rule to take, by what is lost at worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from flwr_byzantine.checks import is_number
+from flwr_byzantine.lab.cell import APP, NONE
+from flwr_byzantine.lab.on_data.node import CANNOT
+from flwr_byzantine.lab.page.text import points_in_words
+
+CLOSE = 1.0  # points of the best worst case, within which the cheapest rule is recommended
+Cells = Sequence[Mapping[str, Any]]
+
+
+class Worst(NamedTuple):
+    """What is lost where most is lost.
+
+    Parameters
+    ----------
+    lost : float
+        Points; infinitely many where a run came to no result.
+    success : float
+        How many of them stand for the success of a backdoor.
+    attack : str
+        Under which attack.
+    """
+
+    lost: float
+    success: float
+    attack: str
+
+    @property
+    def under(self) -> str:
+        """Where it is lost, in words."""
+        under = "without an attack" if self.attack == NONE else f"under {self.attack}"
+        if self.success >= 0.05:
+            under += f", {self.success:.1f} of them because the backdoor works"
+        return f"({under})"
+
+
+def worst_of(cells: Cells) -> dict[str, Worst]:
+    """Rule -> what it loses at worst.
+
+    How often a backdoor works counts like lost accuracy: a point is a hundredth of the samples with the
+    trigger that are taken for its class, beyond those of the app's own run without an attack.
+
+    Parameters
+    ----------
+    cells : Sequence[Mapping[str, Any]]
+        Of :func:`flwr_byzantine.lab.results.cells_of`.
+    """
+    usual = next(
+        (c.get("attack_success_rate") for c in cells if (c["rule"], c["attack"]) == (APP, NONE)),
+        None,
+    )
+    worst: dict[str, Worst] = {}
+    for cell in cells:
+        works, lost = cell.get("attack_success_rate"), cell["lost"]
+        success = 0.0
+        if works is not None and cell["attack"] != NONE:
+            success = max(0.0, 100 * (works - (usual or 0.0)))
+        found = Worst(lost + success if is_number(lost) else math.inf, success, cell["attack"])
+        worst[cell["rule"]] = max(worst.get(cell["rule"], found), found)
+    return worst
+
+
+def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The cheapest rule within a point of the best worst case, or none, with the reason.
+
+    Parameters
+    ----------
+    cells : Sequence[Mapping[str, Any]]
+        Of :func:`cells_of`.
+    """
+    unmade = {c["attack"] for c in cells if CANNOT in (c.get("error") or "")}
+    found = _recommended([cell for cell in cells if cell["attack"] not in unmade])
+    if unmade:
+        found["reason"] += f" Not counted, since it could not be made: {', '.join(sorted(unmade))}."
+    unknown = {c["attack"] for c in cells if c.get("note") and c["attack"] != NONE} - unmade
+    if unknown:
+        found["reason"] += f" How often {', '.join(sorted(unknown))} works is not known."
+    return found
+
+
+def _recommended(cells: Cells) -> dict[str, Any]:
+    worst = worst_of(cells)
+    if APP not in worst:
+        return {
+            "rule": None,
+            "reason": "The app itself was not run: there is nothing to compare with.",
+        }
+    if any(cell["lost"] is None for cell in cells if (cell["rule"], cell["attack"]) == (APP, NONE)):
+        return {"rule": None, "reason": "The app came to no result without an attack."}
+    unprotected = worst.pop(APP)
+    if not worst:
+        return {"rule": None, "reason": "No rule was run: there is nothing to recommend."}
+    working = {rule: found for rule, found in worst.items() if found.lost < math.inf}
+    if not working:
+        return {"rule": None, "reason": "No rule came to a result under every attack."}
+    best = min(found.lost for found in working.values())
+    if unprotected.lost <= CLOSE or best >= unprotected.lost - CLOSE:
+        reason = (
+            f"None: the defence costs more than these attacks. Without a rule the app "
+            f"{_loses(unprotected.lost)} at worst {unprotected.under}, and with the best rule it "
+            f"{_loses(best)}."
+        )
+        return {"rule": None, "reason": reason}
+    close = [rule for rule, found in working.items() if found.lost <= best + CLOSE]
+    rule = min(close, key=lambda rule: _seconds(cells, rule))
+    without = "fails" if unprotected.lost == math.inf else _loses(unprotected.lost)
+    found = working[rule]
+    reason = (
+        f"{rule} {_loses(found.lost)} at worst {found.under}, where the app without a rule {without} "
+        f"{unprotected.under}."
+    )
+    if len(close) > 1:
+        others = ", ".join(other for other in close if other != rule)
+        reason += f" Also within a point of the best, but slower: {others}."
+    return {"rule": rule, "reason": reason}
+
+
+def _loses(lost: float) -> str:
+    """What becomes of an app that loses so many points."""
+    return f"gains {points_in_words(-lost)}" if lost <= -0.05 else f"loses {points_in_words(lost)}"
+
+
+def _seconds(cells: Cells, rule: str) -> float:
+    """Seconds that a round takes with a rule."""
+    taken = [c["seconds_per_round"] for c in cells if c["rule"] == rule]
+    return float(median([seconds for seconds in taken if seconds is not None] or [math.inf]))
