@@ -222,11 +222,11 @@ def detection(out: Path) -> dict[str | float, dict[str, float]]:
 
 
 @app.command()
-def chart(out: Out = FOLDER) -> None:
+def chart(out: Out = FOLDER, page: Path = Path("docs/suspects.svg")) -> None:
     """Draw detection against the strength of the attack."""
     found = {k: parts for k, parts in detection(out).items() if isinstance(k, float)}
     points = [(k, parts["attackers"], parts["honest"]) for k, parts in sorted(found.items())]
-    (out / "detection.svg").write_text(drawn(points))
+    page.write_text(drawn(points))
 
 
 if __name__ == "__main__":
