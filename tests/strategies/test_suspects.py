@@ -7,8 +7,9 @@ import pytest
 from cases import AS_BARE, ROBUST, gaussian
 from flower import every_api, replies_of, strategy_of
 
-from flwr_byzantine.aggregation.kept_shares import SAMPLE
+from flwr_byzantine.aggregation.kept_shares import SAMPLE, shares
 from flwr_byzantine.audit import Suspicion
+from flwr_byzantine.kernels import Columns, Reduction
 
 D = 10_000
 FAR = -1e20
@@ -133,3 +134,49 @@ def test_a_conviction_takes_k_of_the_last_r(api):
     assert found({1, 25}, rounds=2, of=25) == ids(1)
     assert found({4}, rounds=1, of=1) == ids(1)
     assert found(range(1, 26), factor=1e30) == set()
+
+
+@every_api
+@pytest.mark.parametrize("case", AS_BARE, ids=str)
+def test_parts_of_the_result_add_up_and_copies_have_the_same(api, case):
+    n = max(9, case.enough(1))
+    x = gaussian(n, 40)
+    x[1] = x[2] = x[0]
+    strategy = strategy_of(api, case, 1)
+    api.hand_out(strategy, [np.zeros(40)])
+    api.aggregate(strategy, replies_of(api, x))
+    used = [record.used for record in strategy.audit]
+    assert sum(used) == pytest.approx(1, abs=1e-9 if case.moves is None else 0.2)
+    assert used[0] == pytest.approx(used[1])
+    assert used[0] == pytest.approx(used[2])
+
+
+def slow_used(x, reduction):
+    """Coordinate by coordinate, in plain Python."""
+    n, d = x.shape
+    used = np.zeros(n)
+    for column in x.T:
+        if reduction.keep is None:
+            chosen = sorted(column)[reduction.trim : n - reduction.trim]
+            place = list(column)
+        else:
+            center = np.mean(sorted(column)[reduction.trim : n - reduction.trim])
+            place = [abs(v - center) for v in column]
+            chosen = sorted(place)[: reduction.keep]
+        for i in range(n):
+            used[i] += chosen.count(place[i]) / place.count(place[i]) / len(chosen) / d
+    return used
+
+
+@pytest.mark.parametrize("reduction", [Reduction(4), Reduction(2), Reduction(2, 7), Reduction(0)])
+def test_parts_are_counted_exactly_where_all_coordinates_are_sampled(reduction):
+    x = np.random.default_rng(4).integers(0, 4, (9, 100)).astype(np.float64)
+    columns = Columns([list(x)], np.dtype(np.float64), 9)
+    np.testing.assert_allclose(shares([columns], reduction).used, slow_used(x, reduction))
+
+
+def test_the_sample_is_another_one_in_every_round():
+    x = np.random.default_rng(5).normal(size=(5, 100 * SAMPLE))
+    columns = Columns([list(x)], np.dtype(np.float64), 5)
+    found = {tuple(shares([columns], Reduction(1)).kept) for _ in range(5)}
+    assert len(found) == 5

@@ -52,6 +52,16 @@ def test_wrappers_and_grids_have_suspects_too():
     assert grid.suspects == set()
 
 
+def test_a_grid_answers_for_who_is_in_quarantine():
+    grid = RobustGrid(AnsweringGrid(except_for(lying("1e20"))), RULE, quarantine=True)
+    for _ in range(4):
+        replies = list(grid.send_and_receive(train_messages(START)))
+    errors = [reply for reply in replies if reply.has_error()]
+    assert [reply.metadata.src_node_id for reply in errors] == [FIRST + HOSTILE]
+    assert "quarantine" in errors[0].error.reason
+    assert len(replies) == 10
+
+
 @every_api
 @pytest.mark.parametrize("name", ["ByGARS", "ByGARSPlusPlus", "FLTrust"])
 @pytest.mark.parametrize("payload", ["parameters", "gradients"])
