@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.drill", description=__doc__)
     parser.add_argument("--api", choices=("message", "legacy"), default="message")
-    parser.add_argument("--short", action="store_true", help="5 nodes, 6 rounds, nobody is killed")
+    parser.add_argument("--short", action="store_true", help="7 nodes, 6 rounds, nobody is killed")
+    parser.add_argument(
+        "--no-door", action="store_true", help="nodes reach the SuperLink itself, not nginx"
+    )
     parser.add_argument("--limit", type=float, default=900.0, help="seconds it may take")
     parser.add_argument("--keep", type=Path, help="an empty folder to keep keys and logs in")
     arguments = parser.parse_args(argv)
@@ -35,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = (arguments.keep or Path(scratch)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            findings = Drill(scenario, arguments.api, folder, _print, arguments.limit).run()
+            door = not arguments.no_door
+            findings = Drill(scenario, arguments.api, folder, _print, arguments.limit, door).run()
         except (DrillError, KeyboardInterrupt) as error:
             print(f"FAILED: {error or 'interrupted'}", file=sys.stderr)
             return 1

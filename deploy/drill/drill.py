@@ -33,6 +33,8 @@ class Drill:
         Told what happens, line by line.
     limit : float
         Seconds until the drill fails for being late.
+    door : bool
+        Whether nodes come in by nginx.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Drill:
         folder: Path,
         say: Callable[[str], None] = print,
         limit: float = 900.0,
+        door: bool = True,
     ) -> None:
+        self.door = door
         self.scenario, self.api, self.folder = scenario, api, folder
         self.start = time.monotonic()
         self.end = self.start + limit
@@ -56,10 +60,11 @@ class Drill:
             for i, (name, role) in enumerate(self.scenario.nodes.items())
         }
         app = write_app(self.folder)
-        with Federation(self.folder, configs) as federation:
+        with Federation(self.folder, configs, self.door) as federation:
             self.federation = federation
             self.watch = Watch(self.folder / "audit.jsonl", federation.ids, self.say)
-            self.say(f"SuperLink at {federation.address}, {len(configs)} keys registered")
+            door = f"its door at {federation.entrance}" if self.door else "no door"
+            self.say(f"SuperLink at {federation.address}, {door}, {len(configs)} keys registered")
             for name in configs:
                 federation.start(name)
             self._wait(lambda: all(map(federation.sessions, configs)), "all nodes were let in")

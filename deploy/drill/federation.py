@@ -1,4 +1,4 @@
-"""A SuperLink and SuperNodes with TLS and keys, made with the scripts that users run."""
+"""A SuperLink, its door and SuperNodes with TLS and keys, made with the scripts that users run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -47,17 +48,29 @@ class Federation:
         For its keys, databases, logs and Flower homes.
     configs : mapping
         Name of each node -> its ``--node-config``.
+    door : bool
+        Whether nodes come in by nginx, as they should; else they reach the SuperLink itself.
+
+    Attributes
+    ----------
+    address : str
+        Where the SuperLink listens, for the operator.
+    entrance : str
+        What nodes are told.
     """
 
-    def __init__(self, folder: Path, configs: Mapping[str, str]) -> None:
-        self.folder, self.configs = folder, configs
-        port, *ports = free_ports(1 + len(configs))
+    def __init__(self, folder: Path, configs: Mapping[str, str], door: bool = True) -> None:
+        self.folder, self.configs, self.has_door = folder, configs, door
+        port, door_port, *ports = free_ports(2 + len(configs))
         self.address = f"localhost:{port}"
+        self.entrance = f"localhost:{door_port}" if door else self.address
         self.ports = dict(zip(configs, ports, strict=True))
         self.processes: list[Process] = []
         self.nodes: dict[str, Process] = {}
         self.ids: dict[str, str] = {}
+        self._room: tempfile.TemporaryDirectory[str] | None = None
         self.env = os.environ | ENVIRONMENT | {"SUPERLINK_PORT": str(port)}
+        self.env |= {"DOOR_PORT": str(door_port), "DOOR_HOST": "127.0.0.1"}
         self.env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.env["FLWR_HOME"] = str(folder / "operator")
 
@@ -82,12 +95,36 @@ class Federation:
         command = [str(SCRIPTS / "superlink.sh"), str(link)]
         self.superlink = Process(command, self.env, self.folder / "superlink.log")
         self.processes.append(self.superlink)
+        if self.has_door:
+            self._open_door()
         self._script("add-connection.sh", CONNECTION, self.address, keys / "ca.crt")
         wait_until(self.is_healthy, "the SuperLink answered", 60)
         public = [keys / f"{name}.pub" for name in self.configs]
         told = self._script("register-nodes.sh", CONNECTION, *public)
         ids = re.findall(r"SuperNode (\d+) registered", told)
         self.ids = dict(zip(self.configs, ids, strict=True))
+
+    def _open_door(self) -> None:
+        """Start nginx with a certificate of its own; its workers may belong to another user."""
+        self._room = tempfile.TemporaryDirectory(prefix="door-")
+        self.env["DOOR_HOME"] = self._room.name
+        door = self.folder / "door"
+        self._script("make-certificates.sh", self.folder / "ca", door, "localhost", "127.0.0.1")
+        command = [str(SCRIPTS / "door.sh"), str(door)]
+        self.door = Process(command, self.env, self.folder / "door.log")
+        self.processes.append(self.door)
+        wait_until(self.has_opened, "the door opened", 30)
+
+    def has_opened(self) -> bool:
+        """Whether the door answers; DrillError if it has ended."""
+        if not self.door.running:
+            raise DrillError(f"the door ended:\n{self.door.tail()}")
+        host, port = self.entrance.split(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def is_healthy(self) -> bool:
         """Whether the SuperLink answers, with a certificate of our CA; DrillError if it has ended."""
@@ -104,7 +141,7 @@ class Federation:
         """Start a node, or start it again."""
         keys = self.folder / "nodes"
         env = self.env | {"SUPERNODE_PORT": str(self.ports[name])}
-        command = [str(SCRIPTS / "supernode.sh"), str(keys), name, self.address]
+        command = [str(SCRIPTS / "supernode.sh"), str(keys), name, self.entrance]
         command += ["--node-config", self.configs[name]]
         self.nodes[name] = Process(command, env, self.folder / f"{name}.log")
         self.processes.append(self.nodes[name])
@@ -136,9 +173,11 @@ class Federation:
         return done.stdout
 
     def close(self) -> None:
-        """End all processes: the nodes, then the SuperLink."""
+        """End all processes: the nodes, then the door and the SuperLink."""
         for process in reversed(self.processes):
             if process.running:
                 process.terminate()
         for process in reversed(self.processes):
             process.stop()
+        if self._room is not None:
+            self._room.cleanup()

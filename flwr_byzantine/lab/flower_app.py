@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,11 @@ def load_client_app(folder: str | os.PathLike[str], reference: str | None = None
     return app
 
 
-def load_server_app(folder: str | os.PathLike[str]) -> ServerApp:
-    """Load what the server of an app runs, as :func:`load_flower_app` does, and leave the nodes' half."""
+def load_server_app(folder: str | os.PathLike[str], reference: str | None = None) -> ServerApp:
+    """Load what the server of an app runs, as :func:`load_client_app` does for the nodes."""
     described = _described(folder)
+    if reference is not None:
+        described["tool"]["flwr"]["app"]["components"]["serverapp"] = reference
     own = _own_modules(folder, described)
     app: ServerApp = _load(own, folder, described, "serverapp", ServerApp)
     return app
@@ -192,7 +195,8 @@ def _load(
         raise _no_app(folder, reason, str(own.folder) if install else None) from error
     if not isinstance(loaded, kind):
         raise _no_app(folder, f"a `{part}` that is a {type(loaded).__name__}")
-    return own.always(loaded, load_client_app if kind is ClientApp else load_server_app)
+    load = load_client_app if kind is ClientApp else load_server_app
+    return own.always(loaded, partial(load, reference=reference))
 
 
 def _no_app(folder: object, found: str, install: str | None = None) -> ParameterError:

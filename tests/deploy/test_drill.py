@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +25,8 @@ from flwr_byzantine.audit import AuditRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IDS = {name: str(100 + i) for i, name in enumerate(SHORT.nodes)}
+NGINX = shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is missing: apt-get install nginx")
 VERDICTS = {"honest": "kept", "malformed": "dropped", "sign-flip": "trimmed"}
 
 
@@ -183,12 +187,12 @@ def test_scripts_tell_how_they_are_used():
 
 def test_units_and_containers_run_the_scripts_and_start_again_what_dies():
     containers = yaml.safe_load((SCRIPTS / "compose.yaml").read_text())["services"]
-    for service in containers.values():
-        assert (SCRIPTS / service["command"][0]).exists()
+    for name, service in containers.items():
+        assert (SCRIPTS / service["command"][0]).exists() or name == "server"
         assert service["restart"] == "always"
-        assert all("ca.key" not in volume for volume in service["volumes"])
+        assert all("ca.key" not in volume for volume in service.get("volumes", ()))
     units = list((SCRIPTS / "systemd").glob("*.service"))
-    assert len(units) == 2
+    assert len(units) == 3
     for unit in units:
         (start,) = re.findall(
             r"^ExecStart=/opt/flower/deploy/(\S+)", unit.read_text(), re.MULTILINE
@@ -198,11 +202,44 @@ def test_units_and_containers_run_the_scripts_and_start_again_what_dies():
         assert "StartLimitIntervalSec=0" in unit.read_text()
 
 
+def test_only_the_door_listens_to_the_network():
+    containers = yaml.safe_load((SCRIPTS / "compose.yaml").read_text())["services"]
+    server, link, door = (containers[name] for name in ("server", "superlink", "door"))
+    assert [service for service in containers.values() if "ports" in service] == [server]
+    assert server["ports"] == ["9092:9092"]
+    assert link["environment"]["SUPERLINK_HOST"] == "127.0.0.1"
+    assert door["environment"]["DOOR_PORT"] == "9092"
+    assert link["network_mode"] == door["network_mode"] == "service:server"
+    assert link["environment"]["SUPERLINK_PORT"] == door["environment"]["SUPERLINK_PORT"]
+    nodes = [service for name, service in containers.items() if name.startswith("node-")]
+    assert all("superlink:9092" in node["command"] for node in nodes)
+    # No container of the server holds a node's private key, nor the SuperLink's the door's.
+    assert all(v.endswith(".pub:ro") for v in link["volumes"] if "nodes" in v)
+    assert not any("door" in volume for volume in link["volumes"])
+    units = SCRIPTS / "systemd"
+    assert "SUPERLINK_HOST=127.0.0.1" in (units / "flower-superlink.service").read_text()
+    assert "DOOR_HOST=0.0.0.0" in (units / "flower-door.service").read_text()
+    assert "User=flower-door" in (units / "flower-door.service").read_text()
+
+
+def test_images_and_packages_are_pinned():
+    text = (SCRIPTS / "Dockerfile").read_text()
+    images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert len(images) == 2
+    assert all(re.fullmatch(r"python:3\.11-\S+@sha256:[0-9a-f]{64}", image) for image in images)
+    assert "-c /tmp/constraints.txt" in text
+    for script in ("superlink.sh", "supernode.sh", "door.sh"):
+        assert (SCRIPTS / script).exists()
+    for file in re.findall(r"deploy/(\w+\.\w+)", text.partition("COPY deploy/")[2]):
+        assert (SCRIPTS / file).exists()
+
+
 @pytest.mark.slow
 @pytest.mark.superlink
 @pytest.mark.timeout(600)
+@needs_nginx
 @pytest.mark.parametrize("api", ["message", "legacy"])
-def test_the_short_drill(api, tmp_path):
+def test_the_short_drill_behind_the_door(api, tmp_path):
     command = [sys.executable, "-m", "deploy.drill", "--short", "--api", api, "--limit", "500"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as drill:
         lines = []
@@ -210,6 +247,7 @@ def test_the_short_drill(api, tmp_path):
             print(line, end="", flush=True)
             lines.append(line)
     assert drill.returncode == 0, "".join(lines)
+    assert "its door at localhost:" in lines[0]
 
 
 def belonging_to(folder):
@@ -227,11 +265,15 @@ def belonging_to(folder):
 @pytest.mark.slow
 @pytest.mark.superlink
 @pytest.mark.timeout(240)
+@needs_nginx
 def test_an_interrupted_drill_leaves_nothing_running(tmp_path):
     folder = tmp_path / "kept"
     command = [sys.executable, "-m", "deploy.drill", "--short", "--keep", folder]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as drill:
         for line in drill.stdout:
+            if found := re.search(r"its door at localhost:(\d+)", line):
+                entrance = ("localhost", int(found[1]))
+                socket.create_connection(entrance).close()
             if "all nodes are connected" in line:
                 assert len(belonging_to(folder)) > len(SHORT.nodes)
                 drill.send_signal(signal.SIGTERM)
@@ -240,3 +282,5 @@ def test_an_interrupted_drill_leaves_nothing_running(tmp_path):
     while belonging_to(folder) and time.monotonic() < end:
         time.sleep(1)
     assert belonging_to(folder) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(entrance)

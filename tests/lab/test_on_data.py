@@ -39,7 +39,7 @@ from flwr_byzantine.rules import Mean
 REPOSITORY = Path(__file__).resolve().parents[2]
 APPS = REPOSITORY / "tests" / "apps"
 LOADER, SKLEARN = APPS / "torch_loader", APPS / "sklearn_logistic"
-X, Y = torch.rand(20, 1, 8, 8), torch.arange(20) % 10
+X, Y = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 10
 Pair = namedtuple("Pair", "features target")
 
 
@@ -56,7 +56,7 @@ def loader(batch_size=5, kind=DataLoader):
     (X.numpy(), Y.numpy()), {"image": X, "fine_label": Y, "coarse_label": Y}, (X, Y, torch.arange(20)),
     (torch.arange(20), X, Y), (X, Y.unsqueeze(1)), (X, Y.to(torch.uint8)), ((X, Y), "ids"), (X.byte(), Y),
     {"x": X, "y": Y, "weights": torch.rand(20, 3)},
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_labels_and_samples_are_found(batch):
     found = Batch(batch, True)
     assert found.labels.tolist() == Y.tolist()

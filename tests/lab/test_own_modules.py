@@ -13,7 +13,7 @@ from small_app import small_app
 
 from flwr_byzantine.lab import stress
 from flwr_byzantine.lab.cell import Federation, run_cell
-from flwr_byzantine.lab.flower_app import load_flower_app
+from flwr_byzantine.lab.flower_app import load_client_app, load_flower_app
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits-numpy"
 SAYS = "raise ValueError(NAME)"
@@ -176,6 +176,11 @@ def test_halves_can_be_sent_to_another_process(tmp_path, library):
     client, server = pickle.loads(pickle.dumps((app.client, app.server)))
     sent = replace(app, client=client, server=server)
     assert sent.folder is None
+    (tmp_path / "tiny" / "other.py").write_text(
+        "from tiny.client import ClientApp\nother = ClientApp()"
+    )
+    other = load_client_app(tmp_path, "tiny.other:other")
+    assert len(vars(pickle.loads(pickle.dumps(other)))["_registered_funcs"]) == 0
     assert run_cell(sent, "app", "none", FEW).error == "ValueError: sent"
 
 

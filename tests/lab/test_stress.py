@@ -302,8 +302,15 @@ def test_an_app_that_does_not_run_says_so(tmp_path):
     (tmp_path / "pyproject.toml").write_text(
         "[tool.flwr.app.components]\nserverapp = 'broken_app:server'\nclientapp = 'broken_app:client'\n"
     )
+    seen = []
+    note = lambda run, *counts: seen.append((run.rule, run.attack))  # noqa: E731
     with pytest.raises(ValueError, match=r"runs without an attack.*KeyError: 'data-path'"):
-        stress(tmp_path, rules=["median"], attacks=[], jobs=1)
+        stress(tmp_path, rules=["median"], attacks=["lie"], jobs=1, on_run=note)
+    assert seen == [("app", "none")]
+    seen.clear()
+    with pytest.raises(ValueError, match=r"`metric` should be one of .*top1.*'f1'"):
+        stress(OWN_START, metric="f1", rounds=1, jobs=1, on_run=note)
+    assert seen == [("app", "none")]
 
 
 def test_a_promise_for_ones_own_ci():
