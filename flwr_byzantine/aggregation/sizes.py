@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
 from flwr_byzantine.audit.marks import Measure
 from flwr_byzantine.kernels import Columns
+from flwr_byzantine.kernels.checks import check_base
 from flwr_byzantine.kernels.columns import as_column_values, computed_in
 from flwr_byzantine.kernels.compiled import choice
 from flwr_byzantine.kernels.threads import spread
@@ -54,9 +55,11 @@ class Origin(NamedTuple):
 
 
 def measures(gated: Gated, origin: Origin) -> list[Measure]:
-    """How large the accepted replies are, by every measure."""
+    """How large the accepted replies are, by every measure; none where the origin is of another form."""
     base, buffers = origin.model, origin.buffers
     assert gated.structure is not None
+    if base is not None and base.signature != gated.structure.signature:
+        return []
     floats = [t for tensors, _ in gated.columns.values() for t in tensors]
     found = []
     if values := [t for t in floats if t not in buffers]:
@@ -134,6 +137,7 @@ def _measured(columns: Columns, base: Segments | None) -> tuple[Values, Values]:
     longest stretch of each row, and in all that are long enough to hold one that stands out: elsewhere no
     value is as large as such a stretch is long.
     """
+    check_base(base, columns, add_base=False)  # compiled code follows addresses
     d, chosen = columns.num_columns, choice()
     stretch = max(_STRETCH, -(-d // _STRETCHES))
     bounds = [*range(0, d, stretch), d]

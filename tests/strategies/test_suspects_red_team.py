@@ -94,6 +94,17 @@ def test_copies_convict_nobody_where_no_model_was_handed_out(name):
     assert strategy.suspects == set()
 
 
+def test_models_of_another_form_are_not_measured_from_the_last_result():
+    """Where no model is handed out, most replies say what it looks like, and may say otherwise later."""
+    api = FitApi()
+    strategy = api.ours.TrimmedMean(num_malicious_clients=2)
+    for server_round, d in enumerate([10, 100_000, 10, 7], start=1):
+        x = gaussian(7, d, seed=server_round)
+        x[0] = -1e20
+        api.aggregate(strategy, replies_of(api, x), server_round)
+    assert strategy.suspects <= {"100"}
+
+
 def test_too_few_replies_judge_nobody():
     """Attackers are most of those that answer."""
     api, n, f = FitApi(), 9, 4
