@@ -26,7 +26,7 @@ UNKNOWN = 1e-3  # of the model: what is rounding where nobody said which model c
 ROUNDING = 2.0**-24
 WHOLE = 100.0  # times the model's own: how far whole numbers such as counters may go
 _BLOCK = 1 << 14
-_STRETCH, _STRETCHES = 1 << 12, 1 << 10  # values in one, at least; and how many, at most
+_STRETCH, _STRETCHES = 1 << 13, 1 << 10  # values in one, at least; and how many, at most
 LONG = 2.0  # times the usual longest stretch of a row: longer ones are looked at
 
 _LENGTH = "an update {} times as long as usual"
