@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from flwr.serverapp import Grid
 
+from flwr_byzantine.checks import require, wrong
 from flwr_byzantine.lab.cell import NONE, Federation, Run, run_cell
 from flwr_byzantine.lab.engine import INLINE, RAY
 from flwr_byzantine.lab.flower_app import FlowerApp, load_apart
@@ -124,6 +126,29 @@ def _run_all(
         serve(number, None)  # its nodes are those of an app that is loaded anew
 
 
+WRITABLE = "a folder that can be written to"
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of the results, before anything is run; ValueError where it cannot be written to."""
+    with writing_to(out):
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+    writable = os.access(out, os.W_OK) and os.access(out / FOLDER, os.W_OK)
+    require(writable, "out", WRITABLE, str(out), "Name another one.")
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Raise a ValueError in the place of an OSError, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        advice = "Make room there, or name another one. Runs that are kept are not run again."
+        found = f"`out = {str(out)!r}`: {reason}"
+        raise wrong("out", WRITABLE, str(out), advice, found=found) from error
+
+
 class KeptCases:
     """Runs that are kept in a folder, under what they are the runs of.
 
@@ -161,7 +186,8 @@ class KeptCases:
 
     def write(self, case: Case, run: Run) -> None:
         """Keep a run."""
-        self.kept.write(self._name(case), _worded(asdict(run)))
+        with writing_to(self.kept.folder):
+            self.kept.write(self._name(case), _worded(asdict(run)))
 
 
 def _run_of(record: Record) -> Run:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
+
+from flwr_byzantine.lab.scratch import PREFIX
 
 ROUND, FINISHED, FAILED = "round", "finished", "failed"
 MOST = 32  # runs that a process does one after the other, before its memory is given back
@@ -122,32 +127,44 @@ def run_in_processes(
     Notes
     -----
     Where a process dies, the run that it was at has failed. The runs behind it go on in another process.
+    Temporary files of all processes are removed at the end, also those of processes that were ended.
     """
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as place:
+        _run_all(batches, partial(_process, work, engine_interrupts, place), at_once, on_news)
+
+
+def _run_all(
+    batches: Sequence[Sequence[Any]],
+    process: Callable[[Sequence[Any], Connection], None],
+    at_once: int,
+    on_news: OnNews,
+) -> None:
+    """Start a process for each batch, and pass on what they tell."""
     waiting = [list(batch) for batch in batches if batch]
     running: dict[Connection, _Running] = {}  # by the end of a pipe that each tells through
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                pipe, started = _start(waiting.pop(0), work, engine_interrupts)
+                pipe, started = _start(waiting.pop(0), process)
                 running[pipe] = started
             for pipe in cast("list[Connection]", wait(list(running))):
-                process = running[pipe]
+                teller = running[pipe]
                 try:
                     place, kind, what = pipe.recv()
                 except EOFError:
                     del running[pipe]
-                    left = process.ended()
+                    left = teller.ended()
                     if left:
-                        on_news(News(FAILED, left.pop(0), process.why()))
+                        on_news(News(FAILED, left.pop(0), teller.why()))
                     if left:
                         waiting.append(left)
                     continue
-                on_news(News(kind, process.told(place, kind), what))
+                on_news(News(kind, teller.told(place, kind), what))
     finally:
-        for process in running.values():
-            process.process.terminate()
-        for process in running.values():
-            process.process.join()
+        for teller in running.values():
+            teller.process.terminate()
+        for teller in running.values():
+            teller.process.join()
 
 
 @dataclass
@@ -175,10 +192,12 @@ class _Running:
         return f"{ended}: out of memory, or the app ended it"
 
 
-def _start(batch: list[Any], work: Work, engine_interrupts: bool) -> tuple[Connection, _Running]:
+def _start(
+    batch: list[Any], does: Callable[[Sequence[Any], Connection], None]
+) -> tuple[Connection, _Running]:
     """Start a process; it begins with one thread, so that it takes no cores of the others."""
     receives, sends = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_process, args=(batch, work, sends, engine_interrupts))
+    process = _CONTEXT.Process(target=does, args=(batch, sends))
     unset = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(unset, "1"))
     try:
@@ -190,11 +209,14 @@ def _start(batch: list[Any], work: Work, engine_interrupts: bool) -> tuple[Conne
     return receives, _Running(process, batch, set(range(len(batch))))
 
 
-def _process(batch: Sequence[Any], work: Work, sends: Connection, engine_interrupts: bool) -> None:
-    """What a process does."""
+def _process(
+    work: Work, engine_interrupts: bool, place: str, batch: Sequence[Any], sends: Connection
+) -> None:
+    """What a process does, with its temporary files in a folder that others remove."""
+    tempfile.tempdir = place
     if not engine_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(place,), daemon=True).start()
     left, lock = set(range(len(batch))), threading.Lock()  # an app may have threads
 
     def send(place: int, kind: str, what: Any) -> None:
@@ -206,12 +228,13 @@ def _process(batch: Sequence[Any], work: Work, sends: Connection, engine_interru
     try:
         work(batch, Tell(send))
     except Exception as error:  # nothing could be run, for want of data perhaps
-        for place in sorted(left):
-            send(place, FAILED, in_one_line(error))
+        for number in sorted(left):
+            send(number, FAILED, in_one_line(error))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(place: str) -> None:
     """End this process as soon as the one that started it is gone: nobody waits for the rest."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
+        shutil.rmtree(place, ignore_errors=True)
         os._exit(1)

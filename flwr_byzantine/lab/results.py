@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flwr_byzantine.lab.cell import APP, NONE, Run
-from flwr_byzantine.lab.kept import write
+from flwr_byzantine.lab.kept import replace_file, write
 from flwr_byzantine.lab.recommendation import recommend
 from flwr_byzantine.lab.scores import SOURCES, Metric, points_of
 
@@ -190,8 +190,7 @@ class StressResult:
 
         out = Path(folder)
         write(self.data, out / "stress.json", indent=1)
-        (out / "stress.html").write_text(page(self.data), encoding="utf-8")
-        return out / "stress.html"
+        return replace_file(out / "stress.html", page(self.data).encode())
 
     def heatmap(self) -> Any:
         """The heatmap of points lost, which notebooks show."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from flwr_byzantine.checks import require, require_whole, wrong
 from flwr_byzantine.lab.app_config import check_config
-from flwr_byzantine.lab.cases import FOLDER, Case, KeptCases, run_cases
+from flwr_byzantine.lab.cases import Case, KeptCases, make_folder, run_cases, writing_to
 from flwr_byzantine.lab.cell import APP, FEDAVG, NONE, Federation, Run
 from flwr_byzantine.lab.command import command_of
 from flwr_byzantine.lab.engine import INLINE, OTHERWISE, RAY, require_engine
@@ -126,12 +126,21 @@ def stress(
     cases = [Case(*pair, seed + extra) for extra in range(seeds) for pair in pairs]
     store = None
     if out is not None:
-        _make(Path(out))
+        make_folder(Path(out))
         if loaded.code:
             store = KeptCases(Path(out), engine, loaded.code, federation)
     found = {case: run for case in cases if store is not None and (run := store.read(case))}
     todo = [case for case in cases if case not in found]
     steps = Steps(len(todo), _rounds_of(loaded, federation, rounds_key))
+
+    def check(case: Case) -> None:
+        """Raise as soon as the app itself fails or lacks the metric: no other run is of use then."""
+        if (case.rule, case.attack) == (APP, NONE):
+            _require_an_end(found[case])
+            choose_metric(found[case].curves, metric, lower_is_better)
+
+    for case in found:
+        check(case)
 
     def note(case: Case, run: Run | None) -> None:
         step = steps.round(case) if run is None else steps.end(case)
@@ -144,12 +153,7 @@ def stress(
             store.write(case, run)
         if on_run is not None:
             on_run(run, len(found), len(cases))
-        if (case.rule, case.attack) == (
-            APP,
-            NONE,
-        ):  # what ends the test does so before the rest is run
-            _require_an_end(run)
-            choose_metric(run.curves, metric, lower_is_better)
+        check(case)
 
     if todo:
         if on_step is not None:
@@ -196,7 +200,8 @@ def stress(
     by_seed = [[found[Case(*pair, seed + extra)] for pair in pairs] for extra in range(seeds)]
     result = StressResult.of(loaded.name, by_seed, chosen, settings)
     if out is not None:
-        result.save(out)
+        with writing_to(Path(out)):
+            result.save(out)
     return result
 
 
@@ -224,16 +229,6 @@ def _rounds_of(app: FlowerApp, federation: Federation, key: str | None) -> int:
         return max(1, int(config[key_of_rounds(config, key)]))
     except ValueError:
         return 1
-
-
-def _make(out: Path) -> None:
-    """Make the folder of the results, before anything is run."""
-    try:
-        (out / FOLDER).mkdir(parents=True, exist_ok=True)
-        writable = os.access(out, os.W_OK) and os.access(out / FOLDER, os.W_OK)
-    except OSError:
-        writable = False
-    require(writable, "out", "a folder that can be written to", str(out), "Name another one.")
 
 
 def _federation(

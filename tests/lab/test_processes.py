@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -142,3 +143,25 @@ def test_steps_are_counted_by_run():
     assert [steps.round("a"), steps.round("b"), steps.round("a"), steps.round("a")] == [1, 2, 3, 3]
     assert [steps.end("a"), steps.end("b")] == [4, 6]
     assert steps.total == 6
+
+
+def leave_files(runs, tell):
+    """Work that makes a temporary file, and does not end."""
+    handle, path = tempfile.mkstemp()
+    os.close(handle)
+    tell.finished(0, path)
+    time.sleep(60)
+
+
+def test_temporary_files_of_processes_that_are_ended_are_removed():
+    paths = []
+
+    def interrupted(news):
+        paths.append(Path(news.what))
+        assert paths[0].exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_processes([[1]], leave_files, 1, interrupted)
+    assert not paths[0].exists()
+    assert not paths[0].parent.exists()

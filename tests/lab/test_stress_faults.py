@@ -1,6 +1,8 @@
 """`stress` with apps that fail, and in folders that cannot be written to."""
 
+import errno
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,24 @@ def test_the_app_alone_says_that_no_rule_was_run():
     run = Run("app", "none", curves, 1.0, 1, [], [], {})
     found = recommend(cells_of([[run]], Metric("accuracy", "server", False)))
     assert "No rule was run" in found["reason"]
+
+
+def test_a_metric_that_kept_runs_lack_is_told_before_others_are_run(tmp_path):
+    app, runs = app_of(tmp_path, "kept_without"), []
+    settings = {"rules": [], "jobs": 1, "out": tmp_path / "out"}
+    stress(app, attacks=[], **settings)
+    with pytest.raises(ValueError, match="one of accuracy"):
+        stress(app, metric="accuracies", on_run=lambda run, *_: runs.append(run), **settings)
+    assert runs == []
+
+
+def test_a_full_disk_is_an_error_in_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for place in ("kept.replace_file", "results.replace_file"):
+        with monkeypatch.context() as changed:
+            changed.setattr(f"flwr_byzantine.lab.{place}", full)
+            with pytest.raises(ValueError, match=r"`out` .*: No space left") as error:
+                stress(OWN_START, rules=[], attacks=[], rounds=1, jobs=1, out=tmp_path)
+        assert "\n" not in str(error.value)

@@ -10,6 +10,8 @@ import pytest
 import stressed
 from rich.console import Console
 
+from flwr_byzantine.lab.on_data.node import CANNOT
+from flwr_byzantine.lab.page.data import read
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.terminal import show
 
@@ -109,3 +111,14 @@ def test_reasons_say_what_diverged():
     gains = recommend([*runs[:2], cell("median", "lie", -0.8)])["reason"]
     assert gains.startswith("median gains 0.8 points at worst (under lie)")
     assert recommend([*runs[:1], cell("app", "lie", math.inf), runs[2]])["rule"] == "median"
+
+
+def test_attacks_that_could_not_be_made_count_in_no_worst_case():
+    result = stressed.example()
+    before = {rule: read(result).weakest(rule) for rule in read(result).rules}
+    for cell in [cell for cell in result["cells"] if cell["attack"] == "none"]:
+        unmade = {"attack": "label_flip", "error": f"{CANNOT}: no data", "lost": None}
+        result["cells"].append(cell | unmade)
+    findings = read(result)
+    assert findings.attacks[-1] == "label_flip"
+    assert {rule: findings.weakest(rule) for rule in findings.rules} == before

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from flwr_byzantine.lab.on_data.node import CANNOT
 from flwr_byzantine.lab.page.text import DIVERGES, MISSING, half_range, points, text
 
 APP, NONE = "app", "none"
@@ -151,14 +152,20 @@ class Findings:
         """The cell of a rule and an attack, empty where there is none."""
         return self.cells.get((rule, attack)) or Cell(rule, attack)
 
+    @property
+    def counted(self) -> list[str]:
+        """The attacks that count, as for the recommendation: those that could be made with the app."""
+        unmade = {cell.attack for cell in self.failed() if CANNOT in (cell.error or "")}
+        return [attack for attack in self.attacks if attack not in unmade]
+
     def worst(self, rule: str) -> Cell | None:
         """The cell in which a rule loses most, among those with a number."""
-        known = [cell for a in self.attacks if (cell := self.cell(rule, a)).loss is not None]
+        known = [cell for a in self.counted if (cell := self.cell(rule, a)).loss is not None]
         return max(known, key=lambda cell: cell.loss or 0.0) if known else None
 
     def weakest(self, rule: str) -> Cell | None:
         """The cell in which a rule's run failed, else the one in which it loses most."""
-        cells = (self.cell(rule, attack) for attack in self.attacks)
+        cells = (self.cell(rule, attack) for attack in self.counted)
         return next((cell for cell in cells if cell.error is not None), self.worst(rule))
 
     def failed(self) -> list[Cell]:
