@@ -59,9 +59,7 @@ class Watch:
         self.on_suspect = on_suspect
         self.quarantine = quarantine
         self.registered: dict[str, str] = {}
-        self.led_to: Model | None = (
-            None  # the last result, where nobody says what clients are given
-        )
+        self.led_to: Model | None = None  # the last result, where no model is handed out
         self._looked_up: set[str] = set()
         self._warned: frozenset[str] = frozenset()
 
@@ -141,9 +139,8 @@ class Watch:
             for client, reason in failed.items()
             if not isinstance(reason, Absence)
         }
-        if (
-            len(clients) + len(gated.dropped) > 2 * f
-        ):  # else most may be attackers, of a form of theirs
+        enough = len(clients) + len(gated.dropped) > 2 * f
+        if enough:  # else most may be attackers, and what is malformed is what they do not send
             faults |= {client: f"malformed: {reason}" for client, reason in gated.dropped.items()}
         everybody = len(gated.accepted) + len(gated.dropped) + len(failed)
         if 2 * len(faults) < everybody:  # else it is the run's fault, not theirs

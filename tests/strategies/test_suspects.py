@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from cases import AS_BARE, ROBUST, gaussian
+from cases import AS_BARE, every_robust_rule, gaussian
 from flower import every_api, replies_of, strategy_of
 
 from flwr_byzantine.aggregation.kept_shares import SAMPLE, shares
@@ -104,7 +104,7 @@ ATTACKS = [spread_over, one_value, nan_in_one, huge]
 
 
 @every_api
-@pytest.mark.parametrize("case", [c for c in ROBUST if c in AS_BARE], ids=str)
+@every_robust_rule
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_every_rule_convicts_all_attackers_and_nobody_else(api, case, attack):
     f, n = (1, max(5, case.enough(1))) if case.takes_f else (2, 7)
