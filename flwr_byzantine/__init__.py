@@ -13,6 +13,7 @@ from flwr_byzantine import _moved
 
 if TYPE_CHECKING:
     from flwr_byzantine.aggregation.outcome import TooFewUpdatesError as TooFewUpdatesError
+    from flwr_byzantine.audit.suspicion import Suspicion as Suspicion
     from flwr_byzantine.strategies.fit_strategies import *  # noqa: F403
 
     __version__: str
@@ -36,6 +37,10 @@ def _load(name: str) -> Any:
         from flwr_byzantine.aggregation import outcome
 
         return outcome.TooFewUpdatesError
+    if name == "Suspicion":
+        from flwr_byzantine import audit
+
+        return audit.Suspicion
     if name == "__all__":
         return ["TooFewUpdatesError", *_strategies().__all__]
     if name in _moved.MOVED:

@@ -1,8 +1,7 @@
 """One round of robust aggregation, the same for both Flower APIs."""
 
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import replace
 from logging import WARNING
 from typing import Any, ClassVar
@@ -11,38 +10,33 @@ import numpy as np
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.apply import apply_rule
-from flwr_byzantine.aggregation.buffers import (
-    Buffers,
-    check_buffers,
-    find_buffers,
-    point_out_counter,
-)
+from flwr_byzantine.aggregation.buffers import Buffers, find_buffers, point_out_counter
 from flwr_byzantine.aggregation.gate import Gated, Model, Reply, first_of_each, gate, in_order
 from flwr_byzantine.aggregation.known import Known, drawn, fits
+from flwr_byzantine.aggregation.locked import Locked
 from flwr_byzantine.aggregation.outcome import Outcome, TooFewUpdatesError, by_client
 from flwr_byzantine.aggregation.progress import Progress
 from flwr_byzantine.aggregation.promise import (
     can_take,
+    for_f,
     rule_of_round,
     warn_of_round,
     warn_of_untold,
     why_broken,
     why_not,
 )
-from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate, step_size
+from flwr_byzantine.aggregation.settings import NEEDS_MODEL, PAYLOADS, check_settings
+from flwr_byzantine.aggregation.sizes import Origin
+from flwr_byzantine.aggregation.step_sizes import LearningRate, step_size
 from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
+from flwr_byzantine.aggregation.watch import Watch
 from flwr_byzantine.audit import Audit
-from flwr_byzantine.checks import require_bool, require_choice
-from flwr_byzantine.kernels import check_environment
 from flwr_byzantine.rules.base import Rule, require_rule
 
-PAYLOADS = ("parameters", "gradients")
-ON_TOO_FEW, ON_DROPPED, BOUNDS = ("skip", "raise"), ("keep_f", "lower_f"), ("keep", "warn")
-
-__all__ = ["Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
+__all__ = ["PAYLOADS", "Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"]
 
 
-class Aggregator:
+class Aggregator(Locked):
     """A rule, how to apply it to the global model, and the model clients were given last.
 
     Parameters
@@ -55,30 +49,28 @@ class Aggregator:
     learning_rate : float or Callable[[int], float]
         gamma_t for gradients: a number, or a function of the round.
     order_by : str or None
-        A metric clients report that fixes the order in which the rule sees them, such as a
-        simulation's partition id. It decides ties and rounding, nothing else. None orders by the
-        server's own names of the clients.
+        A metric clients report that fixes the order in which the rule sees them, which decides ties and
+        rounding alone. None orders by the server's own names of the clients.
     on_too_few : str
-        What a round without a robust result does, for which too few usable replies are left:
-        ``"skip"`` keeps the model, ``"raise"`` raises :class:`TooFewUpdatesError`.
+        What a round without a robust result does: ``"skip"`` keeps the model, ``"raise"`` raises
+        :class:`TooFewUpdatesError`.
     on_dropped : str
-        What f is in a round in which malformed replies were dropped: ``"keep_f"`` runs the rule as it
-        was told; ``"lower_f"``, where too few replies are left for that, with the largest f that they
-        suffice for, lowered by no more than the number of dropped ones.
+        What f is where malformed replies were dropped: ``"keep_f"`` is what the rule was told;
+        ``"lower_f"``, where too few are left for that, lowers it, by no more than the dropped ones.
     bound : str
         What happens with fewer replies than the rule's theorem asks for: ``"keep"`` skips the round,
         ``"warn"`` runs the rule, which promises nothing then, and warns.
     count_failures : bool
-        Whether clients that failed, with an error or without an answer, count as Byzantine ones: f is
-        lowered by no more than their number where too few replies are left, and a round with more of
-        them than f is skipped. False: they are none of f.
+        Whether clients that failed count as Byzantine ones: f is lowered by no more than their number
+        where too few replies are left, and a round with more of them than f is skipped.
     buffers : Collection[str | int], Callable[[str], bool] or None
-        The tensors that are clamped to the honest range, see
-        :func:`flwr_byzantine.aggregation.buffers.find_buffers`.
+        The tensors that are clamped to the honest range: :func:`.buffers.find_buffers`.
     audit_log : str, Path or None
-        A file to append to what became of every reply; see :class:`flwr_byzantine.audit.Audit`.
+        A file to append what became of every reply to: :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
         The operator's weights of the clients, for rules that average whole updates.
+    **watch
+        `suspicion`, `on_suspect`, `quarantine` and `node_names`: :class:`.watch.Watch`.
 
     Raises
     ------
@@ -102,16 +94,12 @@ class Aggregator:
         buffers: Buffers = None,
         audit_log: str | os.PathLike[str] | None = None,
         trusted_weights: TrustedWeights = None,
+        **watch: Any,
     ) -> None:
         require_rule(rule)
-        require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
-        check_learning_rate("learning_rate", learning_rate)
-        require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")
-        require_choice("on_dropped", on_dropped, ON_DROPPED, "Leave it out for full protection.")
-        require_choice("bound", bound, BOUNDS, "Leave it out for full protection.")
-        require_bool("count_failures", count_failures)
-        check_buffers(buffers)
-        check_environment()
+        rates = payload, learning_rate
+        check_settings(*rates, on_too_few, on_dropped, bound, count_failures, buffers)
+        self.watch = Watch(**watch)
         self.rule = rule
         self.payload = payload
         self.learning_rate = learning_rate
@@ -126,7 +114,7 @@ class Aggregator:
         self.progress = Progress()
         if learning_rate != 1.0 and payload == "parameters" and not self._moves_models:
             log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
-        self.lock = threading.RLock()
+        super().__init__()
         self.model: Model | None = None
         self.last: Outcome | None = None
         self.last_update: list[Any] | None = None
@@ -134,9 +122,9 @@ class Aggregator:
     def begin(self, server_round: int, model: Model) -> None:
         """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
         found = find_buffers(self.buffers, model.names, strict=True)
-        if found and self.model is None:
+        if self.model is None and found:
             warn_of_untold(self.rule)
-        if self.buffers is None and not found and self.model is None:
+        elif self.model is None and self.buffers is None:
             point_out_counter(model.arrays)
         self.model = model
         if not fits(self.last_update, model):
@@ -163,8 +151,7 @@ class Aggregator:
         Returns
         -------
         Outcome
-            Without a model where too few replies are left. Nothing a client sent raises, unless
-            ``on_too_few="raise"`` asks for it.
+            Without a model where too few replies are left. Nothing a client sent raises otherwise.
 
         Raises
         ------
@@ -174,14 +161,17 @@ class Aggregator:
             If the round has no result and ``on_too_few`` is ``"raise"``.
         """
         if self._needs_model and self.model is None:
-            raise ValueError(
-                "Gradients, reputations and rules that clip need the global model. Call `configure_fit` (or "
-                "`configure_train`) before aggregating, as Flower's server does."
-            )
+            raise ValueError(NEEDS_MODEL)
         with self.lock:
-            ordered = in_order(first_of_each(replies), self.order_by)
-            outcome = self._aggregate(server_round, ordered, failed or {})
-            return self._finish(server_round, replace(outcome, failed=failed or {}), ordered)
+            ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
+            everything = gate(ordered, self.model)
+            f = self._assumed(for_f(self.rule, len(ordered), len(everything.accepted)))
+            gated, suspects = self.watch.without_suspects(server_round, everything, f)
+            outcome = self._aggregate(server_round, ordered, gated, failed, len(suspects))
+            outcome = replace(outcome, failed=failed, quarantined=suspects)
+            told = self._origin(outcome), max(0, f - self._spent(everything, failed))
+            judged = self.watch.judge(server_round, ordered, everything, failed, *told)
+            return self._finish(server_round, replace(outcome, judged=judged), ordered)
 
     def skip(
         self,
@@ -199,21 +189,14 @@ class Aggregator:
         reason : str
             Why, for the log and the audit.
         replies, failed
-            As for :meth:`aggregate`; they are in the audit.
-
-        Returns
-        -------
-        Outcome
-            Without a model.
-
-        Raises
-        ------
-        TooFewUpdatesError
-            If ``on_too_few`` is ``"raise"``.
+            As for :meth:`aggregate`; they are in the audit. The same is raised, and the outcome has no
+            model.
         """
         with self.lock:
-            ordered = in_order(first_of_each(replies), self.order_by)
-            outcome = Outcome(None, reason, tuple(ordered), failed=failed or {})
+            ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
+            gated = Gated(None, dict.fromkeys((reply.client for reply in ordered), ()), {})
+            judged = self.watch.judge(server_round, ordered, gated, failed)
+            outcome = Outcome(None, reason, tuple(ordered), failed=failed, judged=judged)
             return self._finish(server_round, outcome, ())
 
     def _finish(self, server_round: int, outcome: Outcome, replies: Sequence[Reply]) -> Outcome:
@@ -226,15 +209,6 @@ class Aggregator:
             raise outcome.error(server_round)
         return outcome
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but the lock."""
-        return {name: value for name, value in vars(self).items() if name != "lock"}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Be as the original was."""
-        vars(self).update(state)
-        self.lock = threading.RLock()
-
     def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model: arrays, numbers and text by name."""
         return {"last_update": self.last_update} if self.rule.remembers else {}
@@ -244,16 +218,21 @@ class Aggregator:
         self.last_update = state.get("last_update")
 
     def _aggregate(
-        self, server_round: int, replies: Sequence[Reply], failed: Mapping[str, str]
+        self,
+        server_round: int,
+        replies: Sequence[Reply],
+        gated: Gated,
+        failed: Mapping[str, str],
+        suspects: int,
     ) -> Outcome:
-        gated = gate(replies, self.model)
+        """What a round comes to, of replies that passed the gate, without suspects in quarantine."""
         by_name = {reply.client: reply for reply in replies}
         accepted = tuple(by_name[client] for client in gated.accepted)
         lost = len(failed) if self.count_failures else 0
         asked = len(replies) + lost
         if broken := why_broken(self.rule, self._promised(asked), lost, asked) if lost else None:
             return Outcome(None, broken, accepted, gated.dropped)
-        lower_by = lost + (len(gated.dropped) if self.on_dropped == "lower_f" else 0)
+        lower_by = suspects + self._spent(gated, failed)
         rule, lowered_by = rule_of_round(self.rule, len(replies), len(accepted), lower_by)
         promised = self._promised(len(accepted)) if accepted else 0
         warn_of_round(server_round, self.rule, rule, accepted, gated.dropped, self.bound, promised)
@@ -263,9 +242,29 @@ class Aggregator:
         outcome = self._apply(server_round, rule, gated, accepted)
         return replace(outcome, f_lowered_by=lowered_by)
 
+    def _spent(self, gated: Gated, failed: Sized) -> int:
+        """How many of f have sent nothing that the rule sees, by what the user says of such clients."""
+        dropped = len(gated.dropped) if self.on_dropped == "lower_f" else 0
+        return dropped + (len(failed) if self.count_failures else 0)
+
     def _promised(self, n: int) -> int:
         """How many Byzantine clients of n the rule was promised at most."""
         return self.rule.at(n).tolerated(n)
+
+    def _assumed(self, n: int) -> int:
+        """How many of n replies may be Byzantine where most of them have to be honest."""
+        return self._promised(n)
+
+    def _origin(self, outcome: Outcome) -> Origin | None:
+        """What updates are measured from; None where nothing is known of it."""
+        if self.payload == "gradients" and self.model is not None:
+            return Origin(None, self.buffers_of(self.model))
+        model = self.model or self.watch.led_to or outcome.model
+        if self.model is None and outcome.model is not None:
+            self.watch.led_to = outcome.model
+        if model is None:
+            return None
+        return Origin(model, self.buffers_of(model), self.model is not None)
 
     def _apply(
         self, server_round: int, rule: Rule, gated: Gated, accepted: tuple[Reply, ...]
@@ -282,11 +281,13 @@ class Aggregator:
             return Outcome(None, reason, accepted, gated.dropped)
         self.last_update = result.update
         model = Model(gated.structure.names, tuple(result.arrays))
-        weights, kept, scores = (
-            by_client(accepted, values) for values in (result.weights, result.kept, result.scores)
+        weights, kept, used, scores = (
+            by_client(accepted, values)
+            for values in (result.weights, result.kept, result.used, result.scores)
         )
         outcome = Outcome(model, None, accepted, gated.dropped, weights, result.replaced)
-        return replace(outcome, kept=kept, scores=scores, seed=seed, concern=result.concern)
+        outcome = replace(outcome, kept=kept, used=used, scores=scores)
+        return replace(outcome, seed=seed, concern=result.concern)
 
     @property
     def _needs_model(self) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flwr_byzantine.aggregation.buffers import clamp
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
-from flwr_byzantine.aggregation.kept_shares import kept_shares
+from flwr_byzantine.aggregation.kept_shares import among_copies, shares
 from flwr_byzantine.aggregation.known import NOTHING, Known
 from flwr_byzantine.kernels import Columns, Reduction
 from flwr_byzantine.kernels.columns import as_column_values
@@ -34,6 +34,8 @@ class Applied:
         Share of each update in the result, where the rule mixes whole updates.
     kept : np.ndarray or None
         Fraction of a sample of the coordinates in which the value was used, where it does not.
+    used : np.ndarray or None
+        Part of the result; those who sent the same share what it got.
     scores : np.ndarray or None
         What the rule selected by; lower is better.
     update : list[np.ndarray] or None
@@ -46,6 +48,7 @@ class Applied:
     replaced: int = 0
     weights: Values | None = None
     kept: Values | None = None
+    used: Values | None = None
     scores: Values | None = None
     update: list[Array] | None = None
     concern: str | None = None
@@ -183,9 +186,13 @@ def apply_rule(
             moved = group.moved(mixing, reduction, out)
             for t, array in zip(group.tensors, moved, strict=True):
                 update[t] = array
-    kept = None
-    if groups and mixing is None and reduction is not None:
-        kept = kept_shares([group.points.columns for group in groups], reduction)
+    columns = [group.points.columns for group in groups]
+    weights = None if mixing is None else mixing.mean(axis=0)[:n]
+    kept = used = None
+    if weights is not None:
+        used = among_copies(columns, weights)
+    elif groups and reduction is not None:
+        kept, used = shares(columns, reduction)
     filled = _fill(results, gated) if replaced and model is None else results
     if filled is not None:
         f = max(0, min(rule.tolerated(n), (n - 1) // 2))
@@ -196,8 +203,9 @@ def apply_rule(
     return Applied(
         filled,
         replaced,
-        weights=None if mixing is None else mixing.mean(axis=0)[:n],
+        weights=weights,
         kept=kept,
+        used=used,
         scores=rule.checked_scores(given) if groups else None,
         update=update if rule.remembers else None,
         concern=out_of_scale(rule, given.distances),

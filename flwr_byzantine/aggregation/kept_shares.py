@@ -1,6 +1,11 @@
-"""How much of each client a coordinate-wise rule kept, counted on a sample of the coordinates."""
+"""How much of each client a rule used: of every coordinate, or of whole updates.
+
+What is counted coordinate by coordinate is counted on a sample. It is drawn in every round from the operating
+system's entropy, so that nobody can behave well in those coordinates alone.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +14,35 @@ from flwr_byzantine.kernels import Columns, Reduction
 
 Values = npt.NDArray[np.float64]
 
-SAMPLE = 256  # coordinates, evenly spaced: shares are known to about 3 %, for 3 % of a round
+SAMPLE = 256  # coordinates, one in each stretch: shares are known to about 3 %, for 3 % of a round
+
+
+class Shares(NamedTuple):
+    """What a coordinate-wise rule used of n clients.
+
+    Parameters
+    ----------
+    kept : np.ndarray
+        Fraction of the sampled coordinates in which each row's value was among those averaged, or equal
+        to one of them; shape (n,).
+    used : np.ndarray
+        Part of the result; rows with one and the same value share what it got. They add up to 1, but for
+        coordinates that had no robust value.
+    """
+
+    kept: Values
+    used: Values
 
 
 def kept_shares(groups: Sequence[Columns], reduction: Reduction) -> Values:
-    """Fraction of the sampled coordinates in which each row's value was among those averaged.
+    """What :func:`shares` says of the rows that were kept."""
+    sample = _sample(groups)
+    kept: Values = _kept(sample, reduction).mean(axis=1) if sample.size else np.ones(len(sample))
+    return kept
+
+
+def shares(groups: Sequence[Columns], reduction: Reduction) -> Shares:
+    """How much of each row was used.
 
     Parameters
     ----------
@@ -21,28 +50,57 @@ def kept_shares(groups: Sequence[Columns], reduction: Reduction) -> Values:
         All columns of n rows, in one group for each dtype.
     reduction : Reduction
         What was done with them.
-
-    Returns
-    -------
-    np.ndarray
-        Shape (n,). A value equal to one that was averaged counts as kept. The sample is the same
-        for the same shapes: up to ``SAMPLE`` evenly spaced coordinates.
     """
+    sample = _sample(groups)
+    if not sample.size:
+        n = len(sample)
+        return Shares(np.ones(n), np.full(n, 1 / n))
+    return Shares(_kept(sample, reduction).mean(axis=1), _used(sample, reduction).mean(axis=1))
+
+
+def among_copies(groups: Sequence[Columns], weights: Values) -> Values:
+    """Weights of whole updates, of which equal updates have the same: they share what these got."""
+    sample, result = _sample(groups), weights.copy()
+    first: dict[bytes, list[list[int]]] = {}
+    for row, values in enumerate(sample):
+        alike = first.setdefault(values.tobytes(), [])
+        copies = next((rows for rows in alike if _equal(groups, rows[0], row)), None)
+        if copies is None:
+            alike.append([row])
+        else:
+            copies.append(row)
+    for alike in first.values():
+        for rows in alike:
+            result[rows] = weights[rows].mean()
+    return result
+
+
+def _equal(groups: Sequence[Columns], one: int, other: int) -> bool:
+    return all(
+        np.array_equal(rows[one], rows[other], equal_nan=True)
+        for columns in groups
+        for rows in columns.segments
+    )
+
+
+def _sample(groups: Sequence[Columns]) -> Values:
+    """Up to ``SAMPLE`` columns, one at random of each of as many stretches, shape (n, columns)."""
     step = max(1, -(-sum(columns.num_columns for columns in groups) // SAMPLE))
-    sample = np.concatenate([_every(columns, step) for columns in groups], axis=1)
-    shares: Values = _kept(sample, reduction).mean(axis=1) if sample.size else np.ones(len(sample))
-    return shares
+    drawn = np.random.default_rng()  # of the operating system's entropy
+    return np.concatenate([_one_of_every(columns, step, drawn) for columns in groups], axis=1)
 
 
-def _every(columns: Columns, step: int) -> Values:
-    """Every ``step``-th column, shape (n, columns / step)."""
+def _one_of_every(columns: Columns, step: int, drawn: np.random.Generator) -> Values:
+    """One column of each ``step``, shape (n, columns / step)."""
     offsets = columns.offsets
-    positions = np.arange(0, columns.num_columns, step)
+    starts = np.arange(0, columns.num_columns, step)
+    ends = np.minimum(starts + step, columns.num_columns)
+    positions = drawn.integers(starts, ends) if len(starts) else starts
     segments = np.searchsorted(offsets, positions, side="right") - 1
     parts = [np.empty((columns.num_rows, 0))]
-    for s, first in zip(*np.unique(segments, return_index=True), strict=True):
-        start = positions[first] - offsets[s]
-        parts.append(np.array([row[start::step] for row in columns.segments[s]], np.float64))
+    for s in np.unique(segments):
+        inside = positions[segments == s] - offsets[s]
+        parts.append(np.array([row[inside] for row in columns.segments[s]], np.float64))
     return np.concatenate(parts, axis=1)
 
 
@@ -56,8 +114,36 @@ def _kept(x: Values, reduction: Reduction) -> npt.NDArray[np.bool_]:
     if keep is None:
         kept = (x >= ordered[trim]) & (x <= ordered[n - trim - 1]) & (infinite <= trim)
         return kept
-    with np.errstate(invalid="ignore", over="ignore"):
-        distance = np.abs(x - ordered[trim : n - trim].mean(axis=0))
+    distance = _from_center(x, ordered, trim)
     farthest = np.sort(distance, axis=0)[keep - 1]
     kept = (distance <= farthest) & (infinite <= min(trim, n - keep))
     return kept
+
+
+def _used(x: Values, reduction: Reduction) -> Values:
+    """Part of each value in the mean of its column, shape (n, columns); equal values share theirs."""
+    n, trim, keep = len(x), reduction.trim, reduction.keep
+    infinite = (~np.isfinite(x)).sum(axis=0)
+    x = np.where(np.isnan(x), np.inf, x)
+    first, last, most = trim, n - trim, trim
+    if keep is not None:
+        x = _from_center(x, np.sort(x, axis=0), trim)
+        first, last, most = 0, keep, min(trim, n - keep)
+    order = np.argsort(x, axis=0, kind="stable")
+    ordered = np.take_along_axis(x, order, axis=0)
+    begins = np.ones(x.shape, bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    groups = np.cumsum(begins.T).reshape(x.shape[::-1]).T - 1  # columns after one another
+    inside = np.zeros(x.shape)
+    inside[first:last] = 1 / (last - first)
+    total = np.bincount(groups.ravel(), inside.ravel()) / np.bincount(groups.ravel())
+    found = np.empty(x.shape)
+    np.put_along_axis(found, order, total[groups], axis=0)
+    return np.where(infinite <= most, found, 0.0)
+
+
+def _from_center(x: Values, ordered: Values, trim: int) -> Values:
+    """How far each value is from the trimmed mean of its column."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance: Values = np.abs(x - ordered[trim : len(x) - trim].mean(axis=0))
+    return distance

@@ -11,7 +11,10 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model, Reply
 from flwr_byzantine.audit import AuditRecord
+from flwr_byzantine.audit.marks import Mark
+from flwr_byzantine.audit.suspicion import Judged
 
+MOST = 20  # clients named in one line of the log; the audit names all
 PREFIX = "byzantine/"  # of the names of our own metrics: what users' clients report keeps its names
 
 
@@ -51,6 +54,12 @@ class Outcome:
         What the rule drew from the operating system's entropy.
     concern : str or None
         What is wrong with a threshold of the rule.
+    used : Mapping[str, float] or None
+        Client -> its share of the result, where those who sent the same share what it got.
+    quarantined : Mapping[str, str]
+        Client -> reason, for suspects that the rule did not see.
+    judged : Judged
+        Whose replies stood out, and who is a suspect.
     """
 
     model: Model | None
@@ -65,6 +74,9 @@ class Outcome:
     failed: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     concern: str | None = field(default=None, kw_only=True)
+    used: Mapping[str, float] | None = field(default=None, kw_only=True)
+    quarantined: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    judged: Judged = field(default_factory=Judged, kw_only=True)
 
     @property
     def selected(self) -> tuple[Reply, ...]:
@@ -76,7 +88,12 @@ class Outcome:
     @property
     def num_received(self) -> int:
         """How many replies came, refused ones included."""
-        return len(self.accepted) + len(self.dropped)
+        return len(self.accepted) + len(self.dropped) + len(self.quarantined)
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Client -> reason, for replies that the rule did not see."""
+        return {**self.dropped, **self.quarantined}
 
     @property
     def metrics(self) -> dict[str, int | float]:
@@ -90,10 +107,13 @@ class Outcome:
             "num_received": self.num_received,
             "num_dropped": len(self.dropped),
             "num_failed": len(self.failed),
+            "num_suspects": len(self.judged.suspects),
             "num_replaced": self.replaced,
             "f_lowered_by": self.f_lowered_by,
             "skipped": int(self.reason is not None),
         }
+        if self.quarantined:
+            counts["num_quarantined"] = len(self.quarantined)
         if self.weights is not None:
             counts["num_selected"] = sum(weight != 0 for weight in self.weights.values())
         if self.seed is not None:
@@ -114,11 +134,14 @@ class Outcome:
         )
 
     def log(self, server_round: int) -> None:
-        """Name every client that failed or was dropped, and why a round left the model as it was."""
-        for client, reason in self.failed.items():
-            log(WARNING, "Round %s: client %s failed: %s", server_round, client, reason)
-        for client, reason in self.dropped.items():
-            log(WARNING, "Round %s: dropped client %s: %s", server_round, client, reason)
+        """Name who failed, was dropped or stood out, in a line each; then say what the round came to."""
+        called = self._called
+        failed = [f"client {called(c)} failed: {reason}" for c, reason in self.failed.items()]
+        refused = [f"dropped client {called(c)}: {reason}" for c, reason in self.refused.items()]
+        for line in (failed, refused, self._standing_out()):
+            if line:
+                more = f"; and {len(line) - MOST} more" if len(line) > MOST else ""
+                log(WARNING, "Round %s: %s%s", server_round, "; ".join(line[:MOST]), more)
         if self.f_lowered_by:
             text = (
                 "Round %s: f is lowered by %s, as you asked for: protection is less than promised"
@@ -132,11 +155,30 @@ class Outcome:
         else:
             log(INFO, "Round %s: %s", server_round, self.counts)
 
+    def _called(self, client: str) -> str:
+        """A client's id, with what people call it."""
+        name = self.judged.names.get(client)
+        return client if name is None else f"{client} ({name})"
+
+    def _standing_out(self) -> list[str]:
+        """New suspects, and others whose updates stood out."""
+        known = {*self.judged.suspects}
+        new = [
+            f"client {self._called(client)} is a suspect now: {evidence}"
+            for client, evidence in self.judged.convicted.items()
+        ]
+        measured = {c: mark for c, mark in self.judged.marks.items() if mark.size is not None}
+        return new + [
+            f"client {self._called(client)} stands out: {mark.reason}"
+            for client, mark in measured.items()
+            if mark.reason is not None and client not in known
+        ]
+
     def audit(self, server_round: int) -> list[AuditRecord]:
         """What became of each client's reply; see :class:`AuditRecord` for the verdicts."""
         shares, scores = self.weights or self.kept or {}, self.scores or {}
         usual = 0.5 * sum(shares.values()) / len(shares) if self.kept and shares else 0.0
-        records = []
+        records, used = [], self.used or self.weights or {}
         for client in (reply.client for reply in self.accepted):
             verdict, share = "kept", shares.get(client)
             if self.reason is not None:
@@ -146,16 +188,25 @@ class Outcome:
             elif self.kept is not None and share is not None and share < usual:
                 verdict = "trimmed"
             score = scores.get(client)
-            records.append(
-                AuditRecord(
-                    server_round, client, verdict, score, share, self.reason, seed=self.seed
-                )
-            )
-        for client, reason in self.dropped.items():
-            records.append(AuditRecord(server_round, client, "dropped", reason=reason))
-        for client, reason in self.failed.items():
-            records.append(AuditRecord(server_round, client, "failed", reason=reason))
-        return records
+            record = AuditRecord(server_round, client, verdict, score, share, self.reason)
+            records.append(replace(record, seed=self.seed, used=used.get(client)))
+        others = {"dropped": self.dropped, "quarantined": self.quarantined, "failed": self.failed}
+        for verdict, reasons in others.items():
+            for client, reason in reasons.items():
+                records.append(AuditRecord(server_round, client, verdict, reason=reason))
+        return [self._judged(record) for record in records]
+
+    def _judged(self, record: AuditRecord) -> AuditRecord:
+        """A record with what the round says of its client."""
+        mark = self.judged.marks.get(record.client, Mark())
+        finite = mark.size is not None and np.isfinite(mark.size)
+        return replace(
+            record,
+            size=mark.size if finite else None,
+            stands_out=mark.reason,
+            suspect=record.client in self.judged.suspects,
+            name=self.judged.names.get(record.client),
+        )
 
 
 def _named(what: str, reasons: Mapping[str, str]) -> str:

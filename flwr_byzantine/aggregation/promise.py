@@ -36,6 +36,11 @@ def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tu
     return promised, 0
 
 
+def for_f(rule: Rule, received: int, accepted: int) -> int:
+    """The number of replies that f is of: of those received where it is a share, else of those accepted."""
+    return accepted if rule.at(received) is rule else received
+
+
 def unprotected(rule: Rule, received: int, accepted: int) -> bool:
     """Whether a rule that should protect survives nobody, for there are so few replies.
 

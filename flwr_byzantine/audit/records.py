@@ -7,8 +7,9 @@ from typing import Any
 
 from flwr_byzantine.checks import is_number, is_whole
 
-REJECTED = ("trimmed", "not selected", "dropped")
-VERDICTS = ("kept", *REJECTED, "skipped", "failed")
+REJECTED = ("trimmed", "not selected", "dropped", "quarantined")
+VERDICTS = ("kept", *REJECTED, "skipped", "failed")  # in the order of tables
+LATER = ("run_id", "seed", "used", "size", "stands_out", "suspect", "name")
 NO_RESULT = ("skipped", "failed")  # verdicts that say nothing of an update
 
 
@@ -26,8 +27,9 @@ class AuditRecord:
         ``"kept"``; ``"trimmed"``: a coordinate-wise rule used the client's values in less than half
         as many coordinates as those of the average client; ``"not selected"``: a rule that selects
         whole updates left it out; ``"dropped"``: malformed, and refused before the rule saw it;
-        ``"skipped"``: the round had no result, whatever this client sent; or ``"failed"``: it was asked,
-        and answered with an error or not at all.
+        ``"quarantined"``: a suspect, left out for ``quarantine=True``; ``"skipped"``: the round had no
+        result, whatever this client sent; or ``"failed"``: it was asked, and answered with an error or not
+        at all.
     score : float or None
         What a selecting rule went by, such as the Krum score: lower is better.
     share : float or None
@@ -42,6 +44,19 @@ class AuditRecord:
     seed : int or None
         What the round's rule drew from the operating system's entropy, such as the permutation of
         `Bucketing`: with this seed the round can be replayed. None where it drew nothing.
+    used : float or None
+        The client's part of the result; those of a round add up to 1. Clients that sent the same share
+        what it got. For a coordinate-wise rule it is counted on a sample of the coordinates, which is
+        drawn anew in every round. It says what the rule used, and accuses nobody.
+    size : float or None
+        How many times as large as the usual update of the round this one is. None where it was not
+        measured, and where it is not finite.
+    stands_out : str or None
+        Why the reply is held against the client; None where it is not.
+    suspect : bool
+        Whether the client is a suspect after the round: :mod:`flwr_byzantine.audit.suspicion`.
+    name : str or None
+        What people call the client.
     """
 
     round: int
@@ -52,6 +67,11 @@ class AuditRecord:
     reason: str | None = None
     run_id: str | None = field(default=None, compare=False)
     seed: int | None = None
+    used: float | None = None
+    size: float | None = None
+    stands_out: str | None = None
+    suspect: bool = False
+    name: str | None = None
 
     def to_json(self) -> str:
         """One line of valid JSON; a number that is not finite is null."""
@@ -70,18 +90,21 @@ class AuditRecord:
         """
         values: Any = json.loads(line)
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or {"run_id": None, "seed": None, **values}.keys() != known:
+        later = dict.fromkeys(LATER)  # earlier versions wrote without
+        if not isinstance(values, dict) or {**later, **values}.keys() != known:
             raise ValueError(f"keys other than {sorted(known)}")
         if not is_whole(values["round"]) or not isinstance(values["client"], str):
             raise ValueError(f"round {values['round']!r}, client {values['client']!r}")
         if values["verdict"] not in VERDICTS:
             raise ValueError(f"verdict {values['verdict']!r}")
-        for name in ("score", "share"):
-            if not (values[name] is None or is_number(values[name])):
+        for name in ("score", "share", "used", "size"):
+            if not (values.get(name) is None or is_number(values[name])):
                 raise ValueError(f"{name} {values[name]!r}")
         if not (values.get("seed") is None or is_whole(values["seed"])):
             raise ValueError(f"seed {values['seed']!r}")
-        for name in ("client", "reason", "run_id"):
+        if not isinstance(values.get("suspect", False), bool):
+            raise ValueError(f"suspect {values['suspect']!r}")
+        for name in ("client", "reason", "run_id", "stands_out", "name"):
             text = values.get(name)
             if text is not None:
                 values[name] = _printable(text)

@@ -1,7 +1,8 @@
 """Records counted: who was rejected how often, and how well that matches who was Byzantine."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from flwr_byzantine.audit.records import NO_RESULT, REJECTED, VERDICTS, AuditRecord
@@ -49,24 +50,109 @@ def precision_recall(records: Iterable[AuditRecord], byzantine: Collection[str])
     )
 
 
-def table(records: Iterable[AuditRecord]) -> Iterator[str]:
-    """Lines of a table of who was rejected how often, the most often rejected first."""
-    verdicts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for record in records:
-        verdicts[record.client][record.verdict] += 1
+@dataclass
+class Client:
+    """What the records of a run say of one client.
+
+    Parameters
+    ----------
+    client : str
+        The server's own name of it.
+    name : str or None
+        What people call it.
+    suspect : bool
+        Whether it is a suspect after its last record.
+    counts : Counter[str]
+        Verdict -> how often.
+    stood_out, last, reason
+        In how many rounds it stood out, in which one last, and why.
+    largest : float or None
+        The largest of its sizes.
+    shares : float
+        The sum of its parts of the results.
+    """
+
+    client: str
+    name: str | None = None
+    suspect: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    stood_out: int = 0
+    last: int | None = None
+    reason: str = ""
+    largest: float | None = None
+    shares: float = 0.0
+
+    def add(self, record: AuditRecord) -> None:
+        """Count a record; later rounds come later."""
+        self.name = record.name or self.name
+        self.suspect = record.suspect
+        self.counts[record.verdict] += 1
+        self.shares += record.used or 0.0
         if record.verdict in ("dropped", "failed"):
-            reasons[record.client][str(record.reason)] += 1
-    rows = []
-    for client, counts in verdicts.items():
-        rejected = sum(counts[verdict] for verdict in REJECTED)
-        rows.append((rejected / counts.total(), client, rejected, counts))
-    width = max([len("client"), *map(len, verdicts)])
+            self.reasons[str(record.reason)] += 1
+        if record.stands_out:
+            self.stood_out += 1
+            self.last, self.reason = record.round, record.stands_out
+        if record.size is not None:
+            self.largest = max(record.size, self.largest or 0.0)
+
+    @property
+    def called(self) -> str:
+        """Its id, with what people call it."""
+        return self.client if self.name is None else f"{self.client} ({self.name})"
+
+    @property
+    def rounds(self) -> int:
+        """In how many rounds it was asked."""
+        return self.counts.total()
+
+    @property
+    def used(self) -> float:
+        """Its part of the results, on average."""
+        return self.shares / self.rounds
+
+    @property
+    def rejected(self) -> int:
+        """How many of its replies were left out."""
+        return sum(self.counts[verdict] for verdict in REJECTED)
+
+    @property
+    def verdicts(self) -> str:
+        """How often each."""
+        return ", ".join(f"{self.counts[v]} {v}" for v in VERDICTS if self.counts[v])
+
+    @property
+    def why(self) -> str:
+        """Why it is a suspect, or why its replies were most often refused."""
+        if self.suspect:
+            return f"SUSPECT: {self.reason}".removesuffix(": ")
+        return self.reasons.most_common(1)[0][0] if self.reasons else ""
+
+
+def clients(records: Iterable[AuditRecord]) -> list[Client]:
+    """What is said of each client: suspects first, then those that stood out or were left out most often."""
+    found: dict[str, Client] = {}
+    for record in records:
+        found.setdefault(record.client, Client(record.client)).add(record)
+
+    def place(of: Client) -> tuple[bool, float, float, str]:
+        return not of.suspect, -of.stood_out / of.rounds, -of.rejected / of.rounds, of.client
+
+    return sorted(found.values(), key=place)
+
+
+def table(records: Iterable[AuditRecord]) -> Iterator[str]:
+    """Lines of a table: suspects first, then who stood out or was left out most often."""
+    rows = clients(records)
+    shown = [verdict for verdict in VERDICTS if verdict != "quarantined"]
+    if any(row.counts["quarantined"] for row in rows):
+        shown = [*VERDICTS]
+    width = max([len("client"), *(len(row.called) for row in rows)])
     yield (
-        f"{'client':{width}}  rounds  rejected         " + "  ".join(VERDICTS) + "  mostly because"
+        f"{'client':{width}}  rounds  rejected         {'  '.join(shown)}  stood out  mostly because"
     )
-    for rate, client, rejected, counts in sorted(rows, key=lambda row: (-row[0], row[1])):
-        numbers = "  ".join(f"{counts[verdict]:{len(verdict)}}" for verdict in VERDICTS)
-        why = reasons[client].most_common(1)[0][0] if reasons[client] else ""
-        start = f"{client:{width}}  {counts.total():6}  {rejected:8} {rate:6.1%}"
-        yield f"{start}  {numbers}  {why}".rstrip()
+    for row in rows:
+        numbers = "  ".join(f"{row.counts[verdict]:{len(verdict)}}" for verdict in shown)
+        start = f"{row.called:{width}}  {row.rounds:6}  {row.rejected:8} {row.rejected / row.rounds:6.1%}"
+        yield f"{start}  {numbers}  {row.stood_out:9}  {row.why}".rstrip()

@@ -13,8 +13,9 @@ from flwr_byzantine.audit.file import read_lines, without_repeated
 from flwr_byzantine.commands.doctor import report
 
 NOTE = (
-    "Only `dropped` is a fact about a client. `trimmed` and `not selected` are no evidence against it: a "
-    "rule leaves somebody out in every round."
+    "A suspect stood out again and again: its updates were far larger than usual, not finite, malformed or "
+    "failed. `trimmed` and `not selected` are no evidence against a client: a rule leaves somebody out in "
+    "every round."
 )
 
 app = typer.Typer(
@@ -52,11 +53,17 @@ def fail(message: str, code: int = 2) -> typer.Exit:
     return typer.Exit(code)
 
 
-@app.command(epilog="Example:  flwr-byzantine audit audit.jsonl")
+@app.command(epilog="Example:  flwr-byzantine audit audit.jsonl --html")
 def audit(
     file: Annotated[Path, typer.Argument(help="A file written with `audit_log=`.")],
+    page: Annotated[
+        Path | None, typer.Argument(help="Where the page goes. By default, beside the file.")
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a page too: nodes by rounds, sizes and reasons.")
+    ] = False,
 ) -> None:
-    """Print what became of each client's replies."""
+    """Print who is a suspect, and what became of each client's replies."""
     try:
         written, unreadable = read_lines(file)
     except OSError as error:
@@ -74,6 +81,15 @@ def audit(
     for line in table(records):
         print(line)
     print(NOTE, file=sys.stderr)
+    if html or page is not None:
+        from flwr_byzantine.lab.page.audit_page import audit_page
+
+        page = page or file.with_name(file.name.removesuffix(".jsonl") + ".html")
+        try:
+            page.write_text(audit_page(records, file.name), encoding="utf-8")
+        except OSError as error:
+            raise fail(f"Cannot write the page: {error}") from None
+        print(f"Page: {page}")
 
 
 @app.command(epilog="Example:  flwr-byzantine doctor")

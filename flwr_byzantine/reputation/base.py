@@ -74,6 +74,9 @@ class AuxiliaryAggregator(Aggregator):
     def _promised(self, n: int) -> int:
         return n  # any number of Byzantine clients
 
+    def _assumed(self, n: int) -> int:
+        return (n - 1) // 2
+
     def _descent(self, model: Model, server_round: int) -> Gradient:
         """What the server finds on its own data at the round's model: its gradient."""
         return self._gradient(model, server_round)

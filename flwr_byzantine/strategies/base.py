@@ -10,10 +10,12 @@ from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.aggregator import Aggregator
 from flwr_byzantine.aggregation.buffers import Buffers
+from flwr_byzantine.aggregation.names import NodeNames
 from flwr_byzantine.aggregation.progress import Progress, Words
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights, check_trusted
-from flwr_byzantine.audit import AuditRecord
+from flwr_byzantine.aggregation.watch import OnSuspect
+from flwr_byzantine.audit import AuditRecord, Suspicion
 from flwr_byzantine.checks import is_whole, require_bool
 from flwr_byzantine.resume.checkpoint import Checkpoints
 from flwr_byzantine.rules.base import Rule, require_rule
@@ -46,6 +48,8 @@ class RobustStrategy(Resuming):
     cap_examples : bool
         Whether users' metrics functions see numbers of examples that are cut to the median of the
         positive ones, in place of those that clients sent.
+    suspicion, on_suspect, quarantine, node_names
+        As for :class:`flwr_byzantine.aggregation.watch.Watch`.
     **kwargs
         For the strategy this is mixed into.
     """
@@ -70,6 +74,10 @@ class RobustStrategy(Resuming):
         trusted_weights: TrustedWeights = None,
         checkpoint: str | os.PathLike[str] | None = None,
         cap_examples: bool = False,
+        suspicion: Suspicion | None = None,
+        on_suspect: OnSuspect = None,
+        quarantine: bool = False,
+        node_names: NodeNames = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -88,6 +96,10 @@ class RobustStrategy(Resuming):
             buffers=buffers,
             audit_log=audit_log,
             trusted_weights=trusted_weights,
+            suspicion=suspicion,
+            on_suspect=on_suspect,
+            quarantine=quarantine,
+            node_names=node_names,
         )
         self._begin_run()
         warn_of_f(type(self).__name__, rule, self._words_for(rule).f)
@@ -160,11 +172,23 @@ class RobustStrategy(Resuming):
 
     def _begin_run(self, learning: bool = False) -> None:
         self.aggregator.progress = Progress(self._words_for(self.aggregator.rule), learning)
+        if not learning:
+            self.aggregator.watch.begin()
 
     @property
     def audit(self) -> tuple[AuditRecord, ...]:
         """What became of every client's reply, the newest rounds: :class:`AuditRecord`."""
         return self.aggregator.audit.records
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Ids of the clients that are suspects, as the audit names them: :class:`Suspicion`."""
+        return frozenset(self.aggregator.watch.suspects.convicted)
+
+    def pardon(self, client: str | int) -> None:
+        """Take back the conviction of a suspect, and forget what is held against it."""
+        with self.aggregator.lock:
+            self.aggregator.watch.pardon(client)
 
     def state_dict(self) -> dict[str, Any]:
         """What later rounds depend on besides the model and the round."""

@@ -11,12 +11,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from flwr.app import Message, Metadata
+from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.server.client_proxy import ClientProxy
 
 from flwr_byzantine.aggregation.npy import clip_error
+from flwr_byzantine.audit.suspicion import Absence
 
 NO_REPLY = "no reply"
+UNREACHED = (  # what the SuperLink says of a node that is gone or too late
+    ErrorCode.MESSAGE_UNAVAILABLE,
+    ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+    ErrorCode.NODE_UNAVAILABLE,
+)
 SUPERLINK = 1  # the node that Flower's own errors come from
 
 Errors = Sequence[tuple[str | None, str]]  # of whom, None where nobody says it, and what it says
@@ -72,7 +79,9 @@ def who_failed(
     reasons = list(dict.fromkeys(nameless)) or [NO_REPLY]
     reason = reasons[0] if len(reasons) == 1 else "one of: " + "; ".join(reasons[:3])
     unknown = [f"unknown-{i}" for i in range(1, 1 + len(nameless) - len(silent))]
-    reasons_of = found | dict.fromkeys([*silent, *unknown], reason)
+    known_to_fail = silent and len(nameless) >= len(silent)  # else some of them only did not answer
+    reasons_of = found | dict.fromkeys(silent, reason if known_to_fail else Absence(reason))
+    reasons_of |= dict.fromkeys(unknown, Absence(reason))  # of whom, nobody knows
     return {
         name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
     }
@@ -133,4 +142,7 @@ def _of_node(
     node = str(message.metadata.src_node_id)
     known = asked is not None and node in asked.clients
     name = None if node == str(SUPERLINK) and not known else node
-    return sent.get(message.metadata.reply_to_message_id, name), clip_error(message.error.reason)
+    reason = clip_error(message.error.reason)
+    if message.error.code in UNREACHED:
+        reason = Absence(reason)
+    return sent.get(message.metadata.reply_to_message_id, name), reason

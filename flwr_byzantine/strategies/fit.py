@@ -169,6 +169,8 @@ class FitAdapter(RobustStrategy, Strategy):
             or []
         )  # Flower takes None for nobody
         self._asked = Asked(server_round, tuple(str(proxy.cid) for proxy, _ in asked))
+        for proxy, _ in asked[:1]:
+            self.aggregator.watch.learn_names(getattr(proxy, "grid", None), self._asked.clients)
         self._note_asked(server_round, len(asked))
         if not asked:  # Flower calls nothing more in such a round
             available = self.words.minimums[-1]

@@ -75,6 +75,21 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
     audit_log : str, Path or None
         A file to append to what became of every client's reply, one line of JSON each; read it with
         ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.
+    suspicion : flwr_byzantine.audit.Suspicion or None
+        When a client is a suspect. By default, ``Suspicion(factor=50, rounds=3, of=10)``, it is one whose
+        update was more than 50 times as large as usual in 3 of its last 10 rounds. Values that are not
+        finite, malformed replies and failures of its own count too. ``strategy.suspects`` holds them.
+    on_suspect : Callable or None
+        Called with the round, the client's id and the evidence when a client becomes a suspect. What it
+        raises is logged.
+    quarantine : bool
+        Whether suspects are left out of the aggregate: at most f of them, and each is logged. The rule keeps
+        its f where the other replies are enough for it; else f is lowered by no more than those left out.
+        Take a conviction back with ``strategy.pardon(id)``.
+    node_names : Mapping[str | int, str], str or None
+        What people call clients: names by node id, or the key of a metric that clients report, which says
+        what they claim. None takes the names that keys were registered with, or else the metric
+        ``partition-id``. The log and the audit show them beside the ids.
     checkpoint : str, Path or None
         A file to keep the model, the round and the strategy's state in after every round, with the one
         before it beside it. Started again with the same file, clients and number of rounds, a run

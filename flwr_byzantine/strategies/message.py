@@ -139,6 +139,7 @@ class MessageAdapter(RobustStrategy, Strategy):
             or ()  # Flower takes None for nobody
         )
         self._asked = Asked.nodes(server_round, messages)
+        self.aggregator.watch.learn_names(grid, self._asked.clients)
         self._note_asked(server_round, len(messages))
         return messages
 

@@ -70,7 +70,8 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers,
-    audit_log, pre_aggregation, trusted_weights, checkpoint, cap_examples
+    audit_log, pre_aggregation, trusted_weights, suspicion, on_suspect, quarantine, node_names,
+    checkpoint, cap_examples
         As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes for clients.
         Names of tensors are those of the array record, such as ``bn1.running_var``.
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None

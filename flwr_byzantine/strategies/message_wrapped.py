@@ -64,7 +64,8 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     **options
         ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
         ``count_failures``, ``buffers``, ``audit_log``, ``pre_aggregation``, ``trusted_weights``,
-        ``checkpoint`` and ``cap_examples``, as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
+        ``suspicion``, ``on_suspect``, ``quarantine``, ``node_names``, ``checkpoint`` and ``cap_examples``,
+        as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
         strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises

@@ -9,8 +9,11 @@ from flwr.app import MetricRecord, RecordDict
 from flwr.common import MetricsAggregationFn, NDArrays, Parameters, Scalar
 
 from flwr_byzantine.aggregation.buffers import Buffers
+from flwr_byzantine.aggregation.names import NodeNames
 from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights
+from flwr_byzantine.aggregation.watch import OnSuspect
+from flwr_byzantine.audit import Suspicion
 from flwr_byzantine.checks import in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import Step
@@ -35,6 +38,10 @@ class SharedOptions(TypedDict, total=False):
     trusted_weights: TrustedWeights
     checkpoint: str | os.PathLike[str] | None
     cap_examples: bool
+    suspicion: Suspicion | None
+    on_suspect: OnSuspect
+    quarantine: bool
+    node_names: NodeNames
 
 
 class RobustOptions(SharedOptions, total=False):

@@ -45,10 +45,12 @@ class Resuming:
 
     def _state(self) -> dict[str, Any]:
         """What later rounds depend on besides the model and the round."""
-        return {"aggregator": self.aggregator.state_dict()}
+        watch = self.aggregator.watch.state_dict()
+        return {"aggregator": self.aggregator.state_dict(), "watch": watch}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self.aggregator.load_state_dict(state["aggregator"])
+        self.aggregator.watch.load_state_dict(state.get("watch", {}))
 
     def _resume(self, initial: Callable[[], Model] | None = None) -> Checkpoint | None:
         """Begin a run: go back to the newest checkpoint, if there is one. Its rounds are done.

@@ -60,10 +60,8 @@ class RobustGrid(PassingGrid, RobustStrategy):
     weighted_by_key : str
         The metric that is a node's number of examples, where nodes report one.
     **options
-        ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``, ``count_failures``, ``buffers``,
-        ``audit_log``, ``pre_aggregation``, ``trusted_weights`` and ``cap_examples``, as for
-        :class:`RobustFedAvg`. ``checkpoint`` keeps what the rule remembers. The app's model and its rounds
-        are the app's to keep.
+        Those of :class:`RobustFedAvg` that are this library's, but for ``learning_rate``. ``checkpoint``
+        keeps what the rule remembers. The app's model and its rounds are the app's to keep.
 
     Raises
     ------
@@ -170,6 +168,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
                 start = Model(start.names, tuple(map(np.zeros_like, start.arrays)))
             self.aggregator.begin(server_round, start)
         asked = Asked.nodes(server_round, sent)
+        self.aggregator.watch.learn_names(self.grid, asked.clients)
         self._note_asked(server_round, len(sent))
         received = list(self.grid.send_and_receive(sent, timeout=timeout))
         failed = self._failed(asked, received)
@@ -182,7 +181,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
         arrays = given
         if outcome.model is not None or self.payload == "gradients":
             arrays = write_record(start if outcome.model is None else outcome.model)
-        return self._clean(received, outcome.accepted, outcome.dropped, form, arrays)
+        return self._clean(received, outcome.accepted, outcome.refused, form, arrays)
 
     def _evaluate(self, sent: Sequence[Message], timeout: float | None) -> list[Message]:
         asked = Asked.nodes(self._round, sent)

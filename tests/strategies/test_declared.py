@@ -24,6 +24,10 @@ STRATEGIES = [
     name for name in flwr_byzantine.__all__ if name[0].isupper() and name not in NOT_DECLARED
 ]
 OURS = {
+    "suspicion",
+    "on_suspect",
+    "quarantine",
+    "node_names",
     "pre_aggregation",
     "trusted_weights",
     "payload",

@@ -1,0 +1,21 @@
+"""Objects with a lock, which copies and pickles leave out."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+
+class Locked:
+    """Has a lock that a thread may take twice."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the lock."""
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Be as the original was."""
+        vars(self).update(state)
+        self.lock = threading.RLock()

@@ -1,0 +1,169 @@
+"""How large each client's update is: its length, and the largest change of one value.
+
+Both are taken over all values, for an attacker who knew which ones are looked at would behave well in those.
+An update is measured from the model that clients were given. What the others sent has no part in it, so that
+attackers cannot make anybody else's update larger.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flwr_byzantine.aggregation.gate import Array, Gated, Model
+from flwr_byzantine.audit.marks import Measure
+from flwr_byzantine.kernels import Columns
+from flwr_byzantine.kernels.columns import as_column_values, computed_in
+from flwr_byzantine.kernels.threads import spread
+
+Values = npt.NDArray[np.float64]
+Segments = tuple[npt.NDArray[Any], ...]
+
+UNKNOWN = 1e-3  # of the model: what is rounding where nobody said which model clients were given
+ROUNDING = 2.0**-24
+WHOLE = 100.0  # times the model's own: how far whole numbers such as counters may go
+_BLOCK = 1 << 18
+_EASY = 1e-20, 1e30
+
+_LENGTH = "an update {} times as long as usual"
+_LARGEST = "a change of one value {} times as large as the usual largest one"
+_BUFFERS = "statistics (buffers) {} times as far off as usual"
+_WHOLE = "whole numbers {} times as far off as usual"
+
+
+class Origin(NamedTuple):
+    """What updates are measured from.
+
+    Parameters
+    ----------
+    model : Model or None
+        The model that clients were given. None is zero, for gradients.
+    buffers : Collection[int]
+        Positions of the tensors that are statistics of the data. They are measured apart, for their
+        numbers may be of another order.
+    told : bool
+        Whether it is what clients were given. If not, it is what the round before came to.
+    """
+
+    model: Model | None
+    buffers: Collection[int] = ()
+    told: bool = True
+
+
+def measures(gated: Gated, origin: Origin) -> list[Measure]:
+    """How large the accepted replies are, by every measure; none where the origin is of another form."""
+    base, buffers = origin.model, origin.buffers
+    assert gated.structure is not None
+    if base is not None and base.signature != gated.structure.signature:
+        return []
+    floats = [t for tensors, _ in gated.columns.values() for t in tensors]
+    found = []
+    if values := [t for t in floats if t not in buffers]:
+        length, most, model = _sizes(gated, base, values)
+        rounding = ROUNDING if origin.told else UNKNOWN
+        found = [
+            Measure("length", _LENGTH, length, rounding * model[0], model[0] or 1.0),
+            Measure("largest", _LARGEST, most, rounding * model[1], model[1] or 1.0),
+        ]
+    if statistics := [t for t in floats if t in buffers]:
+        length, most, model = _sizes(gated, base, statistics)
+        found += [
+            Measure("buffers", _BUFFERS, length, model[0], model[0] or 1.0),
+            Measure("largest buffer", _BUFFERS, most, model[1], model[1] or 1.0),
+        ]
+    return found + _whole(gated, base)
+
+
+def _sizes(
+    gated: Gated, origin: Model | None, chosen: Collection[int]
+) -> tuple[Values, Values, tuple[float, float]]:
+    """Lengths and largest changes of some tensors, shape (n,), and both of the model itself."""
+    clients = list(gated.accepted.values())
+    square, most = np.zeros(len(clients)), np.zeros(len(clients))
+    model_square = model_most = 0.0
+    for dtype, (group, all_columns) in gated.columns.items():
+        tensors = [t for t in group if t in chosen]
+        columns = all_columns if tensors == group else Columns.of(clients, tensors, dtype)
+        base = None
+        if origin is not None:
+            base = tuple(as_column_values(origin.arrays[t], dtype) for t in tensors)
+            of_model = _measured(Columns([[array] for array in base], dtype, 1), None)
+            model_square += float(of_model[0][0])
+            model_most = max(model_most, float(of_model[1][0]))
+        squares, largest = _measured(columns, base)
+        square += squares
+        most = np.maximum(most, largest)
+    return np.sqrt(square), most, (float(np.sqrt(model_square)), model_most)
+
+
+def _whole(gated: Gated, origin: Model | None) -> list[Measure]:
+    """Of counters and other whole numbers; honest ones may differ much, as numbers of batches do."""
+    assert gated.structure is not None
+    chosen = [t for t, array in enumerate(gated.structure.arrays) if array.dtype.kind in "iu"]
+    chosen = [t for t in chosen if gated.structure.arrays[t].size]
+    if not chosen:
+        return []
+    usual = 0.0
+    if origin is not None:
+        usual = max(float(np.abs(origin.arrays[t].astype(np.float64)).max()) for t in chosen)
+    values = np.array(
+        [
+            max(_farthest(client[t], None if origin is None else origin.arrays[t]) for t in chosen)
+            for client in gated.accepted.values()
+        ]
+    )
+    return [Measure("whole", _WHOLE, values, WHOLE * (1 + usual), WHOLE * (1 + usual))]
+
+
+def _farthest(array: Array, base: Array | None) -> float:
+    """The largest distance of one whole number from the base."""
+    values, largest = array.reshape(-1), 0.0
+    for lo in range(0, values.size, _BLOCK):
+        part = values[lo : lo + _BLOCK].astype(np.float64)
+        if base is not None:
+            part -= base.reshape(-1)[lo : lo + _BLOCK]
+        largest = max(largest, float(np.abs(part).max()))
+    return largest
+
+
+def _measured(columns: Columns, base: Segments | None) -> tuple[Values, Values]:
+    """Squared length of each row from the base, and its largest change of one value; both of shape (n,).
+
+    Sums are of the columns' own precision, block by block, for they need to be right to a few digits only.
+    numpy takes half the time of the kernels for that, which are right to all digits.
+    """
+    kind = computed_in(columns.dtype)
+
+    def of_rows(lo: int, hi: int) -> list[tuple[float, float]]:
+        memory = np.empty(min(_BLOCK, columns.num_columns), kind)
+        return [_of_row(columns, row, base, memory) for row in range(lo, hi)]
+
+    parts = spread(of_rows, list(range(columns.num_rows + 1)))
+    found = np.array([sizes for part in parts for sizes in part])
+    return found[:, 0], found[:, 1]
+
+
+def _of_row(
+    columns: Columns, row: int, base: Segments | None, memory: npt.NDArray[Any]
+) -> tuple[float, float]:
+    square = largest = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for s, segment in enumerate(columns.segments):
+            values = segment[row]
+            for lo in range(0, values.size, _BLOCK):
+                moved = memory[: min(_BLOCK, values.size - lo)]
+                if base is None:
+                    np.copyto(moved, values[lo : lo + _BLOCK])
+                else:
+                    part = slice(lo, lo + _BLOCK)
+                    np.subtract(values[part], base[s][part], out=moved, dtype=moved.dtype)
+                high, low = float(moved.max()), float(moved.min())
+                if not (np.isfinite(high) and np.isfinite(low)):
+                    return np.inf, np.inf
+                largest = max(largest, high, -low)
+                block = float(np.dot(moved, moved))
+                if not _EASY[0] < block < _EASY[1]:  # squares of single precision go no further
+                    block = float(np.square(moved, dtype=np.float64).sum())
+                square += block
+    return square, largest

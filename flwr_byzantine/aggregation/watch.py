@@ -1,0 +1,190 @@
+"""The watch over clients: measures every round's replies, and knows who is a suspect."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from logging import DEBUG, ERROR, WARNING
+from typing import Any
+
+from flwr.common.logger import log
+
+from flwr_byzantine.aggregation.gate import Gated, Model, Reply
+from flwr_byzantine.aggregation.names import NodeNames, check_names, name_of, registered_names
+from flwr_byzantine.aggregation.sizes import Origin, measures
+from flwr_byzantine.audit.marks import Mark
+from flwr_byzantine.audit.suspicion import Absence, Evidence, Judged, Suspects, Suspicion
+from flwr_byzantine.checks import require, require_bool, wrong
+
+OnSuspect = Callable[[int, str, Evidence], Any] | None
+
+FAILED = "failed: "  # the beginning of a reason
+QUARANTINED = "a suspect, left out for `quarantine=True`"
+
+
+class Watch:
+    """Measures every round's replies, and knows who is a suspect.
+
+    Parameters
+    ----------
+    suspicion : Suspicion or None
+        When a client is a suspect; None takes the defaults.
+    on_suspect : Callable or None
+        Called with the round, the client's id and the evidence when a client becomes a suspect. What it
+        raises is logged.
+    quarantine : bool
+        Whether suspects are left out of the aggregate.
+    node_names : Mapping, str or None
+        As for :func:`flwr_byzantine.aggregation.names.check_names`.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is none of these.
+    """
+
+    def __init__(
+        self,
+        suspicion: Suspicion | None = None,
+        on_suspect: OnSuspect = None,
+        quarantine: bool = False,
+        node_names: NodeNames = None,
+    ) -> None:
+        known = suspicion is None or isinstance(suspicion, Suspicion)
+        advice = "Pass `Suspicion(factor=50, rounds=3, of=10)` of `flwr_byzantine`."
+        require(known, "suspicion", "a `Suspicion`, or None", suspicion, advice)
+        called = on_suspect is None or callable(on_suspect)
+        advice = "Pass a function of the round, the client's id and the evidence."
+        require(called, "on_suspect", "a function, or None", on_suspect, advice)
+        require_bool("quarantine", quarantine)
+        self.node_names = check_names(node_names)
+        self.suspects = Suspects(suspicion or Suspicion())
+        self.on_suspect = on_suspect
+        self.quarantine = quarantine
+        self.registered: dict[str, str] = {}
+        self.led_to: Model | None = None  # the last result, where no model is handed out
+        self._looked_up: set[str] = set()
+        self._warned: frozenset[str] = frozenset()
+
+    def begin(self) -> None:
+        """Begin a run: sizes of another one say nothing of it. Suspects stay suspects."""
+        self.suspects.largest.clear()
+
+    def learn_names(self, grid: Any, clients: Collection[str]) -> None:
+        """Ask Flower's grid what clients are called, where some are new."""
+        nodes = getattr(grid, "get_nodes", None)
+        if nodes is None or self._looked_up >= {*clients}:
+            return
+        self._looked_up |= {*clients}
+        try:
+            self.registered |= registered_names(nodes())
+        except Exception as error:  # names are a help, no more
+            log(DEBUG, "No names of nodes: %s", error)
+
+    def without_suspects(
+        self, server_round: int, gated: Gated, most: int
+    ) -> tuple[Gated, dict[str, str]]:
+        """The replies for the rule, and client -> reason for those in quarantine, at most so many.
+
+        Of more suspects than that, those that were convicted first are left out. One that is a suspect for
+        failing alone is not: what it does send is as good as any.
+        """
+        there = [
+            client
+            for client, evidence in self.suspects.convicted.items()
+            if client in gated.accepted and not evidence.is_of(FAILED)
+        ]
+        if not self.quarantine or not there:
+            return gated, {}
+        out = there[:most]
+        if (left := frozenset(there[most:])) and left != self._warned:
+            text = "Round %s: %s suspects take part, for `quarantine` leaves out at most f = %s: %s"
+            log(WARNING, text, server_round, len(left), most, ", ".join(there[most:]))
+        self._warned = left
+        accepted = {c: tensors for c, tensors in gated.accepted.items() if c not in out}
+        return Gated(gated.structure, accepted, gated.dropped), dict.fromkeys(out, QUARANTINED)
+
+    def judge(
+        self,
+        server_round: int,
+        replies: Sequence[Reply],
+        gated: Gated,
+        failed: Mapping[str, str],
+        origin: Origin | None = None,
+        f: int = 0,
+    ) -> Judged:
+        """What a round says of its clients; calls ``on_suspect`` for those who are suspects since.
+
+        Parameters
+        ----------
+        server_round : int
+            The round.
+        replies : Sequence[Reply]
+            All that came.
+        gated : Gated
+            Those that can be measured, and why the others cannot.
+        failed : Mapping[str, str]
+            Client -> reason, of those that sent none.
+        origin : Origin or None
+            What updates are measured from. None where nothing can be measured, or too few replies came to
+            say what is usual.
+        f : int
+            How many of the replies may be attackers', by what the rule was promised. Where that is nobody,
+            the watch allows for less than a third.
+        """
+        found: dict[str, Mark] = {}
+        clients = list(gated.accepted)
+        if origin is not None and len(clients) > 2 * f:
+            f_watched = f or (len(clients) - 1) // 3
+            found = self.suspects.judge(clients, measures(gated, origin), f_watched)
+        faults = {
+            client: f"{FAILED}{reason}"
+            for client, reason in failed.items()
+            if not isinstance(reason, Absence)
+        }
+        enough = len(clients) + len(gated.dropped) > 2 * f
+        if enough:  # else most may be attackers, and what is malformed is what they do not send
+            faults |= {client: f"malformed: {reason}" for client, reason in gated.dropped.items()}
+        everybody = len(gated.accepted) + len(gated.dropped) + len(failed)
+        if 2 * len(faults) < everybody:  # else it is the run's fault, not theirs
+            found |= {client: Mark(None, reason) for client, reason in faults.items()}
+        new = self.suspects.add(server_round, found)
+        for client, evidence in new.items():
+            self._tell(server_round, client, evidence)
+        said = {reply.client: reply for reply in replies}
+        names = {
+            client: name
+            for client in {*said, *failed}
+            if (name := name_of(client, self.node_names, self.registered, said.get(client)))
+        }
+        return Judged(found, new, tuple(self.suspects.convicted), names)
+
+    def _tell(self, server_round: int, client: str, evidence: Evidence) -> None:
+        if self.on_suspect is None:
+            return
+        try:
+            self.on_suspect(server_round, client, evidence)
+        except Exception as error:  # a bug of the user's
+            text = "`on_suspect` failed in round %s for client %s: %s: %s"
+            log(ERROR, text, server_round, client, type(error).__name__, error)
+
+    def pardon(self, client: object) -> None:
+        """Take back a conviction, and forget what is held against a client.
+
+        Raises
+        ------
+        ParameterError
+            If it is no suspect.
+        """
+        name = str(client)
+        if name not in self.suspects.convicted:
+            shown = ", ".join(self.suspects.convicted) or "none"
+            advice = "Pass one of `strategy.suspects`."
+            raise wrong("client", f"a suspect: {shown}", client, advice)
+        self.suspects.pardon(name)
+        log(WARNING, "Client %s is pardoned: it is no suspect any more", name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return self.suspects.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.suspects = Suspects.read(self.suspects.suspicion, state)

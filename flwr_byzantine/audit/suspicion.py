@@ -1,0 +1,214 @@
+"""Who is a suspect: whose updates are again and again far larger than those of most clients.
+
+Verdicts such as "trimmed" say what a rule used. They accuse nobody, for a rule leaves somebody out in every
+round. A suspicion asks for an effect: a client stands out in a round where its update is more than ``factor``
+times as large as the usual one, and is a suspect where it stood out in ``rounds`` of its last ``of`` rounds.
+
+The usual size among n updates, of which f may be attackers', is the (n - f)-th smallest. Attackers cannot
+make it larger than the largest honest one. They can make it smaller, by sending next to nothing: where n is
+more than 3f, no smaller than the median honest one; where n is 2f + 1, as small as the smallest honest one,
+and honest clients differ that much. So where f is a third of the updates or more, ``wide_factor`` takes the
+place of ``factor``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from flwr_byzantine.audit.marks import Mark, Measure, marks
+from flwr_byzantine.checks import is_number, require, require_whole
+
+FORGET_AFTER = 1000  # rounds without a reply
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """When a client is a suspect: see :mod:`flwr_byzantine.audit.suspicion`.
+
+    Parameters
+    ----------
+    factor : float
+        c: a client stands out in a round where its update is more than so many times as large as the usual
+        one.
+    rounds : int
+        k: in how many rounds a client has to stand out.
+    of : int
+        r: of how many of its newest rounds. Rounds in which a client takes no part do not count.
+    wide_factor : float
+        c where a third of the updates or more may be attackers'.
+
+    Examples
+    --------
+    >>> Suspicion(factor=30)
+    Suspicion(factor=30, rounds=3, of=10, wide_factor=1000.0)
+    """
+
+    factor: float = 50.0
+    rounds: int = 3
+    of: int = 10
+    wide_factor: float = 1000.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, usual in (("factor", 50), ("wide_factor", 1000)):
+            value = getattr(self, name)
+            holds = is_number(value) and not isinstance(value, bool) and value > 1
+            advice = f"Honest clients differ too; try {usual}."
+            require(holds, name, "a finite number above 1", value, advice, owner="Suspicion")
+        require_whole("rounds", self.rounds, 1, "Try 3.", owner="Suspicion")
+        advice = "A client has to stand out in `rounds` of so many."
+        require_whole("of", self.of, self.rounds, advice, owner="Suspicion")
+
+    def factor_for(self, n: int, f: int) -> float:
+        """c for n updates, of which f may be attackers'."""
+        return self.factor if n > 3 * f else max(self.factor, self.wide_factor)
+
+
+class Absence(str):
+    """A reason why a client sent nothing that may not be its own fault: it was not reached, or too late."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why a client is a suspect.
+
+    Parameters
+    ----------
+    rounds : tuple[int, ...]
+        In which it stood out.
+    reasons : tuple[str, ...]
+        Why, in the same order.
+    of : int
+        Of how many of its rounds they are.
+    """
+
+    rounds: tuple[int, ...]
+    reasons: tuple[str, ...]
+    of: int
+
+    def is_of(self, kind: str) -> bool:
+        """Whether all reasons begin with a text."""
+        return all(reason.startswith(kind) for reason in self.reasons)
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        rounds = ", ".join(map(str, self.rounds))
+        return f"stood out in {len(self.rounds)} of its last {self.of} rounds ({rounds}): {self.reasons[-1]}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a round says of its clients.
+
+    Parameters
+    ----------
+    marks : Mapping[str, Mark]
+        By client.
+    convicted : Mapping[str, Evidence]
+        Those who are suspects since this round.
+    suspects : tuple[str, ...]
+        All suspects so far.
+    names : Mapping[str, str]
+        What people call clients.
+    """
+
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    convicted: Mapping[str, Evidence] = field(default_factory=dict)
+    suspects: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Suspects:
+    """Who stood out in which rounds, and who is a suspect since when.
+
+    Parameters
+    ----------
+    suspicion : Suspicion
+        When a client is one.
+    convicted : dict[str, Evidence]
+        The suspects, in the order in which they were found.
+    windows : dict[str, list[tuple[int, str]]]
+        Of each client that stood out lately, its newest rounds; with the reason, or an empty text.
+    largest : dict[str, float]
+        Of each measure the largest usual size so far.
+    """
+
+    suspicion: Suspicion = field(default_factory=Suspicion)
+    convicted: dict[str, Evidence] = field(default_factory=dict)
+    windows: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    largest: dict[str, float] = field(default_factory=dict)
+
+    def judge(self, clients: Sequence[str], measures: Sequence[Measure], f: int) -> dict[str, Mark]:
+        """Marks of the clients of a round, whose usual sizes are remembered."""
+        factor = self.suspicion.factor_for(len(clients), f)
+        found = marks(clients, measures, f, self.largest, factor)
+        for measure in measures:
+            usual = measure.usual(f)
+            if np.isfinite(usual):
+                self.largest[measure.name] = max(usual, self.largest.get(measure.name, 0.0))
+        return found
+
+    def add(self, server_round: int, found: Mapping[str, Mark]) -> dict[str, Evidence]:
+        """Take note of a round; gives those who are suspects since."""
+        new = {}
+        for client, mark in found.items():
+            window = self.windows.get(client, [])
+            if mark.reason is None and not window:
+                continue
+            window = [*window, (server_round, mark.reason or "")][-self.suspicion.of :]
+            stood_out = [(of, reason) for of, reason in window if reason]
+            self.windows[client] = window
+            if not stood_out:
+                del self.windows[client]
+            if len(stood_out) >= self.suspicion.rounds and client not in self.convicted:
+                rounds, reasons = zip(*stood_out, strict=True)
+                new[client] = Evidence(rounds, reasons, len(window))
+        self.convicted |= new
+        old = [c for c, w in self.windows.items() if abs(server_round - w[-1][0]) > FORGET_AFTER]
+        for client in old:
+            del self.windows[client]
+        return new
+
+    def pardon(self, client: str) -> None:
+        """Forget all that is held against a client."""
+        self.convicted.pop(client, None)
+        self.windows.pop(client, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "convicted": {
+                client: {
+                    "rounds": [*evidence.rounds],
+                    "reasons": [*evidence.reasons],
+                    "of": evidence.of,
+                }
+                for client, evidence in self.convicted.items()
+            },
+            "windows": {
+                client: [[of, reason] for of, reason in window]
+                for client, window in self.windows.items()
+            },
+            "largest": dict(self.largest),
+        }
+
+    @classmethod
+    def read(cls, suspicion: Suspicion, state: Mapping[str, Any]) -> Self:
+        """Go on from what :meth:`state_dict` gave; from nothing where a checkpoint holds none."""
+        return cls(
+            suspicion,
+            {
+                client: Evidence(tuple(of["rounds"]), tuple(of["reasons"]), of["of"])
+                for client, of in state.get("convicted", {}).items()
+            },
+            {
+                client: [(int(of), str(reason)) for of, reason in window]
+                for client, window in state.get("windows", {}).items()
+            },
+            {name: float(size) for name, size in state.get("largest", {}).items()},
+        )
