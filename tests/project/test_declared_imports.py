@@ -17,7 +17,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-# What Flower's server and clients are written with: who mends or tries those needs the versions that it brings.
+# What Flower's server is written with: who mends or tries it needs the versions that Flower brings.
 OF_FLOWER = {"cryptography", "fastapi", "httpx", "sqlalchemy"}
 
 

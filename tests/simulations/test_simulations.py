@@ -68,7 +68,7 @@ def test_defaults_follow_the_dataset_and_the_payload():
     ("options", "message"),
     [
         ({"rule": "krums"}, "`rule` should be one of fedavg, mean"),
-        ({"attack": "gauss"}, "`attack` should be one of none, gaussian"),
+        ({"attack": "gauss"}, "`attack` should be one of none, backdoor"),
         ({"dataset": "digit"}, "`dataset` should be one of digits, mnist"),
         ({"model": "resnet"}, "`model` should be one of mlp-small"),
         ({"byzantine": 21}, "`byzantine` should be at most `clients`, which is 20"),
