@@ -153,7 +153,7 @@ def _run_here(
 ) -> Run:
     """Run an app in the current folder."""
     seed_all(federation.seed)
-    config = {**app.config, **federation.config}
+    config, shared = {**app.config, **federation.config}, nodes is not None
     if nodes is None:
         as_running_task()
         nodes = InProcessGrid(OnDataApp(app.client), federation.clients, config)
@@ -169,6 +169,8 @@ def _run_here(
         try:
             fronts.serve(app.server, watched, config)
         except (Exception, SystemExit) as raised:
+            if isinstance(raised, InterruptedError) and shared:  # Ctrl-C, which is nobody's error
+                raise
             error = in_one_line(raised)
     patient.ended = True
     seconds = watched.seconds_per_round(time.perf_counter())

@@ -75,6 +75,11 @@ def bar(console: Console, transient: bool = False) -> Iterator[Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     left = TimeRemainingColumn(elapsed_when_finished=True)
     with Progress(
-        *columns, TextColumn("{task.fields[note]}"), left, console=console, transient=transient
+        *columns,
+        TextColumn("{task.fields[note]}"),
+        left,
+        console=console,
+        transient=transient,
+        disable=transient and not console.is_terminal,  # in a file nothing can be wiped away
     ) as progress:
         yield Bar(progress)

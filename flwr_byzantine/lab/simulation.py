@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -148,7 +149,9 @@ def engine(verbose: bool, at_once: int) -> Iterator[dict[str, Any]]:
         init_args["num_cpus"] = min(cores(), at_once)
         init_args["_temp_dir"] = os.environ.get("RAY_TMPDIR", scratch)
     try:
-        with silent(verbose):
+        with silent(verbose), warnings.catch_warnings():
+            if not verbose:  # what Ray tells of its own future
+                warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
             yield {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": init_args}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

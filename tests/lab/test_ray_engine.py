@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from flwr_byzantine.lab import engine, ray_engine
 from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task
 from flwr_byzantine.lab.prompt_grid import PromptGrid
 from flwr_byzantine.lab.ray_engine import CellApp, CellGrid, nodes_by_partition
+from flwr_byzantine.lab.simulation import engine as settings_of_ray
 from flwr_byzantine.lab.stress_app import stress
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
@@ -283,3 +285,13 @@ def test_nodes_have_the_ids_of_one_process_and_replies_are_waited_for():
     there.stopped.set()
     with pytest.raises(InterruptedError):
         grid.drain()
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_ray_tells_of_its_future_is_shown_on_demand(verbose):
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with settings_of_ray(verbose, 1):
+            where = {"filename": "worker.py", "lineno": 1, "module": "ray._private.worker"}
+            warnings.warn_explicit("Tip", FutureWarning, **where)
+    assert len(shown) == verbose
