@@ -230,5 +230,7 @@ def key_of_rounds(config: Mapping[str, Any], told: str | None = None) -> str:
     if len(found) != 1:
         expected = "the key of the run configuration that is the number of rounds"
         shown = ", ".join(found) or "no whole number with `round` in its name"
-        raise wrong("rounds_key", expected, None, "Pass `rounds_key`.", found=shown)
+        whole = any(is_whole(value) for value in config.values())
+        advice = "Pass `rounds_key`." if whole else "Leave `rounds` out: the app has no key for it."
+        raise wrong("rounds_key", expected, None, advice, found=shown)
     return found[0]

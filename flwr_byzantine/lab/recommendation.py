@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any, NamedTuple
 
 from flwr_byzantine.checks import is_number
@@ -13,6 +12,7 @@ from flwr_byzantine.lab.on_data.node import CANNOT
 from flwr_byzantine.lab.page.text import points_in_words
 
 CLOSE = 1.0  # points of the best worst case, within which the cheapest rule is recommended
+AS_QUICK = 1.1  # times the cheapest rule's seconds, up to which a rule costs as much
 Cells = Sequence[Mapping[str, Any]]
 
 
@@ -71,6 +71,8 @@ def worst_of(cells: Cells) -> dict[str, Worst]:
 def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The cheapest rule within a point of the best worst case, or none, with the reason.
 
+    Of rules that cost as much as each other it is the one that loses least at worst.
+
     Parameters
     ----------
     cells : Sequence[Mapping[str, Any]]
@@ -110,16 +112,21 @@ def _recommended(cells: Cells) -> dict[str, Any]:
         )
         return {"rule": None, "reason": reason}
     close = [rule for rule, found in working.items() if found.lost <= best + CLOSE]
-    rule = min(close, key=lambda rule: _seconds(cells, rule))
+    seconds = {rule: _seconds(cells, rule) for rule in close}
+    quick = [rule for rule in close if seconds[rule] <= AS_QUICK * min(seconds.values())]
+    rule = min(quick, key=lambda rule: working[rule].lost)
     without = "fails" if unprotected.lost == math.inf else _loses(unprotected.lost)
     found = working[rule]
     reason = (
         f"{rule} {_loses(found.lost)} at worst {found.under}, where the app without a rule {without} "
         f"{unprotected.under}."
     )
-    if len(close) > 1:
-        others = ", ".join(other for other in close if other != rule)
-        reason += f" Also within a point of the best, but slower: {others}."
+    for others, but in (
+        ([other for other in quick if other != rule], "no quicker"),
+        ([other for other in close if other not in quick], "slower"),
+    ):
+        if others:
+            reason += f" Also within a point of the best, but {but}: {', '.join(others)}."
     return {"rule": rule, "reason": reason}
 
 
@@ -129,6 +136,6 @@ def _loses(lost: float) -> str:
 
 
 def _seconds(cells: Cells, rule: str) -> float:
-    """Seconds that a round takes with a rule."""
+    """Seconds that a round takes with a rule, in its quickest run: others waited for other programs."""
     taken = [c["seconds_per_round"] for c in cells if c["rule"] == rule]
-    return float(median([seconds for seconds in taken if seconds is not None] or [math.inf]))
+    return min([seconds for seconds in taken if seconds is not None] or [math.inf])

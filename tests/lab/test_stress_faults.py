@@ -12,7 +12,7 @@ import sklearn  # noqa: F401 - the apps have their digits from it
 
 from flwr_byzantine.lab import stress
 from flwr_byzantine.lab.cell import Run
-from flwr_byzantine.lab.flower_app import load_flower_app
+from flwr_byzantine.lab.flower_app import key_of_rounds, load_flower_app
 from flwr_byzantine.lab.results import cells_of, recommend
 from flwr_byzantine.lab.scores import Metric
 from flwr_byzantine.lab.watching import Report, weighted_means
@@ -170,3 +170,12 @@ def test_a_script_is_run_once_and_the_app_is_quiet_in_every_process(tmp_path):
     )
     assert (ended.returncode, ended.stdout) == (0, "once\n"), ended.stderr
     assert "imported" not in ended.stderr
+
+
+@pytest.mark.parametrize(("config", "advice"), [
+    ({"a-round": 1, "b-round": 2}, "Pass `rounds_key`"), ({"epochs": 3}, "Pass `rounds_key`"),
+    ({"name": "a"}, "Leave `rounds` out"), ({}, "Leave `rounds` out"),
+])  # fmt: skip
+def test_what_helps_where_the_rounds_have_no_key(config, advice):
+    with pytest.raises(ValueError, match=advice):
+        key_of_rounds(config)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from flwr_byzantine.lab.on_data.node import CANNOT
@@ -173,12 +172,9 @@ class Findings:
         return [cell for cell in self.cells.values() if cell.error is not None]
 
     def seconds(self, rule: str) -> float | None:
-        """Seconds per round without an attack, else the median under attacks."""
-        clean = self.cell(rule, NONE).seconds
-        if clean is not None:
-            return clean
+        """Seconds per round in the quickest run of a rule: others waited for other programs."""
         found = [s for a in self.attacks if (s := self.cell(rule, a).seconds) is not None]
-        return median(found) if found else None
+        return min(found, default=None)
 
     def cost(self, rule: str) -> float | None:
         """How many times the app's own seconds per round a rule takes."""
