@@ -138,4 +138,4 @@ def _loses(lost: float) -> str:
 def _seconds(cells: Cells, rule: str) -> float:
     """Seconds that a round takes with a rule, in its quickest run: others waited for other programs."""
     taken = [c["seconds_per_round"] for c in cells if c["rule"] == rule]
-    return min([seconds for seconds in taken if seconds is not None] or [math.inf])
+    return float(min([seconds for seconds in taken if seconds is not None] or [math.inf]))
