@@ -45,6 +45,7 @@ def test_modules_of_somebody_else_are_neither_taken_nor_replaced(tmp_path, monke
     assert "tiny.server" not in sys.modules
 
 
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="the examples are not in the wheel")
 def test_an_example_that_was_imported_before_with_a_rule_in_it(tmp_path, monkeypatch):
     protected = tmp_path / "protected"
     shutil.copytree(EXAMPLE, protected)

@@ -100,6 +100,7 @@ def lasting(folder, runs, tell):
 
 
 def sweep_of(folder):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     run_in_processes([[1], [2]], partial(lasting, folder), 2, print)
 
 

@@ -9,6 +9,8 @@ from flwr_byzantine.lab import ray_address, stress
 from flwr_byzantine.lab.engine import require_engine
 from flwr_byzantine.lab.ray_address import require_cluster
 
+pytest.importorskip("ray")
+
 
 @pytest.fixture
 def listening():
