@@ -143,11 +143,13 @@ class Suspects:
     windows: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
 
-    def judge(self, clients: Sequence[str], measures: Sequence[Measure], f: int) -> dict[str, Mark]:
+    def judge(
+        self, clients: Sequence[str], measures: Sequence[Measure], f: int, *, remember: bool = True
+    ) -> dict[str, Mark]:
         """Marks of the clients of a round, whose usual sizes are remembered."""
         factor = self.suspicion.factor_for(len(clients), f)
         found = marks(clients, measures, f, self.largest, factor)
-        for measure in measures:
+        for measure in measures if remember else ():
             usual = measure.usual(f)
             if np.isfinite(usual):
                 self.largest[measure.name] = max(usual, self.largest.get(measure.name, 0.0))

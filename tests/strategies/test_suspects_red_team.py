@@ -320,3 +320,53 @@ def test_one_value_of_a_large_model_beside_decoys(api):
         api.aggregate(strategy, replies, server_round)
     assert strategy.suspects == {"100"}
     assert all("one value" in r.stands_out for r in strategy.audit if r.client == "100")
+
+
+@every_api
+@pytest.mark.parametrize("option", [{"on_dropped": "lower_f"}, {"count_failures": True}])
+def test_who_lowers_f_still_sees_who_is_far_outside(api, option):
+    """An honest node with an old version, or one that fails, makes no room for an attacker to hide in."""
+    n, f = 10, 3
+    strategy = api.ours.TrimmedMean(**{api.f_name: f}, **option)
+    for server_round in range(1, 6):
+        api.hand_out(strategy, [np.zeros(D)], server_round)
+        x = gaussian(n, D, seed=server_round)
+        x[:f] = -1e20
+        replies = replies_of(api, x)
+        old = api.reply(Sent(109, [np.zeros(3)]))
+        replies[-1] = old if "on_dropped" in option else api.error(109)
+        api.aggregate(strategy, replies, server_round)
+    assert {"100", "101", "102"} <= strategy.suspects <= {"100", "101", "102", "109"}
+    assert strategy.aggregator.watch.suspects.largest["largest"] < 100
+
+
+@every_api
+def test_a_round_that_fails_for_most_does_not_blind_the_watch(api):
+    """Attackers are most of those that answer in one round, in which `count_failures` finds too many failures."""
+    n, f = 10, 3
+    strategy = api.ours.TrimmedMean(**{api.f_name: f}, count_failures=True)
+    for server_round in range(1, 6):
+        api.hand_out(strategy, [np.zeros(D)], server_round)
+        x = gaussian(n, D, seed=server_round)
+        x[:f] = -1e20 if server_round == 1 else -1e10
+        replies = replies_of(api, x)
+        if server_round == 1:
+            replies[5:] = [api.error(100 + i) for i in range(5, n)]
+        api.aggregate(strategy, replies, server_round)
+    assert strategy.suspects == {"100", "101", "102"}
+
+
+@every_api
+def test_who_lowers_f_in_vain_accuses_nobody_and_remembers_nothing(api):
+    """n = 2f + 1, and the dropped reply was honest: f is lowered to what attackers are more than."""
+    n, f = 7, 3
+    strategy = api.ours.TrimmedMean(**{api.f_name: f}, on_dropped="lower_f")
+    for server_round in range(1, 6):
+        api.hand_out(strategy, [np.zeros(D)], server_round)
+        x = gaussian(n, D, seed=server_round)
+        x[:f] = -1e20 if server_round == 1 else -1e10
+        replies = replies_of(api, x)
+        if server_round == 1:
+            replies[-1] = api.reply(Sent(106, [np.zeros(3)]))
+        api.aggregate(strategy, replies, server_round)
+    assert strategy.suspects == {"100", "101", "102"}
