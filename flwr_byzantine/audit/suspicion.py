@@ -135,7 +135,8 @@ class Suspects:
     windows : dict[str, list[tuple[int, str]]]
         Of each client that stood out lately, its newest rounds; with the reason, or an empty text.
     largest : dict[str, float]
-        Of each measure the largest usual size so far.
+        Of each measure the largest usual size so far. It grows by no more than c times in a round, for a
+        sample may hold more than f attackers once, who would hide others for ever.
     """
 
     suspicion: Suspicion = field(default_factory=Suspicion)
@@ -152,7 +153,8 @@ class Suspects:
         for measure in measures if remember else ():
             usual = measure.usual(f)
             if np.isfinite(usual):
-                self.largest[measure.name] = max(usual, self.largest.get(measure.name, 0.0))
+                before = self.largest.get(measure.name, 0.0)
+                self.largest[measure.name] = max(before, min(usual, factor * before or usual))
         return found
 
     def add(self, server_round: int, found: Mapping[str, Mark]) -> dict[str, Evidence]:

@@ -371,6 +371,18 @@ def test_a_round_that_fails_for_most_does_not_blind_the_watch(api):
 
 
 @every_api
+def test_a_round_with_more_attackers_than_f_does_not_blind_the_watch(api):
+    """A sample of the clients holds more than f once; what was usual there is not usual for ever."""
+    strategy = api.ours.TrimmedMean(**{api.f_name: 2})
+    for server_round in range(1, 10):
+        api.hand_out(strategy, [np.zeros(D)], server_round)
+        x = gaussian(10, D, seed=server_round)
+        x[: 3 if server_round == 2 else 2] = -1e20 if server_round == 2 else -1e10
+        api.aggregate(strategy, replies_of(api, x), server_round)
+    assert strategy.suspects == {"100", "101"}
+
+
+@every_api
 def test_who_lowers_f_in_vain_accuses_nobody_and_remembers_nothing(api):
     """n = 2f + 1, and the dropped reply was honest: f is lowered to what attackers are more than."""
     n, f = 7, 3
