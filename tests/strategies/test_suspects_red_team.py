@@ -356,7 +356,7 @@ def test_who_lowers_f_still_sees_who_is_far_outside(api, option):
 
 @every_api
 def test_a_round_that_fails_for_most_does_not_blind_the_watch(api):
-    """Attackers are most of those that answer in one round, in which `count_failures` finds too many failures."""
+    """Attackers are most of those that answer in one round, which has too many failures."""
     n, f = 10, 3
     strategy = api.ours.TrimmedMean(**{api.f_name: f}, count_failures=True)
     for server_round in range(1, 6):
