@@ -48,7 +48,7 @@ class Watch:
         node_names: NodeNames = None,
     ) -> None:
         known = suspicion is None or isinstance(suspicion, Suspicion)
-        advice = "Pass `Suspicion(factor=50, rounds=3, of=10)` of `flwr_byzantine`."
+        advice = "Pass `Suspicion(factor=50, rounds=3, of=50)` of `flwr_byzantine`."
         require(known, "suspicion", "a `Suspicion`, or None", suspicion, advice)
         called = on_suspect is None or callable(on_suspect)
         advice = "Pass a function of the round, the client's id and the evidence."

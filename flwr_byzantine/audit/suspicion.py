@@ -42,12 +42,12 @@ class Suspicion:
     Examples
     --------
     >>> Suspicion(factor=30)
-    Suspicion(factor=30, rounds=3, of=10, wide_factor=1000.0)
+    Suspicion(factor=30, rounds=3, of=50, wide_factor=1000.0)
     """
 
     factor: float = 50.0
     rounds: int = 3
-    of: int = 10
+    of: int = 50
     wide_factor: float = 1000.0
 
     def __post_init__(self) -> None:

@@ -143,6 +143,23 @@ def test_who_converged_does_not_accuse_who_did_not():
 
 
 @every_api
+@pytest.mark.parametrize("when", ["every fifth round", "in turn"])
+def test_who_attacks_now_and_then_is_convicted(api, when):
+    """Six colluders: all of them in every fifth round, or another one in every round."""
+    n, f = 20, 6
+    strategy = api.ours.TrimmedMean(**{api.f_name: f})
+    for server_round in range(1, 26):
+        api.hand_out(strategy, [np.zeros(D)], server_round)
+        x = gaussian(n, D, seed=server_round)
+        if when == "in turn":
+            x[server_round % f] = -1e20
+        elif server_round % 5 == 0:
+            x[:f] = -1e20
+        api.aggregate(strategy, replies_of(api, x), server_round)
+    assert strategy.suspects == {str(100 + i) for i in range(f)}
+
+
+@every_api
 def test_who_joins_late_may_move_as_far_as_others_did_at_first(api):
     """Updates shrink to a thousandth while models learn; then a node with a new task comes."""
     n, f = 10, 2
