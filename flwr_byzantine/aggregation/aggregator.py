@@ -169,7 +169,7 @@ class Aggregator(Locked):
             gated, suspects = self.watch.without_suspects(server_round, everything, f)
             outcome = self._aggregate(server_round, ordered, gated, failed, len(suspects))
             outcome = replace(outcome, failed=failed, quarantined=suspects)
-            told = self._origin(outcome), max(0, f - self._spent(everything, failed))
+            told = self._origin(outcome), max(0, f), self._spent(everything, failed)
             judged = self.watch.judge(server_round, ordered, everything, failed, *told)
             return self._finish(server_round, replace(outcome, judged=judged), ordered)
 

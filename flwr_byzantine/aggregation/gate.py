@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.common.logger import log
 
-from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
+from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode, in_one_line
 from flwr_byzantine.checks import is_number
 from flwr_byzantine.kernels.columns import Columns, readable
 
@@ -53,9 +53,9 @@ class Reply:
 def first_of_each(replies: Iterable[Reply]) -> list[Reply]:
     """The first reply of each client: a second one is neither another vote nor a fault of the first."""
     first: dict[str, Reply] = {}
-    for reply in replies:
-        if first.setdefault(reply.client, reply) is not reply:
-            log(WARNING, "Ignored another reply of %s", reply.client)
+    others = [r.client for r in replies if first.setdefault(r.client, r) is not r]
+    if others:
+        log(WARNING, "Ignored another reply of %s", in_one_line(others))
     return list(first.values())
 
 

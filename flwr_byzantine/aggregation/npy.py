@@ -7,6 +7,7 @@ allocate anything, or work for longer than an honest one does.
 
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -57,6 +58,21 @@ def clip(text: object, limit: int = 200) -> str:
     whole = str(text)
     shown = "".join(c if c.isprintable() else "?" for c in whole[:limit])
     return shown + "..." if len(whole) > limit else shown
+
+
+MOST = 20  # clients named in one line of the log; the audit names all
+
+
+def in_one_line(parts: Sequence[str]) -> str:
+    """What is said of several clients, for one line of a log.
+
+    Examples
+    --------
+    >>> in_one_line(["client 7 failed: no data", "client 9 failed: no data"])
+    'client 7 failed: no data; client 9 failed: no data'
+    """
+    more = f"; and {len(parts) - MOST} more" if len(parts) > MOST else ""
+    return "; ".join(parts[:MOST]) + more
 
 
 def clip_error(text: object, limit: int = 400) -> str:

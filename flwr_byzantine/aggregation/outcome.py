@@ -10,11 +10,11 @@ import numpy.typing as npt
 from flwr.common.logger import log
 
 from flwr_byzantine.aggregation.gate import Model, Reply
+from flwr_byzantine.aggregation.npy import in_one_line
 from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.audit.marks import Mark
 from flwr_byzantine.audit.suspicion import Judged
 
-MOST = 20  # clients named in one line of the log; the audit names all
 PREFIX = "byzantine/"  # of the names of our own metrics: what users' clients report keeps its names
 
 
@@ -140,8 +140,7 @@ class Outcome:
         refused = [f"dropped client {called(c)}: {reason}" for c, reason in self.refused.items()]
         for line in (failed, refused, self._standing_out()):
             if line:
-                more = f"; and {len(line) - MOST} more" if len(line) > MOST else ""
-                log(WARNING, "Round %s: %s%s", server_round, "; ".join(line[:MOST]), more)
+                log(WARNING, "Round %s: %s", server_round, in_one_line(line))
         if self.f_lowered_by:
             text = (
                 "Round %s: f is lowered by %s, as you asked for: protection is less than promised"

@@ -48,7 +48,7 @@ class Watch:
         node_names: NodeNames = None,
     ) -> None:
         known = suspicion is None or isinstance(suspicion, Suspicion)
-        advice = "Pass `Suspicion(factor=50, rounds=3, of=10)` of `flwr_byzantine`."
+        advice = "Pass `Suspicion(factor=50, rounds=3, of=50)` of `flwr_byzantine`."
         require(known, "suspicion", "a `Suspicion`, or None", suspicion, advice)
         called = on_suspect is None or callable(on_suspect)
         advice = "Pass a function of the round, the client's id and the evidence."
@@ -109,6 +109,7 @@ class Watch:
         failed: Mapping[str, str],
         origin: Origin | None = None,
         f: int = 0,
+        lower_by: int = 0,
     ) -> Judged:
         """What a round says of its clients; calls ``on_suspect`` for those who are suspects since.
 
@@ -128,12 +129,20 @@ class Watch:
         f : int
             How many of the replies may be attackers', by what the rule was promised. Where that is nobody,
             the watch allows for less than a third.
+        lower_by : int
+            By how much f may be lowered, as for the rule: by no more than it has to be, and not where these
+            are more than f. What is usual in such a round is not remembered, for it is what attackers sent
+            if the user is wrong.
         """
         found: dict[str, Mark] = {}
         clients = list(gated.accepted)
+        too_much = max(0, f - max(0, len(clients) - 1) // 2)
+        lowered = min(lower_by, too_much) if lower_by <= f else 0
+        f -= lowered
         if origin is not None and len(clients) > 2 * f:
             f_watched = f or (len(clients) - 1) // 3
-            found = self.suspects.judge(clients, measures(gated, origin), f_watched)
+            sizes = measures(gated, origin)
+            found = self.suspects.judge(clients, sizes, f_watched, remember=not lowered)
         faults = {
             client: f"{FAILED}{reason}"
             for client, reason in failed.items()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-SHRUNK = 0.01  # the least usual size, as a part of the largest usual size so far
+SHRUNK = 0.05  # the least usual size, as a part of the largest usual size so far
 
 
 @dataclass(frozen=True, eq=False)

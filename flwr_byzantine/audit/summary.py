@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from flwr_byzantine.audit.records import NO_RESULT, REJECTED, VERDICTS, AuditRecord
 
+LONGEST = 80  # characters of an id or a name: a file can be anybody's
+
 
 class PrecisionRecall(NamedTuple):
     """How well rejections match who was Byzantine; None where there was nothing to count."""
@@ -100,7 +102,7 @@ class Client:
     @property
     def called(self) -> str:
         """Its id, with what people call it."""
-        return self.client if self.name is None else f"{self.client} ({self.name})"
+        return _short(self.client) + ("" if self.name is None else f" ({_short(self.name)})")
 
     @property
     def rounds(self) -> int:
@@ -128,6 +130,10 @@ class Client:
         if self.suspect:
             return f"SUSPECT: {self.reason}".removesuffix(": ")
         return self.reasons.most_common(1)[0][0] if self.reasons else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def clients(records: Iterable[AuditRecord]) -> list[Client]:

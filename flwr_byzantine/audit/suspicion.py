@@ -42,12 +42,12 @@ class Suspicion:
     Examples
     --------
     >>> Suspicion(factor=30)
-    Suspicion(factor=30, rounds=3, of=10, wide_factor=1000.0)
+    Suspicion(factor=30, rounds=3, of=50, wide_factor=1000.0)
     """
 
     factor: float = 50.0
     rounds: int = 3
-    of: int = 10
+    of: int = 50
     wide_factor: float = 1000.0
 
     def __post_init__(self) -> None:
@@ -135,7 +135,8 @@ class Suspects:
     windows : dict[str, list[tuple[int, str]]]
         Of each client that stood out lately, its newest rounds; with the reason, or an empty text.
     largest : dict[str, float]
-        Of each measure the largest usual size so far.
+        Of each measure the largest usual size so far. It grows by no more than c times in a round, for a
+        sample may hold more than f attackers once, who would hide others for ever.
     """
 
     suspicion: Suspicion = field(default_factory=Suspicion)
@@ -143,14 +144,17 @@ class Suspects:
     windows: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     largest: dict[str, float] = field(default_factory=dict)
 
-    def judge(self, clients: Sequence[str], measures: Sequence[Measure], f: int) -> dict[str, Mark]:
+    def judge(
+        self, clients: Sequence[str], measures: Sequence[Measure], f: int, *, remember: bool = True
+    ) -> dict[str, Mark]:
         """Marks of the clients of a round, whose usual sizes are remembered."""
         factor = self.suspicion.factor_for(len(clients), f)
         found = marks(clients, measures, f, self.largest, factor)
-        for measure in measures:
+        for measure in measures if remember else ():
             usual = measure.usual(f)
             if np.isfinite(usual):
-                self.largest[measure.name] = max(usual, self.largest.get(measure.name, 0.0))
+                before = self.largest.get(measure.name, 0.0)
+                self.largest[measure.name] = max(before, min(usual, factor * before or usual))
         return found
 
     def add(self, server_round: int, found: Mapping[str, Mark]) -> dict[str, Evidence]:

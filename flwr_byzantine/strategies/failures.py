@@ -15,7 +15,7 @@ from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.server.client_proxy import ClientProxy
 
-from flwr_byzantine.aggregation.npy import clip_error
+from flwr_byzantine.aggregation.npy import clip_error, in_one_line
 from flwr_byzantine.audit.suspicion import Absence
 
 NO_REPLY = "no reply"
@@ -87,10 +87,16 @@ def who_failed(
     }
 
 
-def log_failed(action: str, server_round: int, reasons: Mapping[str, str]) -> None:
-    """Name every client that failed, and why."""
-    for client, reason in reasons.items():
-        log(WARNING, "%s %s: client %s failed: %s", action, server_round, client, reason)
+def log_missing(
+    server_round: int, failed: Mapping[str, str], dropped: Mapping[str, str], who: str = "client"
+) -> None:
+    """Name, in a line each, who failed in an evaluation, whose reply was dropped, and why."""
+    for line in (
+        [f"client {client} failed: {reason}" for client, reason in failed.items()],
+        [f"dropped {who} {client}: {reason}" for client, reason in dropped.items()],
+    ):
+        if line:
+            log(WARNING, "Evaluation %s: %s", server_round, in_one_line(line))
 
 
 def errors_of_clients(failures: Iterable[Any]) -> Errors:

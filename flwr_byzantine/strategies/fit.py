@@ -17,7 +17,7 @@ from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.aggregation.reports import capped, guarded
 from flwr_byzantine.checks import wrong
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.failures import Asked, errors_of_clients, log_failed, who_failed
+from flwr_byzantine.strategies.failures import Asked, errors_of_clients, log_missing, who_failed
 from flwr_byzantine.strategies.hosts import inside
 from flwr_byzantine.strategies.words import FIT_API, FIT_WORDS
 
@@ -234,11 +234,9 @@ class FitAdapter(RobustStrategy, Strategy):
     ) -> list[Reply]:
         """What clients sent after evaluating; who sent nothing that can be read is in the log."""
         reasons = self._failed(self._asked_to_evaluate, server_round, results, failures)
-        log_failed("Evaluation", server_round, reasons)
         sent = [_read(proxy, result, trained=False) for proxy, result in results]
         accepted, dropped = gate_reports(sent)
-        for client, reason in dropped.items():
-            log(WARNING, "Evaluation %s: dropped client %s: %s", server_round, client, reason)
+        log_missing(server_round, reasons, dropped)
         return accepted
 
     @abstractmethod

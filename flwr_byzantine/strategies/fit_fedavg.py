@@ -76,8 +76,8 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
         A file to append to what became of every client's reply, one line of JSON each; read it with
         ``python -m flwr_byzantine audit FILE``. The newest are in ``strategy.audit`` in any case.
     suspicion : flwr_byzantine.audit.Suspicion or None
-        When a client is a suspect. By default, ``Suspicion(factor=50, rounds=3, of=10)``, it is one whose
-        update was more than 50 times as large as usual in 3 of its last 10 rounds. Values that are not
+        When a client is a suspect. By default, ``Suspicion(factor=50, rounds=3, of=50)``, it is one whose
+        update was more than 50 times as large as usual in 3 of its last 50 rounds. Values that are not
         finite, malformed replies and failures of its own count too. ``strategy.suspects`` holds them.
     on_suspect : Callable or None
         Called with the round, the client's id and the evidence when a client becomes a suspect. What it

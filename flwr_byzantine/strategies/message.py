@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from logging import INFO, WARNING
+from logging import INFO
 from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from flwr_byzantine.aggregation.gate import Reply, gate_reports
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.strategies.base import RobustStrategy
-from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
+from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_missing
 from flwr_byzantine.strategies.records import (
     read_first,
     read_messages,
@@ -189,8 +189,6 @@ class MessageAdapter(RobustStrategy, Strategy):
     def _reports(self, server_round: int, replies: Sequence[Message], key: str) -> list[Reply]:
         """What nodes sent after evaluating; who sent nothing that can be read is in the log."""
         reasons = failed_nodes(self._asked_to_evaluate, server_round, replies)
-        log_failed("Evaluation", server_round, reasons)
         accepted, dropped = gate_reports(read_messages(replies, key, False))
-        for node, reason in dropped.items():
-            log(WARNING, "Evaluation %s: dropped node %s: %s", server_round, node, reason)
+        log_missing(server_round, reasons, dropped, "node")
         return accepted

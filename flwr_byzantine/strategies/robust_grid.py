@@ -19,7 +19,7 @@ from flwr_byzantine.checks import require, require_choice, wrong
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.clean_replies import Form, Votes, clean_replies, refusal, unasked
-from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_failed
+from flwr_byzantine.strategies.failures import Asked, failed_nodes, log_missing
 from flwr_byzantine.strategies.given_model import (
     check_number,
     given_to_all,
@@ -186,15 +186,13 @@ class RobustGrid(PassingGrid, RobustStrategy):
     def _evaluate(self, sent: Sequence[Message], timeout: float | None) -> list[Message]:
         asked = Asked.nodes(self._round, sent)
         received = list(self.grid.send_and_receive(sent, timeout=timeout))
-        log_failed("Evaluation", self._round, self._failed(asked, received))
         form, replies = self._read(sent, received, trained=False)
         if form.arrays is not None and received and not self._told_of_arrays:
             self._told_of_arrays = True
             text = "Replies to evaluation hold arrays, which no rule checks: they are left out"
             log(WARNING, text)
         accepted, dropped = gate_reports(replies)
-        for node, reason in dropped.items():
-            log(WARNING, "Evaluation %s: dropped node %s: %s", self._round, node, reason)
+        log_missing(self._round, self._failed(asked, received), dropped, "node")
         return self._clean(received, accepted, dropped, form)
 
     def _failed(self, asked: Asked, received: Sequence[Message]) -> dict[str, str]:

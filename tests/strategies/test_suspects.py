@@ -128,10 +128,12 @@ def test_a_conviction_takes_k_of_the_last_r(api):
         return run(api, strategy, 25, of(5, 1, sometimes(when), 20), np.zeros(20))
 
     assert found({1, 5}) == set()
-    assert found({1, 5, 10}) == ids(1)
-    assert found({1, 5, 11}) == set()
+    assert found({1, 5, 25}) == ids(1)
+    assert found({1, 5, 10}, of=10) == ids(1)
+    assert found({1, 5, 11}, of=10) == set()
     assert found({1, 5}, rounds=2) == ids(1)
     assert found({1, 25}, rounds=2, of=25) == ids(1)
+    assert found({1, 25}, rounds=2, of=24) == set()
     assert found({4}, rounds=1, of=1) == ids(1)
     assert found(range(1, 26), factor=1e30) == set()
 

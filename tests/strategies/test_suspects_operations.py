@@ -347,3 +347,38 @@ def test_other_values_are_no_records(tmp_path, key, value):
     log = tmp_path / "audit.jsonl"
     log.write_text(json.dumps(json.loads(AuditRecord(1, "a", "kept").to_json()) | {key: value}))
     assert read_audit(log) == ([], 1)
+
+
+@every_api
+def test_many_failures_are_few_lines(api, caplog):
+    """Second replies, and all that fails in an evaluation, are named in a line each."""
+    strategy = api.ours.TrimmedMean(**{api.f_name: 2})
+    x = gaussian(30, D)
+    api.hand_out(strategy, [np.zeros(D)])
+    caplog.clear()
+    api.aggregate(strategy, [*replies_of(api, x), *replies_of(api, x)])
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert line.startswith("Ignored another reply of 100; 101; ")
+    assert line.endswith("; and 10 more")
+    caplog.clear()
+    good = [api.evaluation(100 + i, 0.5) for i in range(20)]
+    if api.name == "fit":
+        failures = [RuntimeError("no data")] * 30
+        strategy.aggregate_evaluate(server_round=1, results=good, failures=failures)
+    else:
+        api.evaluate(strategy, [*good, *(api.error(120 + i) for i in range(30))])
+    (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert line.startswith("Evaluation 1: client ")
+    assert line.endswith("; and 10 more")
+
+
+def test_ids_and_names_of_any_length_fit_in_a_line(tmp_path, capsys):
+    """An audit log can be anybody's."""
+    path = tmp_path / "audit.jsonl"
+    records = [
+        AuditRecord(1, "8" * 100_000, "kept", name="n" * 100_000),
+        AuditRecord(1, "9", "kept"),
+    ]
+    path.write_text("".join(record.to_json() + "\n" for record in records))
+    assert main(["audit", str(path), "--html"]) == 0
+    assert all(len(line) < 400 for line in capsys.readouterr().out.splitlines())
