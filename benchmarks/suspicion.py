@@ -18,6 +18,7 @@ from benchmarks.suspicion_chart import chart as drawn
 from benchmarks.suspicion_federation import Federation, Training, run
 from flwr_byzantine import attacks as library
 from flwr_byzantine.aggregation import watch
+from flwr_byzantine.audit import Suspicion
 from flwr_byzantine.audit.marks import SHRUNK
 from flwr_byzantine.strategies import fit_strategies
 
@@ -47,6 +48,7 @@ INSIDE = {
     "free riders": lambda updates, f, rng: np.zeros((f, updates.shape[1])),
 }
 
+USUAL = Suspicion()
 KEY = ("rule", "clients", "training", "attack", "seed")
 
 app = typer.Typer(pretty_exceptions_show_locals=False)
@@ -110,7 +112,9 @@ def largest_ratios(rounds: list[dict[str, Any]], n: int) -> dict[str, float]:
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratios = values / reference[:, None]
             found[f"{name} {which} once"] = float(ratios.max())
-            found[f"{name} {which} 3 of 10"] = kth_largest(ratios, 3, 10)
+            found[f"{name} {which} {USUAL.rounds} of {USUAL.of}"] = kth_largest(
+                ratios, USUAL.rounds, USUAL.of
+            )
     return found
 
 

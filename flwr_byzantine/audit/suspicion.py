@@ -37,7 +37,7 @@ class Suspicion:
     of : int
         r: of how many of its newest rounds. Rounds in which a client takes no part do not count.
     wide_factor : float
-        c where a third of the updates or more may be attackers'.
+        c where a third of the updates or more may be attackers'; `factor` where that is larger.
 
     Examples
     --------
@@ -57,6 +57,12 @@ class Suspicion:
             holds = is_number(value) and not isinstance(value, bool) and value > 1
             advice = f"Honest clients differ too; try {usual}."
             require(holds, name, "a finite number above 1", value, advice, owner="Suspicion")
+        told = (
+            self.wide_factor != type(self).wide_factor
+        )  # a larger `factor` alone is meant for both
+        holds = self.wide_factor >= self.factor or not told
+        expected, advice = f"at least `factor = {self.factor}`", "Lower `factor` too."
+        require(holds, "wide_factor", expected, self.wide_factor, advice, owner="Suspicion")
         require_whole("rounds", self.rounds, 1, "Try 3.", owner="Suspicion")
         advice = "A client has to stand out in `rounds` of so many."
         require_whole("of", self.of, self.rounds, advice, owner="Suspicion")

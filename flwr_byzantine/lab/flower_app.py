@@ -133,22 +133,22 @@ def load_client_app(folder: str | os.PathLike[str], reference: str | None = None
     reference : str or None
         Another ClientApp of the folder, ``module:name``, in the place of the app's own.
     """
-    described = _described(folder)
-    if reference is not None:
-        described["tool"]["flwr"]["app"]["components"]["clientapp"] = reference
-    own = _own_modules(folder, described)
-    app: ClientApp = _load(own, folder, described, "clientapp", ClientApp)
+    app: ClientApp = _load_half(folder, "clientapp", ClientApp, reference)
     return app
 
 
 def load_server_app(folder: str | os.PathLike[str], reference: str | None = None) -> ServerApp:
     """Load what the server of an app runs, as :func:`load_client_app` does for the nodes."""
+    app: ServerApp = _load_half(folder, "serverapp", ServerApp, reference)
+    return app
+
+
+def _load_half(folder: str | os.PathLike[str], part: str, kind: type, reference: str | None) -> Any:
+    """Load one of the two parts, with modules of its own."""
     described = _described(folder)
     if reference is not None:
-        described["tool"]["flwr"]["app"]["components"]["serverapp"] = reference
-    own = _own_modules(folder, described)
-    app: ServerApp = _load(own, folder, described, "serverapp", ServerApp)
-    return app
+        described["tool"]["flwr"]["app"]["components"][part] = reference
+    return _load(_own_modules(folder, described), folder, described, part, kind)
 
 
 def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:

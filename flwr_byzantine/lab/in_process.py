@@ -23,6 +23,36 @@ PATIENCE = (
 )
 
 
+class Asked:
+    """Counts how often a server asks for the nodes without sending anything.
+
+    Parameters
+    ----------
+    nodes : int
+        How many nodes there are.
+    """
+
+    def __init__(self, nodes: int) -> None:
+        self.nodes, self._server, self._times = nodes, threading.get_ident(), 0
+
+    def again(self) -> None:
+        """Count a question of the server's own thread; TimeoutError if it waits for what never comes."""
+        if threading.get_ident() == self._server:
+            self._times += 1
+            if self._times > PATIENCE:
+                raise TimeoutError(too_many(self.nodes))
+
+    def sent(self) -> None:
+        """Count from the start: the server goes on."""
+        self._times = 0
+
+
+def too_many(nodes: int, wanted: int | None = None) -> str:
+    """What is wrong with a server that waits for nodes."""
+    of_them = "" if wanted is None else f": for {wanted}"
+    return f"the server waits for more nodes than the {nodes} there are{of_them}"
+
+
 class InProcessGrid(Grid):
     """Hands each message to a ``ClientApp`` in this process, one after the other.
 
@@ -61,7 +91,7 @@ class InProcessGrid(Grid):
         }
         self._run = Run.create_empty(RUN_ID)
         self._lock = threading.Lock()  # the legacy server has a thread for each client
-        self._server, self._asked = threading.get_ident(), 0
+        self._asked = Asked(num_nodes)
         self._ids = count(1)
         self._replies: dict[str, Message] = {}
 
@@ -93,18 +123,13 @@ class InProcessGrid(Grid):
         TimeoutError
             If the server goes on asking, and sends nothing: it waits for nodes that will never come.
         """
-        if threading.get_ident() == self._server:
-            self._asked += 1
-        if self._asked > PATIENCE:
-            raise TimeoutError(
-                f"the server waits for more nodes than the {len(self.contexts)} there are"
-            )
+        self._asked.again()
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Let the nodes answer; the replies wait to be pulled."""
         pushed = []
-        self._asked = 0
+        self._asked.sent()
         for message in messages:
             with self._lock:
                 pushed.append(str(next(self._ids)))

@@ -114,6 +114,9 @@ def stress(
     require_engine(engine)
     if jobs is not None:
         require_whole("jobs", jobs, 1, "Count what goes on at once.")
+        alone = isinstance(app, FlowerApp) and engine == INLINE
+        advice = "Pass the folder of the app: other processes import it from there."
+        require(not alone or jobs == 1, "jobs", "1 for an app that was loaded", jobs, advice)
     require_whole("seeds", seeds, 1, "Count the runs of each rule and attack.")
     with quiet(verbose):
         loaded = app if isinstance(app, FlowerApp) else load_apart(app)

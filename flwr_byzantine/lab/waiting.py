@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import strategy_utils
 from flwr.supercore.run import RunNotRunningException
 
-from flwr_byzantine.lab.in_process import PATIENCE
+from flwr_byzantine.lab.in_process import PATIENCE, Asked, too_many
 from flwr_byzantine.lab.watching import with_own
 from flwr_byzantine.strategies.passing_grid import PassingGrid
 
@@ -33,9 +32,8 @@ class PatientGrid(PassingGrid):
 
     def __init__(self, grid: Grid, nodes: int) -> None:
         super().__init__(grid)
-        self.nodes, self.ended = nodes, False
-        self._server = threading.get_ident()
-        self._asked = self._pulled = 0
+        self.ended = False
+        self._asked, self._pulled = Asked(nodes), 0
         self._open: set[str] = set()
 
     def get_node_ids(self) -> Iterable[int]:
@@ -50,15 +48,12 @@ class PatientGrid(PassingGrid):
         """
         if self.ended:
             raise RunNotRunningException
-        if threading.get_ident() == self._server:
-            self._asked += 1
-            if self._asked > PATIENCE:
-                raise TimeoutError(too_many(self.nodes))
+        self._asked.again()
         return super().get_node_ids()
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages."""
-        self._asked = 0
+        self._asked.sent()
         pushed = list(super().push_messages(messages))
         self._open.update(pushed)
         return pushed
@@ -86,14 +81,8 @@ class PatientGrid(PassingGrid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         """Send messages and wait for their replies, or for the timeout in seconds."""
-        self._asked = 0
+        self._asked.sent()
         return super().send_and_receive(messages, timeout=timeout)
-
-
-def too_many(nodes: int, wanted: int | None = None) -> str:
-    """What is wrong with a server that waits for nodes."""
-    of_them = "" if wanted is None else f": for {wanted}"
-    return f"the server waits for more nodes than the {nodes} there are{of_them}"
 
 
 @contextmanager

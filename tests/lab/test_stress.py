@@ -161,6 +161,11 @@ def test_users_errors(arguments, words):
     assert "\n" not in str(error.value)
 
 
+def test_an_app_in_memory_runs_in_one_process_and_says_so():
+    with pytest.raises(ValueError, match=r"`jobs` should be 1 for an app that was loaded.*folder"):
+        stress(load_flower_app(OWN_START), jobs=2)
+
+
 def test_errors_on_the_command_line_are_one_line(capsys):
     assert main(["stress", "nowhere"]) == 2
     printed, shown = capsys.readouterr()

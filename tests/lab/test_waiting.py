@@ -13,6 +13,7 @@ from flwr_byzantine.lab import cell as module
 from flwr_byzantine.lab import in_process, waiting
 from flwr_byzantine.lab.cell import Federation, run_cell
 from flwr_byzantine.lab.flower_app import load_flower_app
+from flwr_byzantine.lab.in_process import InProcessGrid
 
 LEGACY = """
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def test_an_app_of_the_message_api_that_waits_for_more_nodes(
 ):
     began = time.monotonic()
     if nodes == "elsewhere":  # a grid that answers as often as it is asked
-        monkeypatch.setattr(in_process, "PATIENCE", 10**9)
+        monkeypatch.setattr(InProcessGrid, "get_node_ids", lambda grid: list(grid.contexts))
     end = "FedAvg(min_available_nodes=5).start(grid, ArrayRecord(model()), 1)"
     run = run_of(tmp_path, rule, attack, end=end)
     assert run.error == "TimeoutError: the server waits for more nodes than the 4 there are"

@@ -294,9 +294,9 @@ def test_wrong_settings_raise(api, settings, match):
         api.ours.Median(**settings)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"factor": 1}, {"factor": "x"}, {"rounds": 0}, {"of": 2}, {"wide_factor": 0}]
-)
+@pytest.mark.parametrize("settings", [
+    {"factor": 1}, {"factor": "x"}, {"rounds": 0}, {"of": 2}, {"wide_factor": 0}, {"wide_factor": 49},
+])  # fmt: skip
 def test_wrong_suspicions_raise(settings):
     (name,) = settings
     with pytest.raises(ValueError, match=f"Parameter `{name}` of Suspicion should be"):
