@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxi
 from simulations.catalog.baseline import check_baseline
 from simulations.catalog.compositions import check_rule
 from simulations.catalog.models import MODELS
+from simulations.catalog.placement import asked_clients, byzantine_clients, silent_clients
 from simulations.catalog.rules import RULES
 
 CHOICES = {"attack": ATTACK_NAMES, "dataset": datasets.DATASETS, "model": MODELS}
@@ -44,6 +46,16 @@ def parse_arguments(text: str) -> Arguments:
     return arguments
 
 
+def _share(data: Mapping[str, Any]) -> int:
+    """The number of Byzantine clients in an average round, rounded up."""
+    asked, all_of_them = data.get("clients_per_round"), data.get("clients")
+    byzantine: int = data.get("byzantine", 0)
+    try:
+        return ceil(byzantine * asked / all_of_them) if asked and all_of_them else byzantine
+    except TypeError:  # pydantic says what is wrong
+        return 0
+
+
 class RunConfig(BaseModel):
     """Everything that decides the result of a run; equal configurations give equal models."""
 
@@ -63,10 +75,18 @@ class RunConfig(BaseModel):
     )
     attack_args: Arguments = Field({}, description="Arguments of the attack, `name=value ...`.")
     attack_start: int = Field(1, ge=1, description="The first round under attack.")
-    clients: int = Field(20, ge=1, description="Clients, all of which take part in every round.")
+    clients: int = Field(20, ge=1, description="Clients of the federation.")
+    clients_per_round: int = Field(
+        0, ge=0, description="How many clients each round asks, drawn by the seed; 0: all of them."
+    )
+    stragglers: int = Field(
+        0, ge=0, description="Honest clients, the last ones, that never answer."
+    )
     byzantine: int = Field(0, ge=0, description="How many of them are Byzantine.")
     assumed_byzantine: int = Field(
-        0, ge=0, description="How many the rule is told of. [default: as many as there are]"
+        0,
+        ge=0,
+        description="How many the rule is told of. [default: as many as there are, of a sample its share]",
     )
     rounds: int = Field(50, ge=1, description="Rounds of training.")
     dataset: str = Field("digits", description="The data: " + ", ".join(datasets.DATASETS) + ".")
@@ -157,7 +177,7 @@ class RunConfig(BaseModel):
         single = data.get("payload") == "gradients" or data.get("local_epochs")
         defaults = {
             "local_steps": 1 if single else 5,
-            "assumed_byzantine": data.get("byzantine", 0),
+            "assumed_byzantine": _share(data),
             "auxiliary": AUXILIARY_SIZE if data.get("rule") in STRATEGIES else 0,
             "model": dataset.default_model if dataset else "",
         }
@@ -176,17 +196,19 @@ class RunConfig(BaseModel):
                 f"Parameter `byzantine` should be at most `clients`, which is {self.clients}. "
                 f"Found `byzantine = {self.byzantine}`."
             )
+        self._check_participation()
         if self.payload == "gradients" and (self.local_steps > 1 or self.local_epochs):
             raise ValueError(
                 "Parameter `payload` should be `parameters` when clients take several steps: "
                 "a gradient is that of one minibatch. Found `payload = gradients` with "
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
-        check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
+        check_rule(self.rule, self.rule_args, self.answers, self.assumed_byzantine, self.payload)
         check_attack(self.attack, self.attack_args, self.clients, self.byzantine, self.redraw)
         if self.momentum:
+            changing = self.redraw or self.partly
             check_momentum(
-                self.momentum, self.attack, self.attack_args, self.attack_start, self.redraw
+                self.momentum, self.attack, self.attack_args, self.attack_start, changing
             )
         if self.rule == "baseline":
             check_baseline(self.rule_args, self.clients, self.byzantine, self.redraw)
@@ -194,3 +216,54 @@ class RunConfig(BaseModel):
             settings = self.rule, self.rule_args, self.learning_rate, self.local_steps
             check_auxiliary(*settings, self.payload, self.auxiliary)
         return self
+
+    def _check_participation(self) -> None:
+        """Raise a ValueError where nobody would answer, or who answers would not be known."""
+        if self.clients_per_round > self.clients:
+            raise ValueError(
+                f"Parameter `clients_per_round` should be at most `clients`, which is {self.clients}. "
+                f"Found `clients_per_round = {self.clients_per_round}`."
+            )
+        honest = self.clients - self.byzantine
+        if self.stragglers and (self.stragglers >= honest or self.redraw):
+            raise ValueError(
+                f"Parameter `stragglers` should be less than the {honest} honest clients, the last of which they "
+                f"are, and 0 with `redraw`. Found `stragglers = {self.stragglers}`."
+            )
+        if self.partly and self.rule == "baseline":
+            raise ValueError(
+                "Parameters `clients_per_round` and `stragglers` should be 0 for the rule `baseline`, which "
+                f"averages all benign clients. Found {self.clients_per_round} and {self.stragglers}."
+            )
+
+    @property
+    def partly(self) -> bool:
+        """Whether some of the clients do not answer in a round."""
+        return bool(self.clients_per_round or self.stragglers)
+
+    @property
+    def answers(self) -> int:
+        """The clients that a round asks, less the stragglers: as many as answer a round that asks all."""
+        return (self.clients_per_round or self.clients) - (
+            0 if self.clients_per_round else self.stragglers
+        )
+
+    def byzantine_in(self, server_round: int) -> frozenset[int]:
+        """Return the numbers of the Byzantine clients of a round, whether it asks them or not."""
+        return byzantine_clients(
+            self.clients, self.byzantine, self.seed, self.placement, self.redraw, server_round
+        )
+
+    def asked_in(self, server_round: int) -> frozenset[int]:
+        """Return the numbers of the clients that a round asks."""
+        return asked_clients(self.clients, self.clients_per_round, self.seed, server_round)
+
+    def silent(self) -> frozenset[int]:
+        """Return the numbers of the clients that never answer."""
+        if not self.stragglers:
+            return frozenset()
+        return silent_clients(self.clients, self.stragglers, self.byzantine_in(1))
+
+    def answering_in(self, server_round: int) -> frozenset[int]:
+        """Return the numbers of the clients that answer in a round."""
+        return self.asked_in(server_round) - self.silent()

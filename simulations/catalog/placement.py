@@ -1,4 +1,4 @@
-"""Which clients of a run are Byzantine."""
+"""Which clients of a run are Byzantine, which ones a round asks, and which ones never answer."""
 
 from __future__ import annotations
 
@@ -45,3 +45,38 @@ def byzantine_clients(
     keys = (server_round,) if redraw else ()
     drawn = generator(Stream.BYZANTINE, seed, *keys).choice(n, f, replace=False)
     return frozenset(int(client) for client in drawn)
+
+
+def asked_clients(n: int, per_round: int, seed: int, server_round: int) -> frozenset[int]:
+    """Return the numbers of the clients that a round asks: all of them, or as many as are drawn.
+
+    Parameters
+    ----------
+    n : int
+        The number of clients.
+    per_round : int
+        How many of them each round asks; 0 stands for all.
+    seed, server_round : int
+        What the draw depends on.
+
+    Examples
+    --------
+    >>> len(asked_clients(n=100, per_round=20, seed=0, server_round=1))
+    20
+    """
+    if not per_round:
+        return frozenset(range(n))
+    drawn = generator(Stream.PARTICIPATION, seed, server_round).choice(n, per_round, replace=False)
+    return frozenset(int(client) for client in drawn)
+
+
+def silent_clients(n: int, stragglers: int, byzantine: frozenset[int]) -> frozenset[int]:
+    """Return the numbers of the honest clients that never answer: the last ones.
+
+    Examples
+    --------
+    >>> sorted(silent_clients(n=6, stragglers=2, byzantine=frozenset({0, 5})))
+    [3, 4]
+    """
+    honest = [client for client in range(n) if client not in byzantine]
+    return frozenset(honest[len(honest) - stragglers :])

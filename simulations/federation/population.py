@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 
 from flwr.app import Context
 from flwr.client import NumPyClient
+from flwr.common import NDArrays, Scalar
 
 from flwr_byzantine.clients import MomentumClient
 from simulations.catalog import datasets
@@ -62,11 +63,36 @@ def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
     context : Context
         The context of its node.
     """
+    if client_id in config.silent():
+        return Straggler(client_id)
     remembers = config.attack != "none" and plan_attack(config.attack, config.attack_args).remembers
     if config.momentum or remembers:
         make_honest = partial(honest_client, config, context=context)
         return attack_client(make_honest, client_id, config, context)
     return _without_memory(config, client_id)
+
+
+class Straggler(NumPyClient):
+    """A client that never sends an update.
+
+    Parameters
+    ----------
+    client_id : int
+        The number of the client.
+    """
+
+    def __init__(self, client_id: int) -> None:
+        self.client_id = client_id
+
+    def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Return the client's number, as every client does."""
+        return {"partition-id": self.client_id}
+
+    def fit(
+        self, parameters: NDArrays, config: dict[str, Scalar]
+    ) -> tuple[NDArrays, int, dict[str, Scalar]]:
+        """Fail."""
+        raise TimeoutError("This client is a straggler: it does not answer.")
 
 
 @lru_cache(maxsize=256)
