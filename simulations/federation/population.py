@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 
+import numpy as np
 from flwr.app import Context
 from flwr.client import NumPyClient
 
@@ -11,9 +12,27 @@ from flwr_byzantine.clients import MomentumClient
 from simulations.catalog import datasets
 from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import network_factory
+from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 from simulations.federation.attackers import attack_client
 from simulations.torch_client import LabelMap, Poison, TorchClient
+
+
+def shares(config: RunConfig) -> list[np.ndarray]:
+    """Return the positions of the training samples that each client of a run has.
+
+    Raises
+    ------
+    ValueError
+        Where the data cannot be dealt out as the run says.
+    """
+    apart: frozenset[int] = frozenset()
+    if config.partition_among == "honest":
+        apart = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
+    data = config.dataset, config.data_dir
+    return datasets.partition(
+        *data, config.dealing, config.clients, config.seed, config.auxiliary, apart
+    )
 
 
 def honest_client(
@@ -28,26 +47,18 @@ def honest_client(
     Its momentum, if it has one, is in the context of the node that asks.
     """
     train, _ = datasets.load(config.dataset, config.data_dir)
-    shares = datasets.partition(
-        config.dataset,
-        config.data_dir,
-        config.partition,
-        config.alpha,
-        config.clients,
-        config.seed,
-        config.auxiliary,
-    )
     trainer = TorchClient(
         network_factory(config.model, config.dataset, config.data_dir),
         train.x,
         train.y,
-        shares[client_id],
+        shares(config)[client_id],
         client_id=client_id,
         seed=config.seed,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         local_steps=config.local_steps,
         local_epochs=config.local_epochs,
+        weight_decay=config.weight_decay,
         payload=config.payload,
         label_map=label_map,
         poison=poison,
