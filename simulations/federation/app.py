@@ -15,7 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr_byzantine.clients import serve_both_apis
 from simulations.catalog import datasets
 from simulations.config import RunConfig
-from simulations.federation.population import client, shares
+from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import SUCCESS, Recorder
 from simulations.measure.results import save
@@ -49,7 +49,7 @@ def main(grid: Grid, context: Context) -> None:
     if out:  # a folder that cannot be made ends the run before it has begun
         Path(out).mkdir(parents=True, exist_ok=True)
     datasets.prepare(config.dataset, config.data_dir, config.download)
-    shares(config)  # says what cannot be dealt out before anybody trains
+    config.shares()  # says what cannot be dealt out before anybody trains
     recorder = Recorder(config)
     serve(grid, context, config, recorder)
     result = recorder.result()

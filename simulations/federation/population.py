@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 
-import numpy as np
 from flwr.app import Context
 from flwr.client import NumPyClient
 
@@ -12,27 +11,9 @@ from flwr_byzantine.clients import MomentumClient
 from simulations.catalog import datasets
 from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import network_factory
-from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 from simulations.federation.attackers import attack_client
 from simulations.torch_client import LabelMap, Poison, TorchClient
-
-
-def shares(config: RunConfig) -> list[np.ndarray]:
-    """Return the positions of the training samples that each client of a run has.
-
-    Raises
-    ------
-    ValueError
-        Where the data cannot be dealt out as the run says.
-    """
-    apart: frozenset[int] = frozenset()
-    if config.partition_among == "honest":
-        apart = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
-    data = config.dataset, config.data_dir
-    return datasets.partition(
-        *data, config.dealing, config.clients, config.seed, config.auxiliary, apart
-    )
 
 
 def honest_client(
@@ -51,7 +32,7 @@ def honest_client(
         network_factory(config.model, config.dataset, config.data_dir),
         train.x,
         train.y,
-        shares(config)[client_id],
+        config.shares()[client_id],
         client_id=client_id,
         seed=config.seed,
         batch_size=config.batch_size,

@@ -8,7 +8,6 @@ from simulations.catalog import datasets
 from simulations.catalog.dealing import PARTITIONERS, Partition, deal
 from simulations.catalog.partitions import by_label, iid, mixed
 from simulations.config import RunConfig
-from simulations.federation.population import shares
 from simulations.federation.runner import run_all
 from simulations.streams import Stream, generator
 
@@ -106,17 +105,17 @@ def test_quantities_differ_and_labels_do_not():
 def test_the_honest_share_all_and_attackers_draw_their_own():
     options = {"partition": "sorted", "clients": 12, "byzantine": 2, "rule": "mean"}
     config = RunConfig(**options, partition_among="honest", attack="sign_flip")
-    dealt = shares(config)
+    dealt = config.shares()
     assert sorted(np.concatenate(dealt[2:])) == list(range(1437))
-    alone = shares(RunConfig(partition="sorted", clients=10, rule="mean"))
+    alone = RunConfig(partition="sorted", clients=10, rule="mean").shares()
     assert all(np.array_equal(a, b) for a, b in zip(dealt[2:], alone, strict=True))
     labels = datasets.load("digits", "")[0].y.numpy()
     assert [len(share) for share in dealt[:2]] == [143, 143]
     assert all(len(set(labels[share])) == 10 for share in dealt[:2])
     assert not np.array_equal(dealt[0], dealt[1])
-    among_all = shares(RunConfig(**options))
+    among_all = RunConfig(**options).shares()
     assert sorted(np.concatenate(among_all)) == list(range(1437))
-    drawn = shares(RunConfig(**options, partition_among="honest", placement="drawn"))
+    drawn = RunConfig(**options, partition_among="honest", placement="drawn").shares()
     assert sum(len(set(labels[share])) == 10 for share in drawn) == 2
 
 
