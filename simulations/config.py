@@ -7,18 +7,19 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flwr_byzantine.lab.names import STEPS
+from simulations.catalog import datasets
 from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
 from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
 from simulations.catalog.compositions import check_rule
-from simulations.catalog.datasets import DATASETS
 from simulations.catalog.models import MODELS
 from simulations.catalog.rules import RULES
 
-CHOICES = {"attack": ATTACK_NAMES, "dataset": DATASETS, "model": MODELS}
+CHOICES = {"attack": ATTACK_NAMES, "dataset": datasets.DATASETS, "model": MODELS}
 
 Arguments = dict[str, bool | int | float | str]
 
@@ -68,7 +69,7 @@ class RunConfig(BaseModel):
         0, ge=0, description="How many the rule is told of. [default: as many as there are]"
     )
     rounds: int = Field(50, ge=1, description="Rounds of training.")
-    dataset: str = Field("digits", description="The data: " + ", ".join(DATASETS) + ".")
+    dataset: str = Field("digits", description="The data: " + ", ".join(datasets.DATASETS) + ".")
     data_dir: str = Field("data", description="Where datasets lie that have to be downloaded.")
     download: bool = Field(False, description="Download the dataset if it is not there.")
     model: str = Field(
@@ -123,6 +124,18 @@ class RunConfig(BaseModel):
         """Validate options as people write them: ``kebab-case`` names, ``""`` for "not set"."""
         return cls(**{k.replace("-", "_"): v for k, v in options.items() if v not in ("", None)})
 
+    def shares(self) -> list[np.ndarray]:
+        """Return the positions of every client's training samples, disjoint unless they are shared."""
+        return datasets.partition(
+            self.dataset,
+            self.data_dir,
+            self.partition,
+            self.alpha,
+            self.clients,
+            self.seed,
+            self.auxiliary,
+        )
+
     def __hash__(self) -> int:
         """Return the same for equal configurations; dicts have no hash of their own."""
         return hash(self.model_dump_json())
@@ -140,7 +153,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, data: dict[str, Any]) -> dict[str, Any]:
-        dataset = DATASETS.get(data.get("dataset", "digits"))
+        dataset = datasets.DATASETS.get(data.get("dataset", "digits"))
         single = data.get("payload") == "gradients" or data.get("local_epochs")
         defaults = {
             "local_steps": 1 if single else 5,

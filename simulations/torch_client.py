@@ -107,9 +107,9 @@ class TorchClient(NumPyClient):
         """Return the mean loss and the accuracy on this client's own samples."""
         model = shared_model(self.model_factory)
         load_arrays(model, parameters)
-        loss, accuracy, _ = evaluate(model, self.x[self.indices], self.y[self.indices])
-        metrics: dict[str, Scalar] = {"partition-id": self.client_id, "accuracy": accuracy}
-        return loss, len(self.indices), metrics
+        found = evaluate(model, self.x[self.indices], self.y[self.indices])
+        metrics: dict[str, Scalar] = {"partition-id": self.client_id, "accuracy": found.accuracy}
+        return found.loss, len(self.indices), metrics
 
     def _minibatches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Yield the positions of each minibatch of a round, among the samples that it trains on."""

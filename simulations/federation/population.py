@@ -28,20 +28,11 @@ def honest_client(
     Its momentum, if it has one, is in the context of the node that asks.
     """
     train, _ = datasets.load(config.dataset, config.data_dir)
-    shares = datasets.partition(
-        config.dataset,
-        config.data_dir,
-        config.partition,
-        config.alpha,
-        config.clients,
-        config.seed,
-        config.auxiliary,
-    )
     trainer = TorchClient(
         network_factory(config.model, config.dataset, config.data_dir),
         train.x,
         train.y,
-        shares[client_id],
+        config.shares()[client_id],
         client_id=client_id,
         seed=config.seed,
         batch_size=config.batch_size,
