@@ -187,7 +187,12 @@ def outcome(config):
         "aggregate_seconds": 0.1,
     }
     final = {"final_accuracy": 0.5, "final_top3": 0.75, "final_loss": float("nan")}
-    told = {"seconds_per_round": 1.0, "parameters_sha256": "0", "versions": {}}
+    told = {
+        "seconds_per_round": 1.0,
+        "parameters_sha256": "0",
+        "versions": {},
+        "client_accuracies": [],
+    }
     return {"config": config.model_dump(), "rounds": [seen], **final, **told}
 
 
