@@ -17,8 +17,9 @@ from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_moment
 from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
 from simulations.catalog.compositions import check_rule
+from simulations.catalog.dealing import PARTITIONERS, PARTITIONS, Partition, check_partition
 from simulations.catalog.models import MODELS
-from simulations.catalog.placement import asked_clients, byzantine_clients, silent_clients
+from simulations.catalog.placement import Participation
 from simulations.catalog.rules import RULES
 
 CHOICES = {"attack": ATTACK_NAMES, "dataset": datasets.DATASETS, "model": MODELS}
@@ -105,6 +106,9 @@ class RunConfig(BaseModel):
     momentum: float = Field(
         0.0, ge=0, lt=1, description="Worker momentum: the weight of the past in what clients send."
     )
+    weight_decay: float = Field(
+        0.0, ge=0, description="Added to each gradient: so many times the parameters."
+    )
     local_epochs: int | None = Field(
         None, ge=1, description="Passes over a client's data per round, instead of local steps."
     )
@@ -122,10 +126,30 @@ class RunConfig(BaseModel):
         description="Training samples that the server has instead of the clients. "
         f"[default: 250 for {', '.join(STRATEGIES)}]",
     )
-    partition: Literal["iid", "dirichlet", "shared"] = Field(
-        "iid", description="Each client's data: an iid or dirichlet share, or shared (all of it)."
+    partition: str = Field(
+        "iid",
+        description="Who gets which data: "
+        + ", ".join(PARTITIONS)
+        + f"; or two of {', '.join(PARTITIONERS)} mixed, as in iid+dirichlet.",
     )
-    alpha: float = Field(1.0, gt=0, description="Concentration of the Dirichlet partition.")
+    partition_among: Literal["all", "honest"] = Field(
+        "all",
+        description="Who shares the data: all clients, or the honest ones alone, while each Byzantine "
+        "client draws samples of its own from all of them.",
+    )
+    alpha: float = Field(
+        1.0, gt=0, description="Concentration of the partitions dirichlet and quantity."
+    )
+    gamma: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the data that the first of two partitions deals out. That of gamma is iid, "
+        "and sorted the second: 0 sorts all.",
+    )
+    classes_per_client: int = Field(
+        2, ge=1, description="Classes that each client has in the partition classes."
+    )
     placement: Literal["first", "drawn"] = Field(
         "first", description="Which clients are Byzantine: the first ones, or drawn by the seed."
     )
@@ -145,15 +169,31 @@ class RunConfig(BaseModel):
         return cls(**{k.replace("-", "_"): v for k, v in options.items() if v not in ("", None)})
 
     def shares(self) -> list[np.ndarray]:
-        """Return the positions of every client's training samples, disjoint unless they are shared."""
-        return datasets.partition(
-            self.dataset,
-            self.data_dir,
-            self.partition,
-            self.alpha,
-            self.clients,
-            self.seed,
-            self.auxiliary,
+        """Return the positions of every client's training samples.
+
+        Raises
+        ------
+        ValueError
+            Where the data cannot be dealt out as the run says.
+        """
+        apart: frozenset[int] = frozenset()
+        if self.partition_among == "honest":
+            apart = self.who.byzantine_in()
+        data = self.dataset, self.data_dir
+        dealt = self.dealing, self.clients, self.seed, self.auxiliary
+        return datasets.partition(*data, *dealt, apart)
+
+    @property
+    def who(self) -> Participation:
+        """Who is Byzantine, who is asked and who answers, in each round."""
+        return Participation(
+            n=self.clients,
+            f=self.byzantine,
+            seed=self.seed,
+            placement=self.placement,
+            redraw=self.redraw,
+            per_round=self.clients_per_round,
+            stragglers=self.stragglers,
         )
 
     def __hash__(self) -> int:
@@ -164,6 +204,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _underscores(cls, value: object) -> object:
         return value.replace("-", "_") if isinstance(value, str) else value
+
+    @property
+    def dealing(self) -> Partition:
+        """How the data are dealt out."""
+        return Partition(self.partition, self.alpha, self.gamma, self.classes_per_client)
 
     @field_validator("rule_args", "attack_args", mode="before")
     @classmethod
@@ -196,17 +241,27 @@ class RunConfig(BaseModel):
                 f"Parameter `byzantine` should be at most `clients`, which is {self.clients}. "
                 f"Found `byzantine = {self.byzantine}`."
             )
-        self._check_participation()
+        self.who.check()
+        if self.who.partly and self.rule == "baseline":
+            raise ValueError(
+                "Parameters `clients_per_round` and `stragglers` should be 0 for the rule `baseline`, which "
+                f"averages all benign clients. Found {self.clients_per_round} and {self.stragglers}."
+            )
         if self.payload == "gradients" and (self.local_steps > 1 or self.local_epochs):
             raise ValueError(
                 "Parameter `payload` should be `parameters` when clients take several steps: "
                 "a gradient is that of one minibatch. Found `payload = gradients` with "
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
-        check_rule(self.rule, self.rule_args, self.answers, self.assumed_byzantine, self.payload)
+        classes = datasets.DATASETS[self.dataset].classes
+        dealt = self.dealing, self.partition_among, classes, self.clients, self.byzantine
+        check_partition(*dealt, self.redraw)
+        check_rule(
+            self.rule, self.rule_args, self.who.answers, self.assumed_byzantine, self.payload
+        )
         check_attack(self.attack, self.attack_args, self.clients, self.byzantine, self.redraw)
         if self.momentum:
-            changing = self.redraw or self.partly
+            changing = self.redraw or self.who.partly
             check_momentum(
                 self.momentum, self.attack, self.attack_args, self.attack_start, changing
             )
@@ -216,54 +271,3 @@ class RunConfig(BaseModel):
             settings = self.rule, self.rule_args, self.learning_rate, self.local_steps
             check_auxiliary(*settings, self.payload, self.auxiliary)
         return self
-
-    def _check_participation(self) -> None:
-        """Raise a ValueError where nobody would answer, or who answers would not be known."""
-        if self.clients_per_round > self.clients:
-            raise ValueError(
-                f"Parameter `clients_per_round` should be at most `clients`, which is {self.clients}. "
-                f"Found `clients_per_round = {self.clients_per_round}`."
-            )
-        honest = self.clients - self.byzantine
-        if self.stragglers and (self.stragglers >= honest or self.redraw):
-            raise ValueError(
-                f"Parameter `stragglers` should be less than the {honest} honest clients, the last of which they "
-                f"are, and 0 with `redraw`. Found `stragglers = {self.stragglers}`."
-            )
-        if self.partly and self.rule == "baseline":
-            raise ValueError(
-                "Parameters `clients_per_round` and `stragglers` should be 0 for the rule `baseline`, which "
-                f"averages all benign clients. Found {self.clients_per_round} and {self.stragglers}."
-            )
-
-    @property
-    def partly(self) -> bool:
-        """Whether some of the clients do not answer in a round."""
-        return bool(self.clients_per_round or self.stragglers)
-
-    @property
-    def answers(self) -> int:
-        """The clients that a round asks, less the stragglers: as many as answer a round that asks all."""
-        return (self.clients_per_round or self.clients) - (
-            0 if self.clients_per_round else self.stragglers
-        )
-
-    def byzantine_in(self, server_round: int) -> frozenset[int]:
-        """Return the numbers of the Byzantine clients of a round, whether it asks them or not."""
-        return byzantine_clients(
-            self.clients, self.byzantine, self.seed, self.placement, self.redraw, server_round
-        )
-
-    def asked_in(self, server_round: int) -> frozenset[int]:
-        """Return the numbers of the clients that a round asks."""
-        return asked_clients(self.clients, self.clients_per_round, self.seed, server_round)
-
-    def silent(self) -> frozenset[int]:
-        """Return the numbers of the clients that never answer."""
-        if not self.stragglers:
-            return frozenset()
-        return silent_clients(self.clients, self.stragglers, self.byzantine_in(1))
-
-    def answering_in(self, server_round: int) -> frozenset[int]:
-        """Return the numbers of the clients that answer in a round."""
-        return self.asked_in(server_round) - self.silent()

@@ -65,7 +65,7 @@ def attack_client(
     )
     if isinstance(attacked.plan.attack, ChannelAttack):
         return behave(attacked.plan.attack, attacked, frozenset())
-    byzantine = config.byzantine_in(1)
+    byzantine = config.who.byzantine_in(1)
     if config.redraw or (config.clients_per_round and client_id in byzantine):
         return ChangingClient(attacked)
     if client_id not in byzantine:
@@ -90,7 +90,7 @@ class AttackedClient:
 
     def answering(self) -> frozenset[int]:
         """Return the numbers of the clients that answer, the Byzantine ones included."""
-        return self.config.answering_in(self.server_round)
+        return self.config.who.answering_in(self.server_round)
 
     def honest(self) -> NumPyClient:
         """Return the client that it is when nobody attacks."""
@@ -125,7 +125,7 @@ class ChangingClient(ClientWrapper):
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Be what this round's draw makes of the client."""
         now = replace(self.attacked, server_round=server_round)
-        byzantine = now.config.byzantine_in(server_round) & now.answering()
+        byzantine = now.config.who.byzantine_in(server_round) & now.answering()
         if self.client_id not in byzantine:
             return self.client.fit(parameters, config)
         return behave(now.plan.attack, now, byzantine).fit(parameters, config)

@@ -75,7 +75,7 @@ def ask_some_clients(strategy: Any, config: RunConfig, numbers: Numbers) -> None
 
 def _asked(config: RunConfig, numbers: Numbers, server_round: int) -> frozenset[int]:
     """The nodes that a round asks."""
-    clients = config.asked_in(server_round)
+    clients = config.who.asked_in(server_round)
     return frozenset(node for node, number in numbers.items() if number in clients)
 
 

@@ -40,6 +40,7 @@ def honest_client(
         learning_rate=config.learning_rate,
         local_steps=config.local_steps,
         local_epochs=config.local_epochs,
+        weight_decay=config.weight_decay,
         payload=config.payload,
         label_map=label_map,
         poison=poison,
@@ -63,7 +64,7 @@ def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
     context : Context
         The context of its node.
     """
-    if client_id in config.silent():
+    if client_id in config.who.silent:
         return Straggler(client_id)
     remembers = config.attack != "none" and plan_attack(config.attack, config.attack_args).remembers
     if config.momentum or remembers:

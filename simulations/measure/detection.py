@@ -39,7 +39,7 @@ def verdicts(
     rejected = [r.client for r in records if r.verdict in REJECTED]
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and _may_be_on(config, server_round):
-        byzantine = config.byzantine_in(server_round) & frozenset(partitions.values())
+        byzantine = config.who.byzantine_in(server_round) & frozenset(partitions.values())
     used: list[float | None] = [None] * config.clients
     for record in records:
         if record.client in partitions:

@@ -39,7 +39,7 @@ def worst_client(config: RunConfig, accuracies: Sequence[float]) -> float:
     """Return the least accuracy among the honest clients; among all where all are Byzantine at times."""
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and not config.redraw and config.byzantine < config.clients:
-        byzantine = config.byzantine_in(1)
+        byzantine = config.who.byzantine_in(1)
     return min(value for client, value in enumerate(accuracies) if client not in byzantine)
 
 

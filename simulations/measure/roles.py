@@ -14,7 +14,7 @@ def roles(config: RunConfig) -> list[Any]:
     if config.attack == "none" or config.redraw:
         return found
     attack = plan_attack(config.attack, config.attack_args).attack
-    for rank, client in enumerate(sorted(config.byzantine_in(1))):
+    for rank, client in enumerate(sorted(config.who.byzantine_in(1))):
         found[client] = MIXED[rank % len(MIXED)] if isinstance(attack, Mixed) else attack
     return found
 
