@@ -54,11 +54,15 @@ def dump_arrays(model: nn.Module) -> NDArrays:
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy, and the shares of samples whose label is the first or in the first three."""
+    """Mean cross-entropy, and the shares of samples whose label is the first or in the first three.
+
+    ``by_class`` is the accuracy on the samples of each label, None for a label that has none.
+    """
 
     loss: float
     accuracy: float
     top3: float
+    by_class: list[float | None]
 
 
 @torch.no_grad()
@@ -67,15 +71,24 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on samples x with labels y."""
     model.eval()
-    loss, correct, near = 0.0, 0, 0
+    loss, near = 0.0, 0
+    known = [0] * (1 + int(y.max()))  # samples of each label whose label is the first
     for start in range(0, len(y), batch_size):
         logits = model(x[start : start + batch_size])
         labels = y[start : start + batch_size]
         loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-        correct += int((logits.argmax(1) == labels).sum())
+        right = labels[logits.argmax(1) == labels]
+        known = [
+            k + n
+            for k, n in zip(
+                known, torch.bincount(right, minlength=len(known)).tolist(), strict=True
+            )
+        ]
         best = logits.topk(min(3, logits.shape[1]), dim=1).indices
         near += int((best == labels[:, None]).any(dim=1).sum())
-    return Evaluation(loss / len(y), correct / len(y), near / len(y))
+    there = torch.bincount(y, minlength=len(known)).tolist()
+    by_class = [k / n if n else None for k, n in zip(known, there, strict=True)]
+    return Evaluation(loss / len(y), sum(known) / len(y), near / len(y), by_class)
 
 
 @torch.no_grad()

@@ -22,7 +22,15 @@ from simulations.report.reputations import plot_reputations
 from simulations.report.tables import scoreboard_table
 from simulations.report.view import Results
 from simulations.sweep.cells import missing_cells
-from simulations.sweep.experiment import FOLDER, NAMES, Experiment, Profile, load_experiment
+from simulations.sweep.experiment import (
+    FOLDER,
+    NAMES,
+    Experiment,
+    Group,
+    Profile,
+    load_experiment,
+    names_of,
+)
 from simulations.sweep.jobs import sweep as run_sweep
 from simulations.sweep.machine import default_jobs
 
@@ -126,16 +134,30 @@ def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
 BENCH = Path("docs/results/benchmark/bench.json")
 Experiments = Annotated[
     list[Path] | None,
-    typer.Argument(help=f"TOML files, or names: {', '.join(NAMES)}. [default: all]"),
+    typer.Argument(help=f"TOML files, or names: {', '.join(NAMES)}. [default: those of the group]"),
+]
+OfGroup = Annotated[
+    Group | None,
+    typer.Option(
+        help="All of these, in place of names: what the papers report, or this project's own "
+        "study. [default: papers]"
+    ),
 ]
 Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
 DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
 
 
-def named(paths: list[Path] | None, profile: Profile) -> list[Experiment]:
-    """Return the experiments that have these names or files, all without any."""
+def named(
+    paths: list[Path] | None, profile: Profile, group: Group | None = None
+) -> list[Experiment]:
+    """Return the experiments that have these names or files; without any, those of a group."""
+    if paths and group:
+        raise fail(
+            f"Give names of experiments, or a group of them. Found {', '.join(map(str, paths))} and "
+            f"--group {group}: leave one out."
+        )
     found = []
-    for path in paths or [Path(name) for name in NAMES]:
+    for path in paths or [Path(name) for name in names_of(group or "papers")]:
         file = FOLDER / f"{path}.toml" if str(path) in NAMES else path
         try:
             found.append(load_experiment(file))
@@ -153,6 +175,7 @@ def named(paths: list[Path] | None, profile: Profile) -> list[Experiment]:
 def sweep(
     experiments: Experiments = None,
     profile: Scale = "quick",
+    group: OfGroup = None,
     out: Out = Path("runs/sweep"),
     data_dir: DataDir = "data",
     download: Annotated[
@@ -166,7 +189,7 @@ def sweep(
     verbose: Verbose = False,
 ) -> None:
     """Run the cells of experiments that are missing in a folder; interrupt it at will."""
-    found = named(experiments, profile)
+    found = named(experiments, profile, group)
     cells = [cell for own in found for cell in own.cells(profile, data_dir, download)]
     figures = [*dict.fromkeys(cell.figure for cell in cells)]
     if figure and figure not in figures:
@@ -201,6 +224,7 @@ def report(
     ],
     experiments: Experiments = None,
     profile: Scale = "quick",
+    group: OfGroup = None,
     out: Out = Path("runs/report"),
     benchmark: Annotated[
         Path | None,
@@ -218,7 +242,7 @@ def report(
     if benchmark is None and BENCH.exists():
         benchmark = BENCH
     try:
-        results = Results(named(experiments, profile), profile, folder, benchmark)
+        results = Results(named(experiments, profile, group), profile, folder, benchmark)
     except ValueError as error:
         raise fail(str(error)) from error
     console.print(scoreboard_table(write_report(results, out)))

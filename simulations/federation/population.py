@@ -30,26 +30,18 @@ def honest_client(
     Its momentum, if it has one, is in the context of the node that asks.
     """
     train, _ = datasets.load(config.dataset, config.data_dir)
-    shares = datasets.partition(
-        config.dataset,
-        config.data_dir,
-        config.partition,
-        config.alpha,
-        config.clients,
-        config.seed,
-        config.auxiliary,
-    )
     trainer: NumPyClient = TorchClient(
         network_factory(config.model, config.dataset, config.data_dir),
         train.x,
         train.y,
-        shares[client_id],
+        config.shares()[client_id],
         client_id=client_id,
         seed=config.seed,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         local_steps=config.local_steps,
         local_epochs=config.local_epochs,
+        weight_decay=config.weight_decay,
         payload=config.payload,
         label_map=label_map,
         poison=poison,

@@ -18,8 +18,10 @@ Partitions = Mapping[str, int]
 
 def verdicts(
     strategy: Any, config: RunConfig, server_round: int, partitions: Partitions
-) -> dict[str, list[int]]:
-    """Return who was Byzantine in a round and whose reply was rejected, by number of the client.
+) -> dict[str, list[Any]]:
+    """Return who was Byzantine in a round, whose reply was rejected, and each client's part in the result.
+
+    All by number of the client; the parts are None for those that none is known of.
 
     Parameters
     ----------
@@ -34,15 +36,20 @@ def verdicts(
     """
     if not hasattr(strategy, "audit"):
         return {}
-    records = takewhile(lambda record: record.round == server_round, reversed(strategy.audit))
+    records = list(takewhile(lambda record: record.round == server_round, reversed(strategy.audit)))
     rejected = [r.client for r in records if r.verdict in REJECTED]
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and _may_be_on(config, server_round):
         drawn = (config.clients, config.byzantine, config.seed, config.placement, config.redraw)
         byzantine = byzantine_clients(*drawn, server_round)
+    used: list[float | None] = [None] * config.clients
+    for record in records:
+        if record.client in partitions:
+            used[partitions[record.client]] = record.used
     return {
         "byzantine": sorted(byzantine),
         "rejected": sorted(partitions[client] for client in rejected if client in partitions),
+        "used": used,
     }
 
 

@@ -22,6 +22,7 @@ from simulations.catalog.networks import initial_network
 from simulations.config import RunConfig
 from simulations.measure.alignment import Alignment
 from simulations.measure.detection import detection
+from simulations.measure.fairness import client_accuracies, worst_client
 from simulations.measure.results import hash_arrays
 from simulations.streams import Stream, generator
 from simulations.torch_model import classes, dump_arrays, evaluate, load_arrays
@@ -51,6 +52,7 @@ class Recorder:
         self.model = initial_network(config.model, config.dataset, config.data_dir, config.seed)
         self.backdoor = planned_backdoor(config)
         self.alignment = Alignment(config) if config.gradient_samples else None
+        self.by_class: list[float | None] = []  # where the model was evaluated last
         self._before: NDArrays = []
         self._metrics: Record = {}
         self._since = time.perf_counter()
@@ -69,6 +71,7 @@ class Recorder:
         if last or server_round % self.config.eval_every == 0:
             load_arrays(self.model, arrays)
             found = evaluate(self.model, self.test.x, self.test.y)._asdict()
+            self.by_class = found.pop("by_class")
             if self.backdoor is not None:
                 predict = partial(classes, self.model)
                 found[SUCCESS] = self.backdoor.success_rate(predict, self.test.x, self.test.y)
@@ -85,6 +88,7 @@ class Recorder:
 
     def result(self) -> Record:
         """Return the result of the finished run."""
+        own = client_accuracies(self.config, self.by_class)
         usual = [record["seconds"] for record in self.rounds[1:] or self.rounds]
         return {
             "config": self.config.model_dump(),
@@ -93,6 +97,8 @@ class Recorder:
             "final_top3": self.rounds[-1]["top3"],
             "final_loss": self.rounds[-1]["loss"],
             **({f"final_{SUCCESS}": self.rounds[-1][SUCCESS]} if self.backdoor else {}),
+            "client_accuracies": own,
+            "final_worst_client": worst_client(self.config, own),
             "detection": detection(self.config, self.rounds),
             "seconds_per_round": statistics.median(usual),
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),

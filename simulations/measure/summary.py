@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flwr_byzantine.lab.kept import Record
+from simulations.measure.fairness import mean_used
 
 CURVES = (
     "round", "loss", "accuracy", "top3", "inner_product", "cosine", "reputations", "attack_success_rate"
@@ -13,7 +14,7 @@ CURVES = (
 KEPT = (
     "final_accuracy", "final_top3", "final_loss", "seconds_per_round", "parameters_sha256", "versions"
 )  # fmt: skip
-OPTIONAL = ("final_attack_success_rate",)  # where the attack is a backdoor
+OPTIONAL = ("final_attack_success_rate", "final_worst_client")  # younger than results that are kept
 
 
 def summarise(result: Record, places: Sequence[str]) -> Record:
@@ -34,6 +35,8 @@ def summarise(result: Record, places: Sequence[str]) -> Record:
         **{key: result[key] for key in (*KEPT, *OPTIONAL) if key in KEPT or key in result},
         **best,
         "curves": curves,
+        "client_accuracies": _rounded(result["client_accuracies"]),
+        "used": _rounded(mean_used(rounds, result["config"]["clients"])),
         "rejected": rejection_rates(rounds, result["config"]["clients"]),
         "skipped": sum(bool(record.get("skipped")) for record in rounds),
         "replaced": sum(int(record.get("num_replaced", 0)) for record in rounds),

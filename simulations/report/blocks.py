@@ -45,7 +45,7 @@ class Image:
 
 Block = Heading | Text | Table | Image
 
-CLASSES = {"holds": "good", "does not hold": "bad", "not run": "open"}
+CLASSES = {"holds": "good", "does not hold": "bad", "no test": "open", "not run": "open"}
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +15,8 @@ from simulations.measure.measures import MEASURES
 from simulations.report.view import Place
 
 FOLDER = Path(__file__).parent / "claims"
+BY_ATTACK = ("no_test", "cause", "why")  # may differ from one claim of `each` to the next
+Cause = Literal["scale", "seed noise", "bound", "paper", "ours"]
 
 
 class Reference(BaseModel):
@@ -36,9 +39,13 @@ class Claim(BaseModel):
 
     The claim is about all rules, attacks and variants named, and holds if all do. With ``some`` it
     holds if one of the rules does; with ``falling``, if the measurements fall in their order.
-    ``after`` says that the claim or its bound was chosen when results had been seen. A file may
-    leave out what its first table, ``common``, says; with ``each``, the claim stands for one claim
-    per attack.
+    ``after`` says that the claim or its bound was chosen when results had been seen. ``no_test`` says
+    why the measurement could not have refuted the claim. Where it does not hold, ``cause`` and ``why``
+    say what that is due to: the ``scale`` of our runs, ``seed noise``, a ``bound`` that is not the
+    paper's own, the ``paper``, or ``ours``, what we built otherwise.
+
+    A file may leave out what its first table, ``common``, says; with ``each``, the claim stands for
+    one claim per attack, and ``no_test``, ``cause`` and ``why`` may be tables by attack.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +67,9 @@ class Claim(BaseModel):
     falling: bool = False
     some: bool = False
     after: bool = False
+    no_test: str = ""
+    cause: Cause | Literal[""] = ""
+    why: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Claim:
@@ -70,6 +80,12 @@ class Claim(BaseModel):
             )
         if not (self.bounds or self.falling):
             raise ValueError(f"Say what decides the claim `{self.says}`: a bound, or `falling`.")
+        if bool(self.cause) != bool(self.why):
+            raise ValueError(f"Say both `cause` and `why` of the claim `{self.says}`, or neither.")
+        if self.cause and self.no_test:
+            raise ValueError(
+                f"The claim `{self.says}` is no test, so nothing refutes it: leave out `cause`."
+            )
         return self
 
     @property
@@ -111,10 +127,10 @@ def load_claims() -> list[Claim]:
     ValueError
         If a file says something else than :class:`Claim` asks for.
     """
-    return [claim for path in sorted(FOLDER.glob("*.toml")) for claim in _read(path)]
+    return [claim for path in sorted(FOLDER.glob("*.toml")) for claim in read_claims(path)]
 
 
-def _read(path: Path) -> Iterator[Claim]:
+def read_claims(path: Path) -> Iterator[Claim]:
     """Yield the claims of a file."""
     content = tomllib.loads(path.read_text())
     for entry in content["claims"]:
@@ -122,6 +138,11 @@ def _read(path: Path) -> Iterator[Claim]:
         attacks = entry["attacks"] if entry.pop("each", False) else []
         for attack in attacks:
             said = entry["says"].format(attack=attack)
-            yield Claim(**entry | {"attacks": [attack], "says": said})
+            own = {
+                name: entry[name].get(attack, "")
+                for name in BY_ATTACK
+                if isinstance(entry.get(name), dict)
+            }
+            yield Claim(**entry | own | {"attacks": [attack], "says": said})
         if not attacks:
             yield Claim(**entry)

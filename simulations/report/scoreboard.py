@@ -13,9 +13,10 @@ from simulations.report.claim import Claim
 from simulations.report.view import BENCHMARK, Place, Results
 from simulations.sweep.experiment import NAMES
 
-Verdict = Literal["holds", "does not hold", "not run"]
+Verdict = Literal["holds", "does not hold", "no test", "not run"]
 HOLDS: Final = "holds"
 FAILS: Final = "does not hold"
+NO_TEST: Final = "no test"
 NOT_RUN: Final = "not run"
 
 
@@ -49,13 +50,22 @@ class Judged:
             return ""
         return "; ".join(seen.in_words(MEASURES[self.claim.measure].number) for seen in self.seen)
 
+    @property
+    def why(self) -> str:
+        """Why the claim is no test, or does not hold; empty where nobody has said."""
+        if self.verdict == NO_TEST:
+            return self.claim.no_test
+        stated = self.verdict == FAILS and self.claim.cause
+        return f"{self.claim.cause}: {self.claim.why}" if stated else ""
+
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
     """Evaluate claims from the results.
 
-    A claim is not run as long as a place it needs has no run whose outcome could still decide it; of
-    a place with some of its seeds, those decide, and the numbers say so. Claims about experiments
-    that the results were not asked for are left out.
+    A claim that is no test has no other verdict. Any other is not run as long as a place it needs has
+    no run whose outcome could still decide it; of a place with some of its seeds, those decide, and the
+    numbers say so. Claims about experiments that the results were not asked for are left out, and so are
+    those about the cost of a paper's rules where none of its experiments were.
 
     Raises
     ------
@@ -64,10 +74,13 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
     """
     judged = []
     left_out = {*NAMES} - {own.name for own in results.experiments}
-    if left_out == {*NAMES}:  # somebody's own experiments
-        left_out.add(BENCHMARK)
+    runs = [claim for claim in claims if claim.experiment != BENCHMARK]
+    asked = {claim.paper for claim in runs if claim.experiment not in left_out}
+    others = {claim.paper for claim in runs} - asked
     for claim in claims:
-        if claim.experiment in left_out:
+        if claim.experiment in left_out or (
+            claim.experiment == BENCHMARK and claim.paper in others
+        ):
             continue
         seen = [measure(claim, place, results) for place in claim.places]
         judged.append(Judged(claim, _verdict(claim, seen), seen))
@@ -90,6 +103,8 @@ def measure(claim: Claim, place: Place, results: Results) -> Seen:
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:
+    if claim.no_test:
+        return NO_TEST
     within = [claim.within(one.value) if one.seeds else None for one in seen]
     if claim.some:
         return HOLDS if True in within else NOT_RUN if None in within else FAILS

@@ -13,11 +13,11 @@ from flwr_byzantine.lab.kept import Record
 from flwr_byzantine.lab.page.text import half_range
 from simulations.measure.measures import Metric
 from simulations.report.blocks import Block, Heading, Table, Text
-from simulations.report.scoreboard import FAILS, HOLDS, NOT_RUN, Judged
+from simulations.report.scoreboard import FAILS, HOLDS, NO_TEST, NOT_RUN, Judged
 from simulations.report.view import Place, Results
 
 SUCCESS = "final_attack_success_rate"
-COLOURS = {HOLDS: "green", FAILS: "red", NOT_RUN: "dim"}
+COLOURS = {HOLDS: "green", FAILS: "red", NO_TEST: "yellow", NOT_RUN: "dim"}
 
 
 def grid(results: Results, experiment: str, figure: str) -> tuple[list[str], list[str]]:
@@ -73,15 +73,15 @@ def accuracy_table(results: Results, experiment: str, figure: str) -> Table:
 
 
 def counts(judged: Sequence[Judged]) -> list[int]:
-    """Return how many claims hold, do not hold and were not run."""
+    """Return how many claims hold, do not hold, are no test, and were not run."""
     found = Counter[str](one.verdict for one in judged)
-    return [found[verdict] for verdict in (HOLDS, FAILS, NOT_RUN)]
+    return [found[verdict] for verdict in (HOLDS, FAILS, NO_TEST, NOT_RUN)]
 
 
 def tally(judged: Sequence[Judged]) -> str:
-    """Say how many claims hold, do not hold and were not run."""
-    hold, fail, open_ = counts(judged)
-    return f"{len(judged)} claims: {hold} hold, {fail} do not hold, {open_} not run."
+    """Say how many claims hold, do not hold, are no test, and were not run."""
+    hold, fail, untested, open_ = counts(judged)
+    return f"{len(judged)} claims: {hold} hold, {fail} do not hold, {untested} no test, {open_} not run."
 
 
 def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
@@ -96,18 +96,21 @@ def scoreboard_blocks(judged: Sequence[Judged]) -> list[Block]:
             f"{tally(judged)} Numbers are means over the seeds that have one: a ratio to something that "
             "gained nothing, or the direction of a model that is gone, is none. A claim holds if all are "
             "within the bounds, which stand for the paper's words. Where the claim is about one "
-            "rule or the other, one is enough. A * marks claims that were added, or whose bound was "
+            "rule or the other, one is enough. No test: what was measured could not have refuted the claim, "
+            "so that it counts neither way. Why: the reason for that, or what a claim that does not hold is "
+            "due to, the scale of our runs, noise of the seeds, a bound that is not the paper's own, the "
+            "paper, or ours, what was built otherwise. A * marks claims that were added, or whose bound was "
             "chosen, when results had been seen: these describe, and are no test."
         ),
         Table(
-            ["paper", "claims", "hold", "do not hold", "not run"],
+            ["paper", "claims", "hold", "do not hold", "no test", "not run"],
             [[name, *map(str, (len(own), *counts(own)))] for name, own in papers.items()],
         ),
     ]
-    head = ["where", "claim", "verdict", "seen", "measured and bound"]
+    head = ["where", "claim", "verdict", "why", "seen", "measured and bound"]
     for paper, own in papers.items():
         rows = [
-            [one.claim.where, one.claim.says, one.verdict, one.numbers, one.claim.measured]
+            [one.claim.where, one.claim.says, one.verdict, one.why, one.numbers, one.claim.measured]
             for one in own
         ]
         blocks += [Heading(paper, 3), Table(head, rows)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,7 +19,18 @@ FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
 PLACES = ("data_dir", "download")  # of no influence on the result, unless the folder is the dataset
 GIVEN = ("seed", *PLACES)  # settings that a file does not have
+# Settings younger than results that are kept: one that has its default is no part of a cell's name.
+YOUNGER = (
+    "momentum",
+    "partition_among",
+    "gamma",
+    "classes_per_client",
+    "weight_decay",
+)
 Profile = Literal["quick", "paper"]
+Group = Literal["papers", "study"]
+View = Literal["worst_case", "wrong_f", "fairness"]
+Seeds = Annotated[list[int], Field(min_length=1)]
 Settings = dict[str, Any]
 
 
@@ -38,7 +49,8 @@ class Cell:
     @property
     def key(self) -> str:
         """A name for the configuration: another one has another name, wherever the data lie."""
-        unsaid = () if self.config.momentum else ("momentum",)  # younger than results that are kept
+        defaults = RunConfig.model_fields
+        unsaid = [name for name in YOUNGER if getattr(self.config, name) == defaults[name].default]
         told = self.config.model_dump(exclude={*self.places, *unsaid})
         described = json.dumps(told, sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:16]
@@ -63,14 +75,16 @@ class Scale(_Strict):
     """How large an experiment is: settings, seeds, and what was scaled down from the paper."""
 
     note: str
-    seeds: list[int] = Field(min_length=1)
+    seeds: Seeds
     settings: Settings = {}
 
 
 class Figure(_Strict):
     """A grid of rules, attacks and variants.
 
-    ``settings`` are for all of it; those under ``quick`` or ``paper`` for that profile alone.
+    ``settings`` are for all of it; those under ``quick`` or ``paper`` for that profile alone. So are
+    ``seeds``, in place of the profile's. What it says of ``views`` and ``curves`` wins over what the
+    experiment says.
     """
 
     title: str
@@ -81,20 +95,28 @@ class Figure(_Strict):
     settings: Settings = {}
     quick: Settings = {}
     paper: Settings = {}
+    seeds: dict[Profile, Seeds] = {}
+    views: list[View] | None = None
+    curves: bool | None = None
 
 
 class Experiment(_Strict):
     """A file of `simulations/experiments`.
 
     A run's settings are those of the experiment, its profile, the figure, the rule, the attack and
-    the variant, where the later ones win.
+    the variant, where the later ones win. Experiments of the group ``study`` run where they are asked
+    for. ``views`` are the pictures that the report draws besides the usual ones, and ``curves`` says
+    whether it draws quantities over the rounds.
     """
 
     name: str
     title: str
     source: str
     about: str = ""  # what differs from the source at any scale, and why
+    group: Group = "papers"
     metric: Literal["accuracy", "top3"] = "accuracy"  # what it is judged by
+    views: list[View] = []
+    curves: bool = True
     settings: Settings
     profiles: dict[Profile, Scale]
     rules: dict[str, Settings]
@@ -118,6 +140,11 @@ class Experiment(_Strict):
                 raise ValueError(
                     f"Parameter `without` of the figure `{title}` should hold pairs of its rules and "
                     f"attacks. Found {unknown_pairs}. Correct them."
+                )
+            if unscaled := set(figure.seeds) - set(self.profiles):
+                raise ValueError(
+                    f"Parameter `seeds` of the figure `{title}` should be for one of the profiles "
+                    f"{', '.join(self.profiles)}. Found {sorted(unscaled)}. Leave it out."
                 )
         tables = [self.settings, *self.rules.values(), *self.attacks.values()]
         tables += [scale.settings for scale in self.profiles.values()]
@@ -148,7 +175,8 @@ class Experiment(_Strict):
         scale = self.profiles[profile]
         for title, figure in self.figures.items():
             own = figure.quick if profile == "quick" else figure.paper
-            grid = product(scale.seeds, figure.rules, figure.attacks, figure.variants)
+            seeds = figure.seeds.get(profile, scale.seeds)
+            grid = product(seeds, figure.rules, figure.attacks, figure.variants)
             for seed, rule, attack, variant in grid:
                 if [rule, attack] in figure.without:
                     continue
@@ -169,3 +197,8 @@ def load_experiment(path: Path) -> Experiment:
         If the file says something else than :class:`Experiment` asks for.
     """
     return Experiment(name=path.stem, **tomllib.loads(path.read_text()))
+
+
+def names_of(group: Group) -> list[str]:
+    """Return the names of this project's experiments of a group."""
+    return [name for name in NAMES if load_experiment(FOLDER / f"{name}.toml").group == group]

@@ -1,5 +1,6 @@
 """Experiments as files, and the sweep over their cells."""
 
+import hashlib
 import io
 import json
 from collections import Counter
@@ -12,14 +13,17 @@ from typer.testing import CliRunner
 
 from flwr_byzantine.lab.kept import PACKED, Kept, write
 from flwr_byzantine.lab.processes import MOST, run_here
+from simulations.commands import cli
 from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.measure.summary import summarise
+from simulations.sweep import experiment as experiments
 from simulations.sweep import jobs as sweeping
 from simulations.sweep.cells import cell_path, missing_cells, read_cell
 from simulations.sweep.experiment import (
     FOLDER,
     NAMES,
+    YOUNGER,
     Cell,
     Experiment,
     load_experiment,
@@ -39,6 +43,16 @@ DESCRIBED = {
     "attacks": {"no attack": {}, "flip": {"attack": "sign_flip", "byzantine": 1}},
     "figures": {"one": {"title": "One", "rules": ["mean", "median"], "attacks": ["no attack", "flip"]}},
 }  # fmt: skip
+
+MINE = """
+title = "Mine"
+source = "a question"
+settings = { clients = 5, rounds = 1 }
+profiles = { quick = { note = "All.", seeds = [0, 1] } }
+rules = { mean = { rule = "mean" } }
+attacks = { none = {} }
+figures = { one = { title = "One", rules = ["mean"], attacks = ["none"] } }
+"""
 
 
 def experiment(**changes):
@@ -77,6 +91,23 @@ def test_a_key_depends_on_what_decides_the_result_alone():
     assert not {cell.key for cell in longer} & {cell.key for cell in here}
 
 
+def test_a_younger_setting_at_its_default_leaves_the_key_as_it_was():
+    """Cells of before there was such a setting keep their names."""
+    own = cell("mean", dataset="digits")
+    told = own.config.model_dump(exclude={*own.places, *YOUNGER})
+    described = json.dumps(told, sort_keys=True).encode()
+    assert own.key == hashlib.sha256(described).hexdigest()[:16]
+    assert set(YOUNGER) < set(RunConfig.model_fields)
+    assert own.key == "2ed067862ea07a85"
+    others = [
+        cell("mean", momentum=0.5), cell("mean", weight_decay=0.1),
+        cell("mean", partition_among="honest"), cell("mean", partition="gamma"),
+        cell("mean", partition="gamma", gamma=0.2), cell("mean", partition="classes"),
+        cell("mean", partition="classes", classes_per_client=3),
+    ]  # fmt: skip
+    assert len({own.key, *(other.key for other in others)}) == 8
+
+
 def test_later_settings_win():
     figure = DESCRIBED["figures"]["one"] | {
         "settings": {"rounds": 3}, "quick": {"rounds": 4},
@@ -88,9 +119,29 @@ def test_later_settings_win():
     assert len(cells) == 6
 
 
+def test_a_figure_may_have_seeds_of_its_own():
+    profiles = {name: {"note": "Small.", "seeds": [0, 1]} for name in ("quick", "paper")}
+    own = DESCRIBED["figures"]["one"] | {"seeds": {"quick": [7]}}
+    figures = {"one": own, "two": DESCRIBED["figures"]["one"]}
+    seeded = experiment(profiles=profiles, figures=figures)
+    for profile, expected in (("quick", [7]), ("paper", [0, 1])):
+        seeds = {(cell.figure, cell.seed) for cell in seeded.cells(profile)}
+        assert seeds == {*(("one", s) for s in expected), ("two", 0), ("two", 1)}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"figures": {"one": DESCRIBED["figures"]["one"] | {"seeds": {"paper": [0]}}}},
+            r"`seeds` of the figure `one` should be for one of the profiles quick. Found \['paper'\]",
+        ),
+        (
+            {"figures": {"one": DESCRIBED["figures"]["one"] | {"seeds": {"quick": []}}}},
+            "at least 1",
+        ),
+        ({"group": "mine"}, "'papers' or 'study'"),
+        ({"views": ["worst"]}, "'worst_case', 'wrong_f' or 'fairness'"),
         (
             {"figures": {"one": {"title": "", "rules": ["krum"], "attacks": ["flip"]}}},
             r"`rules` of the figure `one` should be made of mean, median. Found \['krum'\]",
@@ -155,7 +206,12 @@ def outcome(config):
         "aggregate_seconds": 0.1,
     }
     final = {"final_accuracy": 0.5, "final_top3": 0.75, "final_loss": float("nan")}
-    told = {"seconds_per_round": 1.0, "parameters_sha256": "0", "versions": {}}
+    told = {
+        "seconds_per_round": 1.0,
+        "parameters_sha256": "0",
+        "versions": {},
+        "client_accuracies": [],
+    }
     return {"config": config.model_dump(), "rounds": [seen], **final, **told}
 
 
@@ -317,17 +373,7 @@ def swept(*arguments):
 
 def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text(
-        """
-        title = "Mine"
-        source = "a question"
-        settings = { clients = 5, rounds = 1 }
-        profiles = { quick = { note = "All.", seeds = [0, 1] } }
-        rules = { mean = { rule = "mean" } }
-        attacks = { none = {} }
-        figures = { one = { title = "One", rules = ["mean"], attacks = ["none"] } }
-        """.replace("        ", "")
-    )
+    file.write_text(MINE)
     done = swept(file, "--out", tmp_path / "cells")
     assert (done.exit_code, len(ran)) == (0, 2)
     assert "2 cells: 0 were there, 2 run, 0 failed" in " ".join(done.output.split())
@@ -357,6 +403,22 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
     )
     assert report.exit_code == 0
     assert (tmp_path / "new" / "README.md").read_text() == readme
+
+
+def test_without_names_the_papers_experiments_run(ran, tmp_path, monkeypatch):
+    """The others run where they are named, or their group is."""
+    (tmp_path / "paper.toml").write_text(MINE)
+    (tmp_path / "own.toml").write_text(MINE.replace("[0, 1]", "[2]") + 'group = "study"\n')
+    for module in (experiments, cli):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+        monkeypatch.setattr(module, "NAMES", ("own", "paper"))
+    for arguments, seeds in (([], [0, 1]), (["own"], [2]), (["--group", "study"], [2])):
+        ran.clear()
+        done = swept(*arguments, "--out", tmp_path / "_".join(["cells", *arguments]))
+        assert (done.exit_code, [config.seed for config in ran]) == (0, seeds)
+    refused = swept("own", "--group", "papers")
+    assert refused.exit_code == 1
+    assert "Found own and --group papers: leave one out." in " ".join(refused.output.split())
 
 
 def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):

@@ -17,15 +17,15 @@ from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.measure.measures import MEASURES, Metric
 from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
-from simulations.report.claim import Claim, load_claims
+from simulations.report.claim import Claim, load_claims, read_claims
 from simulations.report.document import write_report
 from simulations.report.figures import draw_scores, save_png
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.scoreboard import judge
-from simulations.report.tables import accuracy_table
+from simulations.report.tables import accuracy_table, scoreboard_blocks, tally
 from simulations.report.view import BENCHMARK, Place, Results, form
 from simulations.sweep.cells import cell_path
-from simulations.sweep.experiment import FOLDER, PLACES, load_experiment
+from simulations.sweep.experiment import FOLDER, PLACES, Experiment, load_experiment
 
 pytestmark = pytest.mark.torch
 
@@ -152,6 +152,13 @@ def test_a_measurement_that_is_not_a_number_is_none(results):
         ({}, "Say what decides the claim `It is so.`"),
         ({"below": 1, "colour": "red"}, "not permitted"),
         ({"below": 1, "rules": []}, "at least 1 item"),
+        ({"below": 1, "cause": "scale"}, "both `cause` and `why` of the claim `It is so.`"),
+        ({"below": 1, "why": "Who knows."}, "both `cause` and `why`"),
+        ({"below": 1, "cause": "luck", "why": "Who knows."}, "'scale', 'seed noise', 'bound'"),
+        (
+            {"below": 1, "no_test": "No.", "cause": "ours", "why": "Who knows."},
+            "is no test, so nothing refutes it",
+        ),
     ],
 )
 def test_a_claim_that_decides_nothing_is_refused(changes, message):
@@ -159,11 +166,62 @@ def test_a_claim_that_decides_nothing_is_refused(changes, message):
         claim(**changes)
 
 
+def test_a_claim_that_is_no_test_counts_neither_way(results):
+    """Its reason is shown beside it, whatever was seen."""
+    untested = claim(at_least=0.8, no_test="Averaging survives this.")
+    refuted = claim(at_least=0.8, cause="bound", why="The paper names none.")
+    judged = judge([untested, refuted, claim(below=0.5)], results)
+    assert [one.verdict for one in judged] == ["no test", "does not hold", "holds"]
+    whys = ["Averaging survives this.", "bound: The paper names none.", ""]
+    assert [one.why for one in judged] == whys
+    assert tally(judged) == "3 claims: 1 hold, 1 do not hold, 1 no test, 0 not run."
+    *_, table = scoreboard_blocks(judged)
+    assert [row[3] for row in table.rows] == whys
+    assert judge([claim(below=0.5, cause="ours", why="By luck.")], results)[0].why == ""
+
+
+def test_each_attack_of_a_claim_may_have_its_own_cause(tmp_path):
+    file = tmp_path / "claims.toml"
+    file.write_text(
+        """
+        [common]
+        paper = "A paper"
+        experiment = "phocas_mnist"
+        figure = "figure 2"
+        [[claims]]
+        where = "1"
+        says = "It survives {attack}."
+        each = true
+        measure = "learned"
+        rules = ["mean"]
+        attacks = ["gambler", "bit flip"]
+        cause = { gambler = "scale" }
+        why = { gambler = "There are few rounds." }
+        no_test = { "bit flip" = "It cannot fail." }
+        at_least = 0.8
+        """.replace("        ", "")
+    )
+    first, second = read_claims(file)
+    assert (first.cause, first.why, first.no_test) == ("scale", "There are few rounds.", "")
+    assert (second.cause, second.why, second.no_test) == ("", "", "It cannot fail.")
+
+
+def test_other_papers_claims_are_left_out(tmp_path):
+    """Also those about the cost of their rules, which no experiment measures."""
+    judged = judge(load_claims(), Results([PHOCAS], "quick", tmp_path))
+    (paper,) = {one.claim.paper for one in judged}
+    assert paper.startswith("Phocas")
+    assert BENCHMARK in {one.claim.experiment for one in judged}
+    own = Experiment(**PHOCAS.model_dump() | {"name": "mine"})
+    assert judge(load_claims(), Results([own], "quick", tmp_path)) == []
+
+
 @pytest.mark.parametrize("profile", ["quick", "paper"])
 def test_every_claim_is_about_something_that_the_experiments_have(profile, tmp_path):
     claims = load_claims()
     judged = judge(claims, Results(all_experiments(), profile, tmp_path))
-    assert {one.verdict for one in judged} == {"not run"}
+    verdicts = {"no test" if one.claim.no_test else "not run" for one in judged}
+    assert {one.verdict for one in judged} == verdicts
     assert len(judged) == len(claims) >= 30
     assert len({(c.paper, c.where, c.says) for c in claims}) == len(claims)
     assert len({c.paper for c in claims}) == 4
@@ -329,7 +387,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_a_report_without_any_cell(tmp_path):
     judged = write_report(Results(all_experiments(), "paper", tmp_path), tmp_path / "out")
-    assert {one.verdict for one in judged} == {"not run"}
+    assert {one.verdict for one in judged if not one.claim.no_test} == {"not run"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "report.html"}
 
 
