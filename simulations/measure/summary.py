@@ -15,7 +15,9 @@ CURVES = (
 KEPT = (
     "final_accuracy", "final_top3", "final_loss", "seconds_per_round", "parameters_sha256", "versions"
 )  # fmt: skip
-OPTIONAL = ("final_attack_success_rate", "final_worst_client")  # younger than results that are kept
+OPTIONAL = (
+    "final_attack_success_rate", "final_worst_client", "provenance", "seconds"
+)  # fmt: skip  # younger than results that are kept
 
 
 def summarise(result: Record, places: Sequence[str]) -> Record:
