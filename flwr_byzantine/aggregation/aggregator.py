@@ -113,7 +113,9 @@ class Aggregator(Locked):
         self.audit = Audit(audit_log)
         self.progress = Progress()
         if learning_rate != 1.0 and payload == "parameters" and not self._moves_models:
-            log(WARNING, "`learning_rate` has no effect where clients send models, not gradients")
+            log(
+                WARNING, "`learning_rate` has no effect, because clients send models, not gradients"
+            )
         super().__init__()
         self.model: Model | None = None
         self.last: Outcome | None = None

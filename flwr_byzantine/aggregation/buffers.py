@@ -26,7 +26,7 @@ def check_buffers(buffers: Buffers) -> None:
     if not listed or not all(map(_is_place, buffers)):
         raise ValueError(
             "Parameter `buffers` should be a list of names or positions of tensors, a function of the "
-            f"name, or None. Found `buffers = {buffers!r}`. Pass `()` where the model has none."
+            f"name, or None. Found `buffers = {buffers!r}`. Pass `()` if the model has none."
         )
 
 
@@ -65,7 +65,7 @@ def find_buffers(
     if callable(buffers):
         found = tuple(t for t, name in enumerate(names) if buffers(name))
         if strict and not found:
-            log(WARNING, "`buffers` is true for no tensor of the model: none is clamped")
+            log(WARNING, "`buffers` is true for no tensor of the model, so no buffer is limited")
         return found
     if buffers is None:
         return tuple(t for t, name in enumerate(names) if name.endswith(SUFFIXES))

@@ -105,7 +105,7 @@ class Model:
         """Decode named tensors without copying them."""
         pairs = [(name, decode(data)) for name, data in tensors]
         if not all(isinstance(name, str) for name, _ in pairs):
-            raise MalformedTensorError("names of tensors that are no text")
+            raise MalformedTensorError("names of tensors that are not text")
         return cls(tuple(name for name, _ in pairs), tuple(array for _, array in pairs))
 
     @property

@@ -143,11 +143,11 @@ class Outcome:
                 log(WARNING, "Round %s: %s", server_round, in_one_line(line))
         if self.f_lowered_by:
             text = (
-                "Round %s: f is lowered by %s, as you asked for: protection is less than promised"
+                "Round %s: f is lowered by %s, as you asked for. The rule survives fewer attackers"
             )
             log(WARNING, text, server_round, self.f_lowered_by)
         if self.replaced:
-            text = "Round %s: %s coordinates had too few finite values and keep the old model's"
+            text = "Round %s: %s coordinates had too few finite values, and keep the old model's values"
             log(WARNING, text, server_round, self.replaced)
         if self.reason:
             log(WARNING, "Round %s skipped, the model stays: %s", server_round, self.reason)

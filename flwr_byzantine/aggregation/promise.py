@@ -55,9 +55,7 @@ def unprotected(rule: Rule, received: int, accepted: int) -> bool:
 def warn_of_untold(rule: Rule) -> None:
     """Warn of a rule that does not say its f, by which buffers are bound."""
     if not hasattr(rule, "num_byzantine") and type(rule).tolerated is Rule.tolerated:
-        text = (
-            "%s does not say its f, so attackers' replies bound buffers too: override `tolerated`"
-        )
+        text = "%s does not say its f, so attackers can move buffers. Override `tolerated`"
         log(WARNING, text, rule)
 
 
@@ -123,5 +121,5 @@ def warn_of_round(
         text = "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
         log(WARNING, text, server_round, len(dropped), received, rule)
     if 0 < n < rule.min_updates and bound == "warn":
-        text = 'Round %s: %s replies, %s needs %s and promises nothing; it runs for `bound="warn"`'
+        text = 'Round %s: %s replies, %s needs %s and promises nothing; it runs because of `bound="warn"`'
         log(WARNING, text, server_round, n, rule, rule.min_updates)

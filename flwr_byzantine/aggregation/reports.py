@@ -137,7 +137,7 @@ def guarded(
     try:
         return read(function(*arguments))
     except Exception as error:  # a bug of the user's, or a client's lie that it did not expect
-        text = "%s failed on what clients report, and its metrics are left out.\n%s"
+        text = "%s failed on what clients report, so its metrics are left out.\n%s"
         log(ERROR, text, _name(function), _traceback(error))
         return None
 

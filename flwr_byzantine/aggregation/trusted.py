@@ -65,6 +65,6 @@ def weights_of(trusted: Weights, clients: Sequence[str]) -> npt.NDArray[np.float
     trusted.named.update(unlisted)
     least = min(trusted.values())
     if unlisted:
-        text = "`trusted_weights` lists no weight for %s: the smallest, %s, is taken"
+        text = "`trusted_weights` lists no weight for %s, which gets the smallest one, %s"
         log(WARNING, text, ", ".join(unlisted[:5]) + (", ..." if unlisted[5:] else ""), least)
     return np.array([trusted.get(client, least) for client in clients])

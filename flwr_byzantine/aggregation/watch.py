@@ -76,7 +76,7 @@ class Watch:
         try:
             self.registered |= registered_names(nodes())
         except Exception as error:  # names are a help, no more
-            log(DEBUG, "No names of nodes: %s", error)
+            log(DEBUG, "The names of nodes are not known: %s", error)
 
     def without_suspects(
         self, server_round: int, gated: Gated, most: int
@@ -95,7 +95,7 @@ class Watch:
             return gated, {}
         out = there[:most]
         if (left := frozenset(there[most:])) and left != self._warned:
-            text = "Round %s: %s suspects take part, for `quarantine` leaves out at most f = %s: %s"
+            text = "Round %s: %s suspects take part, because `quarantine` leaves out at most f = %s: %s"
             log(WARNING, text, server_round, len(left), most, ", ".join(there[most:]))
         self._warned = left
         accepted = {c: tensors for c, tensors in gated.accepted.items() if c not in out}
@@ -188,7 +188,7 @@ class Watch:
             advice = "Pass one of `strategy.suspects`."
             raise wrong("client", f"a suspect: {shown}", client, advice)
         self.suspects.pardon(name)
-        log(WARNING, "Client %s is pardoned: it is no suspect any more", name)
+        log(WARNING, "Client %s is pardoned, and is no longer a suspect", name)
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

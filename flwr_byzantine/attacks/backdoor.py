@@ -157,7 +157,7 @@ class Backdoor:
             return self._patched(batch)
         shape = tuple(batch.shape)
         found = self.trigger(batch)
-        advice = "The trigger changes values alone."
+        advice = "The trigger may change only values."
         kept = tuple(getattr(found, "shape", ())) == shape
         require(kept, "trigger", f"a function that returns samples of shape {shape}", found, advice)
         return found

@@ -200,9 +200,11 @@ def check_honest(honest: Floats, num_attackers: int) -> Floats:
         "honest",
         "a matrix (h, d) of floating-point numbers with h >= 1",
         f"{honest.dtype} of shape {honest.shape}",
-        "Stack the flattened honest updates, one a row; the attack needs at least one.",
+        "Stack the flattened honest updates, one in each row; the attack needs at least one.",
     )
-    require_whole("num_attackers", num_attackers, 1, "Without any, do not ask.")
+    require_whole(
+        "num_attackers", num_attackers, 1, "Without any attacker, do not call the attack."
+    )
     return honest
 
 

@@ -63,7 +63,7 @@ class Boost(LocalAttack):
             advice = "Count all clients, the attackers too."
             require_whole("num_clients", self.num_clients, 1, advice)
         if self.num_attackers is not None:
-            require_whole("num_attackers", self.num_attackers, 1, "The client is one itself.")
+            require_whole("num_attackers", self.num_attackers, 1, "Count this client too.")
             n = self.num_attackers if self.num_clients is None else self.num_clients
             known = self.num_attackers <= n
             advice = "The attackers are clients too."

@@ -71,7 +71,7 @@ class Mimic(ColludingAttack, Remembering):
     client: int | None = None
 
     def __post_init__(self) -> None:
-        require_whole("warmup", self.warmup, 1, "The authors' is 1 round.")
+        require_whole("warmup", self.warmup, 1, "The authors use 1 round.")
         if self.client is not None:
             require_whole("client", self.client, 0, "Rows are counted from 0.")
 

@@ -83,12 +83,12 @@ class PoisonedFL(ModelAttack, Remembering):
     def __post_init__(self) -> None:
         for name in ("scale", "decay", "smallest", "significance"):
             require_finite(name, getattr(self, name))
-        require(self.scale > 0, "scale", "above 0", self.scale, "The authors' is 8.")
-        require(0 < self.decay <= 1, "decay", "in (0, 1]", self.decay, "The authors' is 0.7.")
-        require(self.smallest >= 0, "smallest", "at least 0", self.smallest, "The authors' is 0.5.")
-        require_whole("period", self.period, 1, "The authors' is 50 rounds.")
+        require(self.scale > 0, "scale", "above 0", self.scale, "The authors use 8.")
+        require(0 < self.decay <= 1, "decay", "in (0, 1]", self.decay, "The authors use 0.7.")
+        require(self.smallest >= 0, "smallest", "at least 0", self.smallest, "The authors use 0.5.")
+        require_whole("period", self.period, 1, "The authors use 50 rounds.")
         within = 0 < self.significance < 1
-        advice = "The authors' is 0.01."
+        advice = "The authors use 0.01."
         require(within, "significance", "in (0, 1)", self.significance, advice)
 
     @of_any_kind

@@ -64,7 +64,7 @@ class Suspicion:
         expected, advice = f"at least `factor = {self.factor}`", "Lower `factor` too."
         require(holds, "wide_factor", expected, self.wide_factor, advice, owner="Suspicion")
         require_whole("rounds", self.rounds, 1, "Try 3.", owner="Suspicion")
-        advice = "A client has to stand out in `rounds` of so many."
+        advice = "A client has to stand out in `rounds` of this many rounds."
         require_whole("of", self.of, self.rounds, advice, owner="Suspicion")
 
     def factor_for(self, n: int, f: int) -> float:

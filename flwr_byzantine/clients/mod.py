@@ -113,7 +113,7 @@ def _number_of(ctxt: Context) -> int:
     for key in PARTITION_KEYS:
         if key in ctxt.node_config:
             return int(ctxt.node_config[key])
-    text = "The node has no `partition-id`: the mod calls it by its node id, %s"
+    text = "The node has no `partition-id`: the mod takes its node id, %s, as its number"
     log(WARNING, text, ctxt.node_id)
     return ctxt.node_id
 

@@ -126,23 +126,30 @@ def stress(
         int | None, typer.Option(help="Rounds of training. By default, the app's own number.")
     ] = None,
     rounds_key: Annotated[
-        str | None, typer.Option(help="The key of the app's configuration that is the rounds.")
+        str | None, typer.Option(help="The key of the app's configuration that sets the rounds.")
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option("-c", "--run-config", help="Other values of it, as for `flwr run`."),
+        typer.Option(
+            "-c", "--run-config", help="Other values of the app's configuration, as for `flwr run`."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn.")] = 0,
     seeds: Annotated[
         int,
-        typer.Option(help="How many runs of each rule and attack, with the seeds from there on."),
+        typer.Option(
+            help="How many runs there are of each rule and attack, with consecutive seeds."
+        ),
     ] = 1,
     metric: Annotated[
         str | None, typer.Option(help="The number that says what a model is worth.")
     ] = None,
     lower_is_better: Annotated[
         bool | None,
-        typer.Option("--lower-is-better/--higher-is-better", help="By default, its name says."),
+        typer.Option(
+            "--lower-is-better/--higher-is-better",
+            help="By default, the name of the metric decides.",
+        ),
     ] = None,
     engine: Annotated[
         str,
@@ -214,7 +221,10 @@ def plan(
         ),
     ] = None,
     risk: Annotated[
-        str, typer.Option(metavar="RISK", help="That some round has more than f, between 0 and 1.")
+        str,
+        typer.Option(
+            metavar="RISK", help="The accepted risk that some round has more than f, from 0 to 1."
+        ),
     ] = "1e-3",
     rules: Annotated[
         str, typer.Option(help="Names of rules, such as nnm+krum. By default, all.")

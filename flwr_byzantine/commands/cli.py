@@ -1,4 +1,4 @@
-"""``flwr-byzantine``: tools for who runs a federation, and for who attacks an app of his own."""
+"""``flwr-byzantine``: tools for running a federation, and for attacking an app of your own."""
 
 import runpy
 import sys
@@ -11,7 +11,7 @@ SIMULATIONS = "simulations"  # a folder beside the library, in the repository al
 THEIRS = {
     "run": "Run one simulated federation and write its result.",
     "sweep": "Run a grid of simulations that a file describes.",
-    "report": "Draw what a sweep came to.",
+    "report": "Draw the results of a sweep.",
 }
 
 

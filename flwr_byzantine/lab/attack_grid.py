@@ -200,7 +200,7 @@ class _Given:
                 None,
                 "Put the attack around the app's strategy: `flwr_byzantine.lab.AttackStrategy(strategy, "
                 "SignFlip(), byzantine=2)`.",
-                found="one of the `aggregate_fit` API, which sends one message a client",
+                found="one of the `aggregate_fit` API, which sends one message to each client",
             )
         found = [round_of(config) for config in content.config_records.values()]
         told = [number for number in found if not isinstance(number, MissingRound)]

@@ -178,7 +178,7 @@ class Attacker:
         honest = [i for i in usable if not byzantine[i]]
         known = honest if self.knows == "honest" else attackers
         if not known:
-            text = "Round %s: no attack, for there is no honest reply that the attackers could know"
+            text = "Round %s: no attack, because there is no honest reply that the attackers could know"
             log(WARNING, text, now.server_round)
             return {}
         rows = together(

@@ -83,7 +83,7 @@ def run_on_ray(
 
 
 class _CallerError(Exception):
-    """What a caller's function raised, for whose fault the engine is not to be taken."""
+    """A caller's function raised an error, which is no fault of the engine."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))

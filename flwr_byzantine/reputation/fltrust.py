@@ -71,7 +71,7 @@ class FLTrustAggregator(AuxiliaryAggregator):
         require(
             server_steps == 1 or self.payload != "gradients",
             "server_steps",
-            '1 with `payload="gradients"`, for a gradient is that of one model',
+            '1 with `payload="gradients"`, because a gradient belongs to one model',
             server_steps,
             "Leave it out, or let clients send models.",
         )
@@ -118,7 +118,9 @@ class FLTrustAggregator(AuxiliaryAggregator):
         }
         total = trust.sum()
         if not total > 0:
-            reason = "no client's update points the way of the server's own, so none is trusted"
+            reason = (
+                "no client's update points in the direction of the server's own, so none is trusted"
+            )
             return TrustOutcome(None, reason, accepted, gated.dropped, **told)
         shares = trust / total
         model, replaced = rows.descend(shares * factors, size.trained)

@@ -115,7 +115,7 @@ def _lock(path: Path) -> int:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _UNSUPPORTED:
-                log(WARNING, "%s cannot be locked: see to it that one process uses it", path)
+                log(WARNING, "%s cannot be locked. Make sure that only one process uses it", path)
                 return descriptor
             holder = os.read(descriptor, 200).decode(errors="replace")
             os.close(descriptor)

@@ -17,7 +17,7 @@ TIE = 1e-9  # relative: how far above the risk a probability counts as equal to 
 def assumed_byzantine(
     population: int, byzantine: int, sample: int, rounds: int, risk: float = 1e-3
 ) -> int:
-    r"""f to assume, so that in none of the rounds a sample has more Byzantine nodes, but for a risk.
+    r"""f to assume so that, except with a given risk, no round's sample has more Byzantine nodes.
 
     Each round asks a sample of the nodes, drawn uniformly, without replacement and independently of the
     other rounds, as Flower's strategies do. So the number X of Byzantine nodes in a sample is
@@ -26,8 +26,9 @@ def assumed_byzantine(
     .. math:: 1 - (1 - P(X > f))^R \le risk,
               \quad P(X > f) = \sum_{k > f} \binom{B}{k} \binom{N - B}{n - k} / \binom{N}{n}.
 
-    This is the exact probability for R independent rounds, and no union bound. Sums of logarithms give it
-    with a relative error below 1e-9. A probability that is equal to the risk but for that counts as equal.
+    This is the exact probability for R independent rounds, not a union bound. Sums of logarithms
+    give it with a relative error below 1e-9. A probability that differs from the risk by no more
+    than this error counts as equal to it.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def assumed_byzantine(
     rounds : int
         R.
     risk : float (default: 1e-3)
-        The probability, above 0 and below 1, with which a round of them may have more than f.
+        The accepted probability, above 0 and below 1, that some round has more than f.
 
     Returns
     -------
@@ -50,8 +51,8 @@ def assumed_byzantine(
     Raises
     ------
     ParameterError
-        If a number is no whole one, a sample or B is larger than the population, or the risk is no
-        probability between 0 and 1.
+        If a number is not whole, if the sample or B is larger than the population, or if the risk
+        is not between 0 and 1.
 
     Examples
     --------

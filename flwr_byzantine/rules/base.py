@@ -25,7 +25,7 @@ class Rule(ABC):
     alone, then reduces the k mixed rows W X coordinate by coordinate. A new rule states its bound
     ``min_updates`` and overrides :meth:`mixing`, :meth:`reduction`, or both.
 
-    One that needs to know more than distances says so, and overrides :meth:`mixing_of` in place of
+    A rule that needs more than distances says so, and overrides :meth:`mixing_of` instead of
     :meth:`mixing`.
     """
 
@@ -43,7 +43,7 @@ class Rule(ABC):
 
     @property
     def max_updates(self) -> int | None:
-        """Largest number of updates n that it can take in a bearable time; None where there is no such."""
+        """Largest number of updates n that it can take in a reasonable time; None if there is no limit."""
         return None
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix | None:
@@ -99,30 +99,30 @@ class Rule(ABC):
         return None
 
     def tolerated(self, n: int) -> int:
-        """f, the Byzantine values among n that the rule was told of: its field ``num_byzantine``, or 0."""
+        """f, how many Byzantine updates of n the rule was told of: its field ``num_byzantine``, or 0."""
         f: int = getattr(self.at(n), "num_byzantine", 0)
         return f
 
     def at(self, received: int) -> "Rule":
-        """The rule of a round with so many replies: where f is a fraction of them, with the number f.
+        """The rule for a round with this many replies: a fraction f becomes a number.
 
         Parameters
         ----------
         received : int
-            All replies, those that are refused before the rule sees them included.
+            The number of all replies, also of those that are refused before the rule sees them.
         """
         return self
 
     def without(self, dropped: int) -> Self:
-        """The rule for ``dropped`` fewer Byzantine updates, which ``on_dropped="lower_f"`` asks for."""
+        """The rule with an f that is lower by ``dropped``; ``on_dropped="lower_f"`` calls this."""
         return self
 
     def drawn(self, seed: int) -> "Rule":
-        """The rule of a round, where it tosses coins and has no seed of its own: with this one."""
+        """The rule for a round: with this seed, if it draws random numbers and has no seed of its own."""
         return self
 
     def scaled(self, factor: float) -> "Rule":
-        """The rule of updates times a factor: lengths that it was told, such as a threshold, times it too."""
+        """The rule for updates times a factor: its own lengths, such as a threshold, get the factor too."""
         return self
 
     def plan(self, given: Given) -> tuple[Matrix | None, Reduction | None]:
@@ -219,12 +219,12 @@ class Rule(ABC):
         updates : np.ndarray, torch.Tensor, or a sequence of them
             Shape (n, d), or n one-dimensional arrays of d values. Never changed.
         model : np.ndarray, torch.Tensor or None
-            Shape (d,): the global model, where the rows are clients' models. None is the zero vector: rows
-            are updates. Only rules that measure updates by their length, such as clipping, tell these
-            apart.
+            Shape (d,): the global model, if the rows are clients' models. None is the zero vector,
+            so the rows are updates. Only rules that measure lengths, such as clipping, need this
+            difference.
         counts : array-like or None
-            Shape (n,): the numbers of examples that clients claim, for a rule that asks for them. None is
-            NaN for each update, which is what a rule is given of a client that claims none.
+            Shape (n,): the numbers of examples that clients claim, for a rule that asks for them.
+            NaN stands for a client that claims none. None stands for NaN for every client.
 
         Returns
         -------

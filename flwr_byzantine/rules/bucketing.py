@@ -31,9 +31,10 @@ class Bucketing(PreAggregation):
     bucket_size : int
         s, at least 1. The last bucket holds what is left.
     seed : int or None
-        None draws from the operating system's entropy. A seed gives the same permutation in the same round
-        of every run, which whoever knows it can foresee. A strategy records what it drew, in the metric
-        ``byzantine/seed`` and in the audit; with that seed, the round can be replayed.
+        None draws one from the operating system's entropy. A seed gives the same permutation in the
+        same round of every run, so whoever knows the seed can foresee it. A strategy records the
+        seed that it drew in the metric ``byzantine/seed`` and in the audit. With that seed you can
+        repeat the round.
 
     Raises
     ------

@@ -23,9 +23,10 @@ class Bulyan(Rule):
 
     where u_{i/y} is the i-th nearest value to y, and S holds the selected updates.
 
-    Selects theta = n - 2f updates by calling Krum theta times, each time among the remaining r updates
-    with max(1, r - f - 2) neighbours. Then, in each coordinate, the mean of the beta = theta - 2f
-    selected values nearest the median of the selected. Of two values as near, the lower client's.
+    Selects theta = n - 2f updates by calling Krum theta times, each time among the remaining r
+    updates with max(1, r - f - 2) neighbours. Then, in each coordinate, takes the mean of the beta
+    = theta - 2f selected values nearest the median of the selected. If two values are equally near,
+    takes the lower client's.
 
     Parameters
     ----------
@@ -48,9 +49,9 @@ class Bulyan(Rule):
     Without an attacker it averages n - 4f values. It fails under attackers inside the honest spread, more
     slowly than the others.
 
-    It asks for almost twice as many clients as the others, 4f + 3, and averages few values when it has just
-    that many. An attacker can still hide inside the spread of the honest values, by O(1/√d) in a coordinate
-    (Multi-Bulyan, theorem 2).
+    It needs 4f + 3 clients, almost twice as many as the others. With just that many it averages few
+    values. An attacker can still hide inside the spread of the honest values, by O(1/√d) in a
+    coordinate (Multi-Bulyan, theorem 2).
 
     References
     ----------
@@ -118,9 +119,9 @@ class MultiBulyan(Bulyan):
     where x_{i/y} is the i-th nearest value to y, and s are the Krum scores among the remaining r.
 
     With theta = n - 2f - 2: in each of theta steps, among the r remaining updates, average the
-    min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and remove
-    the single best. Then, in each coordinate, the mean of the beta = theta - 2f mixed values nearest
-    their median. Of two values as near, the one of the earlier step.
+    min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and
+    remove the single best. Then, in each coordinate, take the mean of the beta = theta - 2f mixed
+    values nearest their median. If two values are equally near, take the one of the earlier step.
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ class CenteredClipping(Rule):
 
     .. math:: v \leftarrow v + \frac{1}{n} \sum_{i=1}^{n} (x_i - v) \min(1, \tau / |x_i - v|)
 
-    A strategy begins with v_0, the model plus the last round's aggregated update, which it keeps in its
-    state and in checkpoints. Called on bare rows, v_0 is `model`, or the zero vector. An update that is
-    not finite moves nothing.
+    In a strategy the first center v_0 is the model plus the last round's aggregated update. The
+    strategy keeps this update in its state and in checkpoints. If you call the rule on bare rows,
+    v_0 is `model`, or the zero vector. An update that is not finite does not move the center.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class CenteredClipping(Rule):
     Without an attacker it averages all n updates, the long ones shortened. It fails under a threshold far
     above the honest updates' distances from their mean, by f / n of it a round. It needs f far below n / 2.
 
-    No f is told: each update moves the center by tau / n at most, in an iteration.
+    The rule takes no f: in an iteration, each update moves the center by tau / n at most.
 
     References
     ----------

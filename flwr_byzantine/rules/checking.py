@@ -1,4 +1,4 @@
-"""The properties that all rules have in common, checked on one rule by one call."""
+"""One call checks whether a rule has the properties that all rules share."""
 
 from collections.abc import Collection
 from typing import Any
@@ -14,7 +14,7 @@ EXTRA = (0, 1, 4)  # updates beyond the smallest number, in each trial
 
 
 class BrokenRuleError(AssertionError):
-    """A rule lacks a property that rules have; its text says which, and how to see it again.
+    """A rule lacks a property that all rules share; the text says which, and how to repeat the trial.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class BrokenRuleError(AssertionError):
     name : str
         The property.
     trial : Trial or None
-        What the rule was called with, where it came to that: ``error.trial.updates`` are the updates.
+        What the rule was called with, if it was called: ``error.trial.updates`` holds the updates.
     """
 
     def __init__(self, text: str, name: str = "", trial: Trial | None = None) -> None:
@@ -34,10 +34,11 @@ class BrokenRuleError(AssertionError):
 def check_rule(rule: Rule, skip: Collection[str] = (), *, seed: int = 0) -> None:
     """Check that a rule has the properties which all rules of this library have.
 
-    The rule is tried with few updates of few values, at its ``min_updates``, with one and with four more. All
-    is drawn with a seed, so that another call finds the same. Properties that a rule cannot have are found
-    from what it says of itself: one whose ``tolerated(n)`` is 0 is not asked for robustness, one with
-    ``order_matters`` is not tried in another order, and one that ``uses_model`` is moved with its model.
+    The rule is tried with few updates of few values: with ``min_updates`` of them, with one more
+    and with four more. A seed draws all of them, so that another call finds the same. What a rule
+    says of itself decides which properties it cannot have. If its ``tolerated(n)`` is 0, it is not
+    tested for robustness. If it says ``order_matters``, it is not tried in another order. If it
+    ``uses_model``, the model moves with the updates.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def check_rule(rule: Rule, skip: Collection[str] = (), *, seed: int = 0) -> None
     BrokenRuleError
         If it lacks a property: an AssertionError that names the property, n, f, the seed and what was found.
     ParameterError
-        If this is called with anything else than a rule, or a property that there is not.
+        If ``rule`` is not a rule, or a name in ``skip`` is not a property.
 
     Examples
     --------

@@ -67,8 +67,9 @@ class Clipping(_Clipped):
 
     .. math:: u_i' = u_i \min(1, C / |u_i|)
 
-    An update that is not finite becomes zero. A model's update is its difference from the global model,
-    for which a bare rule takes `model=`, or the zero vector.
+    An update that is not finite becomes zero. The update of a model is its difference from the
+    global model. If you call the rule yourself, pass the global model as `model=`; without it the
+    zero vector is taken.
 
     Parameters
     ----------
@@ -111,8 +112,8 @@ class AdaptiveClipping(ToldOfMinority, _Clipped):
     Parameters
     ----------
     num_byzantine : int or float
-        f, the number of Byzantine updates to survive; a fraction between 0 and 1 is that share of the n
-        updates, rounded up. The rule behind it is told the same f.
+        f, the number of Byzantine updates to survive; a fraction between 0 and 1 is that share of
+        the n updates, rounded up. Tell the rule behind it the same f.
 
     Raises
     ------

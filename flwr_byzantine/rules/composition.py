@@ -70,8 +70,8 @@ class MixingStep(ABC):
 class Composition(Rule):
     """A rule of mixed rows: `NearestNeighborMixing(4) >> Phocas(4)`, which `>>` makes.
 
-    Its mixing matrix is the product of all of them, so that a client's weight is a column's. A client's
-    score is the mean of those of the rows that it is mixed into.
+    Its mixing matrix is the product of the matrices of all parts, so a client's weight is that of
+    its column. A client's score is the mean of the scores of the rows that it is mixed into.
 
     Parameters
     ----------
@@ -140,14 +140,14 @@ class Composition(Rule):
 
     @property
     def min_updates(self) -> int:
-        """So many that those left by every step are enough for the next one, and for the rule."""
+        """As many updates as leave each step enough rows for the next one, and for the rule."""
         if any(part.at(1) is not part for part in self._parts()):
             return _least(self.before, self.rule)
         return least_for(self.before, self.rule.min_updates)
 
     @property
     def max_updates(self) -> int | None:
-        """The largest number of which no more are left than the rule can take."""
+        """The largest number of updates of which no more rows are left than the rule can take."""
         rows = self.rule.max_updates
         if rows is None:
             return None
@@ -177,7 +177,7 @@ class Composition(Rule):
         return replace(self, before=before, rule=self.rule.scaled(factor))
 
     def tolerated(self, n: int) -> int:
-        """The least that any part was told of."""
+        """The smallest f that a part was told."""
         numbers, rows = self.at(n), n
         least = n
         for step in numbers.before:

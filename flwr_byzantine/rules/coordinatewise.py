@@ -27,7 +27,7 @@ class Median(Rule):
 
     .. math:: \mathrm{Median}(u_1, \dots, u_n)_j = \mathrm{median}\{(u_i)_j : i \in [n]\}
 
-    Tolerates f Byzantine values in a coordinate where n >= 2f + 1.
+    It tolerates f Byzantine values in a coordinate if n >= 2f + 1.
 
     Examples
     --------
@@ -38,10 +38,11 @@ class Median(Rule):
     -----
     Without an attacker it averages one or two values of n. It fails under IPM of large ε.
 
-    Byzantine values on one side of all honest ones move the median to the edge of the honest values, and
-    where the gradient is small against its spread that edge has the wrong sign. Inner product manipulation
-    with a large ε does that, with 12 of 25 clients in the paper (Fall of Empires, theorem 1 and section 6.2);
-    even with ε = 0 training stops. Coordinate by coordinate it also keeps no correlation.
+    Byzantine values on one side of all honest ones move the median to the edge of the honest
+    values. If the gradient is small against its spread, that edge has the wrong sign. Inner product
+    manipulation with a large ε does this, with 12 of 25 clients in the paper (Fall of Empires,
+    theorem 1 and section 6.2). Even with ε = 0 training stops. The median also loses the
+    correlation between coordinates.
 
     References
     ----------
@@ -90,10 +91,11 @@ class TrimmedMean(Rule):
     -----
     Without an attacker it averages n - 2b values. It fails under the omniscient attack, slowly.
 
-    All b attackers on one side leave b of the honest values on the other side to be trimmed in their place,
-    so the result is biased towards the attackers by a part of the honest spread. The omniscient attack does
-    that in every coordinate at once: the variance grows and training slows down (Phocas, section 5.1.2 and
-    its figure 7). It still converges there; more than b Byzantine values in one coordinate break it.
+    If all b attackers are on one side, b honest values on the other side are trimmed. So the result
+    is biased towards the attackers by a part of the honest spread. The omniscient attack does this
+    in every coordinate at once: the variance grows and training slows down (Phocas, section 5.1.2
+    and its figure 7). Training still converges there. More than b Byzantine values in one
+    coordinate break the rule.
 
     References
     ----------
@@ -145,7 +147,7 @@ class TrimmedMean(Rule):
 class FlooredTrimmedMean(Rule):
     """Trimmed mean that leaves out a share of the values at each end, rounded down as Flower does.
 
-    Among fewer than 1 / beta updates it leaves out none, which protects from nobody.
+    With fewer than 1 / beta updates it leaves out none, so it protects from nobody.
 
     Parameters
     ----------
@@ -191,7 +193,8 @@ class Phocas(TrimmedMean):
 
     .. math:: \mathrm{Phocas}_b(u_1, \dots, u_n) = \frac{1}{n - b} \sum_{i=1}^{n-b} u_{i/\mathrm{Trmean}_b}
 
-    where u_{i/y} is the i-th nearest value to y. Of two values as near, the lower client's is nearer.
+    where u_{i/y} is the i-th nearest value to y. If two values are equally near, the lower client's
+    counts as nearer.
 
     Parameters
     ----------
@@ -213,8 +216,8 @@ class Phocas(TrimmedMean):
     -----
     Without an attacker it averages n - b values. It fails under more than b bad values in one coordinate.
 
-    Of the rules by coordinate it is the one least harmed by the omniscient attack: having found where the
-    middle is, it takes back the honest values that were trimmed.
+    The omniscient attack harms it least of the rules by coordinate: once it has found the middle,
+    it takes back the honest values that were trimmed.
 
     References
     ----------
@@ -237,8 +240,8 @@ class MeaMed(MajorityRule):
 
     .. math:: \mathrm{MeaMed}_f(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i=1}^{n-f} u_{i/\mathrm{Median}}
 
-    where u_{i/y} is the i-th nearest value to y, and the median of even n is the mean of the two middle
-    values. Of two values as near, the lower client's is nearer.
+    where u_{i/y} is the i-th nearest value to y, and the median of even n is the mean of the two
+    middle values. If two values are equally near, the lower client's counts as nearer.
 
     Parameters
     ----------
@@ -260,8 +263,8 @@ class MeaMed(MajorityRule):
     -----
     Without an attacker it averages n - f values. It fails under more than f bad values in one coordinate.
 
-    Its center is the median, which attackers on one side move to the edge of the honest values; averaging
-    the n - f values nearest to it makes up for most of that.
+    Attackers on one side move its center, the median, to the edge of the honest values. The average
+    of the n - f values nearest to the center makes up for most of that.
 
     References
     ----------

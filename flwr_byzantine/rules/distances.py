@@ -1,8 +1,8 @@
-"""Squared distances between points, and what follows from them alone: a rule's mathematics in n x n numbers.
+"""Squared distances between points, and all that follows from them: a rule's mathematics in n x n numbers.
 
-A point is an update, or a reference such as the global model. Every linear combination of updates is an
-affine combination of the updates and the model, so distances tell its norm, its inner products and its
-distance to any other one.
+A point is an update, or a reference such as the global model. Every linear combination of updates
+is an affine combination of the updates and the model. So distances determine its norm, its inner
+products and its distance to any other one.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the strategies share that judge clients by data of the server's own."""
+"""What strategies share if they judge clients by data of the server's own."""
 
 from functools import partial
 from typing import Any

@@ -29,7 +29,7 @@ _SETTINGS = {*FIT_WORDS.values(), *MESSAGE_WORDS.values(), *COUNTERPARTS}
 
 
 class RobustStrategy(Resuming):
-    """Aggregates with a rule, and can be killed and started again; mixed into strategies.
+    """Aggregates with a rule, and can go on after a crash; mixed into strategies.
 
     Parameters
     ----------
@@ -38,16 +38,16 @@ class RobustStrategy(Resuming):
     payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers, audit_log
         As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     pre_aggregation : flwr_byzantine.rules.PreAggregation or None
-        What stands in front of the rule: ``pre_aggregation >> rule`` is what runs.
+        Stands in front of the rule: ``pre_aggregation >> rule`` runs.
     trusted_weights : Mapping[str | int, float] or None
-        The operator's weights of the clients, by node id, for rules that average whole updates. A client
-        that is not listed has the smallest.
+        The operator's weights of the clients, by node id, for rules that average whole updates. A
+        client that is not listed gets the smallest one.
     checkpoint : str, Path or None
-        A file to keep the model, the round and the strategy's state in after every round. Where it is
-        there already, the run goes on after its round.
+        A file that keeps the model, the round and the strategy's state after every round. If it
+        exists, the run goes on after its round.
     cap_examples : bool
         Whether users' metrics functions see numbers of examples that are cut to the median of the
-        positive ones, in place of those that clients sent.
+        positive ones, instead of the numbers that clients sent.
     suspicion, on_suspect, quarantine, node_names
         As for :class:`flwr_byzantine.aggregation.watch.Watch`.
     **kwargs
@@ -107,9 +107,9 @@ class RobustStrategy(Resuming):
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and warn where that does nothing.
+        """Set an attribute, and warn if that does nothing.
 
-        That is a keyword of the other API, one of rules of another kind, or one that is read once.
+        It does nothing for a keyword of the other API or of another rule, and for one that is read once.
         """
         settings = _SETTINGS | {*(RobustStrategy.__init__.__kwdefaults__ or {})}
         if name in settings and not hasattr(self, name) and "aggregator" in vars(self):
@@ -177,7 +177,7 @@ class RobustStrategy(Resuming):
 
     @property
     def audit(self) -> tuple[AuditRecord, ...]:
-        """What became of every client's reply, the newest rounds: :class:`AuditRecord`."""
+        """What became of every client's reply in the newest rounds: :class:`AuditRecord`."""
         return self.aggregator.audit.records
 
     @property
@@ -186,7 +186,7 @@ class RobustStrategy(Resuming):
         return frozenset(self.aggregator.watch.suspects.convicted)
 
     def pardon(self, client: str | int) -> None:
-        """Take back the conviction of a suspect, and forget what is held against it."""
+        """Clear a suspect, and forget what is held against it."""
         with self.aggregator.lock:
             self.aggregator.watch.pardon(client)
 
@@ -205,12 +205,12 @@ def warn_of_f(owner: str, rule: Rule, word: str) -> None:
     if found is not None and is_whole(found[1]):
         survived = rule.tolerated(rule.min_updates)
         if survived < found[1]:
-            text = "%s survives %s attackers, not the %s of `%s`, behind what is told fewer: %s"
+            text = "%s survives %s attackers, not the %s of `%s`, because a part in front is told fewer: %s"
             log(WARNING, text, owner, survived, found[1], word, rule)
     for step in getattr(rule, "before", ()) if found is None else ():
         if (told := find_f(step)) is not None and told[1] == 0:
             text = "%s protects from no attacker: `%s` of %s is 0, in front of its rule"
             log(WARNING, text, owner, told[0], step)
     if found is not None and found[1] == 0 and not survives_untold(rule):
-        text = "%s protects from no attacker: its `%s` is 0. Pass how many to survive%s"
+        text = "%s protects from no attacker: its `%s` is 0. Pass how many attackers to survive%s"
         log(WARNING, text, owner, word, "" if word == "beta" else ", or their share, such as 0.2")

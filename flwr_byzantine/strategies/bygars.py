@@ -36,7 +36,8 @@ class ReputationStrategy(AuxiliaryStrategy):
         told = make.keywords
         if told["normalize"] and told["max_norm_ratio"] != RATIO:
             log(
-                WARNING, "`max_norm_ratio` has no effect with `normalize=True`: rows get one length"
+                WARNING,
+                "`max_norm_ratio` has no effect with `normalize=True`: all rows get one length",
             )
         super().__init__(make, **kwargs)
 
@@ -67,10 +68,11 @@ class ByGARS(ReputationStrategy):
         \hat w = w_t - \gamma_t H_t^T q \quad (1), \qquad
         q \leftarrow q + \alpha_t \gamma_t H_t \nabla L_t(\hat w) \quad (2)
 
-    and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client that
-    always sends the negated gradient becomes useful. They persist; clients absent from a round keep
-    theirs, until they are forgotten (`forget_after`). They belong to the ids the server knows the
-    clients by. A round's metrics hold those of its own clients, as ``byzantine/reputation/<client>``.
+    and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client
+    that always sends the negated gradient becomes useful. The scores persist: a client that is
+    absent from a round keeps its score until it is forgotten (`forget_after`). Scores belong to the
+    server's ids of the clients. A round's metrics hold the scores of its own clients, as
+    ``byzantine/reputation/<client>``.
 
     Parameters
     ----------

@@ -143,7 +143,10 @@ class FitAdapter(RobustStrategy, Strategy):
         if found is not None:
             return _parameters(found.tensors)
         if initial is None:
-            log(WARNING, "The first model is one client's: pass `initial_parameters` to trust none")
+            log(
+                WARNING,
+                "One client gives the first model. Pass `initial_parameters` to trust no client with it",
+            )
         return initial
 
     def configure_fit(

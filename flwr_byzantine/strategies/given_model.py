@@ -35,7 +35,7 @@ def given_to_all(messages: Sequence[Message]) -> ArrayRecord:
         if any(name.startswith(LEGACY) for name in records):
             raise _unlike(
                 "of the Message API",
-                "one of the `aggregate_fit` API, which sends one message a client",
+                "one of the `aggregate_fit` API, which sends one message to each client",
                 "Put the rule around its strategy: `flwr_byzantine.ByzantineRobust(strategy, rule)`.",
             )
         if len(records) != 1:
@@ -108,7 +108,7 @@ def read_given(given: ArrayRecord) -> Model:
             "with a model of floating-point numbers",
             "none of these in its arrays",
             "A rule compares coordinates. Decision trees, as FedXgb sends them, have none: run such an "
-            "app without a rule. Else start from arrays of floating-point numbers.",
+            "app without a rule. Otherwise start from arrays of floating-point numbers.",
         )
     return model
 

@@ -12,8 +12,8 @@ from flwr.serverapp import strategy as message
 from flwr_byzantine.checks import wrong
 
 _TREES = "Its clients send decision trees, which have no coordinates that a rule could mix."
-_SELECTS = "It selects among the clients' replies, and would see the rule's model alone."
-_RAW = "Its clients send raw bytes in place of the .npy files that replies are checked as."
+_SELECTS = "It selects among the clients' replies, and would see only the rule's model."
+_RAW = "Its clients send raw bytes, but replies have to be .npy files."
 REFUSED: dict[type, str] = {
     fit.FedXgbBagging: f"{_TREES} Run it without a rule.",
     fit.FedXgbCyclic: f"{_TREES} Run it without a rule.",
@@ -92,7 +92,7 @@ def check_around(strategy: Any) -> None:
     if any(kind.__name__ == "SecAggPlusWorkflow" for kind in type(host).__mro__):
         raise ValueError(
             f"{type(strategy).__name__} should see the reply of every client. Found secure aggregation, "
-            f"`{type(host).__name__}`, which shows the server their sum alone. Leave `fit_workflow` out of "
+            f"`{type(host).__name__}`, which shows the server only their sum. Leave `fit_workflow` out of "
             "`DefaultWorkflow`, or use `FedAvg`."
         )
     if isinstance(host, fit.Strategy | message.Strategy):

@@ -17,12 +17,12 @@ FLOWERS = 2  # Flower's own defaults
 
 
 def needed_by(rule: Rule) -> int:
-    """The smallest number of clients to ask, so that each number from it on is enough for the rule."""
+    """The smallest number of clients to ask: it and every larger number are enough for the rule."""
     return max(FLOWERS, rule.min_updates)
 
 
 def defaults(rule: Rule, given: Mapping[str, Any], words: Words) -> dict[str, int]:
-    """Minimums for a rule where the user gave none: how many are asked, and how many are waited for.
+    """Minimums for a rule if the user gave none: how many clients a round asks, and waits for.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def defaults(rule: Rule, given: Mapping[str, Any], words: Words) -> dict[str, in
 
 
 def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound: str) -> None:
-    """Raise where a user asks fewer clients than the rule needs; warn where ``bound="warn"`` allows it.
+    """Raise if a user asks fewer clients than the rule needs; warn if ``bound="warn"`` allows it.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound:
         value = given.get(name)
         if value is None:
             continue
-        require_whole(name, value, 1, "Leave it out for what the rule needs.", owner=owner)
+        require_whole(name, value, 1, "Leave it out to take what the rule needs.", owner=owner)
         at_most(owner, rule, name, value, words)
         least = rule.at(value).min_updates
         if value >= least:
@@ -79,7 +79,7 @@ def at_most(owner: str, rule: Rule, name: str, value: int, words: Words) -> None
     most = rule.at(value).max_updates
     if most is None or value <= most:
         return
-    expected = f"at most {most}, the replies that its rule can take in a bearable time"
+    expected = f"at most {most}, the replies that its rule can take in a reasonable time"
     advice = f"Ask fewer {words.clients}, lower `{words.f}`, or take a rule without that limit."
     raise wrong(name, expected, value, advice, owner=owner)
 
@@ -94,7 +94,7 @@ def say(owner: str, chosen: Mapping[str, int], clients: str) -> None:
 
 
 class EnoughReplies(RobustStrategy):
-    """FedAvg with minimums that the rule is enough with; mixed in, in front of each API's adapter.
+    """FedAvg with minimums that are enough for the rule; mixed in, in front of each API's adapter.
 
     Parameters
     ----------

@@ -112,8 +112,8 @@ def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any
 def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
     """Raise TypeError for a keyword of the other API, naming this API's.
 
-    Keywords that neither has are Flower's to refuse. A class that a user derived hands on what it likes:
-    what counts is what our own class takes.
+    Flower refuses keywords that neither API has. A class that a user derived may pass on any
+    keyword, so only the keywords of this library's own class count.
     """
     ours = next(kind for kind in strategy.__mro__ if is_ours(kind))
     known = inspect.signature(ours).parameters
@@ -125,7 +125,7 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
                 f"in this API of Flower it is `{word}`."
             )
         if name not in known and name in TOLD:
-            instead = "tell it to the rule" if "rule" in known else "its rule is told no such thing"
+            instead = "pass it to the rule" if "rule" in known else "its rule takes no such number"
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: {instead}."
             )

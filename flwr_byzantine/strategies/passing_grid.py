@@ -75,7 +75,7 @@ class PassingGrid(Grid):
         return self.grid.send_and_receive(messages, timeout=timeout)
 
     def __getattr__(self, name: str) -> Any:
-        """What this does not have is the other grid's."""
+        """Take other attributes from the other grid."""
         if name.startswith("_") or "grid" not in vars(self):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}", name=name

@@ -1,4 +1,4 @@
-"""How a strategy goes on from a checkpoint, whoever's loop calls its hooks."""
+"""How a strategy goes on from a checkpoint, in Flower's loop or in a user's own."""
 
 from collections.abc import Callable, Mapping
 from logging import ERROR, INFO, WARNING
@@ -16,11 +16,11 @@ _OTHER_FILE = "Choose another file for this run."
 
 
 class Resuming:
-    """Keeps checkpoints, and passes over the rounds that they say are done.
+    """Keeps checkpoints, and passes over the rounds that are done according to them.
 
-    A run begins where Flower's loop says so, or with the first round that is configured: a loop of the
-    user's own may tell the strategy nothing else. Rounds that are in the checkpoint are never trained
-    again, so that no loop can overwrite a later round with an earlier one.
+    A run begins when Flower's loop says so, or with the first round that is configured, because a loop of
+    the user's own may tell the strategy nothing else. Rounds in the checkpoint are never trained again. So
+    no loop can overwrite a later round with an earlier one.
     """
 
     aggregator: Aggregator

@@ -43,10 +43,11 @@ WORDS = replace(MESSAGE_API, first_model="arrays")
 class RobustGrid(PassingGrid, RobustStrategy):
     """Puts a robust rule between any app of the Message API and its nodes.
 
-    The app sends its messages through this grid and changes nothing else, whatever its strategy or loop:
-    ``grid = RobustGrid(grid, rule=Phocas(2))``. It sees a clean reply in the place of each accepted one.
-    After training that holds the rule's aggregate, in a record of its own, so whatever averages the
-    replies gets the aggregate. A refused reply is an error of its node.
+    The app sends its messages through this grid and changes nothing else, whatever strategy or loop
+    it has: ``grid = RobustGrid(grid, rule=Phocas(2))``. The app sees a clean reply in the place of
+    each accepted one. After training, a clean reply holds the rule's aggregate, in a record of its
+    own. So an app that averages the replies gets the aggregate. A refused reply becomes an error of
+    its node.
 
     Parameters
     ----------
@@ -55,13 +56,13 @@ class RobustGrid(PassingGrid, RobustStrategy):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     payload : str
-        ``"parameters"``: nodes reply with their models. ``"gradients"``: they reply with gradients or with
-        differences from the model, and the aggregate of these comes back.
+        With ``"parameters"`` nodes reply with their models. With ``"gradients"`` they reply with gradients or with differences from the model, and the app gets the aggregate of these.
     weighted_by_key : str
         The metric that is a node's number of examples, where nodes report one.
     **options
-        Those of :class:`RobustFedAvg` that are this library's, but for ``learning_rate``. ``checkpoint``
-        keeps what the rule remembers. The app's model and its rounds are the app's to keep.
+        Those of :class:`RobustFedAvg` that this library adds, without ``learning_rate``.
+        ``checkpoint`` keeps what the rule remembers. The app has to keep its model and its rounds
+        itself.
 
     Raises
     ------
@@ -74,9 +75,10 @@ class RobustGrid(PassingGrid, RobustStrategy):
 
     Notes
     -----
-    Metrics are medians of what nodes report, under the keys that most of them report. Numbers of examples
-    are as nodes sent them; one that is not a positive number below 2**63 is the median of the others. A
-    round without a robust result hands back the model that nodes were given.
+    Metrics are medians of what nodes report, under the keys that most of them report. Numbers of
+    examples are those that nodes sent. One that is not positive and below 2**63 becomes the median
+    of the others. In a round without a robust result the app gets back the model that nodes were
+    given.
 
     One grid sees one model. An app that trains several sends each through a grid of its own.
     """
@@ -132,7 +134,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
         Parameters
         ----------
         messages : Iterable[flwr.app.Message]
-            Those for training hold one and the same model.
+            All messages for training hold the same model.
         timeout : float or None
             How many seconds to wait for replies; without a limit if None.
 
@@ -253,7 +255,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
             return
         check_wrapped(host)
         if isinstance(host, RobustStrategy):
-            text = "%s sees the rule's aggregate alone: `RobustGrid` is there. One of the two is enough"
+            text = "%s sees only the rule's aggregate: `RobustGrid` is there too. One of the two is enough"
             log(WARNING, text, type(host).__name__)
         self._host = host
 

@@ -126,7 +126,7 @@ def keep_unused(strategy: Any, given: Mapping[str, Any]) -> None:
 
 
 class Declared:
-    """A strategy that its rule is enough to declare: ``class Median(Plain, rule=rules.Median)``.
+    """A strategy that only its rule declares: ``class Median(Plain, rule=rules.Median)``.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class Wrapping(RobustStrategy):
         self._snapshot = None if self.checkpoints is None else Snapshot(strategy)
 
     def _warn_of_few(self, strategy: Any) -> None:
-        """Warn of a strategy that may begin rounds with fewer clients than the rule needs."""
+        """Warn if a strategy may begin rounds with fewer clients than the rule needs."""
         asked, _, available = self.words.minimums
         least, bound = needed_by(self.rule), self.aggregator.bound
         for part in inside(strategy):
@@ -107,7 +107,7 @@ class Wrapping(RobustStrategy):
 
     @contextmanager
     def _guarding(self) -> Iterator[Any]:
-        """The wrapped strategy, while what its user's metrics functions raise is logged and ends nothing."""
+        """The wrapped strategy, while errors of its metrics functions are logged and end nothing."""
         found = [
             (vars(part), name, function)
             for part in inside(self.strategy)
@@ -152,7 +152,7 @@ class Wrapping(RobustStrategy):
         return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
 
     def __getattr__(self, name: str) -> Any:
-        """What this does not have is the wrapped strategy's, such as a method that saves the model."""
+        """Take other attributes from the wrapped strategy, such as a method that saves the model."""
         strategy = vars(self).get("strategy")
         if strategy is None or name.startswith("_"):
             raise AttributeError(

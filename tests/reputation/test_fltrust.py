@@ -225,7 +225,7 @@ def test_a_round_that_trusts_nobody_is_skipped(payload, caplog):
     aggregator = make(pointing([1, 0]), payload=payload)
     outcome = play(aggregator, [0.1, 0.2], [[-1, 0], [0, 1], [0, 0], [math.nan, 1]])
     assert outcome.model is None
-    assert "no client's update points the way of the server's own" in outcome.reason
+    assert "no client's update points in the direction of the server's own" in outcome.reason
     assert "the model stays: no client's update" in caplog.text
     assert trust_in(outcome) == [0, 0, 0, 0]
     assert list(outcome.scores.values()) == pytest.approx([1, 0, math.inf, math.inf], abs=1e-9)

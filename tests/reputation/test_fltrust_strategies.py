@@ -107,7 +107,10 @@ def test_a_skipped_round_keeps_the_model_and_says_so(api, caplog):
         assert tensors is None
         assert metrics["byzantine/skipped"] == 1
         assert metrics["byzantine/trust/2"] == 0
-    assert "the model stays: no client's update points the way of the server's own" in caplog.text
+    assert (
+        "the model stays: no client's update points in the direction of the server's own"
+        in caplog.text
+    )
     assert "3 rounds in a row were skipped: no client's update points" in caplog.text
     assert {r.verdict for r in strategy.audit} == {"skipped"}
 

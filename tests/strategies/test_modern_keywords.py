@@ -153,10 +153,10 @@ def test_a_step_told_nobody_before_a_rule_without_f_is_warned_of(api, caplog):
 @pytest.mark.parametrize("name", ["CenteredClipping", "Median", "Medoid"])
 def test_strategies_that_are_told_no_f_say_so(api, name):
     with pytest.raises(
-        TypeError, match=f"{name}.. got an .*{api.f_name}.*: its rule is told no such"
+        TypeError, match=f"{name}.. got an .*{api.f_name}.*: its rule takes no such"
     ):
         getattr(api.ours, name)(**{api.f_name: 1})
-    with pytest.raises(TypeError, match=f"{api.f_name}.*: tell it to the rule"):
+    with pytest.raises(TypeError, match=f"{api.f_name}.*: pass it to the rule"):
         api.ours.RobustFedAvg(rule=Krum(1), **{api.f_name: 1})
 
 
@@ -422,7 +422,9 @@ def test_an_unlisted_client_has_the_smallest_weight_and_is_named(api, caplog):
     weights = OF_CLIENTS.copy()
     weights[1] = 1
     np.testing.assert_allclose(found, weights @ x / weights.sum(), rtol=1e-12)
-    assert "`trusted_weights` lists no weight for 101: the smallest, 1.0, is taken" in caplog.text
+    assert (
+        "`trusted_weights` lists no weight for 101, which gets the smallest one, 1.0" in caplog.text
+    )
 
 
 @every_api
@@ -469,7 +471,7 @@ def test_fewer_replies_than_f_raise_nothing(api, caplog):
     for n in (1, 2, 3):
         found, _ = in_strategy(api, strategy, gaussian(n, 7, 1), np.zeros(7))
         assert np.isfinite(found).all()
-    assert 'it runs for `bound="warn"`' in caplog.text
+    assert 'it runs because of `bound="warn"`' in caplog.text
 
 
 @every_api
