@@ -1,10 +1,11 @@
 """The rules of byzfl, byzpy and krum, where they are installed.
 
-Their requirements would replace this project's versions of torch and numpy, so ``make bench`` installs
-them without dependencies into a folder of their own. All get torch tensors, their faster path, and the
-settings that ask for the work that ours does: as many steps of the geometric median, a smoothing of 0.1.
-Two are left out, which take too long for repetitions: byzfl's SMEA and krum's Brute took 14 and 62 seconds
-for 20 updates of 100,000 values, f = 4, on 2 cores.
+Their requirements would replace this project's versions of torch and numpy, so ``make bench``
+installs them without dependencies into a folder of their own. All get torch tensors, which are
+their faster path. Their settings ask for the same work as ours: as many steps of the geometric
+median, and a smoothing of 0.1. Two rules are left out, because they take too long for repetitions:
+byzfl's SMEA and krum's Brute took 14 and 62 seconds for 20 updates of 100,000 values, f = 4, on 2
+cores.
 """
 
 import importlib

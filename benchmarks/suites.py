@@ -50,9 +50,10 @@ READINGS = {  # time of the kernels / reading all replies once, at n = 20
 def robust_strategies(n: int, model: Model) -> dict[str, RobustFedAvg]:
     """Every strategy, told to survive f of n >= 4f + 3 clients.
 
-    The auxiliary gradient of ByGARS++ and FLTrust is the model itself, at hand already: what is measured
-    is the aggregation, not the user's gradient. ByGARS++ has the paper's form, to the letter; the
-    normalised one reads the clients' values as often. SmallestMaximumEigenvalue can take few clients only.
+    The auxiliary gradient of ByGARS++ and FLTrust is the model itself, which is there already. So
+    the suite measures the aggregation, not the user's gradient. ByGARS++ has the paper's form. The
+    normalised form reads the clients' values as often. SmallestMaximumEigenvalue can take only few
+    clients.
     """
     f = (n - 3) // 4
     malicious: Mapping[str, Any] = {"num_malicious_clients": f}

@@ -1,8 +1,8 @@
-"""How far honest clients differ, who is convicted, and how strong an attack has to be for that.
+"""How far honest clients differ, who becomes a suspect, and how strong an attack has to be for that.
 
-``python -m benchmarks.suspicion honest`` runs federations without attackers, ``attacks`` some with. Both
-write a line of JSON for each run and go on where they were stopped; ``summary`` says what they came to, and
-``chart`` draws detection against strength.
+``python -m benchmarks.suspicion honest`` runs federations without attackers, ``attacks`` some with.
+Both write a line of JSON for each run, and go on where they were stopped. ``summary`` prints the
+results, and ``chart`` draws detection against strength.
 """
 
 import json

@@ -33,7 +33,7 @@ class DigitsClient(NumPyClient):
     node : int
         The number of the node, at least 0.
     label_map : callable, optional
-        The labels that it trains on go through this map.
+        A map through which its training labels go.
     """
 
     def __init__(self, samples: Samples, node: int, label_map: LabelMap | None = None) -> None:

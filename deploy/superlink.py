@@ -1,7 +1,7 @@
-"""``flower-superlink`` with two things mended that Flower 1.41 leaves open: what ``superlink.sh`` starts.
+"""``superlink.sh`` starts this: ``flower-superlink``, with two faults of Flower 1.41 mended.
 
-A node speaks in its own name only. Flower asks whose key signed a request, but takes the sender of a message
-from the message. So a node that knows another one's id can answer for it, and can send it work as if it were
+A node speaks only in its own name. Flower checks whose key signed a request, but believes the sender that
+the message names. So a node that knows another one's id can answer for it, and can send it work as if it were
 the SuperLink. It can also take the work of another node away.
 
 Threads that write to the database wait in line. SQLite lets one transaction write at a time. Each thread of

@@ -1,4 +1,4 @@
-"""``python -m deploy.drill``: exits with 0 where the federation withstood it, else with 1."""
+"""``python -m deploy.drill``: exits with 0 if the federation withstood it, and with 1 otherwise."""
 
 from __future__ import annotations
 

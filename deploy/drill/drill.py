@@ -53,7 +53,7 @@ class Drill:
         self._say = say
 
     def run(self) -> list[str]:
-        """Go through it; the findings, one line each. DrillError where something is not as it has to be."""
+        """Run the drill and return the findings, one line each; DrillError if something is wrong."""
         shares = write_shares(self.folder, len(self.scenario.nodes))
         configs = {
             name: f'partition-id={i} role="{role}" data="{shares[i]}"'

@@ -16,8 +16,9 @@ class Scenario:
     roles : tuple of str
         What each node is: ``"honest"``, or one of ``OFFENDERS``.
     assumed : int
-        f, what the trimmed mean is told: all offenders, for nobody knows which of them will be malformed.
-        It needs 2 f + 1 well-formed replies, so that many nodes have to be left whenever some are down.
+        f, which the trimmed mean is told. It counts all offenders, because nobody knows which of
+        them will be malformed. The trimmed mean needs 2 f + 1 well-formed replies, so that many
+        nodes have to be left while some are down.
     rounds : int
         Rounds of training.
     terminated, killed, frozen : str or None

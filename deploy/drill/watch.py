@@ -1,4 +1,4 @@
-"""What the audit of a run that goes on tells."""
+"""What the audit says while a run goes on."""
 
 from __future__ import annotations
 

@@ -44,27 +44,27 @@ class Aggregator(Locked):
     rule : Rule
         The aggregation rule, told the number of Byzantine clients to survive.
     payload : str
-        ``"parameters"``: clients send their models. ``"gradients"``: they send gradients, and the
-        model moves by -learning_rate times the aggregate.
+        With ``"parameters"`` clients send their models. With ``"gradients"`` they send gradients,
+        and the model moves by -learning_rate times the aggregate.
     learning_rate : float or Callable[[int], float]
         gamma_t for gradients: a number, or a function of the round.
     order_by : str or None
-        A metric clients report that fixes the order in which the rule sees them, which decides ties and
-        rounding alone. None orders by the server's own names of the clients.
+        A metric that clients report. It sets the order in which the rule sees them, which decides
+        only ties and rounding. None orders by the server's own names of the clients.
     on_too_few : str
-        What a round without a robust result does: ``"skip"`` keeps the model, ``"raise"`` raises
-        :class:`TooFewUpdatesError`.
+        What happens in a round without a robust result: ``"skip"`` keeps the model, ``"raise"``
+        raises :class:`TooFewUpdatesError`.
     on_dropped : str
-        What f is where malformed replies were dropped: ``"keep_f"`` is what the rule was told;
-        ``"lower_f"``, where too few are left for that, lowers it, by no more than the dropped ones.
+        What happens to f if malformed replies were dropped. ``"keep_f"`` keeps it. ``"lower_f"``
+        lowers it if too few replies are left, by no more than the number of the dropped ones.
     bound : str
         What happens with fewer replies than the rule's theorem asks for: ``"keep"`` skips the round,
-        ``"warn"`` runs the rule, which promises nothing then, and warns.
+        ``"warn"`` runs the rule and warns, because the rule promises nothing then.
     count_failures : bool
-        Whether clients that failed count as Byzantine ones: f is lowered by no more than their number
-        where too few replies are left, and a round with more of them than f is skipped.
+        Whether clients that failed count as Byzantine. If so, f is lowered by no more than their
+        number if too few replies are left, and a round with more of them than f is skipped.
     buffers : Collection[str | int], Callable[[str], bool] or None
-        The tensors that are clamped to the honest range: :func:`.buffers.find_buffers`.
+        The tensors that are kept in the honest range: :func:`.buffers.find_buffers`.
     audit_log : str, Path or None
         A file to append what became of every reply to: :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
@@ -153,7 +153,8 @@ class Aggregator(Locked):
         Returns
         -------
         Outcome
-            Without a model where too few replies are left. Nothing a client sent raises otherwise.
+            It has no model if too few replies are left. Nothing that a client sends raises
+            otherwise.
 
         Raises
         ------
@@ -182,7 +183,7 @@ class Aggregator(Locked):
         replies: Iterable[Reply] = (),
         failed: Mapping[str, str] | None = None,
     ) -> Outcome:
-        """Leave the model as it is, for a reason that is not in the replies.
+        """Skip a round and keep the model, for a reason that is not in the replies.
 
         Parameters
         ----------
@@ -191,8 +192,8 @@ class Aggregator(Locked):
         reason : str
             Why, for the log and the audit.
         replies, failed
-            As for :meth:`aggregate`; they are in the audit. The same is raised, and the outcome has no
-            model.
+            As for :meth:`aggregate`; the audit holds them. It raises the same, and the outcome has
+            no model.
         """
         with self.lock:
             ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}

@@ -22,7 +22,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Applied:
-    """What a rule made of the accepted replies; one value a client, in their order.
+    """What a rule made of the accepted replies; one value for each client, in their order.
 
     Parameters
     ----------
@@ -31,15 +31,15 @@ class Applied:
     replaced : int
         Coordinates that had no robust value.
     weights : np.ndarray or None
-        Share of each update in the result, where the rule mixes whole updates.
+        Share of each update in the result, if the rule mixes whole updates.
     kept : np.ndarray or None
-        Fraction of a sample of the coordinates in which the value was used, where it does not.
+        Fraction of a sample of the coordinates in which the value was used, if it does not.
     used : np.ndarray or None
-        Part of the result; those who sent the same share what it got.
+        Part of the result; clients that sent the same update share its part.
     scores : np.ndarray or None
         What the rule selected by; lower is better.
     update : list[np.ndarray] or None
-        Where the rule remembers it: how far the result is from the model, or the aggregated gradient.
+        If the rule remembers it: how far the result is from the model, or the aggregated gradient.
     concern : str or None
         What is wrong with a threshold that the rule was told, beside these updates.
     """
@@ -133,8 +133,8 @@ def apply_rule(
     gated : Gated
         Accepted replies, all of one structure.
     model : Model or None
-        The global model; where it is not known, coordinates without a robust value take those of the
-        first finite reply.
+        The global model. If it is not known, coordinates without a robust value take the values of
+        the first finite reply.
     step : float or None
         None for parameters, or the factor on aggregated gradients, minus the learning rate.
     buffers : Collection[int]
@@ -151,7 +151,7 @@ def apply_rule(
     Raises
     ------
     ValueError
-        If the rule gives what so many updates cannot be aggregated by.
+        If this many updates cannot be aggregated by what the rule gives.
     """
     assert gated.structure is not None
     structure = gated.structure.arrays

@@ -1,7 +1,8 @@
 """Buffers: statistics that a model carries, such as BatchNorm's, which have to stay in the honest range.
 
-A mean of honest weights a little outside of their range is as good as one inside. A running variance below
-zero makes the model answer NaN. So buffers, unlike all else that rules aggregate, are clamped.
+A weight that is a little outside of the honest range does no harm. A running variance below zero
+makes the model answer NaN. So buffers, unlike all else that rules aggregate, are clamped to the
+honest range.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -81,7 +82,7 @@ def find_buffers(
 def point_out_counter(
     arrays: Sequence[Array], purpose: str = "keep them in the honest range"
 ) -> None:
-    """Warn of a model that counts batches as BatchNorm does, but whose names do not tell its statistics."""
+    """Warn if a model counts batches as BatchNorm does, but its names do not show its statistics."""
     for t, array in enumerate(arrays):
         if array.dtype.kind in "iu" and array.ndim == 0:
             text = "Tensor %s looks like BatchNorm's counter. Pass `buffers=`, the positions of the running "
@@ -105,8 +106,8 @@ def honest_interval(values: Sequence[Array], f: int) -> tuple[Array, Array]:
     Returns
     -------
     tuple[np.ndarray, np.ndarray]
-        Lower and upper bounds, float64, of the arrays' shape. A bound that more than f values are beyond
-        for not being finite is infinite.
+        Lower and upper bounds, float64, of the arrays' shape. A bound is infinite if more than f
+        values beyond it are not finite.
     """
     n, shape = len(values), values[0].shape
     flat = [array.reshape(-1) for array in values]

@@ -51,7 +51,7 @@ class Reply:
 
 
 def first_of_each(replies: Iterable[Reply]) -> list[Reply]:
-    """The first reply of each client: a second one is neither another vote nor a fault of the first."""
+    """The first reply of each client: a second one is no other vote, and no fault of the first."""
     first: dict[str, Reply] = {}
     others = [r.client for r in replies if first.setdefault(r.client, r) is not r]
     if others:
@@ -119,9 +119,10 @@ class Model:
     def in_form_of(self, other: "Model", fixed: Collection[int] = ()) -> "Model":
         """Give the model in the dtypes of another, with its values where these are not finite.
 
-        Flower's server optimisers make every tensor float64, counters too, may divide by zero, and move
-        running variances below zero. Whole numbers, booleans and the tensors at the positions ``fixed``
-        are the other model's. A model of other tensors is left as it is.
+        Flower's server optimisers make every tensor float64, counters too. They may divide by zero,
+        and move running variances below zero. So whole numbers, booleans and the tensors at the
+        positions ``fixed`` are taken from the other model. A model of other tensors is left as it
+        is.
         """
         if self.names != other.names or any(
             mine.shape != theirs.shape
@@ -187,8 +188,9 @@ def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
     replies : Sequence[Reply]
         In the order in which rules shall see them.
     model : Model or None
-        The global model the clients were given. Where it is not known, the structure most replies
-        share takes its place; of structures as frequent, the one seen first.
+        The global model that clients were given. If it is not known, the structure that most
+        replies share takes its place. If two structures are equally frequent, the one seen first
+        does.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """How much of each client a rule used: of every coordinate, or of whole updates.
 
-What is counted coordinate by coordinate is counted on a sample. It is drawn in every round from the operating
-system's entropy, so that nobody can behave well in those coordinates alone.
+Shares of rules by coordinate are counted on a sample of the coordinates. The sample is drawn in
+every round from the operating system's entropy, so that nobody can behave well only in those
+coordinates.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ class Shares(NamedTuple):
         Fraction of the sampled coordinates in which each row's value was among those averaged, or equal
         to one of them; shape (n,).
     used : np.ndarray
-        Part of the result; rows with one and the same value share what it got. They add up to 1, but for
-        coordinates that had no robust value.
+        Part of the result; rows with the same value share its part. The parts add up to 1, except
+        for coordinates that had no robust value.
     """
 
     kept: Values

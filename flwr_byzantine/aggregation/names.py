@@ -21,9 +21,9 @@ def check_names(names: Any) -> dict[str, str] | str | None:
     Parameters
     ----------
     names : Mapping, str or None
-        Node id -> name; or the key of a metric that nodes report, such as one of their node config, which
-        says what they claim to be. None takes the names that the keys of nodes were registered with, where
-        Flower tells them, or else the metric ``partition-id``.
+        Node id -> name, or the key of a metric that nodes report, such as an entry of their node
+        config. A metric is only what a node claims. None takes the names that the keys of nodes
+        were registered with. If Flower does not tell them, it takes the metric ``partition-id``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a round of robust aggregation came to."""
+"""The result of a round of robust aggregation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ class TooFewUpdatesError(RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round came to.
+    """The result of a round.
 
     Parameters
     ----------
@@ -37,17 +37,17 @@ class Outcome:
     dropped : Mapping[str, str]
         Client -> reason, for replies refused by the gate.
     weights : Mapping[str, float] or None
-        Client -> share in the result, where the rule mixes whole updates.
+        Client -> share in the result, if the rule mixes whole updates.
     replaced : int
-        Coordinates that kept the old model's value for want of enough finite ones.
+        How many coordinates kept the old model's value, because too few values were finite.
     kept : Mapping[str, float] or None
-        Client -> fraction of a sample of the coordinates in which its value was used, where the rule
+        Client -> fraction of a sample of the coordinates in which its value was used, if the rule
         chooses anew in every coordinate.
     scores : Mapping[str, float] or None
         Client -> what the rule selected by; lower is better.
     f_lowered_by : int
-        By how many Byzantine clients fewer than promised the rule ran, as ``on_dropped="lower_f"`` or
-        ``count_failures`` asks.
+        By how much the f that the rule ran with is below the promised one, because of
+        ``on_dropped="lower_f"`` or ``count_failures``.
     failed : Mapping[str, str]
         Client -> reason, for clients that were asked and sent no reply.
     seed : int or None
@@ -55,7 +55,7 @@ class Outcome:
     concern : str or None
         What is wrong with a threshold of the rule.
     used : Mapping[str, float] or None
-        Client -> its share of the result, where those who sent the same share what it got.
+        Client -> its part of the result; clients that sent the same update share its part.
     quarantined : Mapping[str, str]
         Client -> reason, for suspects that the rule did not see.
     judged : Judged
@@ -126,7 +126,7 @@ class Outcome:
         return replace(self, model=None, accepted=accepted)
 
     def error(self, server_round: int) -> TooFewUpdatesError:
-        """What to raise where a round without a result shall end the run."""
+        """The error to raise if a round without a result should end the run."""
         named = _named("Dropped", self.dropped) + _named("Failed", self.failed)
         return TooFewUpdatesError(
             f"Round {server_round} has no robust result: {self.reason}. {named}Sample more clients, "
@@ -134,7 +134,7 @@ class Outcome:
         )
 
     def log(self, server_round: int) -> None:
-        """Name who failed, was dropped or stood out, in a line each; then say what the round came to."""
+        """Name the clients that failed, were dropped or stood out, in a line each; then log the result."""
         called = self._called
         failed = [f"client {called(c)} failed: {reason}" for c, reason in self.failed.items()]
         refused = [f"dropped client {called(c)}: {reason}" for c, reason in self.refused.items()]

@@ -1,4 +1,4 @@
-"""Whether a run gets anywhere: rounds without a result are counted, and a wrong first model is named."""
+"""Whether a run makes progress: counts rounds without a result, and names a wrong first model."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ class Words:
     first_model : str
         The parameter that is the model to start from.
     minimums : tuple[str, str, str]
-        The parameters that say how many clients are asked to train, are asked to evaluate, and have to be
-        there.
+        The parameters that say how many clients are asked to train, how many are asked to evaluate,
+        and how many have to be connected.
     clients : str
         Who sends replies.
     f : str
@@ -52,7 +52,7 @@ class Words:
 
 @dataclass
 class Progress:
-    """What the rounds of one run came to so far.
+    """The results of the rounds of one run so far.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Progress:
         Raises
         ------
         ParameterError
-            If no reply of the run was accepted yet, and enough clients to hold more than the attackers
+            If no reply of the run was accepted yet, and more clients than there can be attackers
             were refused for one difference from the model.
         """
         self._before = self.skipped
@@ -103,7 +103,7 @@ class Progress:
             self._complain(self._advice(outcome))
 
     def refuse(self, reason: str) -> None:
-        """Take note of who gave no model in the round that was added last, although the rule did."""
+        """Note that a strategy gave no model in the round that was added last, although the rule did."""
         self.skipped = self._before + 1
         self._complain(f"{reason}. The model has not changed since.")
 

@@ -1,4 +1,4 @@
-"""f in a round: what the rule was promised, and how far a user lets it be lowered."""
+"""f in a round: what the rule was promised, and by how much a user lets it be lowered."""
 
 from collections.abc import Sized
 from logging import WARNING
@@ -13,8 +13,9 @@ from flwr_byzantine.rules.bounds import survives_untold
 def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tuple[Rule, int]:
     """The rule of a round, and by how much its f is lowered; the promised one where none is enough.
 
-    Nobody knows whether a dropped reply was an attacker's or an old version's. So f stays, but where the
-    user asks for another law: then it is the largest that the accepted replies suffice for.
+    Nobody knows whether a dropped reply came from an attacker or from an old version. So f stays,
+    unless the user asks to lower it. Then it is the largest f for which the accepted replies are
+    enough.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def for_f(rule: Rule, received: int, accepted: int) -> int:
 
 
 def unprotected(rule: Rule, received: int, accepted: int) -> bool:
-    """Whether a rule that should protect survives nobody, for there are so few replies.
+    """Whether a rule that should protect survives nobody, because there are too few replies.
 
     A median of two is their mean. A mean, and an f of 0, protect nobody in any round: strategies say so
     once.
@@ -53,7 +54,7 @@ def unprotected(rule: Rule, received: int, accepted: int) -> bool:
 
 
 def warn_of_untold(rule: Rule) -> None:
-    """Warn of a rule that does not say its f, by which buffers are bound."""
+    """Warn of a rule that does not say its f, which limits buffers."""
     if not hasattr(rule, "num_byzantine") and type(rule).tolerated is Rule.tolerated:
         text = "%s does not say its f, so attackers can move buffers. Override `tolerated`"
         log(WARNING, text, rule)
@@ -70,7 +71,7 @@ def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None
 
 
 def can_take(rule: Rule, n: int, bound: str) -> bool:
-    """Whether a rule runs with so many replies; below its bound it does for `bound="warn"`."""
+    """Whether a rule runs with this many replies; below its bound only with `bound="warn"`."""
     if rule.max_updates is not None and n > rule.max_updates:
         return False
     return n >= rule.min_updates or (n > 0 and bound == "warn")

@@ -22,8 +22,8 @@ NOT_FINITE = "Most clients report no finite number as %s: it is NaN"
 def median(values: Iterable[Any]) -> float | None:
     """Median of the finite numbers among what clients reported.
 
-    NaN where at least half of the reports are numbers, and fewer than half are finite: what is left may be
-    an attacker's alone. None where most are no numbers.
+    It is NaN if at least half of the reports are numbers, but fewer than half are finite, because
+    all finite ones may be an attacker's. It is None if most reports are not numbers.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """How large each client's update is: its length, and the largest change of one value.
 
-Both are taken over all values, for an attacker who knew which ones are looked at would behave well in those.
-An update is measured from the model that clients were given. What the others sent has no part in it, so that
-attackers cannot make anybody else's update larger.
+Both are taken over all values, because an attacker who knew a sample of them would behave well in
+it. An update is measured from the model that clients were given. The other replies have no part in
+this, so attackers cannot make anybody else's update look larger.
 """
 
 from collections.abc import Collection

@@ -1,6 +1,6 @@
 """What Byzantine clients and broken channels send: the attacks of the papers, as pure functions.
 
-An attack is a frozen dataclass, called like a function. What it is given is what it knows:
+An attack is a frozen dataclass that is called like a function. It knows only what it is given:
 
 - a *local* attack maps the client's own update: ``attack(own, rng)``;
 - *data poisoning* maps the client's labels: ``attack(labels)``; or its samples too:
@@ -13,8 +13,8 @@ An attack is a frozen dataclass, called like a function. What it is given is wha
 
 `OnOff` goes around any of them: it says in which rounds the attack is on.
 
-Signs are for updates to be averaged. The papers write gradients; an update is a negative multiple
-of a gradient, and each formula here holds for both.
+The signs are those for updates that will be averaged. The papers write gradients. An update is a
+negative multiple of a gradient, and each formula here holds for both.
 """
 
 from .backdoor import Backdoor

@@ -19,13 +19,13 @@ COLOURS = (1, 3)  # numbers of channels that a dimension is taken for
 
 @dataclass(frozen=True)
 class Backdoor:
-    r"""A trigger on some samples, whose label becomes the target: whoever shows it later, gets the target.
+    r"""A trigger on some samples, whose label becomes the target: later, the trigger gives the target.
 
     .. math:: (x, y) \mapsto (x \text{ with the trigger}, t)
               \quad \text{for a fraction } p \text{ of the own samples}
 
-    The attacker knows its own data; it trains honestly on them. Its model still knows the other samples, so
-    accuracy says little about this attack: ask for :meth:`success_rate`.
+    The attacker knows its own data, and trains honestly on the changed data. Its model still learns
+    the other samples, so accuracy says little about this attack. Use :meth:`success_rate` instead.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class Backdoor:
     size : int
         The side of the square, in pixels; at least 1.
     value : float, optional
-        The value of its pixels, in all channels. By default 255 where samples are whole numbers, and 1
-        elsewhere. Give the brightest value of your data where they are standardised.
+        The value of its pixels, in all channels. By default 255 if samples are whole numbers, and 1
+        otherwise. If your data are standardised, give their brightest value.
     position : str or tuple of int
         A corner, one of "top-left", "top-right", "bottom-left" and "bottom-right", or the row and the column
         of the square's upper left pixel, counted from 0.
@@ -48,7 +48,8 @@ class Backdoor:
         The shape of one sample, such as ``(28, 28)``, where samples are flat, of shape (N, d). Without it the
         square is the last ``size ** 2`` features, or with "top-left" the first.
     channels : {"first", "last"}, optional
-        Where the channels of samples of four dimensions are. By default the first of both that is 1 or 3.
+        Where the channels are, for a batch of four dimensions. By default it is the first of both
+        places with 1 or 3 channels.
 
     Raises
     ------
@@ -170,8 +171,8 @@ class Backdoor:
         predict : callable
             Maps a batch of samples to their classes, shape (N,), or to scores of all classes, shape (N, K).
         samples, labels : np.ndarray or torch.Tensor
-            Test samples, without the trigger, and their classes. Those of the target class are left out:
-            they are rightly taken for it.
+            Test samples without the trigger, and their classes. Samples of the target class are
+            left out, because the model is right to take them for it.
 
         Returns
         -------

@@ -18,10 +18,10 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Told:
-    """An attack that can be told how many clients there are, by those who know."""
+    """An attack that can be told how many clients there are, by code that knows."""
 
     def told(self, num_clients: int, num_attackers: int) -> Self:
-        """Return the attack of a federation of so many clients, of whom so many attack.
+        """Return the attack for a federation of this many clients, with this many attackers.
 
         An attack that does not ask, or was told by a parameter, stays as it is.
         """

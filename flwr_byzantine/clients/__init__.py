@@ -1,9 +1,8 @@
 """Flower clients that misbehave, for simulations and drills: wrappers around any ``NumPyClient``, and a mod.
 
-`MomentumClient` and `momentum_mod` are for honest clients: what these send differs less from round to round.
-
-The mod of attacks is for apps of the Message API that have no ``NumPyClient``; `serve_both_apis` lets one app
-of NumPyClients answer servers of both APIs. Neither torch nor Ray is loaded.
+`MomentumClient` and `momentum_mod` are for honest clients: they make what these send differ less from round
+to round. `attack_mod` is for apps of the Message API that have no ``NumPyClient``. `serve_both_apis` lets one
+app of NumPyClients answer servers of both APIs. This package loads neither torch nor Ray.
 """
 
 from flwr_byzantine.attacks.schedule import AttackSchedule

@@ -30,8 +30,9 @@ Collusion = Callable[[Floats, int, np.random.Generator], Floats]
 class ColludingClient(RememberingClient):
     """An attacker that knows only its fellow attackers.
 
-    Each would-be honest update of the attackers is recomputed, its own included, and the attack is
-    given those. In a process that runs several attackers they share one recomputation a round.
+    It recomputes the updates that all attackers, itself included, would send if they were honest.
+    The attack gets these updates. Several attackers in one process share one recomputation in each
+    round.
 
     Parameters
     ----------
@@ -52,12 +53,12 @@ class ColludingClient(RememberingClient):
     payload : {"parameters", "gradients"}
         What the clients return from ``fit``.
     scope : hashable, optional
-        What the recomputation is shared within: attackers of one simulation give the same value
-        and others another. By default ``make_honest`` itself, which does for attackers built with
-        one and the same function.
+        Attackers with the same value share the recomputation, so give the attackers of each
+        simulation a value of their own. By default it is ``make_honest`` itself, which is right if
+        the same function builds all attackers.
     context : Context, optional
-        As for `MaliciousClient`. Attackers whose memories are the same share the recomputation, and all of
-        them remember the same after it.
+        As for `MaliciousClient`. Attackers with the same memories share the recomputation, and have
+        the same memories after it.
     """
 
     together = True

@@ -47,10 +47,10 @@ class MaliciousClient(RememberingClient):
         As for `ClientWrapper`. Attackers that know models, with the same seed, draw the same and are on in
         the same rounds.
     payload : {"parameters", "gradients"}
-        What the client returns from ``fit``. With parameters the attack is given, and replaces, the
-        difference from the model received. Integer and boolean tensors are sent as they are. In place of a
-        gradient it sends what the attack returns; of a `ModelAttack`, which returns a change of the model,
-        the negative, for the server steps against gradients.
+        What the client returns from ``fit``. With parameters, the attack gets and replaces the
+        difference from the model received. Integer and boolean tensors are sent as they are. With
+        gradients, the client sends what the attack returns. A `ModelAttack` returns a change of the
+        model, so the client sends its negative, because the server steps against gradients.
     context : Context, optional
         The context of the node, as ``client_fn`` is given it, for an attack that remembers. Its memory is
         kept in ``context.state``, which lasts from round to round of a run. Without it the wrapper keeps the
@@ -122,7 +122,7 @@ class LyingClient(ClientWrapper):
     Parameters
     ----------
     client : NumPyClient
-        Any client, one that attacks in other ways too.
+        Any client, also one that attacks in other ways.
     num_examples : int
         The number it reports: huge, 0, negative. Flower transmits 64 bits with a sign.
     client_id, seed, schedule

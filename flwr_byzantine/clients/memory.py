@@ -1,4 +1,4 @@
-"""What an attack remembers from round to round, where clients are built anew in each."""
+"""What an attack remembers from round to round, if clients are built anew in each round."""
 
 from __future__ import annotations
 

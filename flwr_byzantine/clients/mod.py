@@ -33,10 +33,10 @@ MakeHonest = Callable[..., NumPyClient]
 def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
     """Return a mod that lets the clients of a ``ClientApp`` misbehave as NumPyClients do.
 
-    The app itself, asked to train, is presented as a NumPyClient; any wrapper of this package goes
-    around it. A node's number is its ``partition-id``; without one it is its node id, with a warning.
-    Attackers that know others run the app in the place of those, which takes partition-ids: the app
-    should take its data from that and nothing from ``context.state``.
+    The mod presents the app as a NumPyClient, and any wrapper of this package goes around it. A
+    node's number is its ``partition-id``. Without one it is its node id, with a warning. Attackers
+    that know others run the app in the place of those, and need partition-ids for it: the app
+    should take its data from the partition-id, and nothing from ``context.state``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Clients that train honestly on data that are not as they should be."""
+"""Clients that train honestly on changed data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POISON_STREAM = 0xBAD
 
 
 class PoisonedClient(ClientWrapper):
-    """A client that is built with a function that its training data go through, or without.
+    """A client that is built with a function through which its training data go, or without one.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class PoisonedClient(ClientWrapper):
     attack : callable
         The attack on the data.
     client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
-        also is when it evaluates.
+        As for `ClientWrapper`. In the rounds in which it is off, and when it evaluates, it is the
+        honest client.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class LabelFlippingClient(PoisonedClient):
     attack : LabelFlip or RandomLabels
         The map, or your own function of an array of labels.
     client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
-        also is when it evaluates. Random labels differ by seed and client, and are the same in each round.
+        As for `ClientWrapper`. In the rounds in which it is off, and when it evaluates, it is the
+        honest client. Random labels differ by seed and client, and are the same in each round.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class LabelFlippingClient(PoisonedClient):
 
 
 class BackdoorClient(PoisonedClient):
-    """A client that trains honestly on data of which some have a trigger, and the label that belongs to it.
+    """A client that trains honestly on data of which some have a trigger and the trigger's label.
 
     Parameters
     ----------
@@ -112,17 +112,17 @@ class BackdoorClient(PoisonedClient):
     attack : Backdoor
         The trigger, the target and the fraction of the samples.
     client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off it is the honest client, which it
-        also is when it evaluates. The same samples are poisoned in each round; they depend on the seed and
-        the client.
+        As for `ClientWrapper`. In the rounds in which it is off, and when it evaluates, it is the
+        honest client. The same samples are poisoned in each round. The seed and the client decide
+        which.
 
     Notes
     -----
-    Its share of the mean is small. ``MaliciousClient(BackdoorClient(...), Boost(...))`` multiplies its
-    update, which is model replacement.
+    The share of one client in the mean is small. ``MaliciousClient(BackdoorClient(...),
+    Boost(...))`` multiplies its update, which is called model replacement.
 
-    Accuracy says little about a backdoor. On the server, ``attack.success_rate(predict, samples, labels)`` of
-    test samples does; `evaluate_fn` is the place for it. No client reports it.
+    Accuracy says little about a backdoor. Measure ``attack.success_rate(predict, samples, labels)``
+    on test samples instead, on the server in `evaluate_fn`. No client reports it.
 
     Examples
     --------

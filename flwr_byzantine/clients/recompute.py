@@ -28,8 +28,8 @@ def recompute(
 ) -> Floats:
     """Return the honest updates of some clients, one a row.
 
-    Exact where an honest client is a function of its number and of what it is sent, as one is whose
-    minibatches come from (seed, client, round).
+    The updates are exact if an honest client depends only on its number and on what it is sent. So
+    its minibatches should come from (seed, client, round).
 
     Parameters
     ----------

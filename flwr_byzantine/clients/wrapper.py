@@ -22,9 +22,9 @@ ATTACK_STREAM = 0xA77
 
 
 class MissingRound:
-    """Takes the place of the round, and of what is drawn for it, where the server does not say it.
+    """Takes the place of the round, and of its random numbers, if the server does not tell the round.
 
-    An attack that needs neither goes on. Whatever uses it raises ValueError, and says what to send.
+    An attack that needs neither goes on. Any use of it raises a ValueError that says what to send.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -99,8 +99,8 @@ class ClientWrapper(WrappedClient):
     """A client that behaves like another one, except in the rounds in which it misbehaves.
 
     Everything but ``fit`` is passed on. In a round in which the wrapper is off, ``fit`` returns the
-    very objects that the wrapped client returned. What it does is a function of the seed, the
-    client and the round alone.
+    same objects that the wrapped client returned. Only the seed, the client and the round decide
+    what it does.
 
     Parameters
     ----------

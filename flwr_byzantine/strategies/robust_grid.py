@@ -56,7 +56,8 @@ class RobustGrid(PassingGrid, RobustStrategy):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     payload : str
-        With ``"parameters"`` nodes reply with their models. With ``"gradients"`` they reply with gradients or with differences from the model, and the app gets the aggregate of these.
+        With ``"parameters"`` nodes reply with models. With ``"gradients"`` they reply with gradients, or with
+        differences from the model, and the app gets the aggregate of these.
     weighted_by_key : str
         The metric that is a node's number of examples, where nodes report one.
     **options

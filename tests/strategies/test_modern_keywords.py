@@ -575,5 +575,5 @@ def test_an_unlisted_client_is_named_once(api, caplog):
         in_strategy(api, strategy, gaussian(n, 7), np.zeros(7), server_round)
     named = [text for text in caplog.messages if "lists no weight" in text]
     assert len(named) == 2
-    assert "for 101, 102:" in named[0]
-    assert "for 103:" in named[1]
+    assert "for 101, 102," in named[0]
+    assert "for 103," in named[1]
