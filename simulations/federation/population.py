@@ -14,6 +14,7 @@ from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import network_factory
 from simulations.config import RunConfig
 from simulations.federation.attackers import attack_client
+from simulations.federation.straggler import Straggler
 from simulations.federation.trained_once import TrainedOnce
 from simulations.torch_client import LabelMap, Poison, TorchClient
 
@@ -67,6 +68,8 @@ def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
     context : Context
         The context of its node.
     """
+    if client_id in config.who.silent:
+        return Straggler(client_id)
     remembers = config.attack != "none" and plan_attack(config.attack, config.attack_args).remembers
     if config.momentum or remembers:
         make_honest = partial(honest_client, config, context=context)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flwr_byzantine.lab.kept import Record
+from simulations.measure.detection import answered
 from simulations.measure.fairness import mean_used
 
 CURVES = (
@@ -55,7 +56,9 @@ def rejection_rates(rounds: Sequence[Record], clients: int) -> dict[str, float |
     {'byzantine': 1.0, 'honest': 0.5}
     """
     judged = [r for r in rounds if "rejected" in r and not r.get("skipped")]
-    rejected = [(r, client in r["rejected"], client) for r in judged for client in range(clients)]
+    rejected = [
+        (r, client in r["rejected"], client) for r in judged for client in answered(r, clients)
+    ]
 
     def share(chosen: Callable[[Any, int], bool]) -> float | None:
         verdicts = [verdict for record, verdict, client in rejected if chosen(record, client)]

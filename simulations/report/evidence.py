@@ -12,8 +12,8 @@ from simulations.report.pool import PLAIN
 from simulations.report.view import BENCHMARK, Place, Results
 
 MODEL = "parameters_sha256"
-MORE_IS_BETTER = ("learned", "progress", "excess", "alignment", "speed", "signs")
-LESS_IS_BETTER = ("behind", "best_behind", "slower")
+MORE_IS_BETTER = ("learned", "progress", "excess", "alignment", "speed", "signs", "least_part")
+LESS_IS_BETTER = ("behind", "best_behind", "slower", "worst", "success")
 Key = tuple[str, str]  # of a cell: its experiment, and the name of its configuration
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
@@ -9,6 +10,7 @@ from flwr_byzantine.lab.kept import Record
 from flwr_byzantine.lab.page import colours
 from flwr_byzantine.lab.page.grid import Key, Row, Square, drawing
 from flwr_byzantine.lab.page.text import MISSING
+from simulations.measure.measures import Metric, least_part
 from simulations.report.blocks import Block, Text
 from simulations.report.drawings import Drawing
 from simulations.report.heatmaps import HIGH, written
@@ -44,15 +46,9 @@ def worst_off(run: Record) -> float | None:
 
 
 def least_used(run: Record) -> float | None:
-    """Return the part of the client that is used least, in percent of an equal part.
-
-    Examples
-    --------
-    >>> least_used({"used": [0.1, 0.2, 0.7]})
-    30.0
-    """
-    used = [part for part in run.get("used") or [] if part is not None]
-    return round(100 * len(used) * min(used), 6) if used else None
+    """Return the part of the honest client that is used least, in percent of an equal part."""
+    part = least_part(run, run, Metric("accuracy"))
+    return None if math.isnan(part) else 100 * part
 
 
 def _picture(

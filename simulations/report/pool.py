@@ -66,7 +66,11 @@ class Pool:
             for place in places
             if results.configs[place].byzantine
         }
-        self.places = [p for p in places if results.configs[p].assumed_byzantine in told]
+        self.places = [
+            place
+            for place in places
+            if not told or results.configs[place].assumed_byzantine in told
+        ]
         self.rules = _ordered(place.rule for place in self.places)
         self.data = _ordered(data_of(place) for place in self.places)
         self.calm = _ordered(p.attack for p in self.places if results.configs[p].attack == "none")

@@ -84,7 +84,7 @@ class Judged:
         """What averaging does under the same attacks, in words; empty where that is not known."""
         known = [one for one in self.controls if one.seeds]
         numbers = "; ".join(one.in_words(MEASURES[self.claim.measure].number) for one in known)
-        return f"within the bound, too: no test. {numbers}" if self.averaging_survives else numbers
+        return f"within the bound, too: {numbers}" if self.averaging_survives else numbers
 
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:

@@ -192,8 +192,10 @@ def test_a_wrong_f_is_a_curve_for_each_rule_that_is_told_several(results):
 
 
 def test_fairness_shows_the_worst_off_and_the_least_used_client(results):
-    assert least_used({"used": [0.01, 0.11, None, 0.11]}) == 3.0
-    assert least_used({"used": [None]}) is None
+    config = {"rule": "krum", "clients": 4}
+    run = {"config": config, "used": [0.01, 0.33, None, 0.66]}
+    assert least_used(run) == pytest.approx(4)
+    assert least_used(run | {"used": [None]}) is None
     drawn = drawings(results, "fairness")
     assert "Krum, alpha = 1: 10.0 [10.0, 10.0]; seeds: 10.0, 10.0" in drawn["least used"]
     assert "averaging" not in drawn["least used"]
