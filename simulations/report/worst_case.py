@@ -15,6 +15,7 @@ from simulations.report.pool import Loss, Pool
 from simulations.report.seeds import each, shown
 
 HIGH = 44  # pixels of a row
+SHORT = 12  # letters of an attack below a number
 CHANCES = (0, 2, 5, 10, 20, 40, 70)  # per cent up to which a step of the colours goes
 LOW = 30  # of one whose cells have one line
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"  # before a number that may still grow
@@ -110,7 +111,7 @@ def _worst_picture(pool: Pool, ranked: list[str]) -> str:
         if plain:
             words += f"; no defence loses {shown(plain.values)} under {written(plain.attack)}"
         step = colours.step(worst.mean - (plain.mean if plain else 0), colours.BETTER_OR_WORSE)
-        below = written(worst.attack).partition(",")[0]
+        below = _cut(written(worst.attack))
         number = _points(worst.mean) if met == planned else f"{AT_LEAST} {_points(worst.mean)}"
         return Square(number, step, words, below, worst.mean == least[data])
 
@@ -214,3 +215,9 @@ def _likelihood(found: float) -> str:
 def _points(lost: float) -> str:
     rounded = f"{lost:.0f}" if abs(lost) >= 10 else f"{lost:.1f}"
     return signed("0.0" if rounded == "-0.0" else rounded)
+
+
+def _cut(name: str) -> str:
+    """An attack without its parameters, cut to what fits."""
+    kind = name.partition(",")[0]
+    return kind if len(kind) <= SHORT else kind[: SHORT - 1] + "…"
