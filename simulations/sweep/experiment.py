@@ -26,6 +26,8 @@ YOUNGER = (
     "gamma",
     "classes_per_client",
     "weight_decay",
+    "clients_per_round",
+    "stragglers",
 )
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]
