@@ -24,6 +24,7 @@ from simulations.report.figures import (
     save_png,
 )
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
+from simulations.report.published import published_blocks
 from simulations.report.scoreboard import Judged, judge
 from simulations.report.tables import accuracy_table, grid, scoreboard_blocks
 from simulations.report.view import Place, Results
@@ -77,6 +78,7 @@ def _experiment(results: Results, experiment: Experiment, out: Path) -> Iterator
     yield Heading(experiment.title)
     scale = f"Scale: {experiment.profiles[results.profile].note}"
     yield Text(" ".join([f"{experiment.source}.", *filter(None, [experiment.about]), scale]))
+    yield from published_blocks(results, experiment)
     for name, figure in experiment.figures.items():
         yield Heading(f"{experiment.title}, {name}", 3)
         covered = _coverage(results, results.places(experiment.name, name))
