@@ -102,9 +102,7 @@ def drawing(title: str, counts: np.ndarray, byzantine: Collection[int] = ()) -> 
     )
 
 
-def _column(
-    client: int, held: Sequence[int], side: float, most: int, is_byzantine: bool
-) -> list[str]:
+def _column(client: int, held: np.ndarray, side: float, most: int, is_byzantine: bool) -> list[str]:
     """The squares of a client."""
     parts = []
     for label, count in enumerate(held):
