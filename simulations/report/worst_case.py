@@ -15,7 +15,7 @@ from simulations.report.pool import Loss, Pool
 from simulations.report.seeds import each, shown
 
 HIGH = 38  # pixels of a row
-SHORT = 15  # letters of an attack below a number
+SHORT = 12  # letters of an attack below a number
 CHANCES = (0, 2, 5, 10, 20, 40, 70)  # per cent up to which a step of the colours goes
 NEVER = 1.0  # no likelihood of an attack is high enough
 READING = (
@@ -210,4 +210,6 @@ def _points(lost: float) -> str:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= SHORT else name[: SHORT - 1] + "…"
+    """An attack without its parameters, cut to what fits."""
+    kind = name.partition(",")[0]
+    return kind if len(kind) <= SHORT else kind[: SHORT - 1] + "…"
