@@ -5,7 +5,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 
-.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction
+.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction study
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
@@ -88,3 +88,9 @@ reproduction: $(READY)
 	-$(PYTHON) -m simulations sweep --data-dir $(DATA) --download --out $(REPRODUCTION)
 	$(PYTHON) -m simulations pack $(REPRODUCTION)
 	$(PYTHON) -m simulations report $(REPRODUCTION) --out $(REPRODUCTION)
+
+STUDY := docs/results/study
+study: $(READY)
+	-$(PYTHON) -m simulations sweep --group study --data-dir $(DATA) --download --out $(STUDY)
+	$(PYTHON) -m simulations pack $(STUDY)
+	$(PYTHON) -m simulations report $(STUDY) --group study --out $(STUDY)
