@@ -49,7 +49,7 @@ class Bulyan(Rule):
     Without an attacker it averages n - 4f values. It fails under attackers inside the honest spread, more
     slowly than the others.
 
-    It needs 4f + 3 clients, almost twice as many as the others. With just that many it averages few
+    It asks for 4f + 3 clients, almost twice as many as the others. With just that many it averages few
     values. An attacker can still hide inside the spread of the honest values, by O(1/√d) in a
     coordinate (Multi-Bulyan, theorem 2).
 
