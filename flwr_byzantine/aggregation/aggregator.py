@@ -113,9 +113,7 @@ class Aggregator(Locked):
         self.audit = Audit(audit_log)
         self.progress = Progress()
         if learning_rate != 1.0 and payload == "parameters" and not self._moves_models:
-            log(
-                WARNING, "`learning_rate` has no effect, because clients send models, not gradients"
-            )
+            log(WARNING, "`learning_rate` has no effect: clients send models, not gradients")
         super().__init__()
         self.model: Model | None = None
         self.last: Outcome | None = None
@@ -153,8 +151,7 @@ class Aggregator(Locked):
         Returns
         -------
         Outcome
-            It has no model if too few replies are left. Nothing that a client sends raises
-            otherwise.
+            It has no model if too few replies are left. Otherwise nothing that clients send raises.
 
         Raises
         ------

@@ -121,8 +121,7 @@ class Model:
 
         Flower's server optimisers make every tensor float64, counters too. They may divide by zero,
         and move running variances below zero. So whole numbers, booleans and the tensors at the
-        positions ``fixed`` are taken from the other model. A model of other tensors is left as it
-        is.
+        positions ``fixed`` are taken from the other model. A model of other tensors stays as it is.
         """
         if self.names != other.names or any(
             mine.shape != theirs.shape
@@ -188,9 +187,8 @@ def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
     replies : Sequence[Reply]
         In the order in which rules shall see them.
     model : Model or None
-        The global model that clients were given. If it is not known, the structure that most
-        replies share takes its place. If two structures are equally frequent, the one seen first
-        does.
+        The global model that clients were given. If it is not known, the structure that most replies
+        share takes its place. If two structures are equally frequent, the first one seen does.
 
     Returns
     -------

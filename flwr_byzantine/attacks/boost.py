@@ -18,8 +18,8 @@ class Boost(LocalAttack):
 
     .. math:: u = \gamma \, u_\text{own}, \qquad \gamma = n / f
 
-    The attacker knows its own update, and how many clients are averaged. It is meant to stand behind
-    training on poisoned data: the f attackers together then move the average by what each has trained.
+    The attacker knows its own update, and how many clients are averaged. Use it after training on
+    poisoned data: the f attackers together then move the average by what each has trained.
 
     Parameters
     ----------

@@ -34,8 +34,8 @@ class OneFarOneMean(ColludingAttack):
 
     Notes
     -----
-    The source has two attackers. With more, all but the first send the mean, which is ours; one
-    alone is far.
+    The source has two attackers. If there are more, all but the first send the mean, which is this
+    library's choice. A single attacker is far away.
 
     References
     ----------

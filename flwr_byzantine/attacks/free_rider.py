@@ -32,9 +32,9 @@ class FreeRider(LocalAttack):
 
     Notes
     -----
-    The noise here is absolute: the same for every coordinate, whatever the model's weights are. In the paper
-    free riders also send random weights, or the difference of the last two global models; the noise is added
-    to that difference. Those are not here: this one remembers no model.
+    The noise here is absolute: it is the same for every coordinate, whatever the model's weights
+    are. In the paper free riders also send random weights, or the difference of the last two global
+    models with noise added. This attack does neither, because it remembers no model.
 
     References
     ----------

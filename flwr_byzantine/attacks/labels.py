@@ -111,9 +111,9 @@ class RandomLabels:
 
     Notes
     -----
-    A sample has one random label, the same in every round: that is what training on random labels means. So
-    give the call all labels of a client at once. The first label drawn belongs to the first sample.
-    The labels of minibatches, call by call, would all be given the first few draws.
+    A sample has one random label, which stays the same in every round. So pass all labels of a
+    client in one call. The first label that is drawn belongs to the first sample. If you passed
+    minibatches, each of them would get the first few draws.
 
     References
     ----------

@@ -39,8 +39,8 @@ class LittleIsEnough(ColludingAttack):
     Raises
     ------
     ValueError
-        From the call, where the formula asks for a quantile outside (0, 1): a majority of
-        attackers needs nobody on its side, and two clients leave nobody to win. Give `z` then.
+        From the call, if the formula asks for a quantile outside (0, 1). A majority of attackers
+        needs nobody on its side, and among two clients there is nobody to win. Give `z` then.
 
     Notes
     -----

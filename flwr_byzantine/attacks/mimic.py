@@ -1,4 +1,4 @@
-"""Mimic: all attackers are the double of one honest client, which then counts too much."""
+"""Mimic: all attackers copy one honest client, which then counts too much."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Mimic(ColludingAttack, Remembering):
         w = \sum_i \langle u_i - \mu, z \rangle (u_i - \mu), \qquad
         i^* = \arg\max_i \langle z, u_i \rangle
 
-    In each of the first rounds z takes one step of Oja's method towards the direction in which the honest
-    updates vary most, with :math:`\mu` the mean of the honest means so far, t = 0, 1, ..., and z divided by
-    its length after it. The client chosen in the last of them is copied from then on. During the warm-up the
-    one that would be chosen now is copied. The attackers know all honest updates.
+    In each of the first rounds z takes one step of Oja's method towards the direction in which the
+    honest updates vary most, with :math:`\mu` the mean of the honest means so far, t = 0, 1, ...,
+    and z divided by its length after it. The client that is chosen in the last of these rounds is
+    copied from then on. Before that, each round copies the client that it would choose. The
+    attackers know all honest updates.
 
     Parameters
     ----------
@@ -42,11 +43,11 @@ class Mimic(ColludingAttack, Remembering):
 
     Notes
     -----
-    The steps and the default of one round of warm-up are those of the authors' code. The first z, which is
-    drawn at random, counts for nothing but the first w. A client is the row of the honest updates: where
-    their number changes later and there is no such row any more, the row with the largest product with z is
-    copied in that round alone. Updates that are not finite teach nothing and are not chosen. The attack
-    begins anew, with a warning, where updates have another length than those before.
+    The steps and the default of one round of warm-up are those of the authors' code. The first z is
+    drawn at random, and affects only the first w. A client is a row of the honest updates. If their
+    number changes later and this row is missing, the attack copies the row with the largest product
+    with z in that round. Updates that are not finite teach nothing and are not chosen. If updates
+    have another length than before, the attack begins anew, with a warning.
 
     byzfl and FLPoison copy a client of a given number, the first by default, and learn nothing: ``client=0``.
 

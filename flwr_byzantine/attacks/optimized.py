@@ -42,13 +42,14 @@ class Optimized(ColludingAttack):
         The family: `LittleIsEnough` or `InnerProductManipulation`. The factor of an attack that is given does
         not matter.
     against : Rule
-        The rule R, with the f that the server assumes; a composition such as
-        ``NearestNeighborMixing(4) >> Krum(4)`` too. The simulation takes that of the run by default.
+        The rule R, with the f that the server assumes. It may be a composition such as
+        ``NearestNeighborMixing(4) >> Krum(4)``. The simulation takes the rule of the run by
+        default.
     evaluations : int
         How often the rule is tried in a round, at most; at least 8.
     largest : float
-        How far u may be from the honest mean: so many times as far as the farthest honest update. Rules that
-        average all updates, whatever they are, would have it infinite.
+        How far u may be from the honest mean, as a multiple of the distance of the farthest honest
+        update. Without this limit it would be infinite for rules that average all updates.
 
     Raises
     ------
@@ -58,9 +59,10 @@ class Optimized(ColludingAttack):
 
     Notes
     -----
-    LIE is searched on both sides of the mean, so :math:`z^*` may be negative; IPM against the mean, from it
-    on, so :math:`\epsilon^* \ge -1`. The search tries factors that grow by steps of equal ratio, and then
-    ever smaller steps around the best ones. It can miss a peak that is narrower than its steps.
+    LIE is searched on both sides of the mean, so :math:`z^*` may be negative. IPM is searched from
+    the mean on, against its direction, so :math:`\epsilon^* \ge -1`. The search tries factors that
+    grow by steps of equal ratio, and then ever smaller steps around the best ones. It can miss a
+    peak that is narrower than its steps.
 
     A rule that gives one combination of whole updates, such as Krum or the geometric median, is tried in the
     distances between updates alone: :math:`O(h^2 d)` for those, once, and :math:`O(n^2)` and the rule's own

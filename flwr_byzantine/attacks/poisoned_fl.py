@@ -1,4 +1,4 @@
-"""PoisonedFL: the same way in every round, known from past global models alone."""
+"""PoisonedFL: a push in the same direction in every round, from past global models alone."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ class PoisonedFL(ModelAttack, Remembering):
         u^t = c^t \, |g| \, \frac{v}{|v|} \odot s, \qquad
         v_j = \Big| g_j - \frac{|g|}{|u^{t - 1}|} u^{t - 1}_j \Big|, \qquad g = w^t - w^{t - 1}
 
-    with :math:`w^t` the global model of the round, s signs that are drawn once, and :math:`u^{t - 1}` what
-    was sent in the round before. Where the server has taken little of it, v is large: there it pushes.
+    with :math:`w^t` the global model of the round, s signs that are drawn once, and :math:`u^{t -
+    1}` what was sent in the round before. In coordinates in which the server has taken little of
+    it, v is large, so the attack pushes there.
 
-    Every ``period`` rounds the attackers test whether the attack works: whether more coordinates of the model
-    have moved in the direction of s than chance allows. If not, :math:`c` is multiplied by ``decay``, for it
-    was too conspicuous. The attackers know the global models of the rounds, no data and no other client.
+    Every ``period`` rounds the attackers test whether the attack works: whether more coordinates of
+    the model have moved in the direction of s than chance allows. If not, :math:`c` is multiplied
+    by ``decay``, because it was too conspicuous. The attackers know the global model of each round,
+    but no data and no other client.
 
     Parameters
     ----------

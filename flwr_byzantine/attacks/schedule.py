@@ -19,13 +19,13 @@ class AttackSchedule:
     Parameters
     ----------
     start_round : int
-        The first round, counted from 1, in which it can.
+        The first round, counted from 1, in which it can misbehave.
     fraction : float
-        The share of the rounds in which it does, of those in which it can, in [0, 1]: a coin for each round,
-        the same in every run with the same seed.
+        The share, in [0, 1], of the rounds in which it can misbehave and does. A coin decides for
+        each round, and falls alike in every run with the same seed.
     period : int, optional
-        How many rounds it can, from the start round on, before it behaves well for a while, and then again.
-        By default it can in every round from the start round on.
+        For how many rounds it can misbehave before it behaves well for a while, and then can again.
+        By default it can misbehave in every round from the start round on.
     off : int, optional
         For how many rounds it behaves well in between; by default for ``period`` rounds.
 
@@ -97,8 +97,7 @@ class OnOff:
     off : int, optional
         For how many rounds it is honest, at first and in between; by default ``period``.
     start_round : int, optional
-        The first round of the attack, where the first ``off`` rounds are not what you want; by default
-        ``off + 1``.
+        The first round of the attack, if it should not be ``off + 1``, the default.
 
     Raises
     ------
@@ -108,9 +107,10 @@ class OnOff:
 
     Notes
     -----
-    The wrappers of `flwr_byzantine.clients` understand it. They ask ``is_on(server_round)`` and then commit
-    ``attack``, in rounds in which their own ``schedule`` is on too: both have to agree. In the other rounds
-    the client sends what it sends when it is honest. An attack that remembers, remembers nothing of those.
+    The wrappers of `flwr_byzantine.clients` understand it. They ask ``is_on(server_round)``, and
+    use ``attack`` in rounds in which their own ``schedule`` is on too: both have to agree. In the
+    other rounds the client sends what an honest client sends. An attack that remembers does not
+    remember those rounds.
 
     It is an :class:`AttackSchedule` that belongs to the attack, and starts honestly:
     ``OnOff(attack, period=p)`` and ``AttackSchedule(start_round=p + 1, period=p)`` mean the same rounds.

@@ -25,25 +25,28 @@ class GeometricMedian(MajorityRule):
 
     .. math:: \mathrm{GM}(u_1, \dots, u_n) = \mathrm{argmin}_y \sum_{i=1}^{n} \|u_i - y\|
 
-    Distances are not squared. It is found by Weiszfeld's steps, each of which weighs the updates by
-    1 / max(nu, their distance from the point before), and by Newton's, from the mean of the floor(n/2) + 1
-    updates nearest the medoid. Where updates themselves have the least sum, it is their mean.
+    Distances are not squared. Weiszfeld's steps and Newton's steps find the point. They start from
+    the mean of the floor(n/2) + 1 updates nearest the medoid. Each of Weiszfeld's steps weighs the
+    updates by 1 / max(nu, their distance from the point before). If some updates themselves have
+    the least sum, the result is their mean.
 
-    It survives any f with n >= 2f + 1, also where it is told none. It is in the convex hull of all
-    updates that are finite, not of the honest ones: attackers move it by a bounded distance.
+    It survives any f with n >= 2f + 1, also if it is told no f. It is in the convex hull of all
+    finite updates, not of the honest ones alone. So attackers move it, by a bounded distance.
 
-    Far updates cost digits, since only distances are known. With attackers 1e10 times as far away as honest
-    updates are apart it is right to 3e-8 of that, with 1e12 to 5e-6. With 1e20 the direction in which they
-    pull is lost, and the result is still among the honest updates.
+    Far updates cost digits, because only distances are known. If attackers are 1e10 times as far
+    away as honest updates are apart, the error is 3e-8 of the honest distance; with 1e12 it is
+    5e-6. With 1e20 the direction in which they pull is lost, but the result is still among the
+    honest updates.
 
     Parameters
     ----------
     num_byzantine : int or float
-        f, where more than f updates that are not finite shall give NaN, and fewer than 2f + 1 an error. A
-        fraction between 0 and 1 is that share of the n updates, rounded up. 0 is the largest f that n
-        allows, (n - 1) / 2.
+        f. If more than f updates are not finite, the result is NaN, and fewer than 2f + 1 updates
+        are an error. A fraction between 0 and 1 is that share of the n updates, rounded up. 0
+        stands for the largest f that n allows, (n - 1) / 2.
     iterations : int or None
-        How many of Weiszfeld's steps to take, and none of Newton's. None goes on until the point stays.
+        How many of Weiszfeld's steps to take, without any of Newton's. None goes on until the point
+        stays.
     smoothing : float or None
         nu, the distance below which updates weigh no more. None is 1e-9 of the spread: of the distance
         within which floor(n/2) + 1 updates are from the medoid. RFA is ``iterations=3, smoothing=0.1``.

@@ -44,9 +44,9 @@ class MultiKrum(Rule):
     .. math:: s_i = \sum_{i \to j} \|u_i - u_j\|^2, \qquad
         \text{Multi-Krum} = \frac{1}{m} \sum_{i \in \mathrm{argmin}^m s} u_i
 
-    where i -> j runs over the n - f - 2 updates nearest to u_i, itself left out. Unweighted: never by
-    the example counts that clients report. Where even a chosen update's score is infinite, more than f
-    updates are not finite and the result is NaN.
+    where i -> j runs over the n - f - 2 updates nearest to u_i, without u_i itself. The mean is
+    never weighed by the numbers of examples that clients claim. If even a chosen update's score is
+    infinite, more than f updates are not finite, and the result is NaN.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class Krum(MultiKrum):
     .. math:: \mathrm{Krum}(u_1, \dots, u_n) = u_k, \qquad
         k = \mathrm{argmin}_i \sum_{i \to j} \|u_i - u_j\|^2
 
-    where i -> j runs over the n - f - 2 updates nearest to u_i, itself left out.
+    where i -> j runs over the n - f - 2 updates nearest to u_i, without u_i itself.
 
     Parameters
     ----------
@@ -165,11 +165,12 @@ class Krum(MultiKrum):
     Without an attacker it averages one client. It fails under IPM of small ε; one bad value in every
     client.
 
-    Attackers that all send the same update are each other's nearest neighbours. Close enough to the honest
-    ones they win, and the model moves the wrong way: inner product manipulation with a small ε, with 11 of
-    25 clients in the paper for ε = 0.1, 0.5 and 1, while ε = 10 does no harm (Fall of Empires, theorem 2 and
-    section 6.3). A few bad values in every client, such as bit flips in transit, leave no update that is
-    good as a whole (Phocas, section 5.1.3). And with no attacker it learns from one client a round.
+    Attackers that all send the same update are each other's nearest neighbours. If this update is
+    close enough to the honest ones, it wins, and the model moves the wrong way. Inner product
+    manipulation with a small ε does this: in the paper with 11 of 25 clients for ε = 0.1, 0.5 and
+    1, while ε = 10 does no harm (Fall of Empires, theorem 2 and section 6.3). If every client has a
+    few bad values, such as bit flips in transit, no whole update is good (Phocas, section 5.1.3).
+    Without an attacker the model learns from only one client in each round.
 
     References
     ----------

@@ -68,11 +68,12 @@ class Medoid(Rule):
     .. math:: \mathrm{Medoid}(u_1, \dots, u_n) = u_k, \qquad
         k = \mathrm{argmin}_i \sum_{j=1}^{n} \|u_i - u_j\|
 
-    Distances are not squared: it is the geometric median among the updates themselves. Of several, the
-    one of the lowest index. Tolerates f Byzantine updates where n >= 2f + 1: it stays near the honest ones,
-    and may be an attacker's update that is near them too. Where half of the updates or more are not finite,
-    the result is NaN. Where some are more than 1e12 times as far away as the honest ones are apart, rounding
-    hides which honest update is nearest to all, and the one nearest to the near ones is taken.
+    Distances are not squared, so it is the geometric median among the updates themselves. If there
+    are several, it is the one with the lowest index. It tolerates f Byzantine updates if n >= 2f +
+    1: the result stays near the honest updates, but may be an attacker's update that is near them
+    too. If half of the updates or more are not finite, the result is NaN. If some updates are more
+    than 1e12 times as far away as the honest ones are apart, rounding hides which honest update is
+    nearest to all. Then the one nearest to the near updates is taken.
 
     Examples
     --------

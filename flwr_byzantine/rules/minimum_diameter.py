@@ -19,10 +19,11 @@ class MinimumDiameterAveraging(MajorityRule):
     .. math:: \mathrm{MDA}(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i \in S} u_i, \qquad
         S = \mathrm{argmin}_{|S| = n - f} \max_{i, j \in S} \|u_i - u_j\|
 
-    Of several such subsets, the first in the order of their sorted indices. No subsets are tried: t is at
-    least the diameter where f updates are enough to have one of each pair that is farther apart than t: a
-    vertex cover. Where the searches for one t take more than 20,000 steps, as they may with hundreds
-    of clients, the subset is the best that was found; its diameter is at most twice the least.
+    If there are several such subsets, it takes the first in the order of their sorted indices. It
+    does not try all subsets. The least diameter is at most t if and only if f updates are enough to
+    cover each pair that is farther apart than t, which is a vertex cover. With hundreds of clients
+    the searches for one t may take more than 20,000 steps. Then the subset is the best that was
+    found, and its diameter is at most twice the least.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class MinimumDiameterAveraging(MajorityRule):
     Without an attacker it averages n - f clients. It fails under attackers inside the honest spread; one bad
     value in every client.
 
-    Attackers may be as far from the honest mean as the honest updates' diameter, each of them, and still be
+    Each attacker may be as far from the honest mean as the honest updates' diameter, and still be
     averaged.
 
     References

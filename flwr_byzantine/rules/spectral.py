@@ -35,9 +35,9 @@ class CovarianceFilter(MajorityRule):
 
     .. math:: c_i \leftarrow c_i \left(1 - \frac{\tau_i}{\max_{j : c_j > 0} \tau_j}\right)
 
-    The result is the weighted mean at which that variance was least. The maximum is over updates that
-    still have a weight: over all, one far update stops the weights from changing. So each step takes all
-    weight from one update at least.
+    The result is the weighted mean at which that variance was least. The maximum is over updates
+    that still have a weight. If it were over all updates, one far update would stop the weights
+    from changing. So each step takes all weight from at least one update.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ class DivideAndConquer(MajorityRule):
 
     .. math:: s_i = \langle u_i - \bar u, v \rangle^2
 
-    Updates that are not finite are left out first, and are among the f. The paper draws some of the
-    coordinates, several times, since singular vectors are costly. Here v is exact, over all coordinates, so
-    that once is enough.
+    Updates that are not finite are left out first, and count among the f. The paper draws some of
+    the coordinates, several times, because singular vectors are expensive. Here v is exact and over
+    all coordinates, so once is enough.
 
     Parameters
     ----------
@@ -129,8 +129,9 @@ class DivideAndConquer(MajorityRule):
     Without an attacker it averages n - f clients. It fails under attackers in several directions; one bad
     value in every client.
 
-    There is one direction, that of the farthest. An attacker much farther away than the others hides
-    them: those of 1e6 are averaged where one of 1e20 is there too.
+    The rule sees only one direction, that of the farthest update. So an attacker that is much
+    farther away than the others hides them: attackers at 1e6 are averaged if one at 1e20 is there
+    too.
 
     References
     ----------
