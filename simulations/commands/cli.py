@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flwr_byzantine.lab.kept import Kept
-from simulations.commands.demo import demo as run_demo
+from simulations.demo.show import demo as run_demo
 from simulations.commands.display import label, progress, table
 from simulations.config import RunConfig
 from simulations.federation.runner import run_all
