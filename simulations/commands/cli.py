@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from flwr_byzantine.lab.kept import Kept
-from simulations.demo.show import demo as run_demo
 from simulations.commands.display import label, progress, table
 from simulations.config import RunConfig
+from simulations.demo.show import demo as run_demo
 from simulations.federation.runner import run_all
 from simulations.measure.results import save
 from simulations.report.document import write_report

@@ -1,4 +1,4 @@
-"""The federation of the demonstration: skewed digits, a network in numpy, and attackers who turn the average around."""
+"""The federation of the demonstration: skewed digits, a network in numpy, inner product manipulation."""
 
 from __future__ import annotations
 

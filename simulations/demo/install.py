@@ -17,7 +17,7 @@ from typing import IO
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXTRA = "demo"  # of pyproject.toml
-DOWNLOAD, DISK = 220, 700  # MB, measured on Linux
+PACKAGES, DOWNLOAD, DISK = 75, 220, 700  # megabytes, measured on Linux
 EVERY = 5.0  # seconds between lines, where there is no terminal
 UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
 
@@ -25,9 +25,9 @@ UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
 def announcement(folder: Path) -> str:
     """Say what will be installed, how much, and where."""
     return (
-        f"The demonstration needs Flower with Ray, NumPy, scikit-learn and matplotlib, without torch.\n"
-        f"It installs them, about 75 packages, into {folder}: {DOWNLOAD} MB to download, {DISK} MB on disk.\n"
-        f"Nothing else is changed. Delete the folder to undo it. On two idle cores it takes about half a minute."
+        "This demonstration needs Flower with Ray, NumPy, scikit-learn and matplotlib, but not torch.\n"
+        f"It installs about {PACKAGES} packages: {DOWNLOAD} MB to download, {DISK} MB on disk, all in\n"
+        f"{folder.resolve()}. Nothing else is changed: delete the folder to undo it."
     )
 
 
@@ -90,7 +90,7 @@ def show(pip: Pip, process: subprocess.Popen[str], out: IO[str]) -> None:
 
 def install(folder: Path, out: IO[str]) -> int:
     """Make the virtual environment, and install into it; gives pip's exit code."""
-    print(announcement(folder), file=out, flush=True)
+    print(announcement(folder), "Making the environment ...", sep="\n", file=out, flush=True)
     venv.create(folder, with_pip=True, clear=True)
     # Compiled are the modules that are imported, when they are: half of the time for all would be lost.
     command = [

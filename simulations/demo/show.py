@@ -11,7 +11,7 @@ from rich.console import Console
 from flwr_byzantine.lab.progress import bar
 from simulations.demo.federation import CONTENDERS, Contender, Setting, accuracies
 from simulations.demo.picture import save
-from simulations.demo.verdict import LAST, MARGIN, final, judge, table
+from simulations.demo.verdict import LAST, final, judge, summary, table
 
 DATA = "demo.json"
 
@@ -65,11 +65,7 @@ def demo(
     for complaint in verdict.complaints:
         console.print(f"[red]{complaint}[/red]")
     if verdict.holds:
-        held = ", ".join(contender.name for contender in contenders if contender.expected)
-        console.print(
-            f"FedAvg is broken. Within {100 * MARGIN:.0f} points of FedAvg without an attack: {held}.\n"
-            "Krum and Median lose a part on data as skewed as this; `docs/which-rule.md` says which rule when."
-        )
+        console.print(summary(curves))
     files = [*save(curves, setting, out), out / DATA]
     console.print("Picture: {}, {}\nNumbers: {}".format(*files), soft_wrap=True)
     return verdict.holds
@@ -78,7 +74,7 @@ def demo(
 def introduction(setting: Setting) -> str:
     """Say what will be seen."""
     return (
-        f"{setting.clients} clients share real digits, each with a mix of its own. {setting.byzantine} of them "
-        f"attack: they send the mean of the honest updates times -{setting.epsilon:g}.\n"
-        f"Each strategy trains for {setting.rounds} rounds. Accuracy is the mean of the last {LAST}."
+        f"{setting.clients} clients share real digits, each with a mix of its own. {setting.byzantine} of "
+        f"them attack: they send the mean of the honest updates times -{setting.epsilon:g}.\n"
+        f"Each strategy trains for {setting.rounds} rounds. Its accuracy is the mean of the last {LAST}."
     )

@@ -13,6 +13,7 @@ from simulations.demo.federation import AVERAGE, CONTENDERS, REFERENCE, Contende
 LAST = 5  # rounds whose mean accuracy counts: single rounds waver on skewed data
 MARGIN = 0.06  # how far below attack-free FedAvg a rule that holds may end
 BROKEN = 0.5  # below this a strategy is broken
+HOLDS, PARTLY = "holds", "loses a part"
 
 
 class Verdict(NamedTuple):
@@ -63,7 +64,7 @@ def word(name: str, end: float, reference: float) -> str:
         return "the mark to reach"
     if not end >= BROKEN:
         return "broken"
-    return "holds" if end >= reference - MARGIN else "loses a part"
+    return HOLDS if end >= reference - MARGIN else PARTLY
 
 
 def table(curves: Mapping[str, Curve]) -> Table:
@@ -81,3 +82,21 @@ def table(curves: Mapping[str, Curve]) -> Table:
         style = "red" if said == "broken" else None
         grid.add_row(name, f"{100 * end:.1f} %", lost, said, style=style)
     return grid
+
+
+def summary(curves: Mapping[str, Curve]) -> str:
+    """Say which strategies hold, and which lose a part."""
+    reference = final(curves[REFERENCE])
+    said = {name: word(name, final(curve), reference) for name, curve in curves.items()}
+    holding = [name for name, it in said.items() if it == HOLDS]
+    partly = [name for name, it in said.items() if it == PARTLY]
+    lines = [
+        "FedAvg is broken.",
+        f"Within {100 * MARGIN:.0f} points of FedAvg without an attack: {', '.join(holding)}.",
+    ]
+    if partly:
+        lines.append(
+            f"Not broken, but worse on data as skewed as these: {', '.join(partly)}. "
+            "docs/which-rule.md says which rule when."
+        )
+    return "\n".join(lines)
