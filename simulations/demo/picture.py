@@ -22,7 +22,8 @@ LABELS = 1.06  # where they begin, as a part of the axis
 FIXED = {  # the same run writes the same file; text stays text
     "svg.fonttype": "none",
     "svg.hashsalt": "demo",
-    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial"],
 }
 
 
@@ -40,7 +41,7 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, 0.12, 0.60, 0.70))
     names = list(curves)
-    ends = spread([100 * final(curves[name]) for name in names], APART, 2.0, 100.0)
+    ends = spread([100 * curves[name][-1] for name in names], APART, 2.0, 100.0)
     others = [name for name in names if name not in (AVERAGE, REFERENCE)]
     for name, end in zip(names, ends, strict=True):
         curve = [100 * accuracy for accuracy in curves[name]]
@@ -57,7 +58,7 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
         last = len(curve) - 1
         weight = "bold" if name in (AVERAGE, REFERENCE) else "normal"
         axes.plot(
-            (last + 0.25, last * LABELS - 0.2),
+            (last * 1.015, last * (LABELS - 0.01)),
             (curve[-1], end),
             color=colour,
             linewidth=0.9,
@@ -87,7 +88,7 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
     figure.text(0.02, 0.93, title.format(**told), color=INK, fontsize=14.5, fontweight="bold")
     below = (
         f"Real digits, a different mix on every client. Attackers send the honest mean times "
-        f"-{setting.epsilon:g}."
+        f"\u2212{setting.epsilon:g}."
     )
     figure.text(0.02, 0.87, below, color=SOFT, fontsize=11)
     return figure
