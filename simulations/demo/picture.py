@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -13,6 +15,7 @@ from flwr_byzantine.lab.page.scale import spread
 from simulations.demo.federation import AVERAGE, REFERENCE, Curve, Setting
 from simulations.demo.verdict import final
 
+MINUS = "\N{MINUS SIGN}"
 INK, SOFT, RULE, RED = "#1c2024", "#59616b", "#dde1e6", "#c8102e"
 # After Okabe and Ito (2008), without those that some eyes take for red; markers tell the lines apart too.
 COLOURS = ("#6f6100", "#a03c7c", "#0068a8", "#007a58", "#5a4fcf", "#3f4a54")
@@ -40,41 +43,12 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
     figure = Figure(figsize=(8.8, 5.0), facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.085, 0.12, 0.60, 0.70))
-    names = list(curves)
-    ends = spread([100 * curves[name][-1] for name in names], APART, 2.0, 100.0)
-    others = [name for name in names if name not in (AVERAGE, REFERENCE)]
-    for name, end in zip(names, ends, strict=True):
-        curve = [100 * accuracy for accuracy in curves[name]]
-        if name == AVERAGE:
-            colour, look = RED, {"linewidth": 3.2, "zorder": 5}
-        elif name == REFERENCE:
-            colour, look = INK, {"linewidth": 1.6, "linestyle": (0, (5, 3))}
-        else:
-            number = others.index(name)
-            marker = MARKERS[number % len(MARKERS)]
-            colour = COLOURS[number % len(COLOURS)]
-            look = {"linewidth": 1.8, "marker": marker, "markersize": 5, "markevery": (number, 5)}
-        axes.plot(range(len(curve)), curve, color=colour, **look)
-        last = len(curve) - 1
-        weight = "bold" if name in (AVERAGE, REFERENCE) else "normal"
-        axes.plot(
-            (last * 1.015, last * (LABELS - 0.01)),
-            (curve[-1], end),
-            color=colour,
-            linewidth=0.9,
-            clip_on=False,
-        )
-        label = f"{name}  {100 * final(curves[name]):.0f} %"
-        axes.text(
-            last * LABELS,
-            end,
-            label,
-            color=colour,
-            fontsize=12,
-            fontweight=weight,
-            va="center_baseline",
-        )
-    axes.set(xlim=(0, last), ylim=(0, 101))
+    ends = spread([100 * curve[-1] for curve in curves.values()], APART, 2.0, 100.0)
+    rules = [name for name in curves if name not in (AVERAGE, REFERENCE)]
+    for (name, curve), end in zip(curves.items(), ends, strict=True):
+        number = rules.index(name) if name in rules else None
+        _draw_line(axes, name, [100 * accuracy for accuracy in curve], end, number)
+    axes.set(xlim=(0, setting.rounds), ylim=(0, 101))
     axes.set_xlabel("round", color=INK, fontsize=12)
     axes.set_ylabel("test accuracy (%)", color=INK, fontsize=12)
     axes.tick_params(colors=SOFT, labelsize=11, length=0)
@@ -83,15 +57,37 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(SOFT)
-    title = "{byzantine} of {clients} clients attack: FedAvg breaks, robust rules go on learning"
-    told = {"byzantine": setting.byzantine, "clients": setting.clients}
-    figure.text(0.02, 0.93, title.format(**told), color=INK, fontsize=14.5, fontweight="bold")
+    title = f"{setting.byzantine} of {setting.clients} clients attack: FedAvg breaks, robust rules go on learning"
+    figure.text(0.02, 0.93, title, color=INK, fontsize=14.5, fontweight="bold")
     below = (
-        f"Real digits, a different mix on every client. Attackers send the honest mean times "
-        f"\u2212{setting.epsilon:g}."
+        "Real digits, a different mix on every client. "
+        f"Attackers send the honest mean times {MINUS}{setting.epsilon:g}."
     )
     figure.text(0.02, 0.87, below, color=SOFT, fontsize=11)
     return figure
+
+
+def _draw_line(axes: Axes, name: str, curve: Curve, end: float, number: int | None) -> None:
+    """Draw a line, with its name and accuracy at a height beside its end; rules are numbered."""
+    look: dict[str, Any]
+    if number is not None:
+        marker = MARKERS[number % len(MARKERS)]
+        colour = COLOURS[number % len(COLOURS)]
+        look = {"linewidth": 1.8, "marker": marker, "markersize": 5, "markevery": (number, 5)}
+    elif name == AVERAGE:
+        colour, look = RED, {"linewidth": 3.2, "zorder": 5}
+    else:
+        colour, look = INK, {"linewidth": 1.6, "linestyle": (0, (5, 3))}
+    axes.plot(range(len(curve)), curve, color=colour, **look)
+    last = len(curve) - 1
+    thread = (last * 1.015, last * (LABELS - 0.01)), (curve[-1], end)
+    axes.plot(*thread, color=colour, linewidth=0.9, clip_on=False)
+    label = f"{name}  {final(curve):.0f} %"
+    style: dict[str, Any] = {
+        "fontsize": 12,
+        "fontweight": "normal" if number is not None else "bold",
+    }
+    axes.text(last * LABELS, end, label, color=colour, va="center_baseline", **style)
 
 
 def save(curves: Mapping[str, Curve], setting: Setting, out: Path) -> list[Path]:
