@@ -8,7 +8,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; d
 FOUND_PYTHON = @test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
 	"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
 
-.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction
+.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction study
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
@@ -96,3 +96,9 @@ reproduction: $(READY)
 	-$(PYTHON) -m simulations sweep --data-dir $(DATA) --download --out $(REPRODUCTION)
 	$(PYTHON) -m simulations pack $(REPRODUCTION)
 	$(PYTHON) -m simulations report $(REPRODUCTION) --out $(REPRODUCTION)
+
+STUDY := docs/results/study
+study: $(READY)
+	-$(PYTHON) -m simulations sweep --group study --data-dir $(DATA) --download --out $(STUDY)
+	$(PYTHON) -m simulations pack $(STUDY)
+	$(PYTHON) -m simulations report $(STUDY) --group study --out $(STUDY)

@@ -28,6 +28,7 @@ class Stream(IntEnum):
     BUCKETS = 0xB0C  # which clients share a bucket
     BYZANTINE = 0xD4A  # which clients are Byzantine
     PARTICIPATION = 0x5A3  # which clients a round asks
+    BOOTSTRAP = 0xB007  # resamples of many seeds, in the report
 
 
 def generator(stream: Stream, *keys: int) -> np.random.Generator:

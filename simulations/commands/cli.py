@@ -17,9 +17,9 @@ from simulations.config import RunConfig
 from simulations.demo.show import demo as run_demo
 from simulations.federation.runner import run_all
 from simulations.measure.results import save
+from simulations.report.board import scoreboard_table
 from simulations.report.document import write_report
 from simulations.report.reputations import plot_reputations
-from simulations.report.tables import scoreboard_table
 from simulations.report.view import Results
 from simulations.sweep.cells import missing_cells
 from simulations.sweep.experiment import (
@@ -144,6 +144,7 @@ OfGroup = Annotated[
     ),
 ]
 Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
+OneFigure = Annotated[str, typer.Option(help="This figure of the experiments alone.")]
 DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
 
 
@@ -171,6 +172,13 @@ def named(
     return found
 
 
+def check_figure(found: list[Experiment], figure: str) -> None:
+    """Fail where no experiment has a figure; an empty name stands for all."""
+    figures = [*dict.fromkeys(name for own in found for name in own.figures)]
+    if figure and figure not in figures:
+        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
+
+
 @app.command()
 def sweep(
     experiments: Experiments = None,
@@ -181,7 +189,7 @@ def sweep(
     download: Annotated[
         bool, typer.Option("--download", help="Download the datasets that are not there.")
     ] = False,
-    figure: Annotated[str, typer.Option(help="This figure of the experiments alone.")] = "",
+    figure: OneFigure = "",
     jobs: Annotated[
         int, typer.Option(min=0, help="Federations at once; 0: as many as fit, in Ray one.")
     ] = 0,
@@ -191,9 +199,7 @@ def sweep(
     """Run the cells of experiments that are missing in a folder; interrupt it at will."""
     found = named(experiments, profile, group)
     cells = [cell for own in found for cell in own.cells(profile, data_dir, download)]
-    figures = [*dict.fromkeys(cell.figure for cell in cells)]
-    if figure and figure not in figures:
-        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
+    check_figure(found, figure)
     cells = [cell for cell in cells if figure in ("", cell.figure)]
     asked = len({cell.key for cell in cells})
     there = asked - len(missing_cells(cells, out))
@@ -225,6 +231,7 @@ def report(
     experiments: Experiments = None,
     profile: Scale = "quick",
     group: OfGroup = None,
+    figure: OneFigure = "",
     out: Out = Path("runs/report"),
     benchmark: Annotated[
         Path | None,
@@ -241,9 +248,11 @@ def report(
         raise fail(f"There is no file {benchmark}: give the bench.json of `python -m benchmarks`.")
     if benchmark is None and BENCH.exists():
         benchmark = BENCH
+    found = named(experiments, profile, group)
+    check_figure(found, figure)
     try:
-        results = Results(named(experiments, profile, group), profile, folder, benchmark)
+        results = Results(found, profile, folder, benchmark)
     except ValueError as error:
         raise fail(str(error)) from error
-    console.print(scoreboard_table(write_report(results, out)))
+    console.print(scoreboard_table(write_report(results, out, figure)))
     console.print(f"Report: {out / 'report.html'} and {out / 'README.md'}")

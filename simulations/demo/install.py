@@ -42,7 +42,7 @@ class Pip:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.found, self.megabytes, self.total = 0, 0.0, 0
+        self.found, self.megabytes, self.builds, self.total = 0, 0.0, False, 0
         self.last: deque[str] = deque(maxlen=15)
 
     def read(self, lines: IO[str]) -> None:
@@ -58,11 +58,15 @@ class Pip:
             self.found += 1
         elif size := re.match(r"Downloading .*\(([\d.]+) (kB|MB|GB)\)", text):
             self.megabytes += float(size[1]) * UNITS[size[2]]
+        elif text.startswith("Building wheels"):
+            self.builds = True
         elif text.startswith("Installing collected packages: "):
             self.total = text.count(",") + 1
 
     def __str__(self) -> str:
         """One line that says how far it is."""
+        if self.builds and not self.total:
+            return "compiling the library's kernels"
         if not self.total:
             return f"downloading: {self.found} packages found, {self.megabytes:.0f} MB"
         there = sum(1 for _ in self.folder.glob("lib/python*/site-packages/*.dist-info"))
@@ -77,7 +81,7 @@ def show(pip: Pip, process: subprocess.Popen[str], out: IO[str]) -> None:
         now, status = time.monotonic() - started, str(pip)
         if out.isatty():
             print(f"\r\033[K{now:4.0f} s  {status}", end="", file=out, flush=True)
-        elif status != shown and (waited >= EVERY or ended):
+        elif (status != shown and (waited >= EVERY or ended)) or waited >= 3 * EVERY:
             print(f"{now:4.0f} s  {status}", file=out, flush=True)
             shown, waited = status, 0.0
         if ended:

@@ -57,7 +57,8 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(SOFT)
-    title = f"{setting.byzantine} of {setting.clients} clients attack: FedAvg breaks, robust rules go on learning"
+    who = f"{setting.byzantine} of {setting.clients} clients attack"
+    title = f"{who}: FedAvg breaks, robust rules go on learning"
     figure.text(0.02, 0.93, title, color=INK, fontsize=14.5, fontweight="bold")
     below = (
         "Real digits, a different mix on every client. "

@@ -28,11 +28,19 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to a heading."""
+
+    text: str
+    heading: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table, whose cells are plain text."""
+    """A table, whose cells are plain text or links."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Link]]
 
 
 @dataclass(frozen=True)
@@ -119,8 +127,10 @@ def _markdown(block: Block) -> str:
             return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _cell(cell: str | Link) -> str:
+    if isinstance(cell, Link):
+        return f"[{_cell(cell.text)}](#{anchor(cell.heading)})"
+    return cell.replace("|", "\\|")
 
 
 def _html(block: Block, folder: Path) -> str:
@@ -129,7 +139,8 @@ def _html(block: Block, folder: Path) -> str:
             return f'<h{level} id="{anchor(text)}">{escape(text)}</h{level}>'
         case Text(text):
             code = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
-            return f"<p>{code}</p>"
+            strong = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", code)
+            return f"<p>{strong}</p>"
         case Image(name, _) if name.endswith(".svg"):
             return f'<div class="wide">{(folder / name).read_text(encoding="utf-8")}</div>'
         case Image(name, shows):
@@ -141,6 +152,8 @@ def _html(block: Block, folder: Path) -> str:
             return f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
-def _data(cell: str) -> str:
+def _data(cell: str | Link) -> str:
+    if isinstance(cell, Link):
+        return f'<td><a href="#{anchor(cell.heading)}">{escape(cell.text)}</a></td>'
     kind = f' class="{CLASSES[cell]}"' if cell in CLASSES else ""
     return f"<td{kind}>{escape(cell)}</td>"

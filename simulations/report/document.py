@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from flwr_byzantine.lab.kept import replace_file
 from simulations.report.blocks import (
     Block,
     Heading,
@@ -17,35 +14,38 @@ from simulations.report.blocks import (
     render_html,
     render_markdown,
 )
+from simulations.report.board import cell_blocks, scoreboard_blocks
 from simulations.report.claim import load_claims
-from simulations.report.figures import (
-    draw_curves,
-    draw_scores,
-    save_png,
-)
+from simulations.report.drawings import Drawing, save
+from simulations.report.evidence import models
+from simulations.report.figures import draw_curves, draw_scores
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
+from simulations.report.provenance import deviation_blocks, provenance_blocks
 from simulations.report.scoreboard import Judged, judge
-from simulations.report.tables import accuracy_table, grid, scoreboard_blocks
+from simulations.report.tables import accuracy_table, grid, parts
 from simulations.report.view import Place, Results
+from simulations.report.views import view_blocks
 from simulations.sweep.experiment import Experiment
 
-TITLE = "The four papers, measured"
+PAPERS, STUDY = "The four papers, measured", "This project's own study"
 READING = (
-    "Tables show means over the seeds, ± half of the range, and the rounds that were skipped: too few "
-    "replies were usable, and the model stayed. Lines are means over the seeds, bands reach from the "
-    "least to the largest value, and a gap is a model that is gone or did not move. The step of a round "
-    "is the old model minus the new one, so its inner product with the true gradient is positive where "
-    "the model descends (Fall of Empires, definition 4); cosines weigh all rounds alike, inner products "
-    "shrink with the gradient. In heatmaps of accuracy a cell is darker the more points it is below the "
-    "best one of the figure. In those of rejected replies it is darker the more are rejected: a good rule "
-    "is dark for Byzantine clients and light for honest ones. A dash is a cell that was not run, and a pair "
-    "that makes no sense has no cell. A client of a coordinate-wise rule counts as rejected where fewer "
-    "than half as many of its values were used as of the average client; rounds that were skipped do "
-    "not count."
+    "Tables show means over the seeds with their 95 % percentile bootstrap intervals, and the rounds "
+    "that were skipped: too few replies were usable, and the model stayed. Of two or three seeds the "
+    "interval is their range. Cells of a figure with the same mark, such as =1, hold the same models, "
+    "to the bit: they are one piece of evidence. Thick lines are means over the seeds, thin ones the "
+    "seeds, and a gap is a model that is gone or did not move. The step of a round is the old model "
+    "minus the new one, so its inner product with the true gradient is positive where the model "
+    "descends (Fall of Empires, definition 4); cosines weigh all rounds alike, inner products shrink "
+    "with the gradient. In heatmaps of accuracy a cell is darker the more points it is below the best "
+    "one of the figure. In those of rejected replies it is darker the more are rejected: a good rule is "
+    "dark for Byzantine clients and light for honest ones. Each cell's title has the values of its "
+    "seeds. A dash is a cell that was not run, and a pair that makes no sense has no cell. A client of "
+    "a coordinate-wise rule counts as rejected where fewer than half as many of its values were used as "
+    "of the average client; rounds that were skipped do not count."
 )
 
 
-def write_report(results: Results, out: Path) -> list[Judged]:
+def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
     """Write ``report.html``, ``README.md`` and the figures, and return the judged claims.
 
     Parameters
@@ -54,77 +54,110 @@ def write_report(results: Results, out: Path) -> list[Judged]:
         What has been measured.
     out : Path
         The folder to write into; it is made where it is missing.
+    figure : str (default: "")
+        This figure of the experiments alone, and the claims about it; empty: all.
     """
     out.mkdir(parents=True, exist_ok=True)
-    judged = judge(load_claims(), results)
-    covered = _coverage(results, results.cells)
+    claims = [claim for claim in load_claims() if figure in ("", claim.figure)]
+    judged = judge(claims, results)
+    places = [place for place in results.cells if figure in ("", place.figure)]
+    covered = _coverage(results, places)
+    groups = {own.group for own in results.experiments}
     blocks: list[Block] = [
-        Heading(TITLE, 1),
+        Heading(STUDY if groups == {"study"} else PAPERS, 1),
         Text(f"Profile `{results.profile}`: {covered}."),
-        *(scoreboard_blocks(judged) if judged else []),
+        *(scoreboard_blocks(judged, results) if judged else []),
         Heading("How to read the figures"),
         Text(READING),
     ]
     for experiment in results.experiments:
-        blocks += _experiment(results, experiment, out)
+        blocks += _experiment(results, experiment, out, figure)
+    if not figure:
+        blocks += [*deviation_blocks(results), *provenance_blocks(results)]
+    blocks += cell_blocks(judged)
     (out / "README.md").write_text(render_markdown(blocks))
     (out / "report.html").write_text(render_html(blocks, out))
     return judged
 
 
-def _experiment(results: Results, experiment: Experiment, out: Path) -> Iterator[Block]:
-    """Yield what there is to say of an experiment."""
+def _experiment(results: Results, experiment: Experiment, out: Path, only: str) -> Iterator[Block]:
+    """Yield what there is to say of an experiment, or of one of its figures only."""
+    figures = {name: own for name, own in experiment.figures.items() if only in ("", name)}
+    if not figures:
+        return
     yield Heading(experiment.title)
-    scale = f"Scale: {experiment.profiles[results.profile].note}"
-    yield Text(" ".join([f"{experiment.source}.", *filter(None, [experiment.about]), scale]))
-    for name, figure in experiment.figures.items():
+    yield Text(f"{experiment.source}.")
+    if not only:
+        for view in experiment.views:
+            yield from _saved(view_blocks(results, experiment.name, view), experiment, "", out)
+    for name, figure in figures.items():
         yield Heading(f"{experiment.title}, {name}", 3)
         covered = _coverage(results, results.places(experiment.name, name))
         yield Text(f"{figure.title}: {covered}.")
-        yield accuracy_table(results, experiment.name, name)
-        for kind, shows, drawn in _figures(results, experiment.name, name):
-            path = out / anchor(f"{experiment.name} {name} {kind}")
-            for suffix in (".png", ".svg"):
-                path.with_suffix(suffix).unlink(missing_ok=True)  # of an earlier report
-            if drawn is not None:
-                yield Image(_save(drawn, path), f"{experiment.title}, {name}: {shows}")
+        for view in figure.views or []:
+            blocks = view_blocks(results, experiment.name, view, name)
+            yield from _saved(blocks, experiment, name, out)
+        curves = experiment.curves if figure.curves is None else figure.curves
+        yield from _saved(_usual(results, experiment.name, name, curves), experiment, name, out)
 
 
-def _save(drawn: Figure | str, path: Path) -> str:
-    """Write a figure, and return the name of its file."""
-    if isinstance(drawn, str):
-        return replace_file(path.with_suffix(".svg"), drawn.encode()).name
-    return save_png(drawn, path.with_suffix(".png")).name
+def _saved(
+    blocks: Iterable[Block | Drawing], experiment: Experiment, figure: str, out: Path
+) -> Iterator[Block]:
+    """Write the pictures among some blocks, and put images in their place."""
+    for block in blocks:
+        if not isinstance(block, Drawing):
+            yield block
+            continue
+        path = out / anchor(f"{experiment.name} {figure} {block.kind}")
+        name = save(block, path)
+        if name is not None:
+            title = ", ".join(filter(None, (experiment.title, figure)))
+            yield Image(name, f"{title}: {block.shows}")
 
 
-def _figures(
-    results: Results, experiment: str, figure: str
-) -> Iterator[tuple[str, str, Figure | str | None]]:
-    """Yield the figures by a short name, and what each shows; None where there is nothing to."""
+def _usual(
+    results: Results, experiment: str, figure: str, curves: bool
+) -> Iterator[Block | Drawing]:
+    """Yield the tables and pictures that every figure has."""
     place = experiment, figure
     metric = results.metric(experiment)
-    drawn = draw_curves(results, *place, metric.name, metric.label, 100)
-    yield "accuracy", f"{metric.label} over rounds", drawn
-    yield "heatmap", f"final {metric.label}", draw_accuracy_map(results, *place)
-    for group, who in (("byzantine", "Byzantine"), ("honest", "honest")):
-        shows = f"rejected replies of {who} clients (%)"
-        yield f"rejected {group}", shows, draw_rejections(results, *place, group)
+    for part in parts(results, *place):
+        yield accuracy_table(results, *place, part)
+    if curves:
+        drawn = draw_curves(results, *place, metric.name, metric.label, 100)
+        yield Drawing("accuracy", f"{metric.label} over rounds", drawn)
+    for part in parts(results, *place):
+        kind, also = f" {part or ''}".rstrip(), f", {part}" if part else ""
+        drawn_map = draw_accuracy_map(results, *place, part)
+        yield Drawing(f"heatmap{kind}", f"final {metric.label}{also}", drawn_map)
+        for group, who in (("byzantine", "Byzantine"), ("honest", "honest")):
+            shows = f"rejected replies of {who} clients (%){also}"
+            drawn_map = draw_rejections(results, *place, group, part)
+            yield Drawing(f"rejected {group}{kind}", shows, drawn_map)
+    if not curves:
+        return
     shows = "cosine of the model's step and the true gradient"
-    yield "cosine", shows, draw_curves(results, *place, "cosine", "cosine with the gradient")
+    yield Drawing(
+        "cosine", shows, draw_curves(results, *place, "cosine", "cosine with the gradient")
+    )
     shows = "inner product of the model's step and the true gradient"
     drawn = draw_curves(
         results, *place, "inner_product", "inner product with the gradient", logarithmic=True
     )
-    yield "inner product", shows, drawn
+    yield Drawing("inner product", shows, drawn)
     for rule in grid(results, *place)[0]:
         if rule.startswith("bygars"):
             kind = f"reputations {rule.replace('+', 'p')}"
             shows = f"reputations of {results.shown(experiment, rule)}, first seed"
-            yield kind, shows, draw_scores(results, *place, rule)
+            yield Drawing(kind, shows, draw_scores(results, *place, rule))
 
 
 def _coverage(results: Results, places: Iterable[Place]) -> str:
-    """Say how many of the cells have been run."""
-    done, cells = results.coverage(places)
-    missing = f", {cells - done} not run" if done < cells else ""
-    return f"{done} of {cells} cells run{missing}"
+    """Say how many of the cells have been run, and how many different models they hold."""
+    found = results.runs_by_key(places).values()
+    done = sum(run is not None for run in found)
+    missing = f", {len(found) - done} not run" if done < len(found) else ""
+    different = len(models(found))
+    shared = f", {different} different models" if 0 < different < done else ""
+    return f"{done} of {len(found)} cells run{missing}{shared}"

@@ -26,6 +26,7 @@ from simulations.report.view import Place, Results
 ACROSS = 5  # panels in a row
 DPI = 80
 PALETTE = 128  # colours are enough for lines, and keep files small
+THIN, THICK = 0.6, 1.8  # lines of a seed, and of the mean
 LINEAR = 1e-6  # nearer to zero a logarithmic axis is linear
 
 
@@ -40,28 +41,26 @@ def draw_curves(
 ) -> Figure | None:
     """Draw a quantity over the rounds: a panel for each attack, a line for each rule.
 
-    The line is the mean over the seeds, the band reaches from their least to their largest value.
+    Each seed is a thin line, their mean a thick one.
     Returns None where nothing has been run that has the quantity.
     """
     rules, columns = grid(results, experiment, figure)
     places = [place for place in results.places(experiment, figure) if _have(results, place, curve)]
     if not places:
         return None
-    drawn, panels = _panels(columns)
-    for column, axes in zip(columns, panels, strict=True):
+    drawn, axes_of = panels(columns)
+    for column, axes in zip(columns, axes_of, strict=True):
         for place in (place for place in places if place.column == column):
             runs = [run for run in results.runs(place).values() if curve in run["curves"]]
-            colour = colormaps["tab10"](rules.index(place.rule))
-            _line(
-                axes, runs, curve, scale, color=colour, label=results.shown(experiment, place.rule)
-            )
+            style = line_style(rules.index(place.rule))
+            _line(axes, runs, curve, scale, label=results.shown(experiment, place.rule), **style)
         starts = {_attack_start(results.runs(place)) for place in places if place.column == column}
         for start in filter(None, starts):
             axes.axvline(start, color="grey", linestyle=":", label="the attack starts")
         if logarithmic:
             axes.set_yscale("symlog", linthresh=LINEAR)
         axes.grid(alpha=0.3)
-    _legend(drawn, panels)
+    add_legend(drawn, axes_of)
     drawn.supylabel(label, fontsize="small")
     return drawn
 
@@ -77,18 +76,24 @@ def draw_scores(results: Results, experiment: str, figure: str, rule: str) -> Fi
         return None
     named = {column: kinds(RunConfig(**run["config"])) for column, run in runs.items()}
     palette = colours(kind for own in named.values() for kind in own)
-    drawn, panels = _panels(list(runs), share_y=False)
-    for (column, run), axes in zip(runs.items(), panels, strict=True):
+    drawn, axes_of = panels(list(runs), share_y=False)
+    for (column, run), axes in zip(runs.items(), axes_of, strict=True):
         curves = run["curves"]
         scores = [own or [] for own in curves["reputations"]]
         draw_reputations(axes, curves["round"], scores, named[column], palette)
     handles = [
-        panels[0].plot([], [], color=colour, label=kind)[0] for kind, colour in palette.items()
+        axes_of[0].plot([], [], color=colour, label=kind)[0] for kind, colour in palette.items()
     ]
     drawn.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
     title = f"{results.shown(experiment, rule)}: reputations over rounds"
     drawn.suptitle(title, fontsize="medium")
     return drawn
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Return a colour, and a kind of line, for each of forty rules."""
+    turn, colour = divmod(number, 10)
+    return {"color": colormaps["tab10"](colour), "linestyle": ("-", "--", ":", "-.")[turn % 4]}
 
 
 def save_png(drawn: Figure, path: Path) -> Path:
@@ -119,38 +124,40 @@ def _attack_start(runs: Mapping[int, Record]) -> int | None:
     )
 
 
-def _panels(titles: Sequence[str], share_y: bool = True) -> tuple[Figure, list[Axes]]:
+def panels(
+    titles: Sequence[str], share_y: bool = True, across_label: str = "round"
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with a small panel for each title."""
     across = min(ACROSS, len(titles))
     down = ceil(len(titles) / across)
     drawn = Figure(figsize=(3 * max(across, 2), 2.2 * down + 0.8), layout="constrained")
     grid_of_axes = drawn.subplots(down, across, sharex=True, sharey=share_y, squeeze=False)
-    panels = list(grid_of_axes.flat)
-    for axes in panels[len(titles) :]:
+    every = list(grid_of_axes.flat)
+    for axes in every[len(titles) :]:
         axes.set_visible(False)
-    for axes in panels[: len(titles)][-across:]:  # the lowest of each column
-        axes.set_xlabel("round", fontsize="x-small")
+    for axes in every[: len(titles)][-across:]:  # the lowest of each column
+        axes.set_xlabel(across_label, fontsize="x-small")
         axes.tick_params(labelbottom=True)
-    for title, axes in zip(titles, panels, strict=False):
+    for title, axes in zip(titles, every, strict=False):
         axes.set_title(title, fontsize="small")
         axes.tick_params(labelsize="x-small")
-    return drawn, panels[: len(titles)]
+    return drawn, every[: len(titles)]
 
 
 def _line(axes: Axes, runs: Sequence[Record], curve: str, scale: float, **style: Any) -> None:
-    """Draw the mean of runs and the band between their extremes; None is a gap."""
+    """Draw each run, and their mean above them; None is a gap."""
     values = scale * np.array([run["curves"][curve] for run in runs], dtype=float)
     rounds = runs[0]["curves"]["round"]
-    axes.plot(rounds, values.mean(axis=0), **style)
-    axes.fill_between(
-        rounds, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, linewidth=0
-    )
+    if len(runs) > 1:
+        thin = style | {"label": None, "linewidth": THIN, "alpha": 0.6}
+        axes.plot(rounds, values.T, **thin)
+    axes.plot(rounds, values.mean(axis=0), linewidth=THICK, **style)
 
 
-def _legend(drawn: Figure, panels: Sequence[Axes]) -> None:
+def add_legend(drawn: Figure, axes_of: Sequence[Axes]) -> None:
     """Name every line once, below all panels."""
     found: dict[str, Artist] = {}
-    for axes in panels:
+    for axes in axes_of:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     handles, labels = [*found.values()], [*found]

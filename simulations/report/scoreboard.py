@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final, Literal, NamedTuple
 
 from simulations.measure.measures import MEASURES
 from simulations.report.claim import Claim
+from simulations.report.evidence import Key, controls, keys, models
+from simulations.report.seeds import shown
 from simulations.report.view import BENCHMARK, Place, Results
 from simulations.sweep.experiment import NAMES
 
@@ -21,16 +23,25 @@ NOT_RUN: Final = "not run"
 
 
 class Seen(NamedTuple):
-    """A measurement: its mean over the seeds, NaN where there is none, and how many of them have one."""
+    """A measurement of the seeds that have one, and how many seeds there are to be."""
 
     name: str
-    value: float
-    seeds: int
+    values: Sequence[float]
     planned: int
+
+    @property
+    def value(self) -> float:
+        """The mean over the seeds, NaN where there is none."""
+        return fmean(self.values) if self.values else math.nan
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds have a measurement."""
+        return len(self.values)
 
     def in_words(self, number: str) -> str:
         """The measurement in words."""
-        value = number.format(self.value) if self.seeds else NOT_RUN
+        value = shown(self.values, number) if self.seeds else NOT_RUN
         partly = f" ({self.seeds} of {self.planned} seeds)" if 0 < self.seeds < self.planned else ""
         return f"{self.name}: {value}{partly}"
 
@@ -42,6 +53,10 @@ class Judged:
     claim: Claim
     verdict: Verdict
     seen: list[Seen]
+    controls: list[Seen] = field(default_factory=list)  # averaging under the same attacks
+    cells: list[Key] = field(default_factory=list)  # of what is measured
+    references: list[Key] = field(default_factory=list)  # of what that is compared with
+    models: frozenset[str] = frozenset()  # of what is measured
 
     @property
     def numbers(self) -> str:
@@ -57,6 +72,19 @@ class Judged:
             return self.claim.no_test
         stated = self.verdict == FAILS and self.claim.cause
         return f"{self.claim.cause}: {self.claim.why}" if stated else ""
+
+    @property
+    def averaging_survives(self) -> bool:
+        """Whether averaging is within the bounds of a claim about survival, under all attacks known."""
+        known = [self.claim.within(one.value) for one in self.controls if one.seeds]
+        return bool(known) and all(known)
+
+    @property
+    def control(self) -> str:
+        """What averaging does under the same attacks, in words; empty where that is not known."""
+        known = [one for one in self.controls if one.seeds]
+        numbers = "; ".join(one.in_words(MEASURES[self.claim.measure].number) for one in known)
+        return f"within the bound, too: {numbers}" if self.averaging_survives else numbers
 
 
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
@@ -74,16 +102,27 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
     """
     judged = []
     left_out = {*NAMES} - {own.name for own in results.experiments}
-    runs = [claim for claim in claims if claim.experiment != BENCHMARK]
-    asked = {claim.paper for claim in runs if claim.experiment not in left_out}
-    others = {claim.paper for claim in runs} - asked
+    of_runs = [claim for claim in claims if claim.experiment != BENCHMARK]
+    asked = {claim.paper for claim in of_runs if claim.experiment not in left_out}
+    others = {claim.paper for claim in of_runs} - asked
     for claim in claims:
         if claim.experiment in left_out or (
             claim.experiment == BENCHMARK and claim.paper in others
         ):
             continue
         seen = [measure(claim, place, results) for place in claim.places]
-        judged.append(Judged(claim, _verdict(claim, seen), seen))
+        runs = [own for place in claim.places for own in results.runs(place).values()]
+        against = [] if claim.against is None else map(claim.against.of, claim.places)
+        found = Judged(
+            claim,
+            _verdict(claim, seen),
+            seen,
+            [measure(claim, place, results) for place in controls(claim, results)],
+            keys(claim.places, results),
+            keys(against, results),
+            frozenset(models(runs)),
+        )
+        judged.append(found)
     return judged
 
 
@@ -98,8 +137,7 @@ def measure(claim: Claim, place: Place, results: Results) -> Seen:
     values = [function(run, others[seed], metric) for seed, run in runs.items() if seed in others]
     numbers = [value for value in values if not math.isnan(value)]
     planned = len(results.cells.get(place, numbers))
-    mean = fmean(numbers) if numbers else math.nan
-    return Seen(results.described(place), mean, len(numbers), planned)
+    return Seen(results.described(place), numbers, planned)
 
 
 def _verdict(claim: Claim, seen: Sequence[Seen]) -> Verdict:

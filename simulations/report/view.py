@@ -62,10 +62,18 @@ class Results:
         self.experiments = tuple(experiments)
         self.profile = profile
         self.cells: dict[Place, dict[int, Record | None]] = {}
+        self.keys: dict[Place, dict[int, str]] = {}
+        self.configs: dict[Place, RunConfig] = {}  # of the first seed
+        self._places: dict[tuple[str, str], list[Place]] = {}
         self._shown: dict[tuple[str, str], str] = {}
         for experiment in experiments:
             for cell in experiment.cells(profile):
-                self.cells.setdefault(_place(cell), {})[cell.seed] = read_cell(folder, cell)
+                place = _place(cell)
+                if place not in self.cells:
+                    self.configs[place] = cell.config
+                    self._places.setdefault(place[:2], []).append(place)
+                self.cells.setdefault(place, {})[cell.seed] = read_cell(folder, cell)
+                self.keys.setdefault(place, {})[cell.seed] = cell.key
                 self._shown[experiment.name, cell.rule] = cell.rule + form(cell.config)
         self.bench: Record = json.loads(benchmark.read_text()) if benchmark else {}
 
@@ -99,13 +107,26 @@ class Results:
         named = {own.name: own.metric for own in self.experiments}
         return Metric(named.get(experiment, "accuracy"))  # of the benchmark: not used
 
-    def places(self, experiment: str, figure: str) -> Iterable[Place]:
-        """Return the places of a figure in the order of its file."""
-        return [place for place in self.cells if place[:2] == (experiment, figure)]
+    def places(self, experiment: str, figure: str | None = None) -> list[Place]:
+        """Return the places of a figure, or of all, in the order of the file."""
+        return [
+            place
+            for (own, title), places in self._places.items()
+            if own == experiment and figure in (None, title)
+            for place in places
+        ]
+
+    def runs_by_key(self, places: Iterable[Place]) -> dict[tuple[str, str], Record | None]:
+        """Return the runs of places by experiment and key: what is in several figures, once."""
+        return {
+            (place.experiment, key): self.cells[place][seed]
+            for place in places
+            for seed, key in self.keys[place].items()
+        }
 
     def coverage(self, places: Iterable[Place]) -> tuple[int, int]:
         """Return how many cells have been run, and how many there are."""
-        runs = [run for place in places for run in self.cells[place].values()]
+        runs = self.runs_by_key(places).values()
         return sum(run is not None for run in runs), len(runs)
 
     def _row(self, place: Place) -> dict[int, Record]:

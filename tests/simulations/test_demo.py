@@ -183,6 +183,8 @@ def test_progress_is_read_from_what_pip_prints(tmp_path):
     pip = install.Pip(tmp_path)
     pip.read(io.StringIO(PIP))
     assert str(pip) == "downloading: 3 packages found, 76 MB"
+    pip.line("Building wheels for collected packages: flwr-byzantine\n")
+    assert str(pip) == "compiling the library's kernels"
     pip.line("Installing collected packages: ray, flwr, h11\n")
     assert str(pip) == "installing: 0 of 3 packages"
     (tmp_path / "lib" / "python3.11" / "site-packages" / "ray-2.55.1.dist-info").mkdir(parents=True)

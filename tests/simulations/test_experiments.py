@@ -394,7 +394,7 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
     )
     assert report.exit_code == 0
     readme = (tmp_path / "out" / "README.md").read_text()
-    assert "50.0 ± 0.0" in readme
+    assert "50.0 [50.0, 50.0]" in readme
     assert "Scoreboard" not in readme
     assert CliRunner().invoke(app, ["pack", str(tmp_path / "cells")]).exit_code == 0
     packed = tmp_path / "cells" / PACKED

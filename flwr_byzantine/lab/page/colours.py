@@ -10,6 +10,13 @@ LIMITS = (1, 2, 5, 10, 20, 40, 60)  # points lost up to which a step goes; the l
 LIGHT = ("#f8f4e3", "#e7d2a3", "#ddac60", "#d68038", "#c8512c", "#a3333c", "#772144", "#4a1541")
 DARK = ("#2b2d3a", "#503a62", "#874073", "#bb4f5a", "#e16b38", "#f59240", "#febd5b", "#ffe787")
 
+# Better or worse than something, in points: blue and orange are told apart by all eyes, and the further from the
+# middle, the darker. They are the same on every background.
+BETTER_OR_WORSE = (-20, -10, -5, -1, 1, 5, 10, 20)
+DIVERGING = (
+    "#14497f", "#3f7db5", "#86b4d8", "#c9dfee", "#f6f4ef", "#fadcb3", "#efad5e", "#cc7118", "#8a3f04"
+)  # fmt: skip
+
 # Lines, after Okabe and Ito (2008), each dark or bright enough for its background.
 LINES_LIGHT = ("#0068a8", "#c04a00", "#007a58", "#a03c7c", "#6f6100", "#5a4fcf")
 LINES_DARK = ("#5db7ee", "#ff9350", "#35c79d", "#ea9fcd", "#e6d34f", "#b0a8ff")

@@ -91,12 +91,15 @@ class Key:
         What is written between the steps.
     marked, missing : str
         What a ring means, and what a cell without a colour does; empty where there is none.
+    steps : Sequence[str]
+        The colours, one more than limits. Only those of the page have others in the dark.
     """
 
     title: str
     limits: Sequence[float]
     marked: str = ""
     missing: str = ""
+    steps: Sequence[str] = LIGHT
 
 
 def drawing(
@@ -127,7 +130,7 @@ def drawing(
     top = 20 + (0.62 * widest if slanted else 14)
     bottom = top + high * len(rows)
     beyond = 0.8 * widest - column / 2 if slanted else 0
-    below = max(SWATCH * len(LIGHT), 1.1 * LETTER * characters(key.title))
+    below = max(SWATCH * len(key.steps), 1.1 * LETTER * characters(key.title))
     width = max(left + column * len(heads) + beyond, 20 + below) + 10
     body = _heads(heads, left, column, top, slanted)
     for i, row in enumerate(rows):
@@ -142,13 +145,15 @@ def drawing(
     if not rows:
         body.append(f'<text class="soft" x="10" y="{top - 6:.0f}">There is nothing to show.</text>')
     marks = 22 if key.marked or key.missing else 0
-    return _framed(title, said, width, bottom + 90 + marks, "".join(body))
+    return _framed(title, said, width, bottom + 90 + marks, "".join(body), key.steps)
 
 
-def _framed(title: str, said: str, width: float, height: float, body: str) -> str:
+def _framed(
+    title: str, said: str, width: float, height: float, body: str, steps: Sequence[str]
+) -> str:
     """The drawing with its names, under ids and classes that are its own."""
     mark = "hm" + sha256((title + body).encode()).hexdigest()[:8]
-    style = "".join(f".{mark} {rule}}}" for rule in (STYLE + _steps()).split("}") if rule)
+    style = "".join(f".{mark} {rule}}}" for rule in (STYLE + _steps(steps)).split("}") if rule)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{mark}" role="img" '
         f'aria-labelledby="{mark}t {mark}d" width="{width:.0f}" height="{height:.0f}" '
@@ -159,8 +164,13 @@ def _framed(title: str, said: str, width: float, height: float, body: str) -> st
     )
 
 
-def _steps() -> str:
+def _steps(steps: Sequence[str]) -> str:
     """The colours of the steps, and of what is written on them."""
+    if steps != LIGHT:
+        return "".join(
+            f".s{i}{{fill:{colour}}}.t{i}{{fill:{on(colour)}}}.r{i}{{stroke:{on(colour)}}}"
+            for i, colour in enumerate(steps)
+        )
     return "".join(
         f".s{i}{{fill:{colour};fill:var(--s{i},{colour})}}"
         f".t{i}{{fill:{on(colour)};fill:var(--t{i},{on(colour)})}}"
@@ -233,7 +243,7 @@ def _square(square: Square, x: float, y: float, column: float, high: int) -> str
 def _key(key: Key, y: float) -> list[str]:
     """The colour bar, and what the marks mean."""
     parts = [f'<text class="strong" x="10" y="{y + 12:.1f}">{escape(key.title)}</text>']
-    for i in range(len(LIGHT)):
+    for i in range(len(key.steps)):
         x = 10.0 + SWATCH * i
         parts.append(
             f'<rect class="s{i} edge" x="{x:.0f}" y="{y + 22:.1f}" width="{SWATCH}" height="14"/>'
