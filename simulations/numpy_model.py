@@ -19,7 +19,8 @@ def initial_model(inputs: int, hidden: int, classes: int, rng: np.random.Generat
 
     Examples
     --------
-    >>> [array.shape for array in initial_model(64, 30, 10, np.random.default_rng(0))]
+    >>> from simulations.streams import Stream, generator
+    >>> [array.shape for array in initial_model(64, 30, 10, generator(Stream.WEIGHTS, 0))]
     [(64, 30), (30,), (30, 10), (10,)]
     """
     model: Arrays = []

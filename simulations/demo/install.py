@@ -44,6 +44,7 @@ class Pip:
         self.folder = folder
         self.found, self.megabytes, self.builds, self.total = 0, 0.0, False, 0
         self.last: deque[str] = deque(maxlen=15)
+        self.before = self._installed()  # pip itself
 
     def read(self, lines: IO[str]) -> None:
         """Take the lines that pip prints, until it ends."""
@@ -69,8 +70,10 @@ class Pip:
             return "compiling the library's kernels"
         if not self.total:
             return f"downloading: {self.found} packages found, {self.megabytes:.0f} MB"
-        there = sum(1 for _ in self.folder.glob("lib/python*/site-packages/*.dist-info"))
-        return f"installing: {min(there, self.total)} of {self.total} packages"
+        return f"installing: {self._installed() - self.before} of {self.total} packages"
+
+    def _installed(self) -> int:
+        return sum(1 for _ in self.folder.glob("lib/python*/site-packages/*.dist-info"))
 
 
 def show(pip: Pip, process: subprocess.Popen[str], out: IO[str]) -> None:

@@ -150,7 +150,7 @@ def test_it_needs_no_torch():
 
 
 def test_what_installs_it_needs_no_package_at_all():
-    code = "import simulations.demo.install as i; print(i.announcement('x'))"
+    code = "from simulations.demo.install import Pip, Path; str(Pip(Path('x')))"
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
         cwd=REPOSITORY,
