@@ -270,10 +270,18 @@ def most(kind: type[Any], n: int) -> str:
     return str(max(enough))
 
 
+def page_evidence() -> str:
+    """When a defence is worth it, from the cells of the study."""
+    from simulations.report.decide import decision_table  # has torch, which the other pages do without
+
+    return decision_table(REPOSITORY / "docs" / "results" / "study")
+
+
 PAGES = {
     "README.md": {"rules": readme_rules},
     "docs/operators.md": {"bounds": page_bounds},
     "docs/rules.md": {"rules": page_rules, "reference": page_reference},
+    "docs/which-rule.md": {"evidence": page_evidence},
 }
 
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from flwr_byzantine.lab.kept import Kept
+from flwr_byzantine.lab.kept import Kept, replace_file
+from simulations.catalog import datasets
 from simulations.commands.display import label, progress, table
 from simulations.config import RunConfig
 from simulations.demo.show import demo as run_demo
@@ -19,6 +20,7 @@ from simulations.federation.runner import run_all
 from simulations.measure.results import save
 from simulations.report.board import scoreboard_table
 from simulations.report.document import write_report
+from simulations.report.holdings import draw_holdings
 from simulations.report.reputations import plot_reputations
 from simulations.report.view import Results
 from simulations.sweep.cells import missing_cells
@@ -42,6 +44,7 @@ app = typer.Typer(
 )
 console = Console()
 Out = Annotated[Path, typer.Option(help="The folder for what is written.")]
+Picture = Annotated[Path, typer.Option(help="The file for the picture.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Flower and Ray log.")]
 
 
@@ -119,9 +122,26 @@ def _with_options(function: Any) -> Any:
 app.command()(_with_options(run))
 
 
+def partition(out: Picture = Path("runs/partition.svg"), **options: Any) -> None:
+    """Draw who has which samples in a run, as one SVG file; the options are those of `run`."""
+    try:
+        config = RunConfig.from_options(options)
+        datasets.prepare(config.dataset, config.data_dir, config.download)
+        drawn = draw_holdings(config)
+    except ValidationError as error:
+        raise fail(explain(error)) from error
+    except (OSError, ValueError) as error:
+        raise fail(str(error)) from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    console.print(f"Picture: {replace_file(out, drawn.encode())}")
+
+
+app.command()(_with_options(partition))
+
+
 @app.command()
 def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
-    """Show FedAvg break under attack, and every robust rule withstand it."""
+    """Show FedAvg break under attack, and robust rules go on learning."""
     try:
         holds = run_demo(out, console, verbose)
     except Exception as error:

@@ -21,6 +21,7 @@ from simulations.report.evidence import models
 from simulations.report.figures import draw_curves, draw_scores
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.provenance import deviation_blocks, provenance_blocks
+from simulations.report.published import published_blocks
 from simulations.report.scoreboard import Judged, judge
 from simulations.report.tables import accuracy_table, grid, parts
 from simulations.report.view import Place, Results
@@ -88,6 +89,7 @@ def _experiment(results: Results, experiment: Experiment, out: Path, only: str) 
     yield Heading(experiment.title)
     yield Text(f"{experiment.source}.")
     if not only:
+        yield from published_blocks(results, experiment)
         for view in experiment.views:
             yield from _saved(view_blocks(results, experiment.name, view), experiment, "", out)
     for name, figure in figures.items():

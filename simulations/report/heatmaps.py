@@ -20,8 +20,9 @@ HIGH = 30  # pixels of a row
 SHARES = (1, 5, 10, 20, 40, 60, 80)  # per cent up to which a step of the colours goes
 # How papers write what experiments have in small letters.
 WRITTEN = {
-    "bulyan": "Bulyan", "bygars": "ByGARS", "gaussian": "Gaussian", "ipm": "IPM", "krum": "Krum",
-    "lie": "LIE", "multi": "Multi", "ofom": "OFOM", "paf": "PAF", "phocas": "Phocas",
+    "bulyan": "Bulyan", "bygars": "ByGARS", "caf": "CAF", "dnc": "DnC", "fltrust": "FLTrust",
+    "gaussian": "Gaussian", "ipm": "IPM", "krum": "Krum", "lie": "LIE", "mda": "MDA", "multi": "Multi",
+    "nnm": "NNM", "ofom": "OFOM", "paf": "PAF", "phocas": "Phocas", "smea": "SMEA",
 }  # fmt: skip
 Values = Callable[[Place], Sequence[float]]  # of all runs at a place
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simulations.config import RunConfig
+from simulations.sweep.publication import Published
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
@@ -124,9 +125,12 @@ class Experiment(_Strict):
     rules: dict[str, Settings]
     attacks: dict[str, Settings]
     figures: dict[str, Figure]
+    published: Published | None = None  # what others say of these runs
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
+        if self.published is not None:
+            self.published.check(self.figures)
         for title, figure in self.figures.items():
             for kind, used, known in (
                 ("rules", figure.rules, self.rules),

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -72,6 +73,15 @@ def test_every_file_describes_runs_with_a_key_for_each_configuration(name, profi
         (cell.figure, cell.rule, cell.attack, cell.variant, cell.seed) for cell in cells
     )
     assert set(places.values()) == {1}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_note_that_counts_the_cells_counts_right(name):
+    own = load_experiment(FOLDER / f"{name}.toml")
+    told = re.match(r"([\d,]+) cells", own.profiles["quick"].note)
+    if told or own.group == "study":
+        count = len({cell.key for cell in own.cells("quick")})
+        assert int(told[1].replace(",", "")) == count
 
 
 def test_the_experiments_are_those_of_the_four_papers():

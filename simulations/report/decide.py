@@ -1,0 +1,84 @@
+"""When a defence is worth it, in a table of a few lines: what docs/which-rule.md begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from simulations.catalog.auxiliary import STRATEGIES
+from simulations.report.blocks import Table, anchor, render_markdown
+from simulations.report.heatmaps import written
+from simulations.report.pool import Loss, Pool
+from simulations.report.view import Results
+from simulations.report.worst_case import NEVER, chance
+from simulations.sweep.experiment import FOLDER, load_experiment
+
+EXPERIMENT, FIGURE = "break_even", "data that differ"
+CELLS = Path("docs/results/study")
+DATA = {  # what the variants of the figure are to a reader
+    "alpha = inf": "alike",
+    "alpha = 1": "a little different (alpha = 1)",
+    "alpha = 0.3": "different (alpha = 0.3)",
+    "alpha = 0.1": "very different (alpha = 0.1)",
+}
+HEAD = (
+    "clients' data", "no defence loses at worst", "the rule that loses least", "it loses at worst",
+    "it costs unattacked", "worth it where an attack is this likely", "the same with data on the server",
+)  # fmt: skip
+
+
+def decision_table(cells: Path = CELLS, page: str = "results/study/README.md") -> str:
+    """Return the table in Markdown; the first cell of a line links to what it is from.
+
+    Parameters
+    ----------
+    cells : Path
+        Where the study's cells lie.
+    page : str
+        The report on them, as seen from the page that the table is for.
+    """
+    own = load_experiment(FOLDER / f"{EXPERIMENT}.toml")
+    pool = Pool(Results([own], "quick", cells), EXPERIMENT, FIGURE)
+    where = f"{page}#{anchor(f'{own.title}, {FIGURE}')}"
+    rows = [
+        _row(pool, data, f"[{name}]({where})") for data, name in DATA.items() if data in pool.data
+    ]
+    return render_markdown([Table(HEAD, rows)]).strip()
+
+
+def _row(pool: Pool, data: str, name: str) -> list[str]:
+    def on_server(rule: str) -> bool:
+        return any(
+            pool.results.configs[p].rule in STRATEGIES for p in pool.places if p.rule == rule
+        )
+
+    plain = pool.worst(pool.plain, data)
+    alone = _best(pool, data, lambda rule: not on_server(rule) and rule != pool.plain)
+    helped = _best(pool, data, on_server)
+    if plain is None or alone is None or helped is None:
+        return [name, *["not run"] * (len(HEAD) - 1)]
+    rule, worst, cost = alone
+    likely = chance(cost.mean, worst.mean, plain.mean)
+    return [
+        name,
+        f"{plain.mean:.0f} ({written(plain.attack)})",
+        written(pool.results.shown(pool.experiment, rule)),
+        f"{worst.mean:.0f} ({written(worst.attack)})",
+        f"{cost.mean:+.1f}",
+        "never" if likely == NEVER else "always" if likely == 0 else f"> {100 * likely:.0f} %",
+        f"{written(helped[0])}: {helped[1].mean:.0f}, unattacked {helped[2].mean:+.1f}",
+    ]
+
+
+def _best(pool: Pool, data: str, wanted: Callable[[str], bool]) -> tuple[str, Loss, Loss] | None:
+    """The rule that loses least in its worst case, among those that met every attack, and what it costs."""
+    most = max((pool.met(rule, data) for rule in pool.rules), default=0)
+    found = [
+        (rule, worst, cost)
+        for rule in pool.rules
+        if wanted(rule)
+        and pool.met(rule, data) == most
+        and (worst := pool.worst(rule, data))
+        and (cost := pool.cost(rule, data))
+    ]
+    return min(found, key=lambda one: one[1].mean, default=None)

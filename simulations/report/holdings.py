@@ -1,0 +1,142 @@
+"""A picture of who has what: clients across, classes down, squares as large as the number of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from math import sqrt
+
+import numpy as np
+
+from flwr_byzantine.lab.page.colours import LINES_LIGHT
+from flwr_byzantine.lab.page.text import escape
+from simulations.catalog import datasets
+from simulations.catalog.placement import byzantine_clients
+from simulations.config import RunConfig
+
+LEFT, TOP, BAR = (
+    92,
+    42,
+    46,
+)  # pixels: names of rows, what is above the squares, and the bars below them
+WIDEST, WIDE, NARROW = 24, 960, 7  # of a column at most; of all of them; of a column at least
+MARKS = 25  # columns from which on only some are numbered
+HONEST, BYZANTINE = LINES_LIGHT[0], LINES_LIGHT[1]
+STYLE = (
+    "text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;"
+    "fill:#1c2024}.soft{fill:#59616b;font-size:11px}.line{stroke:#1c2024;stroke-opacity:.12}"
+)
+
+
+def counts_of(config: RunConfig) -> np.ndarray:
+    """Return how many samples of each class each client of a run has, shape (classes, clients)."""
+    labels = datasets.load(config.dataset, config.data_dir)[0].y.numpy()
+    many = int(labels.max()) + 1
+    held = [np.bincount(labels[share], minlength=many) for share in config.shares()]
+    return np.array(held).T
+
+
+def draw_holdings(config: RunConfig) -> str:
+    """Return who has what in a run as an SVG that stands alone."""
+    dealt = "shared by all" if config.partition_among == "all" else "shared by the honest clients"
+    used = sorted(config.dealing.parameters)
+    values = "".join(f", {name.replace('_', ' ')} {getattr(config, name):g}" for name in used)
+    byzantine = byzantine_clients(
+        config.clients, 0 if config.redraw else config.byzantine, config.seed, config.placement
+    )
+    title = f"{config.dataset}, {config.partition}{values}; {dealt}, seed {config.seed}"
+    return drawing(title, counts_of(config), byzantine)
+
+
+def drawing(title: str, counts: np.ndarray, byzantine: Collection[int] = ()) -> str:
+    """Draw counts as squares, and below them a bar for all samples of each client.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    counts : np.ndarray
+        Samples, shape (classes, clients).
+    byzantine : collection of int
+        The clients that are drawn in another colour.
+    """
+    classes, clients = counts.shape
+    side = max(NARROW, min(WIDEST, WIDE / clients))
+    totals, most = counts.sum(axis=0), max(1, int(counts.max()))
+    bottom = TOP + WIDEST * classes
+    body = [f'<text x="10" y="18" font-weight="650">{escape(title)}</text>']
+    for label in range(classes):
+        middle = TOP + WIDEST * (label + 0.5)
+        body.append(
+            f'<text class="soft" x="{LEFT - 8}" y="{middle + 4:.1f}" text-anchor="end">class {label}</text>'
+            f'<line class="line" x1="{LEFT}" x2="{LEFT + side * clients:.1f}" '
+            f'y1="{middle:.1f}" y2="{middle:.1f}"/>'
+        )
+    for client in range(clients):
+        body += _column(client, counts[:, client], side, most, client in byzantine)
+        high = (BAR - 8) * totals[client] / max(1, totals.max())
+        colour = BYZANTINE if client in byzantine else HONEST
+        body.append(
+            f'<rect x="{LEFT + side * client + 1:.1f}" y="{bottom + BAR - high:.1f}" '
+            f'width="{max(1, side - 2):.1f}" height="{high:.1f}" fill="{colour}" fill-opacity=".55">'
+            f"<title>client {client}: {totals[client]} samples</title></rect>"
+        )
+        if client % _every(clients) == 0:
+            body.append(
+                f'<text class="soft" x="{LEFT + side * (client + 0.5):.1f}" y="{bottom + BAR + 15}" '
+                f'text-anchor="middle">{client}</text>'
+            )
+    body.append(
+        f'<text class="soft" x="{LEFT - 8}" y="{bottom + BAR - 4}" text-anchor="end">all samples</text>'
+        f'<text class="soft" x="{LEFT - 8}" y="{bottom + BAR + 15}" text-anchor="end">client</text>'
+    )
+    said = f"The largest square stands for {most} samples, the highest bar for {totals.max()}."
+    if byzantine:
+        said += f" Byzantine clients, in the other colour: {_listed(sorted(byzantine))}."
+    body.append(f'<text class="soft" x="10" y="{bottom + BAR + 38}">{said}</text>')
+    width = max(LEFT + side * clients, 7.2 * len(title), 6.2 * len(said)) + 20
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" '
+        f'height="{bottom + BAR + 50}" viewBox="0 0 {width:.0f} {bottom + BAR + 50}">'
+        f"<title>{escape(title)}</title><desc>{said}</desc><style>{STYLE}</style>"
+        f'<rect width="100%" height="100%" fill="#ffffff"/>{"".join(body)}</svg>\n'
+    )
+
+
+def _column(client: int, held: np.ndarray, side: float, most: int, is_byzantine: bool) -> list[str]:
+    """The squares of a client."""
+    parts = []
+    for label, count in enumerate(held):
+        if count:
+            wide = max(1.0, (side - 2) * sqrt(count / most))
+            x = LEFT + side * (client + 0.5) - wide / 2
+            y = TOP + WIDEST * (label + 0.5) - wide / 2
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{wide:.1f}" '
+                f'fill="{BYZANTINE if is_byzantine else HONEST}">'
+                f"<title>client {client}, class {label}: {count} samples</title></rect>"
+            )
+    return parts
+
+
+def _every(clients: int) -> int:
+    """Of how many clients one is numbered."""
+    return 1 if clients <= MARKS else 10 if clients > 2 * MARKS else 5
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Some numbers in words: runs of them by their ends.
+
+    Examples
+    --------
+    >>> _listed([0, 1, 2, 5, 7, 8])
+    '0 to 2, 5, 7, 8'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )
