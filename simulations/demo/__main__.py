@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from simulations.demo.show import demo
 
@@ -15,7 +16,21 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="(default: runs/demo)")
     parser.add_argument("--verbose", action="store_true", help="show what Flower and Ray log")
     arguments = parser.parse_args()
-    return 0 if demo(arguments.out, Console(), arguments.verbose) else 1
+    console = Console()
+    try:
+        return 0 if demo(arguments.out, console, arguments.verbose) else 1
+    except Exception as error:
+        if arguments.verbose:
+            raise
+        console.print(f"[red]{escape(first_cause(error))}[/red]", "--verbose shows more.", sep="\n")
+        return 1
+
+
+def first_cause(error: BaseException) -> str:
+    """Say what an error began with; the engine wraps what Ray says several times."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

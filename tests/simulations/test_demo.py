@@ -117,6 +117,26 @@ def test_the_exit_code_says_whether_it_held(monkeypatch, tmp_path):
         assert program.main() == (0 if holds else 1)
 
 
+def test_an_engine_that_does_not_start_is_one_line(monkeypatch, tmp_path, capsys):
+    from simulations.demo import __main__ as program
+
+    def fails(*_):
+        try:
+            raise TimeoutError("The node [1] timed out")
+        except TimeoutError as error:
+            raise RuntimeError("Ending simulation.") from error
+
+    monkeypatch.setattr(program, "demo", fails)
+    monkeypatch.setattr(sys, "argv", ["simulations.demo", "--out", str(tmp_path)])
+    assert program.main() == 1
+    assert (
+        capsys.readouterr().out == "TimeoutError: The node [1] timed out\n--verbose shows more.\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["simulations.demo", "--verbose"])
+    with pytest.raises(RuntimeError):
+        program.main()
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_the_ray_engine_gives_the_same_accuracies_bit_for_bit():
