@@ -18,7 +18,7 @@ $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.t
 	@touch $@
 
 # The demonstration needs no torch, which is nine tenths of .venv.
-$(DEMO)/.ready: pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
+$(DEMO)/.ready: pyproject.toml constraints.txt
 	$(FOUND_PYTHON)
 	@"$(HOST_PYTHON)" -m simulations.demo.install $(DEMO)
 	@touch $@

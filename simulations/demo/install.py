@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 import venv
 from collections import deque
 from pathlib import Path
@@ -31,6 +32,12 @@ def announcement(folder: Path) -> str:
     )
 
 
+def requirements() -> list[str]:
+    """Return what the library and its extra need; the library itself runs from where it is, uncompiled."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"][EXTRA]]
+
+
 class Pip:
     """How far pip is, by what it prints.
 
@@ -42,7 +49,7 @@ class Pip:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.found, self.megabytes, self.builds, self.total = 0, 0.0, False, 0
+        self.found, self.megabytes, self.total = 0, 0.0, 0
         self.last: deque[str] = deque(maxlen=15)
         self.before = self._installed()  # pip itself
 
@@ -55,19 +62,15 @@ class Pip:
         """Take a line that pip prints."""
         self.last.append(line)
         text = line.strip()
-        if text.startswith(("Collecting ", "Processing /", "Obtaining ")):
+        if text.startswith(("Collecting ", "Processing /")):
             self.found += 1
         elif size := re.match(r"Downloading .*\(([\d.]+) (kB|MB|GB)\)", text):
             self.megabytes += float(size[1]) * UNITS[size[2]]
-        elif text.startswith("Building wheels"):
-            self.builds = True
         elif text.startswith("Installing collected packages: "):
             self.total = text.count(",") + 1
 
     def __str__(self) -> str:
         """One line that says how far it is."""
-        if self.builds and not self.total:
-            return "compiling the library's kernels"
         if not self.total:
             return f"downloading: {self.found} packages found, {self.megabytes:.0f} MB"
         return f"installing: {self._installed() - self.before} of {self.total} packages"
@@ -99,7 +102,7 @@ def install(folder: Path, out: IO[str]) -> int:
     """Make the virtual environment, and install into it; gives pip's exit code."""
     print(announcement(folder), "Making the environment ...", sep="\n", file=out, flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    # Compiled are the modules that are imported, when they are: half of the time for all would be lost.
+    # Modules are compiled when they are imported: to compile all would take as long as to copy them.
     command = [
         str(folder / "bin" / "python"),
         "-m",
@@ -107,15 +110,7 @@ def install(folder: Path, out: IO[str]) -> int:
         "--disable-pip-version-check",
         "install",
     ]
-    command += [
-        "--no-compile",
-        "--progress-bar",
-        "off",
-        "-c",
-        "constraints.txt",
-        "-e",
-        f".[{EXTRA}]",
-    ]
+    command += ["--no-compile", "--progress-bar", "off", "-c", "constraints.txt", *requirements()]
     pip = Pip(folder)
     with subprocess.Popen(
         command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
