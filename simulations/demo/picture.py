@@ -22,7 +22,7 @@ COLOURS = ("#6f6100", "#a03c7c", "#0068a8", "#007a58", "#5a4fcf", "#3f4a54")
 MARKERS = ("s", "^", "D", "v", "o", "P")
 APART = 5.2  # points of accuracy from label to label
 LABELS = 1.06  # where they begin, as a part of the axis
-FIXED = {  # the same run writes the same file; text stays text
+FIXED: Any = {  # the same run writes the same file; text stays text
     "svg.fonttype": "none",
     "svg.hashsalt": "demo",
     "font.family": "sans-serif",
