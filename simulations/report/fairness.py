@@ -22,7 +22,7 @@ PARTS = (5, 10, 20, 40, 60, 80, 95)  # per cent below an equal part up to which 
 READING = (
     "Without any attack: the accuracy that the worst off client may expect on data like its own, and "
     "the part in the model of the client that is used least, in per cent of an equal part, on average "
-    "over the rounds. Averaging keeps no count of parts: it gives each client the same one."
+    "over the rounds."
 )
 
 

@@ -109,9 +109,14 @@ class Pool:
         losses = [self.loss(rule, attack, data) for attack in self.attacks]
         return max((loss for loss in losses if loss), key=lambda loss: loss.mean, default=None)
 
-    def met(self, rule: str, data: str) -> int:
-        """Return how many attacks a rule has been run under."""
-        return sum(bool(self.runs(rule, attack, data)) for attack in self.attacks)
+    def met(self, rule: str, data: str) -> tuple[int, int]:
+        """Return how many attacks a rule has been run under, and how many it is to be run under."""
+        planned = [attack for attack in self.attacks if (rule, attack, data) in self._runs]
+        return sum(bool(self._runs[rule, attack, data]) for attack in planned), len(planned)
+
+    def is_plain(self, rule: str) -> bool:
+        """Tell whether a rule is no defence."""
+        return any(p.rule == rule and self.results.configs[p].rule in PLAIN for p in self.places)
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

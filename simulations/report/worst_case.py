@@ -14,19 +14,21 @@ from simulations.report.heatmaps import written
 from simulations.report.pool import Loss, Pool
 from simulations.report.seeds import each, shown
 
-HIGH = 38  # pixels of a row
+HIGH = 44  # pixels of a row
 SHORT = 12  # letters of an attack below a number
 CHANCES = (0, 2, 5, 10, 20, 40, 70)  # per cent up to which a step of the colours goes
+LOW = 30  # of one whose cells have one line
+AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"  # before a number that may still grow
 NEVER = 1.0  # no likelihood of an attack is high enough
 READING = (
     "Points lost are counted against no defence and no attack, on the same data and with the same "
     "seeds. The worst attack is the one with the highest mean over the seeds. In the picture of the "
-    "worst case each number is what the rule loses then. Blue says how much less that is than no "
-    "defence loses in its own worst case, on the same data; orange says how much more, so that the "
-    "defence costs more than the attack. The ring is around the least of a column, and rules are in the "
-    "order of their means. A defence costs something even where nobody attacks: in the last column of "
-    "the tables, and in the second picture, is how likely an attack has to be for the defence to lose "
-    "fewer points than no defence does, on average."
+    "worst case each number is what the rule loses then, at least where not all of its attacks have "
+    "been run. Blue says how much less that is than no defence loses in its own worst case, on the same "
+    "data; orange says how much more, so that the defence costs more than the attack. The ring is "
+    "around the least of a column, and rules are in the order of their means. A defence costs something "
+    "even where nobody attacks: in the last column of the tables, and in the second picture, is how "
+    "likely an attack has to be for the defence to lose fewer points than no defence does, on average."
 )
 
 
@@ -78,7 +80,7 @@ def _ranked(pool: Pool) -> list[str]:
 
 def _name(pool: Pool, rule: str) -> str:
     name = written(pool.results.shown(pool.experiment, rule))
-    return f"{name} (no defence)" if rule == pool.plain else name
+    return f"{name} (no defence)" if pool.is_plain(rule) else name
 
 
 def _head(data: str) -> str:
@@ -97,9 +99,12 @@ def _worst_picture(pool: Pool, ranked: list[str]) -> str:
         words = f"{_name(pool, rule)}, {_head(data)}"
         if worst is None:
             return Square(MISSING, None, f"{words}: not run")
+        met, planned = pool.met(rule, data)
+        attacks = "1 attack" if met == 1 else f"{met} attacks"
+        attacks += "" if met == planned else f" of {planned} so far"
         words += (
-            f": {shown(worst.values)} points lost under {written(worst.attack)}, the worst of "
-            f"{pool.met(rule, data)} attacks; {each(worst.values)}"
+            f": {shown(worst.values)} points lost under {written(worst.attack)}, the worst of {attacks}; "
+            f"{each(worst.values)}"
         )
         if cost:
             words += f"; {shown(cost.values)} without an attack"
@@ -107,7 +112,8 @@ def _worst_picture(pool: Pool, ranked: list[str]) -> str:
             words += f"; no defence loses {shown(plain.values)} under {written(plain.attack)}"
         step = colours.step(worst.mean - (plain.mean if plain else 0), colours.BETTER_OR_WORSE)
         below = _cut(written(worst.attack))
-        return Square(_points(worst.mean), step, words, below, worst.mean == least[data])
+        number = _points(worst.mean) if met == planned else f"{AT_LEAST} {_points(worst.mean)}"
+        return Square(number, step, words, below, worst.mean == least[data])
 
     rows = [
         Row(_name(pool, rule), [square(rule, data) for data in pool.data], is_strong=rule == pool.plain)
@@ -135,13 +141,13 @@ def _break_even_picture(pool: Pool, ranked: list[str]) -> str:
         said = _likelihood(found)
         return Square(said, colours.step(100 * found, CHANCES), f"{words}: {said}")
 
-    rules = [rule for rule in ranked if rule != pool.plain]
+    rules = [rule for rule in ranked if not pool.is_plain(rule)]
     rows = [Row(_name(pool, rule), [square(rule, data) for data in pool.data]) for rule in rules]
     missing = "not run" if any(s.step is None for row in rows for s in row.squares if s) else ""
     key = Key("likelihood of an attack from which on it is worth it (%)", CHANCES, "", missing)
     title = f"{pool.experiment}: how likely an attack has to be for a defence to be worth it"
     said = "A defence is worth it where it loses fewer points than no defence, on average."
-    return drawing(title, said, [_head(data) for data in pool.data], rows, key, HIGH - 8)
+    return drawing(title, said, [_head(data) for data in pool.data], rows, key, LOW)
 
 
 def _decision(pool: Pool, ranked: list[str], data: str) -> Iterator[Block]:
@@ -156,14 +162,16 @@ def _decision(pool: Pool, ranked: list[str], data: str) -> Iterator[Block]:
     rows = []
     for rule in sorted(ranked, key=lambda rule: _rank(pool.worst(rule, data))):
         worst, cost = pool.worst(rule, data), pool.cost(rule, data)
-        if worst is None or rule == pool.plain:
+        if worst is None or pool.is_plain(rule):
             continue
+        met, planned = pool.met(rule, data)
+        so_far = "" if met == planned else f" ({met} of {planned} attacks)"
         same = pool.loss(pool.plain, worst.attack, data)
         found = _chance(pool, rule, data)
         rows.append([
             _name(pool, rule),
             shown(cost.values) if cost else "not run",
-            f"{shown(worst.values)}, {written(worst.attack)}",
+            f"{shown(worst.values)}, {written(worst.attack)}{so_far}",
             shown(same.values) if same else "not run",
             "not run" if found is None else _likelihood(found),
         ])  # fmt: skip

@@ -129,7 +129,7 @@ def test_the_worst_attack_is_found_over_all_figures(results):
     assert pool.worst("median", "alpha = 1").values == pytest.approx([10])
     assert pool.worst("krum", "alpha = 1").values == pytest.approx([40, 40])  # f = 2 alone
     assert pool.cost("median", "alpha = 1").values == pytest.approx([4, 4])
-    assert (pool.met("median", "alpha = 1"), pool.met("krum", "alpha = 1")) == (2, 1)
+    assert (pool.met("median", "alpha = 1"), pool.met("krum", "alpha = 1")) == ((2, 2), (1, 1))
 
 
 def test_a_figure_alone_has_its_own_worst_case(results):
@@ -150,6 +150,20 @@ def test_the_picture_of_the_worst_case_names_the_attack_and_colours_by_no_defenc
     assert "4.0 [4.0, 4.0] without an attack; no defence loses 30.0 under IPM" in median[0]
     assert (median[1], averaging[1], krum[1]) == ("s0", "s4", "s6")
     assert colours.DIVERGING[0] in drawn
+
+
+def test_a_worst_case_may_grow_as_long_as_attacks_are_not_run(tmp_path):
+    """What is seen so far is the least that a rule loses."""
+    for cell in STUDY.cells("quick"):
+        if cell.figure == "alike":
+            write(record(cell), cell_path(tmp_path, cell))
+    some = Results([STUDY], "quick", tmp_path)
+    drawn = drawings(some, "worst_case")["worst case"]
+    assert "the worst of 1 attack of 2 so far" in drawn
+    assert ">\N{GREATER-THAN OR EQUAL TO} 5.0</text>" in drawn
+    assert ">40</text>" in drawn  # of Krum, which has met all
+    (table,) = (b for b in view_blocks(some, "own", "worst_case") if isinstance(b, Table))
+    assert table.rows[0][2] == "5.0 [5.0, 5.0], LIE (1 of 2 attacks)"
 
 
 def test_a_defence_is_worth_it_from_a_likelihood_on(results):

@@ -10,8 +10,8 @@ LIMITS = (1, 2, 5, 10, 20, 40, 60)  # points lost up to which a step goes; the l
 LIGHT = ("#f8f4e3", "#e7d2a3", "#ddac60", "#d68038", "#c8512c", "#a3333c", "#772144", "#4a1541")
 DARK = ("#2b2d3a", "#503a62", "#874073", "#bb4f5a", "#e16b38", "#f59240", "#febd5b", "#ffe787")
 
-# Better or worse than something, in points: blue and orange are told apart by all eyes, and the further from the
-# middle, the darker. They are the same on every background.
+# Better or worse than something, in points. All eyes can tell blue from orange, and both are darker away from
+# the middle. They are the same on every background.
 BETTER_OR_WORSE = (-20, -10, -5, -1, 1, 5, 10, 20)
 DIVERGING = (
     "#14497f", "#3f7db5", "#86b4d8", "#c9dfee", "#f6f4ef", "#fadcb3", "#efad5e", "#cc7118", "#8a3f04"
