@@ -1,22 +1,30 @@
-# Every target sets up .venv by itself: only make and a Python >= 3.11 are needed.
+# Every target sets up .venv by itself, `demo` a smaller one of its own: only make and a Python >= 3.11 are needed.
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+DEMO := .venv-demo
 HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
+FOUND_PYTHON = @test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
+	"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
 
 .PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction study
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
-	@test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
-		"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
+	$(FOUND_PYTHON)
 	test -x $(PYTHON) || "$(HOST_PYTHON)" -m venv .venv
 	$(PYTHON) -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY)
-	$(PYTHON) -m simulations demo
+# The demonstration needs no torch, which is nine tenths of .venv.
+$(DEMO)/.ready: pyproject.toml constraints.txt
+	$(FOUND_PYTHON)
+	@"$(HOST_PYTHON)" -m simulations.demo.install $(DEMO)
+	@touch $@
+
+demo: $(DEMO)/.ready
+	@$(DEMO)/bin/python -m simulations.demo
 
 # Two files at once: many tests wait for processes and timeouts.
 test: $(READY)

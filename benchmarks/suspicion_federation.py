@@ -11,8 +11,9 @@ from flwr.server import SimpleClientManager
 from flwr.server.client_proxy import ClientProxy
 
 from flwr_byzantine.attacks import ColludingAttack, LocalAttack
-from simulations.catalog import datasets
-from simulations.catalog.partitions import dirichlet_partition
+from simulations.catalog.dealing import Partition, deal
+from simulations.catalog.digits import digits
+from simulations.numpy_model import accuracy, descend, gradient, initial_model
 
 Arrays = list[np.ndarray]
 Attack = Callable[[np.ndarray, int, np.random.Generator], np.ndarray] | LocalAttack | None
@@ -51,24 +52,17 @@ class Federation:
     shares: list[np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
-        train, test = datasets.load("digits", "data")
-        self.x, self.y = train.x.numpy().reshape(len(train.y), -1), train.y.numpy()
-        self.test = test.x.numpy().reshape(len(test.y), -1), test.y.numpy()
+        (self.x, self.y), self.test = digits()
         self.rng = np.random.default_rng([self.seed, 23])
         server = self.rng.permutation(len(self.y))
         self.own, rest = server[:250], server[250:]
-        shares = dirichlet_partition(self.y[rest], self.clients, self.seed, ALPHA)
+        shares = deal(Partition("dirichlet", ALPHA), self.y[rest], self.clients, self.seed)
         self.shares = [rest[share] for share in shares]
 
     def first(self) -> Arrays:
         """A model to start from."""
         rng = np.random.default_rng([self.seed, 7])
-        sizes = [(self.x.shape[1], HIDDEN), (HIDDEN, CLASSES)]
-        model = []
-        for size in sizes:
-            model.append((rng.normal(size=size) / np.sqrt(size[0])).astype(np.float32))
-            model.append(np.zeros(size[1], np.float32))
-        return model
+        return initial_model(self.x.shape[1], HIDDEN, CLASSES, rng)
 
     def auxiliary(self, model: Arrays, server_round: int) -> Arrays:
         """The gradient on the server's own data."""
@@ -83,8 +77,7 @@ class Federation:
         own = [array.copy() for array in model]
         steps = told.steps or told.epochs * self._batches_of(share)
         for part in islice(self._batches(share), steps):
-            for array, step in zip(own, gradient(own, self.x[part], self.y[part]), strict=True):
-                array -= told.rate * step
+            descend(own, self.x[part], self.y[part], told.rate)
         return own
 
     def _batches_of(self, share: np.ndarray) -> int:
@@ -96,24 +89,7 @@ class Federation:
 
     def accuracy(self, model: Arrays) -> float:
         """On the test set."""
-        return float((logits(model, self.test[0])[1].argmax(axis=1) == self.test[1]).mean())
-
-
-def logits(model: Arrays, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hidden values and outputs."""
-    hidden = np.maximum(x @ model[0] + model[1], 0)
-    return hidden, hidden @ model[2] + model[3]
-
-
-def gradient(model: Arrays, x: np.ndarray, y: np.ndarray) -> Arrays:
-    """Of the mean cross entropy."""
-    hidden, out = logits(model, x)
-    out = np.exp(out - out.max(axis=1, keepdims=True))
-    out /= out.sum(axis=1, keepdims=True)
-    out[np.arange(len(y)), y] -= 1
-    out /= len(y)
-    back = (out @ model[2].T) * (hidden > 0)
-    return [x.T @ back, back.sum(axis=0), hidden.T @ out, out.sum(axis=0)]
+        return accuracy(model, *self.test)
 
 
 class Node(ClientProxy):

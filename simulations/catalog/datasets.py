@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from simulations.catalog.dealing import SHARED, Partition, deal
+from simulations.catalog.digits import digits
 from simulations.catalog.partitions import held_out
 from simulations.streams import Stream, generator
 
@@ -33,17 +34,11 @@ def load_digits(data_dir: str) -> Splits:
 
     Each pixel is standardised by its mean and deviation over the training set.
     """
-    from sklearn.datasets import load_digits as sklearn_digits
-
-    bunch = sklearn_digits()
-    order = generator(Stream.SAMPLES).permutation(len(bunch.target))
-    train, test = order[:1437], order[1437:]
-    x = bunch.data.astype(np.float32)
-    deviation = x[train].std(axis=0)
-    x = (x - x[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    images = torch.from_numpy(x.reshape(-1, 1, 8, 8))
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
-    return Split(images[train], labels[train]), Split(images[test], labels[test])
+    train, test = (
+        Split(torch.from_numpy(part.x.reshape(-1, 1, 8, 8)), torch.from_numpy(part.y))
+        for part in digits()
+    )
+    return train, test
 
 
 def load_mnist(data_dir: str) -> Splits:

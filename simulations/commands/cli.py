@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from flwr_byzantine.lab.kept import Kept, replace_file
 from simulations.catalog import datasets
-from simulations.commands.demo import demo as run_demo
 from simulations.commands.display import label, progress, table
 from simulations.config import RunConfig
+from simulations.demo.show import demo as run_demo
 from simulations.federation.runner import run_all
 from simulations.measure.results import save
 from simulations.report.board import scoreboard_table
@@ -141,7 +141,7 @@ app.command()(_with_options(partition))
 
 @app.command()
 def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
-    """Show FedAvg break under attack, and every robust rule withstand it."""
+    """Show FedAvg break under attack, and robust rules go on learning."""
     try:
         holds = run_demo(out, console, verbose)
     except Exception as error:

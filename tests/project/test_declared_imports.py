@@ -44,14 +44,20 @@ def own():
 
 
 def declared(*extras):
-    lists = [PROJECT["dependencies"], *(EXTRAS[extra] for extra in extras)]
-    return {Requirement(text).name.lower() for texts in lists for text in texts}
+    """Names of what is needed, and of what the extras bring, those that an extra is made of included."""
+    found = set()
+    for text in [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]:
+        needed = Requirement(text)
+        own_extra = needed.name == PROJECT["name"]
+        found |= declared(*needed.extras) if own_extra else {needed.name.lower()}
+    return found
 
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
         ("flwr_byzantine", ["torch"]), ("clients", ["simulation"]), ("simulations", ["simulation"]),
+        ("simulations/demo", ["demo"]),
         ("benchmarks", ["simulation"]), ("docs", ["docs"]), ("tests", ["simulation", "dev"]),
         ("examples", ["simulation"]), ("deploy", ["simulation"]),
     ],

@@ -1,4 +1,4 @@
-"""Configurations, data, the honest client, recording and the demonstration's verdict."""
+"""Configurations, data, the honest client, and recording."""
 
 import importlib.metadata
 import json
@@ -18,7 +18,6 @@ from simulations.catalog.dealing import Partition
 from simulations.catalog.models import MODELS, initial_model
 from simulations.catalog.networks import initial_network
 from simulations.catalog.partitions import held_out
-from simulations.commands.demo import demo_runs, judge
 from simulations.config import RunConfig, parse_arguments
 from simulations.federation.population import honest_client
 from simulations.federation.runner import run_all
@@ -26,7 +25,6 @@ from simulations.federation.server import innermost, wait_for_clients
 from simulations.measure.alignment import Alignment
 from simulations.measure.recording import Recorder, initial_state
 from simulations.measure.results import hash_arrays, save
-from simulations.report.plots import plot_accuracy
 from simulations.torch_client import TorchClient
 from simulations.torch_model import dump_arrays, evaluate, load_arrays
 
@@ -365,22 +363,6 @@ def test_the_recorder_evaluates_when_due_and_the_result_is_json(tmp_path):
     assert RunConfig(**result["config"]) == config
     assert len(seen) == 5
     assert [path.name for path in (tmp_path / "deep" / "run").iterdir()] == ["result.json"]
-
-
-def test_the_figure_leaves_out_rounds_without_evaluation(tmp_path):
-    rounds = [{"round": 1, "accuracy": None}, {"round": 2, "accuracy": 0.0}]
-    path = plot_accuracy([{"rounds": rounds}], ["name"], tmp_path / "new" / "accuracy.png")
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_demonstration_holds_only_if_fedavg_breaks_and_every_rule_stays_close():
-    names = list(demo_runs())
-    good = dict.fromkeys(names, 0.97) | {"fedavg": 0.1}
-    assert judge(good).holds
-    assert not judge(good | {"fedavg": 0.9}).holds
-    assert not judge(good | {"krum": 0.94}).holds
-    assert "krum ends at 94.0%" in judge(good | {"krum": 0.94}).complaints[0]
-    assert not judge(good | {"median": float("nan")}).holds
 
 
 def test_the_cause_is_found_in_a_traceback():

@@ -15,6 +15,7 @@ FOLDER = REPOSITORY / "simulations"
 ORDER = (
     "environment",
     "streams",
+    "numpy_model",
     "torch_model",
     "torch_client",
     "catalog",
@@ -23,6 +24,7 @@ ORDER = (
     "federation",
     "sweep",
     "report",
+    "demo",
     "commands",
     "__main__",
 )
@@ -83,7 +85,7 @@ def test_no_number_of_a_stream_has_changed():
     """Another number would be another result for every seed."""
     assert {stream.name: int(stream) for stream in Stream} == {
         "SAMPLES": 0, "TRAINING": 1, "PARTITION": 2, "HELD_OUT": 3, "TRUE_GRADIENT": 4,
-        "APART": 5, "ATTACK": 0xA77, "COIN": 0xC01, "BUCKETS": 0xB0C, "BYZANTINE": 0xD4A,
+        "APART": 5, "WEIGHTS": 6, "ATTACK": 0xA77, "COIN": 0xC01, "BUCKETS": 0xB0C, "BYZANTINE": 0xD4A,
         "PARTICIPATION": 0x5A3, "BOOTSTRAP": 0xB007,
     }  # fmt: skip
 
