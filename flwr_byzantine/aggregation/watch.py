@@ -64,7 +64,7 @@ class Watch:
         self._warned: frozenset[str] = frozenset()
 
     def begin(self) -> None:
-        """Begin a run: sizes of another one say nothing of it. Suspects stay suspects."""
+        """Begin a run: the sizes of another run do not count in it. Suspects stay suspects."""
         self.suspects.largest.clear()
 
     def learn_names(self, grid: Any, clients: Collection[str]) -> None:
@@ -83,8 +83,8 @@ class Watch:
     ) -> tuple[Gated, dict[str, str]]:
         """The replies for the rule, and client -> reason for those in quarantine, at most so many.
 
-        Of more suspects than that, those that were convicted first are left out. One that is a suspect for
-        failing alone is not: what it does send is as good as any.
+        If there are more suspects, those that became suspects first are left out. A suspect that
+        only failed is not left out: what it does send is as good as any other reply.
         """
         there = [
             client
@@ -175,7 +175,7 @@ class Watch:
             log(ERROR, text, server_round, client, type(error).__name__, error)
 
     def pardon(self, client: object) -> None:
-        """Take back a conviction, and forget what is held against a client.
+        """Clear a suspect, and forget what is held against it.
 
         Raises
         ------

@@ -25,7 +25,7 @@ class Audit:
     ----------
     path : str, Path or None
         A file to append to: one JSON object for each client and round, safely on disk when the
-        round ends. Use one file a run; a run that is resumed goes on with its own.
+        round ends. Use one file for each run. A run that is resumed goes on with its own file.
 
     Raises
     ------
@@ -51,7 +51,7 @@ class Audit:
     def begin(self) -> None:
         """Give a run that starts, or starts again, an id of its own.
 
-        Its first round takes the place of what an earlier start did of the same and of later rounds.
+        Its first round replaces the same round and all later ones of an earlier start.
         """
         self.run_id = secrets.token_hex(8)
         self._first = True
@@ -127,10 +127,10 @@ def read_audit(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
     Returns
     -------
     tuple[list[AuditRecord], int]
-        The records, and the number of lines that are none: a process killed in the middle of a line
-        leaves one. A run that was started again has another ``run_id``, and its first round takes the
-        place of what was written before of the same and of later rounds. So a round that was repeated
-        after a crash counts once, with the replies of one start alone.
+        The records, and the number of lines that hold no record: a process that is killed in the
+        middle of a line leaves one. A run that was started again has another ``run_id``. Its first
+        round replaces the same round and all later ones that were written before. So a round that
+        was repeated after a crash counts once, with the replies of one start.
     """
     records, unreadable = read_lines(path)
     return without_repeated(records), unreadable

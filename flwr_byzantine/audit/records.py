@@ -24,14 +24,14 @@ class AuditRecord:
     client : str
         The server's own name of the client.
     verdict : str
-        ``"kept"``; ``"trimmed"``: a coordinate-wise rule used the client's values in less than half
+        ``"kept"``; ``"trimmed"``: a rule by coordinate used the client's values in less than half
         as many coordinates as those of the average client; ``"not selected"``: a rule that selects
-        whole updates left it out; ``"dropped"``: malformed, and refused before the rule saw it;
-        ``"quarantined"``: a suspect, left out for ``quarantine=True``; ``"skipped"``: the round had no
-        result, whatever this client sent; or ``"failed"``: it was asked, and answered with an error or not
-        at all.
+        whole updates left this one out; ``"dropped"``: the reply is malformed, and the rule did not
+        see it; ``"quarantined"``: the client is a suspect, and ``quarantine=True`` left it out;
+        ``"skipped"``: the round had no result, whatever this client sent; or ``"failed"``: the
+        client was asked, and answered with an error or not at all.
     score : float or None
-        What a selecting rule went by, such as the Krum score: lower is better.
+        The score by which a rule selects, such as the Krum score: lower is better.
     share : float or None
         Weight of the client's update in the result, or for a coordinate-wise rule the fraction of a
         sample of the coordinates (``flwr_byzantine.aggregation.kept_shares.SAMPLE``) in which its value
@@ -39,20 +39,22 @@ class AuditRecord:
     reason : str or None
         Why the reply was dropped or the round skipped, or how the client failed.
     run_id : str or None
-        Which start of the run this belongs to: a random word, another one each time a run starts or is
-        resumed. None for what was written without. Records are compared without it.
+        Which start of the run this belongs to: a random word, which differs each time a run starts
+        or is resumed. None if the record was written without one. Records are compared without it.
     seed : int or None
-        What the round's rule drew from the operating system's entropy, such as the permutation of
-        `Bucketing`: with this seed the round can be replayed. None where it drew nothing.
+        The seed that the round's rule drew from the operating system's entropy, such as for the
+        permutation of `Bucketing`. With this seed you can repeat the round. None if it drew
+        nothing.
     used : float or None
-        The client's part of the result; those of a round add up to 1. Clients that sent the same share
-        what it got. For a coordinate-wise rule it is counted on a sample of the coordinates, which is
-        drawn anew in every round. It says what the rule used, and accuses nobody.
+        The client's part of the result. The parts of a round add up to 1. Clients that sent the
+        same update share its part. For a rule by coordinate it is counted on a sample of the
+        coordinates, which is drawn anew in every round. It says what the rule used, and accuses
+        nobody.
     size : float or None
-        How many times as large as the usual update of the round this one is. None where it was not
-        measured, and where it is not finite.
+        The size of this update, as a multiple of the usual one of the round. None if it was not
+        measured, or is not finite.
     stands_out : str or None
-        Why the reply is held against the client; None where it is not.
+        Why the client stands out in this round; None if it does not.
     suspect : bool
         Whether the client is a suspect after the round: :mod:`flwr_byzantine.audit.suspicion`.
     name : str or None

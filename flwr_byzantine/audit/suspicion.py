@@ -1,14 +1,15 @@
-"""Who is a suspect: whose updates are again and again far larger than those of most clients.
+"""Which clients are suspects: their updates are far larger than those of most clients, in several rounds.
 
-Verdicts such as "trimmed" say what a rule used. They accuse nobody, for a rule leaves somebody out in every
-round. A suspicion asks for an effect: a client stands out in a round where its update is more than ``factor``
-times as large as the usual one, and is a suspect where it stood out in ``rounds`` of its last ``of`` rounds.
+Verdicts such as "trimmed" say what a rule used. They accuse nobody, because a rule leaves somebody
+out in every round. A suspicion asks for an effect. A client stands out in a round if its update is
+more than ``factor`` times as large as the usual one. It is a suspect if it stood out in ``rounds``
+of its last ``of`` rounds.
 
-The usual size among n updates, of which f may be attackers', is the (n - f)-th smallest. Attackers cannot
-make it larger than the largest honest one. They can make it smaller, by sending next to nothing: where n is
-more than 3f, no smaller than the median honest one; where n is 2f + 1, as small as the smallest honest one,
-and honest clients differ that much. So where f is a third of the updates or more, ``wide_factor`` takes the
-place of ``factor``.
+The usual size among n updates, of which f may be attackers', is the (n - f)-th smallest. Attackers
+cannot make it larger than the largest honest one. They can make it smaller by sending updates of
+almost no size. If n is more than 3f, it stays no smaller than the median honest size. If n is 2f +
+1, it may be as small as the smallest honest size, and honest clients differ much. So if f is a
+third of the updates or more, ``wide_factor`` takes the place of ``factor``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,14 +31,16 @@ class Suspicion:
     Parameters
     ----------
     factor : float
-        c: a client stands out in a round where its update is more than so many times as large as the usual
+        c. A client stands out in a round if its update is more than c times as large as the usual
         one.
     rounds : int
-        k: in how many rounds a client has to stand out.
+        k. In this many rounds a client has to stand out.
     of : int
-        r: of how many of its newest rounds. Rounds in which a client takes no part do not count.
+        r. This many of its newest rounds are looked at. Rounds in which a client takes no part do
+        not count.
     wide_factor : float
-        c where a third of the updates or more may be attackers'; `factor` where that is larger.
+        c if a third of the updates or more may be attackers'. If `factor` is larger, it is taken
+        instead.
 
     Examples
     --------

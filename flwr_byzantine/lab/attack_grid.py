@@ -36,10 +36,11 @@ Records = dict[str, dict[str, Array]]
 class AttackGrid(PassingGrid):
     """Turns the replies of Byzantine nodes into what an attack sends: for simulations and tests alone.
 
-    The app sends its messages through this grid and changes nothing else, and neither do its clients:
-    ``grid = AttackGrid(grid, SignFlip(), byzantine=2)``. Attackers know what every node of the round
-    received and sent, so omniscient and colluding attacks are exact in any app, also where clients shuffle
-    without a seed. Only arrays in replies to training change. All else passes through as the same objects.
+    The app sends its messages through this grid and changes nothing else, and neither do its
+    clients: ``grid = AttackGrid(grid, SignFlip(), byzantine=2)``. Attackers know what every node of
+    the round received and sent. So omniscient and colluding attacks are exact in any app, even if
+    clients shuffle without a seed. Only arrays in replies to training change. All else passes
+    through as the same objects.
 
     Parameters
     ----------
@@ -48,10 +49,10 @@ class AttackGrid(PassingGrid):
     attack : attack
         One of `flwr_byzantine.attacks`, or a function like one. Those on data are refused: no data pass here.
     byzantine : int, float, collection or callable
-        How many nodes are Byzantine, drawn by the seed at the first training; a share of them in (0, 1),
-        rounded to the next whole number, halves up; their node ids; or a function
-        ``byzantine(node_ids, server_round)`` that gives ids. A channel corrupts what every node sends and
-        needs none.
+        How many nodes are Byzantine, or their share in (0, 1), rounded to the nearest whole number,
+        halves up. The seed draws them at the first training. It may also be a collection of node
+        ids, or a function ``byzantine(node_ids, server_round)`` that returns ids. A channel
+        corrupts what every node sends, and needs none of these.
     seed : int
         The seed of all random choices, at least 0.
     schedule : flwr_byzantine.clients.AttackSchedule
@@ -75,12 +76,12 @@ class AttackGrid(PassingGrid):
 
     Notes
     -----
-    The round is the one that messages tell, as the wrappers of `flwr_byzantine.clients` read it. Where they
-    tell none, calls with training messages are counted.
+    The round is the one that messages tell, as the wrappers of `flwr_byzantine.clients` read it. If
+    they tell none, calls with training messages are counted.
 
-    What is drawn depends on the seed, the round and a node's number alone, as in those wrappers. With clients
-    that depend on these alone, and ``order_by="partition-id"``, models are those of a federation of wrapped
-    clients, to the last bit.
+    Random numbers depend only on the seed, the round and a node's number, as in those wrappers. If
+    clients depend only on these too, and with ``order_by="partition-id"``, models are the same as
+    in a federation of wrapped clients, to the last bit.
 
     An attack that remembers starts with nothing, and remembers the rounds in which it is on.
 

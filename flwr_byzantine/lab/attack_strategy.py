@@ -43,16 +43,16 @@ class AttackStrategy(Delegating):
     """Turns the results of Byzantine clients into what an attack sends: for simulations and tests alone.
 
     It goes around any strategy of `flwr.server.strategy`, the protected one included:
-    ``AttackStrategy(ByzantineRobust(FedAdam(...), rule), SignFlip(), byzantine=2)``. The strategy inside is
-    handed the results with the attackers' parameters in them. All else it does as it is, and what this one
-    does not have is the inner one's.
+    ``AttackStrategy(ByzantineRobust(FedAdam(...), rule), SignFlip(), byzantine=2)``. The strategy
+    inside gets the results with the attackers' parameters in them. It does all else as before, and
+    you can use its methods and attributes.
 
     Parameters
     ----------
     strategy : flwr.server.strategy.Strategy
         The strategy to attack, or another `AttackStrategy` for a second attack.
     attack, byzantine, seed, schedule, redraw, knows, payload, order_by
-        As for :class:`flwr_byzantine.lab.AttackGrid`; clients go by their ``cid``.
+        As for :class:`flwr_byzantine.lab.AttackGrid`; the id of a client is its ``cid``.
 
     Raises
     ------
@@ -62,9 +62,9 @@ class AttackStrategy(Delegating):
 
     Notes
     -----
-    It is :class:`flwr_byzantine.lab.AttackGrid` for the other API: what is said there of the round, of random
-    numbers and of attacks that remember holds here. A configuration that tells no round leaves it to the
-    server's.
+    It is :class:`flwr_byzantine.lab.AttackGrid` for the other API. The notes there on the round, on
+    random numbers and on attacks that remember hold here too. If the configuration tells no round,
+    the server's round counts.
 
     Attributes
     ----------

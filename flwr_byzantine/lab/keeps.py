@@ -1,4 +1,4 @@
-"""What an app keeps under an attack, as a test of one's own."""
+"""A test of your own: what an app keeps under an attack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def assert_keeps(
     attack: str,
     **settings: Any,
 ) -> None:
-    """Fail unless an app keeps a value under an attack: a test for one's own continuous integration.
+    """Fail unless an app keeps a value under an attack: a test for your own continuous integration.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a grid of runs came to: points lost, what to recommend, and who pays for a defence."""
+"""The results of a grid of runs: points lost, the recommendation, and which nodes pay for a defence."""
 
 from __future__ import annotations
 

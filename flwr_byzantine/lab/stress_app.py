@@ -59,46 +59,48 @@ def stress(
     app : str, Path or FlowerApp
         The folder of an app, which stays as it is.
     rules : Sequence[str]
-        ``app`` is the app without a rule, ``fedavg`` the plain mean in its place; others are names of rules
-        such as ``nnm+phocas``. The app without a rule is always run.
+        ``app`` is the app without a rule, and ``fedavg`` is the plain mean in the place of a rule.
+        All others are names of rules, such as ``nnm+phocas``. ``app`` is always run.
     attacks : Sequence[str]
-        ``none`` is no attack, which is always run; others are names of attacks.
+        ``none`` is no attack, and is always run. All others are names of attacks.
     clients, byzantine : int
-        How many nodes there are, and how many of them attack. Rules are told the latter.
+        How many nodes there are, and how many of them attack. Rules are told the second number as
+        f.
     rounds : int or None
         How many rounds the app trains; None leaves its own number.
     rounds_key : str or None
-        The key of the app's configuration that says so; None takes the one whole number whose key has
-        "round" in it.
+        The key of the app's configuration that sets the rounds. None takes the one whole number
+        whose key contains "round".
     config : Mapping[str, Any] or None
         Other values of the app's configuration.
     seed : int
-        Of all that is drawn.
+        The seed of everything that is drawn.
     seeds : int
-        How many runs there are of each rule and attack, with the seeds from ``seed`` on. Each is compared
-        with the app's own of the same seed.
+        How many runs there are of each rule and attack, with consecutive seeds from ``seed`` on.
+        Each run is compared with the app's own run of the same seed.
     malicious : str or None
         A ClientApp that the attackers run in place of the app's own when they train, ``module:name`` in the
         app's folder. It is the attack ``malicious``, which need not be named.
     metric : str or None
         The number that says what a model is worth; see :func:`flwr_byzantine.lab.scores.choose_metric`.
     lower_is_better : bool or None
-        Whether it is better where it is lower; None goes by its name.
+        Whether a smaller number is better. None decides by the metric's name.
     out : str, Path or None
         A folder for ``stress.json``, ``stress.html`` and the runs, which are not run again.
     engine : str
-        ``inline``: the nodes of a run work one after the other, and several runs at once. ``ray``: runs come
-        one after the other on Flower's Ray engine, and several nodes work at once.
+        With ``inline``, several runs work at once, and in each of them one node after the other.
+        With ``ray``, one run after the other works on Flower's Ray engine, and in it several nodes
+        at once.
     jobs : int or None
-        How many runs at once, each in a process of its own; None takes as many as there are cores, and
-        one for an app that is no folder. With Ray, how many nodes at once.
+        How many runs work at once, each in a process of its own, or how many nodes with Ray. None
+        takes the number of cores, or one if the app is not a folder.
     verbose : bool
         Whether what Flower and the app log and print is shown.
     on_run : Callable or None
         Called with each run, how many are done, and how many there are.
     on_step : Callable or None
-        Called after each round with how many are over, how many there are, and the run in words. Where
-        the number of rounds is not known, a run counts as one.
+        Called after each round with the number of finished rounds, the number of all rounds, and
+        the run in words. If the number of rounds is not known, a run counts as one.
 
     Returns
     -------

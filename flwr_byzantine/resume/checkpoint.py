@@ -1,4 +1,4 @@
-"""The file of a run's checkpoint: found, kept beside the one before it, and written by one process."""
+"""The file of a run's checkpoint, beside the one before it; only one process writes it."""
 
 import os
 from contextlib import suppress
@@ -17,8 +17,8 @@ __all__ = ["Checkpoint", "CheckpointError", "Checkpoints"]
 class Checkpoints:
     """The checkpoint of a run, and the one before it.
 
-    One process at a time can have it: a lock, in a file with ``.lock`` added to its name, ends with the
-    process, with this object, or when :meth:`release` is called.
+    Only one process at a time can use it. A file with ``.lock`` added to its name holds a lock,
+    which ends with the process, with this object, or when :meth:`release` is called.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Checkpoints:
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; whenever the process dies, this one or the last one is whole.
+        """Write a checkpoint; even if the process dies meanwhile, this one or the last one is whole.
 
         What was deleted or moved away meanwhile, the folder too, is written anew.
 
