@@ -70,7 +70,7 @@ class Boost(LocalAttack):
             require(known, "num_attackers", f"at most {n}", self.num_attackers, advice)
 
     def told(self, num_clients: int, num_attackers: int) -> Self:
-        """Return the attack of a federation of so many clients, of whom so many attack."""
+        """Return the attack for a federation of this many clients, with this many attackers."""
         if self.scale is not None:
             return self
         n = num_clients if self.num_clients is None else self.num_clients

@@ -72,7 +72,7 @@ class LittleIsEnough(ColludingAttack):
             require_whole("num_clients", self.num_clients, 2, counted)
 
     def told(self, num_clients: int, num_attackers: int) -> Self:
-        """Return the attack of a federation of so many clients, where ``num_clients`` was left out."""
+        """Return the attack for a federation of this many clients, if ``num_clients`` was left out."""
         return replace(self, num_clients=num_clients) if self.num_clients is None else self
 
     def deviations(self, n: int, f: int) -> float:

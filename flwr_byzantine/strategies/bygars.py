@@ -106,8 +106,8 @@ class ByGARS(ReputationStrategy):
         model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
         averaging. ByGARS keeps its scores so divided, and leaves out the part of
         :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
-        asks for a shorter step, and would turn the scores of honest clients negative. False is the paper
-        to the letter.
+        asks for a shorter step, and would turn the scores of honest clients negative. False runs the
+        paper's equations as they are.
     forget_after : int or None
         A client that sent no usable reply in so many rounds is forgotten. If it comes back, it begins
         with `initial_reputation`, as a new client does. None keeps all scores for good, which are many

@@ -26,7 +26,7 @@ UNREACHED = (  # what the SuperLink says of a node that is gone or too late
 )
 SUPERLINK = 1  # the node that Flower's own errors come from
 
-Errors = Sequence[tuple[str | None, str]]  # of whom, None where nobody says it, and what it says
+Errors = Sequence[tuple[str | None, str]]  # the client, or None if nobody knows it, and the text
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def who_failed(
     unknown = [f"unknown-{i}" for i in range(1, 1 + len(nameless) - len(silent))]
     known_to_fail = silent and len(nameless) >= len(silent)  # else some of them only did not answer
     reasons_of = found | dict.fromkeys(silent, reason if known_to_fail else Absence(reason))
-    reasons_of |= dict.fromkeys(unknown, Absence(reason))  # of whom, nobody knows
+    reasons_of |= dict.fromkeys(unknown, Absence(reason))  # nobody knows whose they are
     return {
         name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
     }
