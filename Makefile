@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 DEMO := .venv-demo
-HOST_PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+HOST_PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then command -v $$python; break; fi; done)
 FOUND_PYTHON = @test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \

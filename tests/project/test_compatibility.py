@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from flwr_byzantine.kernels import compiled
@@ -59,7 +60,8 @@ def test_flwr_is_in_the_range_that_we_declare():
 )
 def test_apps_declare_the_same_range(example):
     def flwr(folder):
-        return [d for d in project(folder)["project"]["dependencies"] if d.startswith("flwr>")]
+        needed = map(Requirement, project(folder)["project"]["dependencies"])
+        return [requirement.specifier for requirement in needed if requirement.name == "flwr"]
 
     assert flwr(REPOSITORY / example) == flwr(REPOSITORY)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 import subprocess
@@ -9,15 +10,17 @@ import sys
 import tomllib
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import Context
+from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
+from packaging.requirements import Requirement
 
-from flwr_byzantine.attacks import SignFlip
-from flwr_byzantine.clients import MaliciousClient, attack_mod
+from flwr_byzantine.clients import MaliciousClient
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
@@ -26,6 +29,7 @@ DIFFS = {
     "digits-torch": ("robust.diff",),
 }
 NODES = 6
+HONEST = NumPyClient()
 
 
 def settings(example):
@@ -57,48 +61,20 @@ def configured(context, config):
     return Context(context.run_id, context.node_id, context.node_config, context.state, config)
 
 
-def misbehave(client, client_id):
-    """What node 0 is made of."""
-    return MaliciousClient(client, SignFlip(scale=20), client_id=client_id)
-
-
-def message_clients(config, attackers):
-    """The app of the numpy example, node 0 malicious through a mod."""
-
-    def wrap(make_honest, client_id):
-        honest = make_honest(client_id)
-        return misbehave(honest, client_id) if client_id in attackers else honest
-
-    app = ClientApp(mods=[attack_mod(wrap)])
+def client_app(example, config):
+    """The app of the example's nodes, with the run configuration that `flwr run -c` would give it."""
+    name, app = f"{example.replace('-', '_')}.client_app", ClientApp()
 
     @app.train()
     def train(message, context):
-        from digits_numpy.client_app import app
-
-        return app(message, configured(context, config))
+        return importlib.import_module(name).app(message, configured(context, config))
 
     return app
 
 
-def legacy_clients(config, attackers):
-    """The app of the torch example, node 0 malicious through a wrapper."""
-
-    def client_fn(context):
-        from digits_torch.client_app import client_fn
-
-        client = client_fn(configured(context, config)).numpy_client
-        client_id = int(context.node_config["partition-id"])
-        return (misbehave(client, client_id) if client_id in attackers else client).to_client()
-
-    return ClientApp(client_fn=client_fn)
-
-
-CLIENTS = {"digits-numpy": message_clients, "digits-torch": legacy_clients}
-
-
-def accuracies(example, modules, attackers):
+def accuracies(example, modules, **asked):
     """The final accuracy of each server, one after the other on one engine."""
-    config, last = settings(example), {}
+    config, last = settings(example) | asked, {}
     outer = ServerApp()
 
     def record(evaluate, name, *arguments):
@@ -117,8 +93,7 @@ def accuracies(example, modules, attackers):
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
         "init_args": {"num_cpus": 2, "address": "local"},
     }
-    client_app = CLIENTS[example](config, attackers)
-    run_simulation(outer, client_app, NODES, backend_config=resources)
+    run_simulation(outer, client_app(example, config), NODES, backend_config=resources)
     return last
 
 
@@ -130,10 +105,42 @@ def accuracies(example, modules, attackers):
 def test_a_change_of_two_lines_saves_an_example_from_an_attacker(example, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES / example))
     modules = {diff: load(patched(example, diff, tmp_path)) for diff in ("", *DIFFS[example])}
-    accuracy = accuracies(example, modules, attackers=(0,))
+    accuracy = accuracies(example, modules, attackers=1)
     assert accuracy.pop("") < 0.5
     assert set(accuracy) == set(DIFFS[example])
     assert min(accuracy.values()) > 0.8
+
+
+@pytest.mark.parametrize("example", DIFFS)
+def test_an_example_asks_for_the_engine_that_it_runs_on(example):
+    project = tomllib.loads((EXAMPLES / example / "pyproject.toml").read_text())["project"]
+    needed = {r.name: r for r in map(Requirement, project["dependencies"])}
+    assert needed["flwr"].extras == {"simulation"}
+    ours = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert needed["flwr-byzantine"].specifier.contains(ours)
+
+
+@pytest.mark.parametrize("example", DIFFS)
+def test_the_run_configuration_says_who_attacks_and_how(example, monkeypatch):
+    path = EXAMPLES / example / example.replace("-", "_") / "attackers.py"
+    module, config = load(path), settings(example)
+    assert (config["attackers"], config["attack"]) == (0, "sign_flip")
+
+    def client(number, **asked):
+        context = SimpleNamespace(run_config=config | asked)
+        if example == "digits-numpy":
+            return module.honest_or_not(lambda _: HONEST, number, context)
+        return module.honest_or_not(HONEST, number, context.run_config)
+
+    assert [client(i) for i in range(3)] == [HONEST] * 3
+    assert {type(client(i, attackers=2)) for i in range(2)} == {MaliciousClient}
+    assert client(2, attackers=2) is HONEST
+    for attack in module.ATTACKS:
+        assert client(0, attackers=1, attack=attack).attack is module.ATTACKS[attack]
+        assert f"`{attack}`" in (EXAMPLES / "README.md").read_text()
+    for number in range(2):  # an honest node says so too
+        with pytest.raises(ValueError, match=r"one of sign_flip, .* Found `attack = sing_flip`"):
+            client(number, attackers=1, attack="sing_flip")
 
 
 @pytest.mark.parametrize(("example", "diff"), [(e, d) for e in DIFFS for d in DIFFS[e]])

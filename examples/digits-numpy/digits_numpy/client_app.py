@@ -3,9 +3,11 @@
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from digits_numpy.attackers import honest_or_not
 from digits_numpy.task import Split, load_partition, test, train
+from flwr_byzantine.clients import attack_mod
 
-app = ClientApp()
+app = ClientApp(mods=[attack_mod(honest_or_not)])
 
 
 def partition(context: Context) -> Split:

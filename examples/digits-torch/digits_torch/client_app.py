@@ -5,6 +5,7 @@ from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, Scalar
 
+from digits_torch.attackers import honest_or_not
 from digits_torch.task import get_weights, load_partition, make_model, set_weights, test, train
 
 
@@ -38,12 +39,14 @@ class DigitsClient(NumPyClient):
 def client_fn(context: Context) -> Client:
     """Build the client of this node."""
     node, run = context.node_config, context.run_config
-    return DigitsClient(
-        int(node["partition-id"]),
+    number = int(node["partition-id"])
+    honest = DigitsClient(
+        number,
         int(node["num-partitions"]),
         int(run["local-epochs"]),
         float(run["learning-rate"]),
-    ).to_client()
+    )
+    return honest_or_not(honest, number, run).to_client()
 
 
 app = ClientApp(client_fn=client_fn)

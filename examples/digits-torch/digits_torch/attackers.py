@@ -1,0 +1,28 @@
+"""The attackers that the run configuration asks for, to try out what a strategy survives.
+
+The first ``attackers`` nodes misbehave as ``attack`` says. With ``attackers = 0`` every node is honest.
+"""
+
+from flwr.client import NumPyClient
+from flwr.common.typing import UserConfig
+
+from flwr_byzantine.attacks import Constant, Gaussian, LocalAttack, SignFlip
+from flwr_byzantine.clients import MaliciousClient
+
+ATTACKS: dict[str, LocalAttack] = {
+    "sign_flip": SignFlip(scale=20),  # -20 times the own update
+    "gaussian": Gaussian(std=10),  # noise
+    "constant": Constant(),  # the same number in every coordinate
+}
+
+
+def honest_or_not(honest: NumPyClient, client_id: int, config: UserConfig) -> NumPyClient:
+    """Return the client that this node is."""
+    if not config["attackers"]:
+        return honest
+    if config["attack"] not in ATTACKS:
+        names = ", ".join(ATTACKS)
+        raise ValueError(f"`attack` should be one of {names}. Found `attack = {config['attack']}`.")
+    if client_id >= int(config["attackers"]):
+        return honest
+    return MaliciousClient(honest, ATTACKS[str(config["attack"])], client_id=client_id)
