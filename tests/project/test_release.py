@@ -4,9 +4,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
@@ -40,5 +43,67 @@ def test_the_version_is_the_same_everywhere():
     citation = (REPOSITORY / "CITATION.cff").read_text()
     assert re.search(r"(?m)^version: (\S+)$", citation)[1] == PROJECT["version"]
     changes = re.findall(r"(?m)^## \[([^\]]+)\]", (REPOSITORY / "CHANGELOG.md").read_text())
-    assert changes[0] == "Unreleased"
-    assert changes[1:2] in ([], [PROJECT["version"]])
+    assert changes[:2] == ["Unreleased", PROJECT["version"]]
+    for page in ("README.md", "docs/stress.md", "docs/doctor.md"):
+        text = (REPOSITORY / page).read_text()
+        for version in re.findall(r"flwr[_-]byzantine[- ](\d[\d.]*\d)", text):
+            assert version == PROJECT["version"], page
+
+
+def test_each_part_of_a_version_in_the_changelog_is_of_a_known_kind():
+    text = (REPOSITORY / "CHANGELOG.md").read_text()
+    newest = re.split(r"(?m)^## \[", text)[2]
+    assert newest.startswith(f"{PROJECT['version']}] - ")
+    assert re.findall(r"(?m)^### (.+)$", newest) == ["Added", "Changed", "Removed", "Fixed"]
+
+
+def jobs(path):
+    """Name -> job of a workflow."""
+    return yaml.safe_load(path.read_text())["jobs"]
+
+
+def commands(path):
+    """What the steps of a workflow run."""
+    steps = [step for job in jobs(path).values() for step in job["steps"]]
+    return "\n".join(step.get("run", "") for step in steps)
+
+
+def targets(text):
+    """The targets that `make` is asked for in a text of commands."""
+    return set(re.findall(r"(?m)^make ([\w-]+)$", text))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_target_that_a_workflow_makes_is_in_the_makefile(path):
+    known = re.findall(r"(?m)^([\w-]+):", (REPOSITORY / "Makefile").read_text())
+    assert targets(commands(path))
+    assert targets(commands(path)) <= set(known)
+
+
+def test_hosted_ci_makes_what_our_own_ci_makes():
+    ours = targets((REPOSITORY / ".ci" / "run").read_text())
+    assert targets(commands(REPOSITORY / ".github" / "workflows" / "ci.yml")) == ours
+
+
+def test_hosted_ci_tests_every_python_that_we_name():
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    assert named == ["3.11", "3.12", "3.13", "3.14"]
+    (job,) = (
+        job
+        for job in jobs(REPOSITORY / ".github" / "workflows" / "ci.yml").values()
+        if "python" in job.get("strategy", {}).get("matrix", {})
+    )
+    assert job["strategy"]["matrix"]["python"] == named
+    assert "make test" in [step.get("run") for step in job["steps"]]
+    assert named[0] == PROJECT["requires-python"].removeprefix(">=")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_knows_no_secret_and_publishes_only_what_has_a_tag(path):
+    text = path.read_text()
+    assert "secrets." not in text
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        if "permissions" in job or any("release" in s.get("run", "") for s in job["steps"]):
+            assert job["if"] == "startsWith(github.ref, 'refs/tags/v')"
