@@ -3,8 +3,10 @@
 The first ``attackers`` nodes misbehave as ``attack`` says. With ``attackers = 0`` every node is honest.
 """
 
+from collections.abc import Mapping
+
 from flwr.client import NumPyClient
-from flwr.common.typing import UserConfig
+from flwr.common import Scalar
 
 from flwr_byzantine.attacks import Constant, Gaussian, LocalAttack, SignFlip
 from flwr_byzantine.clients import MaliciousClient
@@ -16,7 +18,7 @@ ATTACKS: dict[str, LocalAttack] = {
 }
 
 
-def honest_or_not(honest: NumPyClient, client_id: int, config: UserConfig) -> NumPyClient:
+def honest_or_not(honest: NumPyClient, client_id: int, config: Mapping[str, Scalar]) -> NumPyClient:
     """Return the client that this node is."""
     if not config["attackers"]:
         return honest
