@@ -41,7 +41,7 @@ from simulations.catalog.attacks import (
     check_attack,
     plan_attack,
 )
-from simulations.catalog.placement import byzantine_clients
+from simulations.catalog.placement import Participation, byzantine_clients
 from simulations.federation.attackers import ChangingClient, attack_client
 
 CHANNELS = ("bit_flip", "gambler")
@@ -70,7 +70,11 @@ def run(**changes):
         "momentum": 0.0,
     }  # fmt: skip
     config |= {"rule": "median", "rule_args": {}, "assumed_byzantine": 3}
-    return SimpleNamespace(**config | changes)
+    settings = config | {"clients_per_round": 0} | changes
+    who = Participation(
+        *(settings[name] for name in ("clients", "byzantine", "seed", "placement", "redraw"))
+    )
+    return SimpleNamespace(**settings, who=who)
 
 
 def updates(config, server_round=1, d=4):

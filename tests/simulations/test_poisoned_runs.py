@@ -160,7 +160,8 @@ def test_pauses_are_no_faults_of_the_rule():
         audit = ()
 
     config = RunConfig(**SHORT, attack="sign_flip", attack_args="period=2")
-    seen = [verdicts(Strategy, config, number, {})["byzantine"] for number in range(1, 7)]
+    everybody = {str(client): client for client in range(config.clients)}
+    seen = [verdicts(Strategy, config, number, everybody)["byzantine"] for number in range(1, 7)]
     assert seen == [[], [], [0, 1], [0, 1], [], []]
 
 

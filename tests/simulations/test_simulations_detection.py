@@ -21,7 +21,12 @@ STRATEGY = SimpleNamespace(
 
 def test_verdicts_are_those_of_the_round_by_number_of_the_client():
     partitions = {"a": 2, "b": 0, "c": 4}
-    assert verdicts(STRATEGY, CONFIG, 2, partitions) == {"byzantine": [0], "rejected": [0, 4]}
+    assert verdicts(STRATEGY, CONFIG, 2, partitions) == {
+        "answered": [0, 2, 4],
+        "byzantine": [0],
+        "rejected": [0, 4],
+        "used": [None] * 5,
+    }
 
 
 def test_nobody_is_byzantine_before_the_attack_starts():
