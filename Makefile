@@ -65,7 +65,7 @@ format: $(READY)
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-# What README.md and docs/ say of the rules, from the rules.
+# What README.md and docs/ say of the rules and attacks, from these.
 tables: $(READY)
 	$(PYTHON) docs/_build/tables.py
 

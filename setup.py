@@ -2,14 +2,18 @@
 
 The result is a plain shared library, which needs no particular Python: wheels are ``py3-none-<platform>``.
 Without a compiler the installation works too, and numpy computes instead.
+
+README.md becomes the long description. Its links are made absolute if pyproject.toml names the repository.
 """
 
 import hashlib
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sysconfig
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -117,7 +121,32 @@ class Wheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
+def long_description() -> str:
+    """README.md for a package index, which holds none of the files that it links to; none without one."""
+    if not Path("README.md").exists():  # an image is built of less
+        return ""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = Path("README.md").read_text(encoding="utf-8")
+    return with_absolute_links(text, project["urls"].get("Repository"))
+
+
+def with_absolute_links(text: str, repository: str | None) -> str:
+    """Make links to files lead to the repository; without one, they stay as they are."""
+    if repository is None:
+        return text
+
+    def link(found: re.Match[str]) -> str:
+        shown = (
+            "raw" if found[1] == "!" else "blob"
+        )  # an image is the file itself, no page about it
+        return f"{found[1]}[{found[2]}]({repository.rstrip('/')}/{shown}/HEAD/{found[3]})"
+
+    return re.sub(r"(!?)\[([^][]*)\]\((?!\w+:|#)([^()\s]+)\)", link, text)
+
+
 setup(
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
     ext_modules=[Extension("flwr_byzantine.kernels._kernels", [SOURCE], optional=True)],
     cmdclass={"build_ext": BuildKernels, "bdist_wheel": Wheel},
 )

@@ -1,8 +1,8 @@
-"""What README.md and docs/ say of the rules, from the rules themselves: ``make tables`` writes it.
+"""What README.md and docs/ say of rules and attacks, from these themselves: ``make tables`` writes it.
 
-A rule's docstring says what it does in its first sentence, and where it comes from in its References. Its
-Notes may say "Without an attacker it averages ...." and "It fails ...." for the two last columns, and "It
-needs ...." where no number of updates is enough by itself.
+A docstring says what a rule or an attack does in its first sentence, and where it comes from in its
+References. The Notes of a rule may say "Without an attacker it averages ...." and "It fails ...." for the
+two last columns, and "It needs ...." where no number of updates is enough by itself.
 """
 
 import inspect
@@ -13,7 +13,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from flwr_byzantine import rules
+from flwr_byzantine import attacks, rules
+from flwr_byzantine.lab.names import AGAINST, BY_NAME
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import PreAggregation
 from flwr_byzantine.strategies import fit_strategies
@@ -23,21 +24,29 @@ from flwr_byzantine.strategies.words import FIT_WORDS
 REPOSITORY = Path(__file__).resolve().parents[2]
 MOST = 60  # updates that bounds are looked for with
 
+# What an attacker is given, by the kind of the attack; all others are given the data that they train on.
+KNOWN = {
+    attacks.LocalAttack: "own update",
+    attacks.ColludingAttack: "honest updates",
+    attacks.ModelAttack: "global models",
+    attacks.ChannelAttack: "all that passes",
+}
+
 # Strategies that know more than a round's updates are no rules:
 # what it does, needs, costs, source; what it averages without an attacker, fails under.
 OTHERS = {
     "ByGARS": (
-        "reputations from an auxiliary dataset, refined k times a round (normalised)",
+        "Mean by reputations, which data on the server refine in k steps a round",
         ("any f", "knd", "Regatti et al. 2020", "by the scores"),
         "bit flips in every update; too little auxiliary data; LIE, where the loss is hard",
     ),
     "ByGARSPlusPlus": (
-        "one inner product per client and round instead (normalised)",
+        "Mean by reputations, with one inner product for each client and round",
         ("any f", "nd", "Regatti et al. 2020", "by the scores"),
         "bit flips in every update; LIE",
     ),
     "FLTrust": (
-        "mean of updates of the length of the server's own, by their cosines with it",
+        "Mean by the cosine with an update of the server's own, to whose length all are brought",
         ("any f", "nd", "Cao et al. 2021", "by the cosines"),
         "bit flips in every update; too little auxiliary data, or data unlike the clients'",
     ),
@@ -79,7 +88,7 @@ def said(kind: type[Any], pattern: str) -> str:
 def source(kind: type[Any]) -> str:
     """Authors and year of the first reference."""
     references = (inspect.getdoc(kind) or "").partition("References\n----------\n")[2]
-    found = re.match(r"(.+?) (\d{4})\b", re.sub(r"\s+", " ", references))
+    found = re.match(r"(?:[\w ]+: )?(.+?) \(?(\d{4})\b", re.sub(r"\s+", " ", references))
     if not found:
         return "-"
     first, *others = found[1].split(", ")
@@ -156,24 +165,36 @@ def table(*rows: tuple[str, ...]) -> str:
 
 
 def readme_rules() -> str:
-    """Of the README: what each rule does, needs and costs, and whose it is."""
-    head = ("strategy and rule", "what it does", "needs", "cost", "source")
-    rows = [
-        (f"`{kind.__name__}`", does(kind), needs(kind), cost(kind), source(kind)) for kind in pure()
+    """Of the README: what each rule does and needs, and whose it is."""
+    rows = [(f"`{kind.__name__}`", does(kind), needs(kind), source(kind)) for kind in pure()]
+    rows += [(f"`{name}`", text, more[0], more[2]) for name, (text, more, _) in OTHERS.items()]
+    rows = [(name, text, needed.removeprefix("n >= "), whose) for name, text, needed, whose in rows]
+    before = ", ".join(f"`{kind.__name__}`" for kind in steps())
+    parts = [
+        f"There are {len(rows)} rules. Each is a strategy in both APIs.",
+        table(("rule", "what it returns", "n at least", "source"), *rows),
+        f"Any number of [pre-aggregations](docs/pre-aggregations.md) goes in front: {before}.",
     ]
-    rows += [(f"`{name}`", text, *more[:3]) for name, (text, more, _) in OTHERS.items()]
-    text = f"{len(rows)} rules, each a strategy in both APIs. n clients, of which f (b in each coordinate) "
-    parts = [text + "may be Byzantine; d parameters.", table(head, *rows)]
-    rows = [
-        (f"`{kind.__name__}`", does(kind), needs(kind), cost(kind), source(kind))
-        for kind in steps()
-    ]
-    text = f"{len(rows)} pre-aggregations, of which any number goes in front of a rule: "
-    parts.append(
-        f"{text}`NearestNeighborMixing(4) >> Phocas(4)`.\nr is what the rest needs; buckets are of two."
-    )
-    parts.append(table(("pre-aggregation", *head[1:]), *rows))
     return "\n\n".join(parts)
+
+
+def readme_attacks() -> str:
+    """Of the README: what each attack sends, what attackers are given, and whose it is."""
+    rows = [
+        (f"`{name}`", does(kind), known(kind), source(kind))
+        for name, kind in sorted(BY_NAME.items())
+    ]
+    head = ("attack", "what is sent, or trained on", "attackers know", "source")
+    text = f"There are {len(rows)} attacks, each a [class](docs/attacks.md) of `flwr_byzantine.attacks`. "
+    names = " or ".join(f"`{name}`" for name in AGAINST)
+    text += f"These are their names for `--attacks`.\nThere `optimized` is {names}."
+    return f"{text}\n\n{table(head, *rows)}"
+
+
+def known(kind: type[Any]) -> str:
+    """What an attacker is given."""
+    given = next((what for base, what in KNOWN.items() if issubclass(kind, base)), "own data")
+    return f"{given}, the rule" if "against" in {field.name for field in fields(kind)} else given
 
 
 def page_rules() -> str:
@@ -272,13 +293,15 @@ def most(kind: type[Any], n: int) -> str:
 
 def page_evidence() -> str:
     """When a defence is worth it, from the cells of the study."""
-    from simulations.report.decide import decision_table  # has torch, which the other pages do without
+    from simulations.report.decide import (
+        decision_table,
+    )  # has torch, which the other pages do without
 
     return decision_table(REPOSITORY / "docs" / "results" / "study")
 
 
 PAGES = {
-    "README.md": {"rules": readme_rules},
+    "README.md": {"rules": readme_rules, "attacks": readme_attacks},
     "docs/operators.md": {"bounds": page_bounds},
     "docs/rules.md": {"rules": page_rules, "reference": page_reference},
     "docs/which-rule.md": {"evidence": page_evidence},

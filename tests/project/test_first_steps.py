@@ -1,5 +1,7 @@
 """What README.md opens with does what it says; `make test-wheel` does the same with the wheel alone."""
 
+import contextlib
+import io
 import re
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 from first_steps import MOST, attack, processor_seconds
 
 REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
+README = (REPOSITORY / "README.md").read_text()
 STRESS = re.compile(r"(?m)^ {4}pip install .*\n {4}flwr-byzantine stress ./my-flower-app ")
 
 
@@ -27,3 +30,35 @@ def test_pages_open_with_the_two_commands(page):
     assert found is not None
     assert text[: found.start()].count("\n") < 15
     assert "'flwr-byzantine[lab]'" in found[0]
+
+
+def test_the_quick_start_prints_what_readme_says():
+    block, printed = re.search(
+        r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL
+    ).groups()
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(block, {})
+    assert out.getvalue() == printed
+
+
+def test_readme_is_short_and_its_links_lead_somewhere():
+    assert README.count("\n") < 200
+    headings = {
+        heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^## (.+)$", README)
+    }
+    for page, _, anchor in (
+        link.partition("#") for link in re.findall(r"\]\((?!\w+:)(.+?)\)", README)
+    ):
+        if not page:
+            assert anchor in headings
+        elif not page.startswith("docs/results/"):  # written by experiments, which may not have run
+            assert (REPOSITORY / page).is_file(), page
+
+
+def test_readme_has_the_scores_of_the_reproduction():
+    papers = re.findall(r"(?m)^\| .+ \|(?: \d+ \|){4}$", README)
+    report = (REPOSITORY / "docs/results/reproduction/README.md").read_text().splitlines()
+    assert len(papers) == 4
+    assert {*papers} <= {*report}
+    claims = sum(int(row.split("|")[2]) for row in papers)
+    assert f"{claims} in all" in README

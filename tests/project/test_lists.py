@@ -9,6 +9,7 @@ from cases import CASES
 
 import flwr_byzantine
 from flwr_byzantine import attacks, clients, lab, rules, serverapp, strategy
+from flwr_byzantine.lab.names import BY_NAME
 from flwr_byzantine.strategies import bygars, fit_strategies, message_strategies
 from flwr_byzantine.strategies.auxiliary import AuxiliaryStrategy
 from simulations.catalog.attacks import ATTACKS
@@ -133,6 +134,31 @@ def test_bounds_are_found_by_trying():
         tables.line(lambda f: f * f, "f")
 
 
+def test_every_attack_says_what_it_sends_who_knows_what_and_whose_it_is():
+    tables = written_by_make_tables()
+    for name, kind in BY_NAME.items():
+        assert (
+            f"| `{name}` | {tables.does(kind)} | {tables.known(kind)} |" in tables.readme_attacks()
+        )
+        assert tables.source(kind) != "-", kind
+    assert tables.source(attacks.LabelFlip) == "Regatti et al. 2020"
+    kinds = (attacks.SignFlip, attacks.Mimic, attacks.PoisonedFL, attacks.Backdoor)
+    assert [tables.known(kind) for kind in kinds] == [
+        "own update",
+        "honest updates",
+        "global models",
+        "own data",
+    ]
+    assert tables.known(attacks.Optimized) == "honest updates, the rule"
+
+
+def test_readme_has_the_tables_of_all_attacks_and_steps():
+    tables, text = written_by_make_tables(), (REPOSITORY / "README.md").read_text()
+    old = text.replace("| `lie` |", "| `other` |")
+    assert tables.written("README.md", old) == text != old
+    assert all(f"`{step}`" in tables.readme_rules() for step in STEPS)
+
+
 def test_simulations_run_every_rule():
     assert {spec.name for spec in RULES.values() if spec} - {"RobustFedAvg"} == PURE | JUDGING
 
@@ -145,7 +171,7 @@ def classes():
 
 def test_pages_list_every_attack():
     names = set(ATTACKS)
-    assert table("README.md", "Attacks") == names
+    assert table("README.md", "Attacks") == set(BY_NAME) == names - PLANS_ALONE
     assert table("docs/attacks.md", "Attacks") == classes()
     page = (REPOSITORY / "docs/attacks.md").read_text()
     rows = re.findall(r"(?m)^\| \[`(\w+)`\]\(\S+\) \| `(\w+)` \|", page)
