@@ -92,11 +92,20 @@ def check_names(name: str, before: list[str], last: str) -> None:
 
 def make(kind: type[Any], fixed: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
     """Build a part; ValueError for arguments that it does not have, or that the run decides."""
+    names = [field.name for field in fields(kind) if field.init and field.name not in fixed]
+    for argument in own:
+        if argument not in names:
+            known = ", ".join(names) or "it has none"
+            advice = "`assumed_byzantine` tells it f." if fixed else "Correct its name."
+            raise ValueError(
+                f"Parameter `rule_args` should hold arguments of {kind.__name__}: {known}. "
+                f"Found `{argument}`. {advice}"
+            )
     try:
         return kind(**fixed, **own)
     except TypeError as error:
         raise ValueError(
-            f"Parameter `rule_args` should hold arguments of {kind.__name__}. "
+            f"Parameter `rule_args` should suit {kind.__name__}. "
             f"Found `rule_args = {dict(own)}`: {error}."
         ) from error
 

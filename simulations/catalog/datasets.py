@@ -102,7 +102,7 @@ def _torchvision(kind: str, data_dir: str, holds: str, mean: float, deviation: f
             raise FileNotFoundError(
                 f"Parameter `data_dir` should name a folder that holds {holds}. "
                 f"Found `data_dir = {data_dir}`, which does not. "
-                "Name the right folder, or allow the download with `download = true`."
+                "Name the right folder, or add `--download` (`download=true` in the app) to download it."
             ) from error
         images = torch.as_tensor(part.data)
         images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
@@ -143,6 +143,18 @@ def prepare(name: str, data_dir: str, download: bool) -> None:
 
         getattr(datasets, kind)(data_dir, download=True)
         load(name, data_dir)
+
+
+def check_there(name: str, data_dir: str, download: bool) -> None:
+    """Download a dataset where that is allowed, and fail where it is not there; keep nothing of it.
+
+    Of folders of images, which take long to read, only the folders are looked at.
+    """
+    folder = {"cifar10": Path(data_dir) / "cifar10", "image-folder": Path(data_dir)}.get(name)
+    if folder and all(any((folder / part).glob("*/*")) for part in ("train", "test")):
+        return
+    prepare(name, data_dir, download)
+    load.cache_clear()
 
 
 @lru_cache(maxsize=1)

@@ -7,32 +7,31 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 
 from flwr_byzantine.lab.kept import Kept, replace_file
-from simulations.catalog import datasets
-from simulations.commands.display import label, progress, table
+from simulations.commands.checks import (
+    check_attackers,
+    check_data,
+    check_figure,
+    check_out,
+    configured,
+    console,
+    fail,
+    named,
+)
+from simulations.commands.display import accuracies, label, progress, table
 from simulations.config import RunConfig
 from simulations.demo.show import demo as run_demo
 from simulations.federation.runner import run_all
-from simulations.measure.results import save
+from simulations.measure.results import RESULT, save
 from simulations.report.board import scoreboard_table
 from simulations.report.document import write_report
 from simulations.report.holdings import draw_holdings
 from simulations.report.reputations import plot_reputations
 from simulations.report.view import Results
 from simulations.sweep.cells import missing_cells
-from simulations.sweep.experiment import (
-    FOLDER,
-    NAMES,
-    Experiment,
-    Group,
-    Profile,
-    load_experiment,
-    names_of,
-)
+from simulations.sweep.experiment import NAMES, Group, Profile
 from simulations.sweep.jobs import sweep as run_sweep
 from simulations.sweep.machine import default_jobs
 
@@ -42,27 +41,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
 Out = Annotated[Path, typer.Option(help="The folder for what is written.")]
 Picture = Annotated[Path, typer.Option(help="The file for the picture.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Flower and Ray log.")]
-
-
-def explain(error: ValidationError) -> str:
-    """Say what was wrong with each option and what was expected."""
-    lines = []
-    for detail in error.errors():
-        name = ".".join(str(part) for part in detail["loc"])
-        found = f" Found `{name} = {detail['input']}`." if name else ""
-        message = detail["msg"].removeprefix("Value error, ").rstrip(".")
-        lines.append(f"{f'Parameter `{name}`: ' if name else ''}{message}.{found}")
-    return "\n".join(lines)
-
-
-def fail(message: str) -> typer.Exit:
-    """Print a message in red and return the exit that says so."""
-    console.print(f"[red]{escape(message)}[/red]")
-    return typer.Exit(1)
 
 
 def option(name: str) -> inspect.Parameter:
@@ -81,15 +62,32 @@ def option(name: str) -> inspect.Parameter:
     )
 
 
-def run(out: Out = Path("runs/run"), verbose: Verbose = False, **options: Any) -> None:
+def run(
+    out: Out = Path("runs/run"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the result that is in the folder.")
+    ] = False,
+    verbose: Verbose = False,
+    **options: Any,
+) -> None:
     """Run one federation and write its result.json."""
+    config = configured(options)
+    check_attackers(config)
+    check_out(out)
+    check_data([config])
+    if (out / RESULT).exists() and not overwrite:
+        raise fail(
+            f"There is a result in {out} already. Give another folder with `--out`, or replace it with "
+            "`--overwrite`."
+        )
     try:
-        config = RunConfig.from_options(options)
-    except ValidationError as error:
-        raise fail(explain(error)) from error
-    try:
+        config.shares()  # says what cannot be dealt out
         with progress([config], console) as on_round:
             (result,) = run_all([config], on_round, verbose=verbose)
+    except ValueError as error:
+        if verbose:
+            raise
+        raise fail(str(error)) from error
     except Exception as error:
         if verbose:
             raise
@@ -102,8 +100,10 @@ def run(out: Out = Path("runs/run"), verbose: Verbose = False, **options: Any) -
     if failed := sum(record["num_failed"] for record in result["rounds"]):
         console.print(f"[yellow]Clients failed {failed} times: --verbose shows why.[/yellow]")
     console.print(f"Result: {save(result, out)}")
+    figure = out / "reputations.png"
+    figure.unlink(missing_ok=True)  # of an earlier run
     if "reputations" in result["rounds"][-1]:
-        console.print(f"Figure: {plot_reputations(result, out / 'reputations.png')}")
+        console.print(f"Figure: {plot_reputations(result, figure)}")
 
 
 def _with_options(function: Any) -> Any:
@@ -124,12 +124,11 @@ app.command()(_with_options(run))
 
 def partition(out: Picture = Path("runs/partition.svg"), **options: Any) -> None:
     """Draw who has which samples in a run, as one SVG file; the options are those of `run`."""
+    config = configured(options)
+    check_out(out.parent)
+    check_data([config])
     try:
-        config = RunConfig.from_options(options)
-        datasets.prepare(config.dataset, config.data_dir, config.download)
         drawn = draw_holdings(config)
-    except ValidationError as error:
-        raise fail(explain(error)) from error
     except (OSError, ValueError) as error:
         raise fail(str(error)) from error
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +141,7 @@ app.command()(_with_options(partition))
 @app.command()
 def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
     """Show FedAvg break under attack, and robust rules go on learning."""
+    check_out(out)
     try:
         holds = run_demo(out, console, verbose)
     except Exception as error:
@@ -168,37 +168,6 @@ OneFigure = Annotated[str, typer.Option(help="This figure of the experiments alo
 DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
 
 
-def named(
-    paths: list[Path] | None, profile: Profile, group: Group | None = None
-) -> list[Experiment]:
-    """Return the experiments that have these names or files; without any, those of a group."""
-    if paths and group:
-        raise fail(
-            f"Give names of experiments, or a group of them. Found {', '.join(map(str, paths))} and "
-            f"--group {group}: leave one out."
-        )
-    found = []
-    for path in paths or [Path(name) for name in names_of(group or "papers")]:
-        file = FOLDER / f"{path}.toml" if str(path) in NAMES else path
-        try:
-            found.append(load_experiment(file))
-            list(found[-1].cells(profile))  # whose settings may be refused too
-        except OSError as error:
-            raise fail(
-                f"There is no experiment {path}: give a TOML file, or one of {', '.join(NAMES)}."
-            ) from error
-        except ValueError as error:  # of pydantic, tomllib and RunConfig
-            raise fail(f"{file}: {error}") from error
-    return found
-
-
-def check_figure(found: list[Experiment], figure: str) -> None:
-    """Fail where no experiment has a figure; an empty name stands for all."""
-    figures = [*dict.fromkeys(name for own in found for name in own.figures)]
-    if figure and figure not in figures:
-        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
-
-
 @app.command()
 def sweep(
     experiments: Experiments = None,
@@ -221,11 +190,12 @@ def sweep(
     cells = [cell for own in found for cell in own.cells(profile, data_dir, download)]
     check_figure(found, figure)
     cells = [cell for cell in cells if figure in ("", cell.figure)]
+    check_out(out)
+    missing = missing_cells(cells, out)
+    check_data(cell.config for cell in missing)
     asked = len({cell.key for cell in cells})
-    there = asked - len(missing_cells(cells, out))
+    there = asked - len(missing)
     outcome = run_sweep(cells, out, jobs or (1 if ray else default_jobs()), console, verbose, ray)
-    for cell, reason in outcome.failed:
-        console.print(f"[red]Failed: {escape(cell.name)}: {escape(reason)}[/red]")
     run, failed = len(outcome.finished), len(outcome.failed)
     console.print(f"{asked} cells: {there} were there, {run} run, {failed} failed. Results: {out}")
     raise typer.Exit(1 if failed else 0)
@@ -270,9 +240,14 @@ def report(
         benchmark = BENCH
     found = named(experiments, profile, group)
     check_figure(found, figure)
+    check_out(out)
     try:
         results = Results(found, profile, folder, benchmark)
     except ValueError as error:
         raise fail(str(error)) from error
-    console.print(scoreboard_table(write_report(results, out, figure)))
+    judged = write_report(results, out, figure)
+    for grid in accuracies(results, figure):
+        console.print(grid)
+    if judged:
+        console.print(scoreboard_table(judged))
     console.print(f"Report: {out / 'report.html'} and {out / 'README.md'}")

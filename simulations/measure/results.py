@@ -9,6 +9,8 @@ from flwr.common import NDArrays
 
 from flwr_byzantine.lab.kept import Record, write
 
+RESULT = "result.json"  # the file of a run's result in its folder
+
 
 def hash_arrays(arrays: NDArrays) -> str:
     """Return the SHA-256 of arrays: their dtypes, shapes and bytes."""
@@ -21,4 +23,4 @@ def hash_arrays(arrays: NDArrays) -> str:
 
 def save(result: Record, folder: Path) -> Path:
     """Write ``result.json`` into a folder, all of it or nothing."""
-    return write(result, folder / "result.json", indent=2)
+    return write(result, folder / RESULT, indent=2)

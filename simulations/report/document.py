@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from simulations.report.blocks import (
@@ -26,9 +27,12 @@ from simulations.report.scoreboard import Judged, judge
 from simulations.report.tables import accuracy_table, grid, parts
 from simulations.report.view import Place, Results
 from simulations.report.views import view_blocks
-from simulations.sweep.experiment import Experiment
+from simulations.sweep.experiment import NAMES, Experiment
 
 PAPERS, STUDY = "The four papers, measured", "This project's own study"
+README = "README.md"
+HOW_TO_READ = "How to read the figures"  # a heading that all reports have
+PICTURE = re.compile(r"^!\[.*\]\(([\w-]+\.(?:png|svg))\)$", re.MULTILINE)
 READING = (
     "Tables show means over the seeds with their 95 % percentile bootstrap intervals, and the rounds "
     "that were skipped: too few replies were usable, and the model stayed. Of two or three seeds the "
@@ -63,12 +67,11 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
     judged = judge(claims, results)
     places = [place for place in results.cells if figure in ("", place.figure)]
     covered = _coverage(results, places)
-    groups = {own.group for own in results.experiments}
     blocks: list[Block] = [
-        Heading(STUDY if groups == {"study"} else PAPERS, 1),
+        Heading(_title(results.experiments), 1),
         Text(f"Profile `{results.profile}`: {covered}."),
         *(scoreboard_blocks(judged, results) if judged else []),
-        Heading("How to read the figures"),
+        Heading(HOW_TO_READ),
         Text(READING),
     ]
     for experiment in results.experiments:
@@ -76,9 +79,27 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
     if not figure:
         blocks += [*deviation_blocks(results), *provenance_blocks(results)]
     blocks += cell_blocks(judged)
-    (out / "README.md").write_text(render_markdown(blocks))
+    earlier = _pictures(out)
+    (out / README).write_text(render_markdown(blocks))
+    for name in earlier - {block.name for block in blocks if isinstance(block, Image)}:
+        (out / name).unlink(missing_ok=True)
     (out / "report.html").write_text(render_html(blocks, out))
     return judged
+
+
+def _title(experiments: Sequence[Experiment]) -> str:
+    """Return the title of a report: that of one's own experiments, where there are some."""
+    own = [experiment.title for experiment in experiments if experiment.name not in NAMES]
+    if own:
+        return "; ".join(own)
+    return STUDY if {experiment.group for experiment in experiments} == {"study"} else PAPERS
+
+
+def _pictures(folder: Path) -> set[str]:
+    """Return the names of the pictures that an earlier report wrote into a folder."""
+    readme = folder / README
+    text = readme.read_text() if readme.exists() else ""
+    return set(PICTURE.findall(text)) if f"\n## {HOW_TO_READ}\n" in text else set()
 
 
 def _experiment(results: Results, experiment: Experiment, out: Path, only: str) -> Iterator[Block]:

@@ -81,6 +81,7 @@ def sweep(
     outcome = Sweep()
     rounds = {cell.key: cell.config.rounds for cell in todo}  # that are not over
     total = sum(rounds.values())
+    told: set[str] = set()  # reasons of failures, each of which is told once
     with bar(console) as going:
 
         def note(news: News) -> None:
@@ -95,7 +96,10 @@ def sweep(
                 outcome.finished.append(cell)
             colour = "red" if news.kind == FAILED else "green"
             done = len(outcome.finished) + len(outcome.failed)
-            shown = f"[{colour}]{escape(news.what)}[/{colour}]"
+            what = "failed for the same reason" if news.what in told else news.what
+            if news.kind == FAILED:
+                told.add(news.what)
+            shown = f"[{colour}]{escape(what)}[/{colour}]"
             going.console.print(f"{done}/{len(todo)} {escape(cell.name)}: {shown}")
 
         work = partial(_work, folder, verbose, not ray)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from flwr_byzantine.lab.kept import PACKED, Kept, write
 from flwr_byzantine.lab.processes import MOST, run_here
-from simulations.commands import cli
+from simulations.commands import checks
 from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.measure.summary import summarise
@@ -419,7 +419,7 @@ def test_without_names_the_papers_experiments_run(ran, tmp_path, monkeypatch):
     """The others run where they are named, or their group is."""
     (tmp_path / "paper.toml").write_text(MINE)
     (tmp_path / "own.toml").write_text(MINE.replace("[0, 1]", "[2]") + 'group = "study"\n')
-    for module in (experiments, cli):
+    for module in (experiments, checks):
         monkeypatch.setattr(module, "FOLDER", tmp_path)
         monkeypatch.setattr(module, "NAMES", ("own", "paper"))
     for arguments, seeds in (([], [0, 1]), (["own"], [2]), (["--group", "study"], [2])):
@@ -433,9 +433,12 @@ def test_without_names_the_papers_experiments_run(ran, tmp_path, monkeypatch):
 
 def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):
     monkeypatch.setattr(sweeping, "write", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    done = swept("multi_bulyan", "--figure", "slowdown", "--out", tmp_path)
+    file = tmp_path / "mine.toml"
+    file.write_text(MINE)
+    done = swept(file, "--out", tmp_path)
     assert done.exit_code == 1
-    assert "OSError: full" in done.output
+    assert done.output.count("OSError: full") == 1  # of two cells
+    assert "2 failed" in " ".join(done.output.split())
 
 
 def test_equal_configurations_run_once(ran, tmp_path):

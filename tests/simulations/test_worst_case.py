@@ -225,4 +225,4 @@ def test_the_report_draws_the_views_that_an_experiment_asks_for(results, tmp_pat
     assert not [name for name in names if "accuracy" in name]
     page = (tmp_path / "report.html").read_text()
     assert "<h1" in page
-    assert "This project&#x27;s own study" in page
+    assert "This project&#x27;s own study" not in page  # it is the user's

@@ -1,0 +1,143 @@
+"""What the command line checks before anything trains, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from flwr_byzantine.attacks import ChannelAttack
+from simulations.catalog import datasets
+from simulations.catalog.attacks import ATTACKS
+from simulations.config import RunConfig
+from simulations.sweep.experiment import (
+    FOLDER,
+    NAMES,
+    Experiment,
+    Group,
+    Profile,
+    load_experiment,
+    names_of,
+)
+
+console = Console()
+
+
+def fail(message: str) -> typer.Exit:
+    """Print a message in red, each of its lines as one, and return the exit that says so."""
+    console.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
+    return typer.Exit(1)
+
+
+def explain(error: ValidationError) -> str:
+    """Say in one line each what was wrong with each option and what was expected."""
+    lines = []
+    for detail in error.errors():
+        name = ".".join(str(part) for part in detail["loc"])
+        found = f" Found `{name} = {detail['input']}`." if name else ""
+        message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+        if detail["type"] in ("missing", "extra_forbidden"):
+            found = ""
+        if detail["type"] == "missing":
+            message = "It is missing"
+        if detail["type"] == "extra_forbidden":
+            message = "There is no such setting: correct its name, or leave it out"
+        lines.append(f"{f'Parameter `{name}`: ' if name else ''}{message}.{found}")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def said(error: Exception) -> str:
+    """Say what an error is about; one of pydantic's in the names that the user wrote."""
+    return explain(error) if isinstance(error, ValidationError) else str(error)
+
+
+def configured(options: Mapping[str, Any]) -> RunConfig:
+    """Return the run that the options describe; fail where there can be none."""
+    try:
+        return RunConfig.from_options(options)
+    except (ValueError, TypeError) as error:
+        raise fail(said(error)) from error
+
+
+def check_out(folder: Path) -> None:
+    """Fail where nothing can be written into a folder, which need not be there yet."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = "is a file" if there.is_file() else f"cannot be written: {error.strerror}"
+        raise fail(
+            f"Parameter `--out` should be a folder that can be written. Found `--out {folder}`, but "
+            f"{there} {why}. Name another folder."
+        ) from error
+
+
+def check_data(configs: Iterable[RunConfig]) -> None:
+    """Fail where the data of a run are not there; download them where that is allowed."""
+    for name, data_dir, download in sorted({(c.dataset, c.data_dir, c.download) for c in configs}):
+        try:
+            datasets.check_there(name, data_dir, download)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise fail(f"The dataset {name} is not there. {error}") from error
+
+
+def check_attackers(config: RunConfig) -> None:
+    """Fail where nobody carries out the attack of a run, or its Byzantine clients do nothing.
+
+    Channels hit all clients, and a backdoor without attackers measures how often its trigger works alone.
+    The rule ``baseline`` leaves Byzantine clients out.
+    """
+    attack, byzantine = config.attack, config.byzantine
+    channels = [name for name, kind in ATTACKS.items() if issubclass(kind, ChannelAttack)]
+    if attack not in ("none", "backdoor", *channels) and byzantine == 0:
+        raise fail(
+            f"Parameter `byzantine` should be at least 1 for `--attack {attack}`. Found "
+            f"`byzantine = {byzantine}`, so nobody attacks. Add `--byzantine 1` or more, or leave out "
+            "`--attack`."
+        )
+    if attack == "none" and byzantine and config.rule != "baseline":
+        raise fail(
+            f"Parameter `attack` should name an attack for `--byzantine {byzantine}`. Found "
+            "`attack = none`, so they behave well. Add `--attack gaussian` or another one; to tell the "
+            f"rule of f alone, give `--assumed-byzantine {byzantine}` in place of `--byzantine`."
+        )
+
+
+def named(
+    paths: list[Path] | None, profile: Profile, group: Group | None = None
+) -> list[Experiment]:
+    """Return the experiments that have these names or files; without any, those of a group."""
+    if paths and group:
+        raise fail(
+            f"Give names of experiments, or a group of them. Found {', '.join(map(str, paths))} and "
+            f"--group {group}: leave one out."
+        )
+    found = []
+    for path in paths or [Path(name) for name in names_of(group or "papers")]:
+        file = FOLDER / f"{path}.toml" if str(path) in NAMES else path
+        try:
+            found.append(load_experiment(file))
+            list(found[-1].cells(profile))  # whose settings may be refused too
+        except OSError as error:
+            raise fail(
+                f"There is no experiment {path}: give a TOML file, or one of {', '.join(NAMES)}."
+            ) from error
+        except (ValueError, TypeError) as error:  # of pydantic, tomllib and RunConfig
+            raise fail("\n".join(f"{file}: {line}" for line in said(error).splitlines())) from error
+    return found
+
+
+def check_figure(found: list[Experiment], figure: str) -> None:
+    """Fail where no experiment has a figure; an empty name stands for all."""
+    figures = [*dict.fromkeys(name for own in found for name in own.figures)]
+    if figure and figure not in figures:
+        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
