@@ -477,7 +477,7 @@ def shrunk(own):
     *_, found = (c for c in own.cells("quick") if c.config.attack != "none")
     settings = found.config.model_dump(exclude={"model"}) | {
         "dataset": "digits", "rounds": 2, "attack_start": 2, "eval_every": 1, "batch_size": 8,
-        "test_samples": 0, "gradient_samples": 50,
+        "test_samples": 0, "gradient_samples": 50, "momentum": 0.0,
     }  # fmt: skip
     place = found.experiment, found.figure, found.rule, found.attack, found.variant, found.seed
     return Cell(*place, RunConfig(**settings))
