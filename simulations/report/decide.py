@@ -14,6 +14,8 @@ from simulations.report.worst_case import NEVER, chance
 from simulations.sweep.experiment import FOLDER, load_experiment
 
 EXPERIMENT, FIGURE = "break_even", "data that differ"
+SCREEN = "large values"  # the figure of an attack that a rule has to withstand to be advised
+MOST = 10.0  # points that it may lose there
 CELLS = Path("docs/results/study")
 DATA = {  # what the variants of the figure are to a reader
     "alpha = inf": "alike",
@@ -22,7 +24,8 @@ DATA = {  # what the variants of the figure are to a reader
     "alpha = 0.1": "very different (alpha = 0.1)",
 }
 HEAD = (
-    "clients' data", "no defence loses at worst", "the rule that loses least", "it loses at worst",
+    "clients' data", "no defence loses at worst", "the rule that loses least, and withstands large values",
+    "it loses at worst",
     "it costs unattacked", "worth it where an attack is this likely", "the same with data on the server",
 )  # fmt: skip
 
@@ -38,23 +41,30 @@ def decision_table(cells: Path = CELLS, page: str = "results/study/README.md") -
         The report on them, as seen from the page that the table is for.
     """
     own = load_experiment(FOLDER / f"{EXPERIMENT}.toml")
-    pool = Pool(Results([own], "quick", cells), EXPERIMENT, FIGURE)
+    results = Results([own], "quick", cells)
+    pool, screen = (Pool(results, EXPERIMENT, figure) for figure in (FIGURE, SCREEN))
     where = f"{page}#{anchor(f'{own.title}, {FIGURE}')}"
     rows = [
-        _row(pool, data, f"[{name}]({where})") for data, name in DATA.items() if data in pool.data
+        _row(pool, screen, data, f"[{name}]({where})")
+        for data, name in DATA.items()
+        if data in pool.data
     ]
     return render_markdown([Table(HEAD, rows)]).strip()
 
 
-def _row(pool: Pool, data: str, name: str) -> list[str]:
+def _row(pool: Pool, screen: Pool, data: str, name: str) -> list[str]:
     def on_server(rule: str) -> bool:
         return any(
             pool.results.configs[p].rule in STRATEGIES for p in pool.places if p.rule == rule
         )
 
+    def withstands(rule: str) -> bool:
+        lost = screen.worst(rule, data)
+        return lost is not None and lost.mean <= MOST
+
     plain = pool.worst(pool.plain, data)
-    alone = _best(pool, data, lambda rule: not on_server(rule) and rule != pool.plain)
-    helped = _best(pool, data, on_server)
+    alone = _best(pool, data, lambda rule: withstands(rule) and not on_server(rule))
+    helped = _best(pool, data, lambda rule: withstands(rule) and on_server(rule))
     if plain is None or alone is None or helped is None:
         return [name, *["not run"] * (len(HEAD) - 1)]
     rule, worst, cost = alone
