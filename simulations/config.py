@@ -47,9 +47,12 @@ def parse_arguments(text: str) -> Arguments:
     return arguments
 
 
+CLIENTS = 20  # where a run does not say
+
+
 def _share(data: Mapping[str, Any]) -> int:
     """The number of Byzantine clients in an average round, rounded up."""
-    asked, all_of_them = data.get("clients_per_round"), data.get("clients")
+    asked, all_of_them = data.get("clients_per_round"), data.get("clients", CLIENTS)
     byzantine: int = data.get("byzantine", 0)
     try:
         return ceil(byzantine * asked / all_of_them) if asked and all_of_them else byzantine
@@ -76,7 +79,7 @@ class RunConfig(BaseModel):
     )
     attack_args: Arguments = Field({}, description="Arguments of the attack, `name=value ...`.")
     attack_start: int = Field(1, ge=1, description="The first round under attack.")
-    clients: int = Field(20, ge=1, description="Clients of the federation.")
+    clients: int = Field(CLIENTS, ge=1, description="Clients of the federation.")
     clients_per_round: int = Field(
         0, ge=0, description="How many clients each round asks, drawn by the seed; 0: all of them."
     )

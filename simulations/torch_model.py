@@ -19,7 +19,10 @@ ModelFactory = Callable[[], nn.Module]
 def shared_model(factory: ModelFactory) -> nn.Module:
     """Build the model of a factory once per process; every client loads its parameters into it."""
     torch.set_num_threads(1)  # simulated clients run one per core
-    return factory()
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # its first weights are drawn, and nobody else's numbers are
+        return factory()
 
 
 def load_arrays(model: nn.Module, arrays: NDArrays) -> None:

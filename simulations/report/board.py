@@ -18,11 +18,11 @@ READING = (
     "something that gained nothing, or the direction of a model that is gone, is none. A claim holds if "
     "all means are within the bounds, which stand for the paper's words. Where the claim is about one "
     "rule or the other, one is enough. No test: what was measured could not have refuted the claim, so "
-    "that it counts neither way. Why: the reason for that, or what a claim that does not hold is due "
-    "to, the scale of our runs, noise of the seeds, a bound that is not the paper's own, the paper, or "
-    "ours, what was built otherwise. Averaging: the same measure of averaging under the same attack, "
-    "where the claim says that rules do well. A * marks claims that were added, or whose bound was "
-    "chosen, when results had been seen: these describe, and are no test."
+    "that it counts neither way. Why: the reason for that, or the cause where a claim does not hold. "
+    "The cause is the scale of our runs, noise of the seeds, a bound that is not the paper's own, the "
+    "paper, or ours, which is what was built otherwise. Averaging: the same measure of averaging under "
+    "the same attack, where the claim says that rules do well. A * marks claims that were added, or "
+    "whose bound was chosen, when results had been seen: these describe, and are no test."
 )
 
 

@@ -20,9 +20,9 @@ from simulations.report.seeds import each, shown
 Measured = Callable[[Record], float | None]
 PARTS = (5, 10, 20, 40, 60, 80, 95)  # per cent below an equal part up to which a step goes
 READING = (
-    "Without any attack: the accuracy that the worst off client may expect on data like its own, and "
-    "the part in the model of the client that is used least, in per cent of an equal part, on average "
-    "over the rounds."
+    "Nobody attacks here. The first picture has the accuracy that the worst off client may expect on "
+    "data like its own. The second has the part in the model of the client that is used least, in per "
+    "cent of an equal part and on average over the rounds."
 )
 
 

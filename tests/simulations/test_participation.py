@@ -80,6 +80,7 @@ def test_stragglers_may_be_asked_among_others():
 def test_the_assumed_f_of_a_sample_is_its_share():
     assert RunConfig(clients=100, clients_per_round=20, byzantine=21).assumed_byzantine == 5
     assert RunConfig(clients=20, byzantine=4).assumed_byzantine == 4
+    assert RunConfig(clients_per_round=10, byzantine=4).assumed_byzantine == 2  # of 20 by default
 
 
 @pytest.mark.parametrize(
