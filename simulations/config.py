@@ -16,7 +16,9 @@ from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_moment
 from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
 from simulations.catalog.compositions import check_rule
+from simulations.catalog.dealing import PARTITIONERS, PARTITIONS, Partition, check_partition
 from simulations.catalog.models import MODELS
+from simulations.catalog.placement import byzantine_clients
 from simulations.catalog.rules import RULES
 
 CHOICES = {"attack": ATTACK_NAMES, "dataset": datasets.DATASETS, "model": MODELS}
@@ -85,6 +87,9 @@ class RunConfig(BaseModel):
     momentum: float = Field(
         0.0, ge=0, lt=1, description="Worker momentum: the weight of the past in what clients send."
     )
+    weight_decay: float = Field(
+        0.0, ge=0, description="Added to each gradient: so many times the parameters."
+    )
     local_epochs: int | None = Field(
         None, ge=1, description="Passes over a client's data per round, instead of local steps."
     )
@@ -102,10 +107,30 @@ class RunConfig(BaseModel):
         description="Training samples that the server has instead of the clients. "
         f"[default: 250 for {', '.join(STRATEGIES)}]",
     )
-    partition: Literal["iid", "dirichlet", "shared"] = Field(
-        "iid", description="Each client's data: an iid or dirichlet share, or shared (all of it)."
+    partition: str = Field(
+        "iid",
+        description="Who gets which data: "
+        + ", ".join(PARTITIONS)
+        + f"; or two of {', '.join(PARTITIONERS)} mixed, as in iid+dirichlet.",
     )
-    alpha: float = Field(1.0, gt=0, description="Concentration of the Dirichlet partition.")
+    partition_among: Literal["all", "honest"] = Field(
+        "all",
+        description="Who shares the data: all clients, or the honest ones alone, while each Byzantine "
+        "client draws samples of its own from all of them.",
+    )
+    alpha: float = Field(
+        1.0, gt=0, description="Concentration of the partitions dirichlet and quantity."
+    )
+    gamma: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the data that the first of two partitions deals out. That of gamma is iid, "
+        "and sorted the second: 0 sorts all.",
+    )
+    classes_per_client: int = Field(
+        2, ge=1, description="Classes that each client has in the partition classes."
+    )
     placement: Literal["first", "drawn"] = Field(
         "first", description="Which clients are Byzantine: the first ones, or drawn by the seed."
     )
@@ -125,16 +150,19 @@ class RunConfig(BaseModel):
         return cls(**{k.replace("-", "_"): v for k, v in options.items() if v not in ("", None)})
 
     def shares(self) -> list[np.ndarray]:
-        """Return the positions of every client's training samples, disjoint unless they are shared."""
-        return datasets.partition(
-            self.dataset,
-            self.data_dir,
-            self.partition,
-            self.alpha,
-            self.clients,
-            self.seed,
-            self.auxiliary,
-        )
+        """Return the positions of every client's training samples.
+
+        Raises
+        ------
+        ValueError
+            Where the data cannot be dealt out as the run says.
+        """
+        apart: frozenset[int] = frozenset()
+        if self.partition_among == "honest":
+            apart = byzantine_clients(self.clients, self.byzantine, self.seed, self.placement)
+        data = self.dataset, self.data_dir
+        dealt = self.dealing, self.clients, self.seed, self.auxiliary
+        return datasets.partition(*data, *dealt, apart)
 
     def __hash__(self) -> int:
         """Return the same for equal configurations; dicts have no hash of their own."""
@@ -144,6 +172,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _underscores(cls, value: object) -> object:
         return value.replace("-", "_") if isinstance(value, str) else value
+
+    @property
+    def dealing(self) -> Partition:
+        """How the data are dealt out."""
+        return Partition(self.partition, self.alpha, self.gamma, self.classes_per_client)
 
     @field_validator("rule_args", "attack_args", mode="before")
     @classmethod
@@ -182,6 +215,9 @@ class RunConfig(BaseModel):
                 "a gradient is that of one minibatch. Found `payload = gradients` with "
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
+        classes = datasets.DATASETS[self.dataset].classes
+        dealt = self.dealing, self.partition_among, classes, self.clients, self.byzantine
+        check_partition(*dealt, self.redraw)
         check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
         check_attack(self.attack, self.attack_args, self.clients, self.byzantine, self.redraw)
         if self.momentum:

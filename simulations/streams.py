@@ -21,6 +21,7 @@ class Stream(IntEnum):
     PARTITION = 2  # who gets which training samples
     HELD_OUT = 3  # the server's own training samples
     TRUE_GRADIENT = 4  # the training samples of the true gradient
+    APART = 5  # samples of clients that data are not dealt to
     ATTACK = 0xA77  # what a Byzantine client draws: `flwr_byzantine.clients.wrapper`
     COIN = 0xC01  # in which rounds an attack is on: `flwr_byzantine.attacks.schedule`
     BUCKETS = 0xB0C  # which clients share a bucket

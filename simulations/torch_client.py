@@ -47,6 +47,8 @@ class TorchClient(NumPyClient):
         Minibatches per round, drawn one by one without replacement within each.
     local_epochs : int, optional
         Passes over the client's samples per round, instead of ``local_steps``.
+    weight_decay : float (default: 0.0)
+        So many times the parameters are added to each gradient.
     payload : {"parameters", "gradients"} (default: "parameters")
         What ``fit`` returns: the parameters after local training, or the mean gradient of one
         minibatch at the parameters received (zeros for what is not trained; integers unchanged).
@@ -70,6 +72,7 @@ class TorchClient(NumPyClient):
         learning_rate: float = 0.1,
         local_steps: int = 1,
         local_epochs: int | None = None,
+        weight_decay: float = 0.0,
         payload: str = "parameters",
         label_map: LabelMap | None = None,
         poison: Poison | None = None,
@@ -79,7 +82,7 @@ class TorchClient(NumPyClient):
         self.client_id, self.seed = client_id, seed
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self.local_steps, self.local_epochs = local_steps, local_epochs
-        self.payload = payload
+        self.weight_decay, self.payload = weight_decay, payload
         self.trained_on = _poisoned(x, y, indices, label_map, poison)
 
     def fit(
@@ -129,11 +132,19 @@ class TorchClient(NumPyClient):
         x, y, _ = self.trained_on
         return functional.cross_entropy(model(x[batch]), y[batch])
 
+    def _gradients(self, loss: torch.Tensor, trained: list[nn.Parameter]) -> list[torch.Tensor]:
+        """Return the gradients of a loss and, where there is one, of the weight decay."""
+        gradients = list(torch.autograd.grad(loss, trained))
+        if self.weight_decay:
+            for gradient, parameter in zip(gradients, trained, strict=True):
+                gradient.add_(parameter.detach(), alpha=self.weight_decay)
+        return gradients
+
     def _step(self, model: nn.Module, batch: np.ndarray) -> float:
         """Take one step of SGD and return the loss before it."""
         trained = [p for p in model.parameters() if p.requires_grad]
         loss = self._loss(model, batch)
-        gradients = torch.autograd.grad(loss, trained)
+        gradients = self._gradients(loss, trained)
         with torch.no_grad():
             for parameter, gradient in zip(trained, gradients, strict=True):
                 parameter.sub_(gradient, alpha=self.learning_rate)
@@ -150,7 +161,7 @@ class TorchClient(NumPyClient):
             if name not in trained
         }
         loss = self._loss(model, batch)
-        gradients = torch.autograd.grad(loss, list(trained.values()))
+        gradients = self._gradients(loss, list(trained.values()))
         moved = {name: g.numpy() for name, g in zip(trained, gradients, strict=True)}
         return [(moved | untouched)[name] for name in model.state_dict()], loss.item()
 

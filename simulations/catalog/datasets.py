@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from simulations.catalog.partitions import dirichlet_partition, held_out, iid_partition
+from simulations.catalog.dealing import SHARED, Partition, deal
+from simulations.catalog.partitions import held_out
 from simulations.streams import Stream, generator
 
 IMAGE_SIDE = 32  # pixels to which the images of folders are brought
@@ -123,6 +124,7 @@ class Dataset:
     load: Callable[[str], Splits]
     default_model: str
     download: str | None = None  # None: nothing to download
+    classes: int | None = 10  # None: the data say
 
 
 DATASETS = {
@@ -130,7 +132,7 @@ DATASETS = {
     "mnist": Dataset(load_mnist, "mlp", "MNIST"),
     "fashion-mnist": Dataset(load_fashion_mnist, "lenet", "FashionMNIST"),
     "cifar10": Dataset(load_cifar10, "cnn-two", "CIFAR10"),
-    "image-folder": Dataset(load_image_folder, "cnn-two"),
+    "image-folder": Dataset(load_image_folder, "cnn-two", classes=None),
 }
 
 
@@ -158,19 +160,37 @@ def load(name: str, data_dir: str) -> Splits:
 def partition(
     dataset: str,
     data_dir: str,
-    kind: str,
-    alpha: float,
+    how: Partition,
     clients: int,
     seed: int,
     auxiliary: int = 0,
+    apart: frozenset[int] = frozenset(),
 ) -> list[np.ndarray]:
-    """Return the positions of every client's training samples, without those of the server."""
+    """Return the positions of every client's training samples, without those of the server.
+
+    Parameters
+    ----------
+    dataset, data_dir : str
+        The data, and where they lie.
+    how : Partition
+        How they are dealt out.
+    clients : int
+        The number of clients.
+    seed : int
+        The seed of the run.
+    auxiliary : int
+        How many samples the server has.
+    apart : frozenset of int
+        Clients that are not dealt to. Each of them draws samples of its own from all that the others
+        share, as many as one of the others has on average.
+    """
     labels = load(dataset, data_dir)[0].y.numpy()
     rest = np.setdiff1d(np.arange(len(labels)), held_out(len(labels), auxiliary, seed))
-    if kind == "shared":
+    if how.kind == SHARED:
         return [rest] * clients
-    if kind == "dirichlet":
-        shares = dirichlet_partition(labels[rest], clients, seed, alpha)
-    else:
-        shares = iid_partition(labels[rest], clients, seed)
-    return [rest[share] for share in shares]
+    others = [client for client in range(clients) if client not in apart]
+    shares = dict(zip(others, deal(how, labels[rest], len(others), seed), strict=True))
+    for client in apart:
+        own = generator(Stream.APART, seed, client)
+        shares[client] = np.sort(own.choice(len(rest), len(rest) // len(others), replace=False))
+    return [rest[shares[client]] for client in range(clients)]

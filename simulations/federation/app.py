@@ -49,6 +49,7 @@ def main(grid: Grid, context: Context) -> None:
     if out:  # a folder that cannot be made ends the run before it has begun
         Path(out).mkdir(parents=True, exist_ok=True)
     datasets.prepare(config.dataset, config.data_dir, config.download)
+    config.shares()  # says what cannot be dealt out before anybody trains
     recorder = Recorder(config)
     serve(grid, context, config, recorder)
     result = recorder.result()

@@ -39,6 +39,7 @@ def honest_client(
         learning_rate=config.learning_rate,
         local_steps=config.local_steps,
         local_epochs=config.local_epochs,
+        weight_decay=config.weight_decay,
         payload=config.payload,
         label_map=label_map,
         poison=poison,

@@ -118,6 +118,7 @@ def _attempt(
     """Return the result of a run, or the exception that ended it."""
     of_this_cell = None if on_round is None else lambda record: on_round(cell, record)
     try:
+        config.shares()  # says what cannot be dealt out before anybody trains
         recorder = Recorder(config, of_this_cell)
         serve(grid, server_context(), config, recorder)
         return recorder.result()

@@ -19,6 +19,14 @@ FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
 PLACES = ("data_dir", "download")  # of no influence on the result, unless the folder is the dataset
 GIVEN = ("seed", *PLACES)  # settings that a file does not have
+# Settings younger than results that are kept: one that has its default is no part of a cell's name.
+YOUNGER = (
+    "momentum",
+    "partition_among",
+    "gamma",
+    "classes_per_client",
+    "weight_decay",
+)
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]
 View = Literal["worst_case", "wrong_f", "fairness"]
@@ -41,7 +49,8 @@ class Cell:
     @property
     def key(self) -> str:
         """A name for the configuration: another one has another name, wherever the data lie."""
-        unsaid = () if self.config.momentum else ("momentum",)  # younger than results that are kept
+        defaults = RunConfig.model_fields
+        unsaid = [name for name in YOUNGER if getattr(self.config, name) == defaults[name].default]
         told = self.config.model_dump(exclude={*self.places, *unsaid})
         described = json.dumps(told, sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from flwr_byzantine.reputation.schedules import PowerDecay
 from simulations.catalog import datasets
 from simulations.catalog.baseline import benign_mean
+from simulations.catalog.dealing import Partition
 from simulations.catalog.partitions import held_out
 from simulations.config import RunConfig
 from simulations.federation import reputation
@@ -33,7 +34,7 @@ def test_no_client_has_the_server_s_samples(kind):
     samples = len(datasets.load("digits", "")[0].y)
     own = held_out(samples, 250, seed=3)
     assert len(set(own)) == 250
-    shares = datasets.partition("digits", "", kind, 0.5, 4, 3, 250)
+    shares = datasets.partition("digits", "", Partition(kind, 0.5), 4, 3, 250)
     clients = set(np.concatenate(shares))
     assert not clients & set(own)
     assert clients | set(own) == set(range(samples))

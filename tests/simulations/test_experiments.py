@@ -1,5 +1,6 @@
 """Experiments as files, and the sweep over their cells."""
 
+import hashlib
 import io
 import json
 from collections import Counter
@@ -22,6 +23,7 @@ from simulations.sweep.cells import cell_path, missing_cells, read_cell
 from simulations.sweep.experiment import (
     FOLDER,
     NAMES,
+    YOUNGER,
     Cell,
     Experiment,
     load_experiment,
@@ -87,6 +89,23 @@ def test_a_key_depends_on_what_decides_the_result_alone():
     assert folders[0].key != folders[1].key
     longer = experiment(settings={"clients": 5, "rounds": 3}).cells("quick", "here")
     assert not {cell.key for cell in longer} & {cell.key for cell in here}
+
+
+def test_a_younger_setting_at_its_default_leaves_the_key_as_it_was():
+    """Cells of before there was such a setting keep their names."""
+    own = cell("mean", dataset="digits")
+    told = own.config.model_dump(exclude={*own.places, *YOUNGER})
+    described = json.dumps(told, sort_keys=True).encode()
+    assert own.key == hashlib.sha256(described).hexdigest()[:16]
+    assert set(YOUNGER) < set(RunConfig.model_fields)
+    assert own.key == "2ed067862ea07a85"
+    others = [
+        cell("mean", momentum=0.5), cell("mean", weight_decay=0.1),
+        cell("mean", partition_among="honest"), cell("mean", partition="gamma"),
+        cell("mean", partition="gamma", gamma=0.2), cell("mean", partition="classes"),
+        cell("mean", partition="classes", classes_per_client=3),
+    ]  # fmt: skip
+    assert len({own.key, *(other.key for other in others)}) == 8
 
 
 def test_later_settings_win():

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from simulations.catalog import datasets
+from simulations.catalog.dealing import Partition
 from simulations.catalog.models import MODELS, initial_model
 from simulations.catalog.networks import initial_network
-from simulations.catalog.partitions import dirichlet_partition, held_out, iid_partition
+from simulations.catalog.partitions import held_out
 from simulations.commands.demo import demo_runs, judge
 from simulations.config import RunConfig, parse_arguments
 from simulations.federation.population import honest_client
@@ -98,29 +99,8 @@ def test_arguments_are_numbers_truths_or_words():
     }
 
 
-@pytest.mark.parametrize("kind", ["iid", "dirichlet"])
-def test_partitions_cover_the_data_once_and_depend_on_the_seed_alone(kind):
-    shares = datasets.partition("digits", "", kind, 0.1, 30, 7)
-    datasets.partition.cache_clear()
-    again = datasets.partition("digits", "", kind, 0.1, 30, 7)
-    other = datasets.partition("digits", "", kind, 0.1, 30, 8)
-    assert sorted(np.concatenate(shares)) == list(range(1437))
-    assert all(np.array_equal(a, b) for a, b in zip(shares, again, strict=True))
-    assert any(not np.array_equal(a, b) for a, b in zip(shares, other, strict=True))
-    assert min(map(len, shares)) >= 1
-
-
-def test_iid_shares_are_even_and_dirichlet_shares_are_not():
-    labels = datasets.load("digits", "")[0].y.numpy()
-    even = iid_partition(labels, 20, 0)
-    assert {len(share) for share in even} == {71, 72}
-    skewed = dirichlet_partition(labels, 20, 0, 0.1)
-    top = [np.bincount(labels[share]).max() / len(share) for share in skewed]
-    assert np.mean(top) > 0.5
-
-
 def test_held_out_samples_belong_to_no_client():
-    shares = datasets.partition("digits", "", "iid", 1.0, 5, 3, 250)
+    shares = datasets.partition("digits", "", Partition("iid"), 5, 3, 250)
     reserved = held_out(1437, 250, 3)
     assert len(reserved) == 250
     assert not np.isin(np.concatenate(shares), reserved).any()
@@ -290,6 +270,21 @@ def test_a_client_leaves_the_global_random_state_and_its_input_alone():
     before = torch.get_rng_state()
     make_client(local_steps=3).fit(start, {"server-round": 1})
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_weight_decay_adds_the_parameters_to_the_gradient():
+    start = arrays_of(with_batch_norm)
+    plain, decayed = (
+        make_client(payload="gradients", weight_decay=decay).fit(start, {"server-round": 1})[0]
+        for decay in (0.0, 0.5)
+    )
+    trained = [name for name, _ in with_batch_norm().named_parameters()]
+    for name, x, g, h in zip(with_batch_norm().state_dict(), start, plain, decayed, strict=True):
+        np.testing.assert_allclose(h, g + 0.5 * x if name in trained else g, rtol=1e-5, atol=1e-6)
+    moved, _, _ = make_client(learning_rate=0.5, weight_decay=0.5).fit(start, {"server-round": 1})
+    for name, x, g, y in zip(with_batch_norm().state_dict(), start, decayed, moved, strict=True):
+        if name in trained:
+            np.testing.assert_allclose(y, x - 0.5 * g, rtol=1e-5, atol=1e-6)
 
 
 def test_parameters_after_one_step_are_the_start_minus_the_gradient():

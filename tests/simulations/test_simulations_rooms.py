@@ -83,7 +83,7 @@ def test_no_number_of_a_stream_has_changed():
     """Another number would be another result for every seed."""
     assert {stream.name: int(stream) for stream in Stream} == {
         "SAMPLES": 0, "TRAINING": 1, "PARTITION": 2, "HELD_OUT": 3, "TRUE_GRADIENT": 4,
-        "ATTACK": 0xA77, "COIN": 0xC01, "BUCKETS": 0xB0C, "BYZANTINE": 0xD4A,
+        "APART": 5, "ATTACK": 0xA77, "COIN": 0xC01, "BUCKETS": 0xB0C, "BYZANTINE": 0xD4A,
     }  # fmt: skip
 
 
