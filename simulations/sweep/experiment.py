@@ -26,6 +26,8 @@ YOUNGER = (
     "gamma",
     "classes_per_client",
     "weight_decay",
+    "learning_rate_decay",
+    "evaluate_on",
 )
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]
