@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from simulations.catalog.baseline import check_baseline
 from simulations.catalog.compositions import check_rule
 from simulations.catalog.dealing import PARTITIONERS, PARTITIONS, Partition, check_partition
 from simulations.catalog.models import MODELS
-from simulations.catalog.placement import byzantine_clients
+from simulations.catalog.placement import Participation
 from simulations.catalog.rules import RULES
 
 CHOICES = {"attack": ATTACK_NAMES, "dataset": datasets.DATASETS, "model": MODELS}
@@ -46,6 +47,16 @@ def parse_arguments(text: str) -> Arguments:
     return arguments
 
 
+def _share(data: Mapping[str, Any]) -> int:
+    """The number of Byzantine clients in an average round, rounded up."""
+    asked, all_of_them = data.get("clients_per_round"), data.get("clients")
+    byzantine: int = data.get("byzantine", 0)
+    try:
+        return ceil(byzantine * asked / all_of_them) if asked and all_of_them else byzantine
+    except TypeError:  # pydantic says what is wrong
+        return 0
+
+
 class RunConfig(BaseModel):
     """Everything that decides the result of a run; equal configurations give equal models."""
 
@@ -65,10 +76,18 @@ class RunConfig(BaseModel):
     )
     attack_args: Arguments = Field({}, description="Arguments of the attack, `name=value ...`.")
     attack_start: int = Field(1, ge=1, description="The first round under attack.")
-    clients: int = Field(20, ge=1, description="Clients, all of which take part in every round.")
+    clients: int = Field(20, ge=1, description="Clients of the federation.")
+    clients_per_round: int = Field(
+        0, ge=0, description="How many clients each round asks, drawn by the seed; 0: all of them."
+    )
+    stragglers: int = Field(
+        0, ge=0, description="Honest clients, the last ones, that never answer."
+    )
     byzantine: int = Field(0, ge=0, description="How many of them are Byzantine.")
     assumed_byzantine: int = Field(
-        0, ge=0, description="How many the rule is told of. [default: as many as there are]"
+        0,
+        ge=0,
+        description="How many the rule is told of. [default: as many as there are, of a sample its share]",
     )
     rounds: int = Field(50, ge=1, description="Rounds of training.")
     dataset: str = Field("digits", description="The data: " + ", ".join(datasets.DATASETS) + ".")
@@ -168,10 +187,23 @@ class RunConfig(BaseModel):
         """
         apart: frozenset[int] = frozenset()
         if self.partition_among == "honest":
-            apart = byzantine_clients(self.clients, self.byzantine, self.seed, self.placement)
+            apart = self.who.byzantine_in()
         data = self.dataset, self.data_dir
         dealt = self.dealing, self.clients, self.seed, self.auxiliary
         return datasets.partition(*data, *dealt, apart)
+
+    @property
+    def who(self) -> Participation:
+        """Who is Byzantine, who is asked and who answers, in each round."""
+        return Participation(
+            n=self.clients,
+            f=self.byzantine,
+            seed=self.seed,
+            placement=self.placement,
+            redraw=self.redraw,
+            per_round=self.clients_per_round,
+            stragglers=self.stragglers,
+        )
 
     def __hash__(self) -> int:
         """Return the same for equal configurations; dicts have no hash of their own."""
@@ -199,7 +231,7 @@ class RunConfig(BaseModel):
         single = data.get("payload") == "gradients" or data.get("local_epochs")
         defaults = {
             "local_steps": 1 if single else 5,
-            "assumed_byzantine": data.get("byzantine", 0),
+            "assumed_byzantine": _share(data),
             "auxiliary": AUXILIARY_SIZE if data.get("rule") in STRATEGIES else 0,
             "model": dataset.default_model if dataset else "",
         }
@@ -218,6 +250,12 @@ class RunConfig(BaseModel):
                 f"Parameter `byzantine` should be at most `clients`, which is {self.clients}. "
                 f"Found `byzantine = {self.byzantine}`."
             )
+        self.who.check()
+        if self.who.partly and self.rule == "baseline":
+            raise ValueError(
+                "Parameters `clients_per_round` and `stragglers` should be 0 for the rule `baseline`, which "
+                f"averages all benign clients. Found {self.clients_per_round} and {self.stragglers}."
+            )
         if self.payload == "gradients" and (self.local_steps > 1 or self.local_epochs):
             raise ValueError(
                 "Parameter `payload` should be `parameters` when clients take several steps: "
@@ -232,11 +270,14 @@ class RunConfig(BaseModel):
         classes = datasets.DATASETS[self.dataset].classes
         dealt = self.dealing, self.partition_among, classes, self.clients, self.byzantine
         check_partition(*dealt, self.redraw)
-        check_rule(self.rule, self.rule_args, self.clients, self.assumed_byzantine, self.payload)
+        check_rule(
+            self.rule, self.rule_args, self.who.answers, self.assumed_byzantine, self.payload
+        )
         check_attack(self.attack, self.attack_args, self.clients, self.byzantine, self.redraw)
         if self.momentum:
+            changing = self.redraw or self.who.partly
             check_momentum(
-                self.momentum, self.attack, self.attack_args, self.attack_start, self.redraw
+                self.momentum, self.attack, self.attack_args, self.attack_start, changing
             )
         if self.rule == "baseline":
             check_baseline(self.rule_args, self.clients, self.byzantine, self.redraw)

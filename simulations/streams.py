@@ -26,6 +26,7 @@ class Stream(IntEnum):
     COIN = 0xC01  # in which rounds an attack is on: `flwr_byzantine.attacks.schedule`
     BUCKETS = 0xB0C  # which clients share a bucket
     BYZANTINE = 0xD4A  # which clients are Byzantine
+    PARTICIPATION = 0x5A3  # which clients a round asks
 
 
 def generator(stream: Stream, *keys: int) -> np.random.Generator:

@@ -85,6 +85,10 @@ class TorchClient(NumPyClient):
         self.weight_decay, self.payload = weight_decay, payload
         self.trained_on = _poisoned(x, y, indices, label_map, poison)
 
+    def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Return the client's number."""
+        return {"partition-id": self.client_id}
+
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[NDArrays, int, dict[str, Scalar]]:

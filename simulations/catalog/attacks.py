@@ -198,14 +198,14 @@ def check_attack(
 
 
 def check_momentum(
-    momentum: float, name: str, arguments: Mapping[str, Any], start: int, redraw: bool
+    momentum: float, name: str, arguments: Mapping[str, Any], start: int, changing: bool
 ) -> None:
     """Raise a ValueError where attackers would have to know a momentum that they did not follow."""
     if name == "none":
         return
     plan = plan_attack(name, arguments)
     if isinstance(plan.attack, ColludingAttack):
-        always = plan.schedule(start).always and not redraw
-        expected = "0 for attackers that know others, unless the same ones attack in every round"
+        always = plan.schedule(start).always and not changing
+        expected = "0 for attackers that know others, unless the same ones attack, and all answer, each round"
         advice = "They follow the momentum of the others from round 1 on."
         require(always, "momentum", expected, momentum, advice)

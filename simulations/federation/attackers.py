@@ -36,7 +36,6 @@ from flwr_byzantine.clients.arrays import Arrays
 from flwr_byzantine.clients.wrapper import Config, FitReply
 from simulations.catalog.attacks import ATTACKS, MIXED, Lying, Mixed, Plan, plan_attack
 from simulations.catalog.compositions import rule_of
-from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 
 MakeHonest = Callable[..., NumPyClient]
@@ -66,25 +65,32 @@ def attack_client(
     )
     if isinstance(attacked.plan.attack, ChannelAttack):
         return behave(attacked.plan.attack, attacked, frozenset())
-    if config.redraw:
-        return RedrawnClient(attacked)
-    byzantine = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
-    return (
-        behave(attacked.plan.attack, attacked, byzantine)
-        if client_id in byzantine
-        else attacked.honest()
-    )
+    byzantine = config.who.byzantine_in(1)
+    if config.redraw or (config.clients_per_round and client_id in byzantine):
+        return ChangingClient(attacked)
+    if client_id not in byzantine:
+        return attacked.honest()
+    return behave(attacked.plan.attack, attacked, byzantine)
 
 
 @dataclass(frozen=True)
 class AttackedClient:
-    """A client's place in a run under attack."""
+    """A client's place in a run under attack.
+
+    ``server_round`` is the round whose clients the attackers know; the first one stands for all where every
+    round has the same ones.
+    """
 
     make_honest: MakeHonest
     client_id: int
     config: RunConfig
     plan: Plan
     context: Context | None = None
+    server_round: int = 1
+
+    def answering(self) -> frozenset[int]:
+        """Return the numbers of the clients that answer, the Byzantine ones included."""
+        return self.config.who.answering_in(self.server_round)
 
     def honest(self) -> NumPyClient:
         """Return the client that it is when nobody attacks."""
@@ -101,8 +107,10 @@ class AttackedClient:
         return {"client_id": self.client_id, "seed": self.config.seed, "schedule": schedule}
 
 
-class RedrawnClient(ClientWrapper):
-    """A client that is Byzantine only in the rounds in which it is drawn.
+class ChangingClient(ClientWrapper):
+    """A client whose part in the attack is another one in every round.
+
+    It is Byzantine only in the rounds in which it is drawn, or attacks with those that a round asks.
 
     Parameters
     ----------
@@ -116,13 +124,11 @@ class RedrawnClient(ClientWrapper):
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Be what this round's draw makes of the client."""
-        run = self.attacked.config
-        byzantine = byzantine_clients(
-            run.clients, run.byzantine, run.seed, run.placement, True, server_round
-        )
+        now = replace(self.attacked, server_round=server_round)
+        byzantine = now.config.who.byzantine_in(server_round) & now.answering()
         if self.client_id not in byzantine:
             return self.client.fit(parameters, config)
-        return behave(self.attacked.plan.attack, self.attacked, byzantine).fit(parameters, config)
+        return behave(now.plan.attack, now, byzantine).fit(parameters, config)
 
 
 @singledispatch
@@ -138,7 +144,7 @@ def _alone(
     run = attacked.config
     return MaliciousClient(
         attacked.honest(),
-        attack.told(run.clients, len(byzantine)),
+        attack.told(len(attacked.answering()), len(byzantine)),
         payload=run.payload,
         context=attacked.context,
         **attacked.options(),
@@ -181,13 +187,14 @@ def _colluding(
     attack: ColludingAttack, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
     run = attacked.config
-    attack = attack.told(run.clients, len(byzantine))
+    answering = attacked.answering()
+    attack = attack.told(len(answering), len(byzantine))
     if isinstance(attack, Optimized) and attack.against is None:
         deployed = rule_of(run.rule, run.rule_args, run.assumed_byzantine, run.seed)
         attack = replace(attack, against=deployed)
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
-        kind = partial(OmniscientClient, honest=frozenset(range(run.clients)) - byzantine)
+        kind = partial(OmniscientClient, honest=answering - byzantine)
     # With momentum each attacker follows that of the others itself, its own too if it knows the attackers.
     own = f" by {attacked.client_id}" if run.momentum else ""
     return kind(

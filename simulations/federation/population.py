@@ -7,12 +7,15 @@ from functools import lru_cache, partial
 from flwr.app import Context
 from flwr.client import NumPyClient
 
+from flwr_byzantine.attacks import ColludingAttack
 from flwr_byzantine.clients import MomentumClient
 from simulations.catalog import datasets
 from simulations.catalog.attacks import plan_attack
 from simulations.catalog.networks import network_factory
 from simulations.config import RunConfig
 from simulations.federation.attackers import attack_client
+from simulations.federation.straggler import Straggler
+from simulations.federation.trained_once import TrainedOnce
 from simulations.torch_client import LabelMap, Poison, TorchClient
 
 
@@ -28,7 +31,7 @@ def honest_client(
     Its momentum, if it has one, is in the context of the node that asks.
     """
     train, _ = datasets.load(config.dataset, config.data_dir)
-    trainer = TorchClient(
+    trainer: NumPyClient = TorchClient(
         network_factory(config.model, config.dataset, config.data_dir),
         train.x,
         train.y,
@@ -44,6 +47,8 @@ def honest_client(
         label_map=label_map,
         poison=poison,
     )
+    if label_map is None and poison is None and _others_know(config):
+        trainer = TrainedOnce(trainer, config, client_id)
     if not config.momentum:
         return trainer
     return MomentumClient(
@@ -63,11 +68,21 @@ def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
     context : Context
         The context of its node.
     """
+    if client_id in config.who.silent:
+        return Straggler(client_id)
     remembers = config.attack != "none" and plan_attack(config.attack, config.attack_args).remembers
     if config.momentum or remembers:
         make_honest = partial(honest_client, config, context=context)
         return attack_client(make_honest, client_id, config, context)
     return _without_memory(config, client_id)
+
+
+@lru_cache(maxsize=8)
+def _others_know(config: RunConfig) -> bool:
+    """Return whether attackers compute what honest clients send."""
+    if config.attack == "none":
+        return False
+    return isinstance(plan_attack(config.attack, config.attack_args).attack, ColludingAttack)
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,11 @@ from flwr.server.client_proxy import ClientProxy
 from flwr.serverapp import Grid, ServerApp
 
 from simulations.config import RunConfig
+from simulations.federation.participation import (
+    ask_some_clients,
+    ask_some_nodes,
+    client_numbers,
+)
 from simulations.federation.reputation import by_partition
 from simulations.federation.strategies import build_strategy
 from simulations.measure.detection import verdicts
@@ -88,6 +93,8 @@ def partitions_of_messages(replies: Iterable[Message]) -> dict[str, int]:
 
 def _serve_message(grid: Grid, context: Context, config: RunConfig, recorder: Recorder) -> None:
     strategy = build_strategy(config)
+    if config.clients_per_round:
+        ask_some_nodes(strategy, config, client_numbers(grid))
     aggregate = strategy.aggregate_train
 
     def aggregate_train(
@@ -133,6 +140,8 @@ def _serve_legacy(grid: Grid, context: Context, config: RunConfig, recorder: Rec
         on_fit_config_fn=lambda server_round: {"server-round": server_round},
         evaluate_fn=evaluate,
     )
+    if config.clients_per_round:
+        ask_some_clients(strategy, config, client_numbers(grid))
     aggregate = strategy.aggregate_fit
 
     def aggregate_fit(

@@ -38,11 +38,12 @@ def build_strategy(config: RunConfig, **arguments: Any) -> Any:
     flwr.server.strategy.Strategy or flwr.serverapp.strategy.Strategy
     """
     legacy = config.api == "legacy"
+    asked = config.clients_per_round or config.clients
     fit = "fit_clients" if legacy else "train_nodes"
     arguments = {
         "fraction_evaluate": 0.0,
-        f"min_{fit}": config.clients,
-        "min_available_" + fit.split("_")[1]: config.clients,
+        f"min_{fit}": asked,
+        "min_available_" + fit.split("_")[1]: asked,
     } | arguments
     chosen = choose(config.rule, config.rule_args, config.assumed_byzantine, config.seed)
     spec = RULES[chosen.rule]

@@ -10,7 +10,6 @@ from typing import Any
 from flwr_byzantine.audit import REJECTED, AuditRecord, precision_recall
 from flwr_byzantine.lab.kept import Record
 from simulations.catalog.attacks import plan_attack
-from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 
 Partitions = Mapping[str, int]
@@ -19,9 +18,9 @@ Partitions = Mapping[str, int]
 def verdicts(
     strategy: Any, config: RunConfig, server_round: int, partitions: Partitions
 ) -> dict[str, list[Any]]:
-    """Return who was Byzantine in a round, whose reply was rejected, and each client's part in the result.
+    """Return who answered in a round, who was Byzantine, and whose reply was rejected, by number.
 
-    All by number of the client; the parts are None for those that none is known of.
+    ``used`` is each client's part in the result, None where none is known.
 
     Parameters
     ----------
@@ -40,17 +39,23 @@ def verdicts(
     rejected = [r.client for r in records if r.verdict in REJECTED]
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and _may_be_on(config, server_round):
-        drawn = (config.clients, config.byzantine, config.seed, config.placement, config.redraw)
-        byzantine = byzantine_clients(*drawn, server_round)
+        byzantine = config.who.byzantine_in(server_round) & frozenset(partitions.values())
     used: list[float | None] = [None] * config.clients
     for record in records:
         if record.client in partitions:
             used[partitions[record.client]] = record.used
     return {
+        "answered": sorted(partitions.values()),
         "byzantine": sorted(byzantine),
         "rejected": sorted(partitions[client] for client in rejected if client in partitions),
         "used": used,
     }
+
+
+def answered(seen: Record, clients: int) -> Sequence[int]:
+    """Return the numbers of the clients that answered in a round."""
+    numbers: Sequence[int] = seen.get("answered", range(clients))
+    return numbers
 
 
 def _may_be_on(config: RunConfig, server_round: int) -> bool:
@@ -72,10 +77,10 @@ def detection(config: RunConfig, rounds: Sequence[Record]) -> dict[str, float | 
     for seen in rounds:
         if "rejected" not in seen or seen.get("skipped"):
             continue
-        names = [f"{seen['round']}/{client}" for client in range(config.clients)]
+        names = {client: f"{seen['round']}/{client}" for client in answered(seen, config.clients)}
         byzantine |= {names[client] for client in seen["byzantine"]}
         records += [
             AuditRecord(seen["round"], name, "dropped" if client in seen["rejected"] else "kept")
-            for client, name in enumerate(names)
+            for client, name in names.items()
         ]
     return precision_recall(records, byzantine)._asdict()

@@ -9,7 +9,6 @@ import numpy as np
 
 from flwr_byzantine.lab.kept import Record
 from simulations.catalog import datasets
-from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 
 
@@ -40,9 +39,7 @@ def worst_client(config: RunConfig, accuracies: Sequence[float]) -> float:
     """Return the least accuracy among the honest clients; among all where all are Byzantine at times."""
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and not config.redraw and config.byzantine < config.clients:
-        byzantine = byzantine_clients(
-            config.clients, config.byzantine, config.seed, config.placement
-        )
+        byzantine = config.who.byzantine_in(1)
     return min(value for client, value in enumerate(accuracies) if client not in byzantine)
 
 

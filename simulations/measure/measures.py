@@ -156,6 +156,26 @@ def signs(run: Record, other: Record, metric: Metric) -> float:
     return fmean(known) if known else math.nan
 
 
+def worst(run: Record, other: Record, metric: Metric) -> float:
+    """Points that the accuracy of the worst honest client is behind that of the other run's worst one."""
+    mine, others = (record.get("final_worst_client", math.nan) for record in (run, other))
+    return 100 * float(others - mine)
+
+
+def least_part(run: Record, other: Record, metric: Metric) -> float:
+    """The least part that an honest client has in the model, in proportion to an even part."""
+    config = RunConfig(**run["config"])
+    byzantine = config.who.byzantine_in() if config.attack != "none" else frozenset()
+    used = enumerate(run.get("used", []))
+    parts = [part for client, part in used if client not in byzantine and part is not None]
+    return config.clients * min(parts, default=math.nan)
+
+
+def success(run: Record, other: Record, metric: Metric) -> float:
+    """How often the trigger of a backdoor works at the end, in percent."""
+    return 100 * float(run.get("final_attack_success_rate", math.nan))
+
+
 def times(run: Record, other: Record, metric: Metric) -> float:
     """Seconds over those of the other row."""
     return _ratio(run["seconds"], other["seconds"])
@@ -178,6 +198,11 @@ MEASURES = {
     "alignment": Measure("cosine of the step and the true gradient", alignment, "{:+.2f}"),
     "speed": Measure(f"rounds of the reference to {REACHED:.0%} of its gain over own", speed),
     "signs": Measure("share of reputations with the sign of the factor", signs),
+    "worst": Measure("points of the worst honest client behind the reference's", worst, "{:+.1f}"),
+    "least_part": Measure(
+        "least part of an honest client in the model over an even part", least_part
+    ),
+    "success": Measure("triggered samples taken for the target at the end (%)", success, "{:.0f}"),
     "times": Measure("time over that of the reference", times),
     "growth": Measure("time at 10 d over time at d", growth, "{:.1f}"),
 }

@@ -23,6 +23,7 @@ from simulations.config import RunConfig
 from simulations.measure.alignment import Alignment
 from simulations.measure.detection import detection
 from simulations.measure.fairness import client_accuracies, worst_client
+from simulations.measure.provenance import provenance
 from simulations.measure.results import hash_arrays
 from simulations.streams import Stream, generator
 from simulations.torch_model import classes, dump_arrays, evaluate, load_arrays
@@ -56,6 +57,7 @@ class Recorder:
         self._before: NDArrays = []
         self._metrics: Record = {}
         self._since = time.perf_counter()
+        self._provenance = provenance()
 
     def aggregated(self, metrics: Mapping[str, Any] | None, seconds: float, failed: int) -> None:
         """Keep what the strategy says of the round that it has just aggregated."""
@@ -104,6 +106,8 @@ class Recorder:
             "parameters_sha256": hash_arrays(dump_arrays(self.model)),
             "versions": {"python": sys.version.split()[0]} | {p: installed(p) for p in PACKAGES},
             "kernels": choice().name,
+            "provenance": self._provenance,
+            "seconds": sum(record["seconds"] for record in self.rounds),
         }
 
 

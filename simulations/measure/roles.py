@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from simulations.catalog.attacks import MIXED, Mixed, plan_attack
-from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 
 
@@ -15,8 +14,7 @@ def roles(config: RunConfig) -> list[Any]:
     if config.attack == "none" or config.redraw:
         return found
     attack = plan_attack(config.attack, config.attack_args).attack
-    byzantine = byzantine_clients(config.clients, config.byzantine, config.seed, config.placement)
-    for rank, client in enumerate(sorted(byzantine)):
+    for rank, client in enumerate(sorted(config.who.byzantine_in(1))):
         found[client] = MIXED[rank % len(MIXED)] if isinstance(attack, Mixed) else attack
     return found
 

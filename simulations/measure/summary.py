@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flwr_byzantine.lab.kept import Record
+from simulations.measure.detection import answered
 from simulations.measure.fairness import mean_used
 
 CURVES = (
@@ -14,7 +15,9 @@ CURVES = (
 KEPT = (
     "final_accuracy", "final_top3", "final_loss", "seconds_per_round", "parameters_sha256", "versions"
 )  # fmt: skip
-OPTIONAL = ("final_attack_success_rate", "final_worst_client")  # younger than results that are kept
+OPTIONAL = (
+    "final_attack_success_rate", "final_worst_client", "provenance", "seconds"
+)  # fmt: skip  # younger than results that are kept
 
 
 def summarise(result: Record, places: Sequence[str]) -> Record:
@@ -53,7 +56,9 @@ def rejection_rates(rounds: Sequence[Record], clients: int) -> dict[str, float |
     {'byzantine': 1.0, 'honest': 0.5}
     """
     judged = [r for r in rounds if "rejected" in r and not r.get("skipped")]
-    rejected = [(r, client in r["rejected"], client) for r in judged for client in range(clients)]
+    rejected = [
+        (r, client in r["rejected"], client) for r in judged for client in answered(r, clients)
+    ]
 
     def share(chosen: Callable[[Any, int], bool]) -> float | None:
         verdicts = [verdict for record, verdict, client in rejected if chosen(record, client)]

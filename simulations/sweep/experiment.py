@@ -28,6 +28,8 @@ YOUNGER = (
     "weight_decay",
     "learning_rate_decay",
     "evaluate_on",
+    "clients_per_round",
+    "stragglers",
 )
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]

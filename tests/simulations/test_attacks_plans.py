@@ -42,7 +42,7 @@ from simulations.catalog.attacks import (
     plan_attack,
 )
 from simulations.catalog.placement import byzantine_clients
-from simulations.federation.attackers import RedrawnClient, attack_client
+from simulations.federation.attackers import ChangingClient, attack_client
 
 CHANNELS = ("bit_flip", "gambler")
 
@@ -237,7 +237,7 @@ def test_without_an_attack_all_are_honest():
     ({"attack": "ofom"}, OmniscientClient),
     ({"attack": "lie", "attack_args": {"knows": "attackers"}}, ColludingClient),
     ({"attack": "lying"}, LyingClient),
-    ({"redraw": True}, RedrawnClient),
+    ({"redraw": True}, ChangingClient),
 ])  # fmt: skip
 def test_each_attack_has_its_wrapper(changes, kind):
     assert type(attack_client(Honest, 2, run(**changes))) is kind

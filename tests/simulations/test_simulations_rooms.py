@@ -84,6 +84,7 @@ def test_no_number_of_a_stream_has_changed():
     assert {stream.name: int(stream) for stream in Stream} == {
         "SAMPLES": 0, "TRAINING": 1, "PARTITION": 2, "HELD_OUT": 3, "TRUE_GRADIENT": 4,
         "APART": 5, "ATTACK": 0xA77, "COIN": 0xC01, "BUCKETS": 0xB0C, "BYZANTINE": 0xD4A,
+        "PARTICIPATION": 0x5A3,
     }  # fmt: skip
 
 
