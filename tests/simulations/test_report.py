@@ -354,7 +354,7 @@ def test_the_report_is_one_html_file_and_a_readme_with_its_figures(folder, tmp_p
     assets.feed(page)
     assert not assets.tags & {"script", "link", "iframe"}
     assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in assets.references)
-    assert page.count("</svg>") == len([*out.glob("*.svg")]) == 7
+    assert page.count("</svg>") == len([*out.glob("*.svg")]) == 10
     ids = re.findall(r' id="(.+?)"', page)
     assert len(ids) == len({*ids})
     assert len(page) < 5_000_000
