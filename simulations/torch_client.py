@@ -104,8 +104,9 @@ class TorchClient(NumPyClient):
             if self.payload == "gradients":
                 arrays, loss = self._gradient(model, next(self._minibatches(rng)))
             else:
-                loss = float(np.mean([self._step(model, b) for b in self._minibatches(rng)]))
-                arrays = dump_arrays(model)
+                trained = [p for p in model.parameters() if p.requires_grad]
+                steps = [self._step(model, trained, b) for b in self._minibatches(rng)]
+                arrays, loss = dump_arrays(model), float(np.mean(steps))
         return arrays, len(self.indices), {"partition-id": self.client_id, "loss": loss}
 
     def evaluate(
@@ -134,7 +135,9 @@ class TorchClient(NumPyClient):
     def _loss(self, model: nn.Module, batch: np.ndarray) -> torch.Tensor:
         """Return the mean cross-entropy of a minibatch."""
         x, y, _ = self.trained_on
-        return functional.cross_entropy(model(x[batch]), y[batch])
+        chosen = torch.from_numpy(batch)
+        inputs, labels = x.index_select(0, chosen), y.index_select(0, chosen)
+        return functional.cross_entropy(model(inputs), labels)
 
     def _gradients(self, loss: torch.Tensor, trained: list[nn.Parameter]) -> list[torch.Tensor]:
         """Return the gradients of a loss and, where there is one, of the weight decay."""
@@ -144,9 +147,8 @@ class TorchClient(NumPyClient):
                 gradient.add_(parameter.detach(), alpha=self.weight_decay)
         return gradients
 
-    def _step(self, model: nn.Module, batch: np.ndarray) -> float:
+    def _step(self, model: nn.Module, trained: list[nn.Parameter], batch: np.ndarray) -> float:
         """Take one step of SGD and return the loss before it."""
-        trained = [p for p in model.parameters() if p.requires_grad]
         loss = self._loss(model, batch)
         gradients = self._gradients(loss, trained)
         with torch.no_grad():

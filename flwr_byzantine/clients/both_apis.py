@@ -8,7 +8,7 @@ fail and the run end without an error, so `serve_both_apis` translates.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from flwr.app import (
     Array,
@@ -22,8 +22,14 @@ from flwr.app import (
 )
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import Code
+from numpy.typing import NDArray
+
+from flwr_byzantine.aggregation.npy import MalformedTensorError, decode
+
+Record = TypeVar("Record", ArrayRecord, ConfigRecord)
 
 EMPTY = "_empty"  # the key under which Flower sends a list of no tensors
+NUMPY = "numpy.ndarray"  # what Flower calls a tensor in the .npy format
 LEGACY = {"train": ("fitins", "fitres"), "evaluate": ("evaluateins", "evaluateres")}
 
 
@@ -64,32 +70,37 @@ def serve_both_apis(msg: Message, ctxt: Context, call_next: ClientAppCallable) -
     if legacy is None or f"{legacy[0]}.parameters" in msg.content:
         return call_next(msg, ctxt)
     ins, res = legacy
-    key, arrays = next(iter(msg.content.array_records.items()), ("arrays", ArrayRecord()))
-    config = next(iter(msg.content.config_records.values()), ConfigRecord())
+    key, arrays = _first(msg.content, ArrayRecord) or ("arrays", ArrayRecord())
+    _, config = _first(msg.content, ConfigRecord) or ("config", ConfigRecord())
     names = list(arrays)
     msg.content = RecordDict(
-        {f"{ins}.parameters": _or_empty(arrays), f"{ins}.config": ConfigRecord(dict(config))}
+        {f"{ins}.parameters": _or_empty(arrays), f"{ins}.config": config.copy()}
     )
     reply = call_next(msg, ctxt)
     if reply.has_error():
         return reply
-    status = reply.content.config_records[f"{res}.status"]
+    status = cast(ConfigRecord, reply.content[f"{res}.status"])
     if status["code"] != Code.OK.value:
         error = Error(code=cast(int, status["code"]), reason=str(status["message"]))
         return Message(error, reply_to=msg)
     answer = RecordDict()
     if res == "fitres":
-        answer[key] = _named(reply.content.array_records[f"{res}.parameters"], names)
+        answer[key] = _named(cast(ArrayRecord, reply.content[f"{res}.parameters"]), names)
     answer["metrics"] = _metrics(reply.content, res)
     reply.content = answer
     return reply
+
+
+def _first(content: RecordDict, kind: type[Record]) -> tuple[str, Record] | None:
+    """Return the first record of a kind, and its name."""
+    return next(((name, r) for name, r in content.items() if isinstance(r, kind)), None)
 
 
 def _or_empty(arrays: ArrayRecord) -> ArrayRecord:
     """Return the record, or Flower's stand-in for a list of no tensors."""
     if arrays:
         return arrays
-    return ArrayRecord({EMPTY: Array(dtype="", shape=(), stype="numpy.ndarray", data=b"")})
+    return ArrayRecord({EMPTY: Array(dtype="", shape=(), stype=NUMPY, data=b"")})
 
 
 def _named(record: ArrayRecord, names: list[str]) -> ArrayRecord:
@@ -100,21 +111,30 @@ def _named(record: ArrayRecord, names: list[str]) -> ArrayRecord:
     answer = ArrayRecord()
     tensors = [array for name, array in record.items() if name != EMPTY]
     for i, array in enumerate(tensors):
-        value = array.numpy()
-        name = names[i] if i < len(names) else str(i)
-        answer[name] = Array(
-            dtype=str(value.dtype), shape=value.shape, stype=array.stype, data=array.data
-        )
+        value = _value(array)
+        array.dtype, array.shape = str(value.dtype), value.shape
+        answer[names[i] if i < len(names) else str(i)] = array
     return answer
+
+
+def _value(array: Array) -> NDArray[Any]:
+    """Return a tensor, without a copy of it if it is one that the server's rules read."""
+    if array.stype == NUMPY:
+        try:
+            return decode(array.data)
+        except MalformedTensorError:
+            pass
+    return array.numpy()
 
 
 def _metrics(content: RecordDict, res: str) -> MetricRecord:
     """Return the numbers of a legacy answer as one record; the client's cannot replace ours."""
     numbers = MetricRecord()
-    for name, value in content.config_records[f"{res}.metrics"].items():
+    for name, value in cast(ConfigRecord, content[f"{res}.metrics"]).items():
         if isinstance(value, int | float):
             numbers[name] = int(value) if isinstance(value, bool) else value
     if res == "evaluateres":
-        numbers["loss"] = content.metric_records[f"{res}.loss"]["loss"]
-    numbers["num-examples"] = content.metric_records[f"{res}.num_examples"]["num_examples"]
+        numbers["loss"] = cast(MetricRecord, content[f"{res}.loss"])["loss"]
+    examples = cast(MetricRecord, content[f"{res}.num_examples"])
+    numbers["num-examples"] = examples["num_examples"]
     return numbers

@@ -6,9 +6,18 @@ import copy
 import threading
 from collections.abc import Iterable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
@@ -16,6 +25,8 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from flwr_byzantine.checks import require_whole
+
+Record = ArrayRecord | ConfigRecord | MetricRecord
 
 RUN_ID = 1
 PATIENCE = (
@@ -168,13 +179,16 @@ class InProcessGrid(Grid):
 
 def own_records(content: RecordDict) -> RecordDict:
     """Other records of the same values: arrays keep their bytes, which nothing changes."""
-    return RecordDict(
-        {
-            **{name: ArrayRecord(dict(r.items())) for name, r in content.array_records.items()},
-            **{name: MetricRecord(dict(r.items())) for name, r in content.metric_records.items()},
-            **{name: ConfigRecord(dict(r.items())) for name, r in content.config_records.items()},
-        }
-    )
+    return RecordDict({name: _own_record(record) for name, record in content.items()})
+
+
+def _own_record(record: Record) -> Record:
+    """Another record of the same values, all of them its own."""
+    own: Any = record.copy()
+    for name, value in record.items():
+        if isinstance(value, Array | list):  # numbers, text and bytes never change
+            own[name] = copy.copy(value)
+    return cast(Record, own)
 
 
 def as_running_task() -> None:
