@@ -103,6 +103,12 @@ class RunConfig(BaseModel):
     learning_rate: float = Field(
         0.1, gt=0, description="Step size, of clients or (gradients) server."
     )
+    learning_rate_decay: int = Field(
+        0,
+        ge=0,
+        description="Rounds after which the server's step size (gradients) is half; 0: it stays. ByGARS "
+        "has its own: gamma_offset.",
+    )
     local_steps: int = Field(
         1, ge=1, description="Minibatches per client and round. [default: 5; gradients: 1]"
     )
@@ -158,7 +164,10 @@ class RunConfig(BaseModel):
     )
     redraw: bool = Field(False, description="Draw the Byzantine clients anew in every round.")
     eval_every: int = Field(1, ge=1, description="Rounds from one evaluation to the next.")
-    test_samples: int = Field(0, ge=0, description="Test samples to evaluate on; 0: all of them.")
+    evaluate_on: Literal["test", "train"] = Field(
+        "test", description="Whether to evaluate on samples to test with, or on those to train on."
+    )
+    test_samples: int = Field(0, ge=0, description="Samples to evaluate on; 0: all of them.")
     gradient_samples: int = Field(
         0,
         ge=0,
@@ -255,6 +264,11 @@ class RunConfig(BaseModel):
                 "Parameter `payload` should be `parameters` when clients take several steps: "
                 "a gradient is that of one minibatch. Found `payload = gradients` with "
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
+            )
+        if self.learning_rate_decay and self.payload != "gradients":
+            raise ValueError(
+                "Parameter `learning_rate_decay` should be 0 where clients send parameters: they take the "
+                f"steps, not the server. Found `learning_rate_decay = {self.learning_rate_decay}`."
             )
         classes = datasets.DATASETS[self.dataset].classes
         dealt = self.dealing, self.partition_among, classes, self.clients, self.byzantine

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flwr_byzantine import serverapp
+from flwr_byzantine.reputation.schedules import PowerDecay
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.words import FIT_WORDS, MESSAGE_WORDS
 from simulations.catalog.auxiliary import STRATEGIES as AUXILIARY
@@ -57,8 +58,15 @@ def build_strategy(config: RunConfig, **arguments: Any) -> Any:
     if chosen.before is not None:
         arguments["pre_aggregation"] = chosen.before
     if config.payload == "gradients":
-        arguments.setdefault("learning_rate", config.learning_rate)
+        arguments.setdefault("learning_rate", server_step_size(config))
     return getattr(STRATEGIES[config.api], spec.name)(**arguments)
+
+
+def server_step_size(config: RunConfig) -> float | PowerDecay:
+    """Return the step size of a server that is sent gradients."""
+    if not config.learning_rate_decay:
+        return config.learning_rate
+    return PowerDecay(config.learning_rate, power=1.0, offset=config.learning_rate_decay)
 
 
 def rule_arguments(config: RunConfig, chosen: Chosen) -> dict[str, Any]:

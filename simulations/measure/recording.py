@@ -49,7 +49,7 @@ class Recorder:
         self.config = config
         self.on_round = on_round
         self.rounds: list[Record] = []
-        self.test = _test_samples(config)
+        self.samples = _samples(config)
         self.model = initial_network(config.model, config.dataset, config.data_dir, config.seed)
         self.backdoor = planned_backdoor(config)
         self.alignment = Alignment(config) if config.gradient_samples else None
@@ -61,22 +61,22 @@ class Recorder:
 
     def aggregated(self, metrics: Mapping[str, Any] | None, seconds: float, failed: int) -> None:
         """Keep what the strategy says of the round that it has just aggregated."""
-        names = {"loss": "train_loss"}  # the clients' own, apart from that on the test set
+        names = {"loss": "train_loss"}  # the clients' own, apart from that of the evaluations here
         own = {names.get(k, k): v for k, v in (metrics or {}).items() if k != "partition-id"}
         self._metrics = own | {"num_failed": failed, "aggregate_seconds": seconds}
 
     def evaluate(self, server_round: int, arrays: NDArrays) -> tuple[float, float] | None:
-        """Return loss and accuracy of the global model on the test set, where they are due."""
+        """Return loss and accuracy of the global model on those samples, where they are due."""
         seconds = time.perf_counter() - self._since
         last = server_round == self.config.rounds
         found: Record = {"accuracy": None, "loss": None}
         if last or server_round % self.config.eval_every == 0:
             load_arrays(self.model, arrays)
-            found = evaluate(self.model, self.test.x, self.test.y)._asdict()
+            found = evaluate(self.model, self.samples.x, self.samples.y)._asdict()
             self.by_class = found.pop("by_class")
             if self.backdoor is not None:
                 predict = partial(classes, self.model)
-                found[SUCCESS] = self.backdoor.success_rate(predict, self.test.x, self.test.y)
+                found[SUCCESS] = self.backdoor.success_rate(predict, self.samples.x, self.samples.y)
             if self.alignment is not None and server_round:
                 found |= self.alignment.measure(self._before, arrays)
         self._before = arrays
@@ -132,10 +132,11 @@ def initial_state(config: RunConfig) -> dict[str, torch.Tensor]:
     return initial_network(config.model, config.dataset, config.data_dir, config.seed).state_dict()
 
 
-def _test_samples(config: RunConfig) -> datasets.Split:
+def _samples(config: RunConfig) -> datasets.Split:
     """Return the samples that the model is evaluated on: all, or some, the same for every run."""
-    test = datasets.load(config.dataset, config.data_dir)[1]
+    train, test = datasets.load(config.dataset, config.data_dir)
+    samples = train if config.evaluate_on == "train" else test
     if not config.test_samples:
-        return test
-    order = generator(Stream.SAMPLES).permutation(len(test.y))[: config.test_samples]
-    return datasets.Split(test.x[order], test.y[order])
+        return samples
+    order = generator(Stream.SAMPLES).permutation(len(samples.y))[: config.test_samples]
+    return datasets.Split(samples.x[order], samples.y[order])

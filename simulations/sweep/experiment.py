@@ -27,6 +27,8 @@ YOUNGER = (
     "gamma",
     "classes_per_client",
     "weight_decay",
+    "learning_rate_decay",
+    "evaluate_on",
     "clients_per_round",
     "stragglers",
 )

@@ -22,6 +22,7 @@ from simulations.config import RunConfig, parse_arguments
 from simulations.federation.population import honest_client
 from simulations.federation.runner import run_all
 from simulations.federation.server import innermost, wait_for_clients
+from simulations.federation.strategies import build_strategy
 from simulations.measure.alignment import Alignment
 from simulations.measure.recording import Recorder, initial_state
 from simulations.measure.results import hash_arrays, save
@@ -153,11 +154,32 @@ def test_evaluation_counts_the_first_and_the_first_three():
 
 
 def test_some_test_samples_are_the_same_for_every_run():
-    some = Recorder(RunConfig(test_samples=50)).test
-    again = Recorder(RunConfig(test_samples=50, seed=3, rule="krum")).test
+    some = Recorder(RunConfig(test_samples=50)).samples
+    again = Recorder(RunConfig(test_samples=50, seed=3, rule="krum")).samples
     assert len(some.y) == 50
     assert torch.equal(some.x, again.x)
-    assert len(Recorder(RunConfig()).test.y) == 360
+    assert len(Recorder(RunConfig()).samples.y) == 360
+
+
+def test_a_run_may_be_evaluated_on_samples_to_train_on():
+    """As the figures of Fall of Empires are."""
+    train, _ = datasets.load("digits", "")
+    assert torch.equal(Recorder(RunConfig(evaluate_on="train")).samples.x, train.x)
+    some = Recorder(RunConfig(evaluate_on="train", test_samples=50)).samples
+    assert len(some.y) == 50
+    assert all((train.x == x).flatten(1).all(1).any() for x in some.x)
+    with pytest.raises(ValidationError, match="'test' or 'train'"):
+        RunConfig(evaluate_on="validation")
+
+
+def test_every_rule_that_is_sent_gradients_may_have_a_step_size_that_decays():
+    decaying = {"payload": "gradients", "learning_rate": 0.5, "learning_rate_decay": 10}
+    for rule in ("mean", "krum", "baseline"):
+        step = build_strategy(RunConfig(rule=rule, **decaying)).aggregator.learning_rate
+        assert [step(1), step(11)] == [0.5, 0.25]
+    assert build_strategy(RunConfig(payload="gradients")).aggregator.learning_rate == 0.1
+    with pytest.raises(ValidationError, match="they take the steps, not the server"):
+        RunConfig(learning_rate_decay=10)
 
 
 def test_a_step_against_the_gradient_is_told_from_one_along_it():
