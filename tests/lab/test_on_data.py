@@ -363,7 +363,7 @@ def test_on_the_command_line(tmp_path, capsys):
     told = ["stress", str(LOADER), "--rules", "median", "--attacks", "backdoor", "--rounds", "2"]
     assert main([*told, "--jobs", "1", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "Samples with the trigger that are taken for its class" in shown
+    assert "Share of samples with the trigger that the model takes for the target class" in shown
     found = json.loads((tmp_path / "stress.json").read_text())
     assert all(0 <= cell["attack_success_rate"] <= 1 for cell in found["cells"])
     assert "How often the backdoor works" in (tmp_path / "stress.html").read_text()
