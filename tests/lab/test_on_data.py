@@ -409,7 +409,7 @@ def test_an_attack_that_could_not_be_made_does_not_count():
     ]  # fmt: skip
     found = recommend(cells)
     assert found["rule"] == "median"
-    assert found["reason"].endswith("Not counted, since it could not be made: label_flip.")
+    assert found["reason"].endswith("Attacks that could not be made do not count: label_flip.")
 
 
 def test_a_success_that_is_not_known_is_said():
