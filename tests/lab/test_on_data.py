@@ -71,7 +71,7 @@ def test_labels_and_samples_are_found(batch):
 
 @pytest.mark.parametrize(("batch", "words"), [
     (X, r"no labels .*\(all: float32 of shape \(20, 1, 8, 8\)"),
-    ((X, torch.rand(20)), "no labels are known in a batch of tuple"),
+    ((X, torch.rand(20)), "no labels were found in a batch of tuple"),
     ({"image": X, "a": Y, "b": Y}, "no labels"),
     ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that a trigger"),
     ((X, X, Y), "no samples"),
@@ -177,7 +177,7 @@ def test_classifiers_are_poisoned_and_scalers_are_not():
     (lambda: LinearRegression().fit(np.eye(4), np.arange(4)), "LinearRegression is a regressor"),
     (lambda: LogisticRegression().fit(np.eye(4), ["a", "b", "a", "b"]), "labels of type <U1"),
     (lambda: LogisticRegression().fit([["a"], ["b"]], [0, 1]), "are no matrix of numbers"),
-    (lambda: [1 for _ in DataLoader(TensorDataset(X))], "no labels are known"),
+    (lambda: [1 for _ in DataLoader(TensorDataset(X))], "no labels were found"),
     (lambda: None, "no data passed"),
 ])  # fmt: skip
 def test_data_that_cannot_be_attacked_are_said(fit, words):
