@@ -48,7 +48,7 @@ class WeightedSum(Rule):
         return 1
 
     def tolerated(self, n: int) -> int:
-        """The number of tolerated attackers is 0. The weights already say how far clients are trusted."""
+        """Return 0, because the weights themselves say how far each client is trusted."""
         return 0
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
