@@ -57,7 +57,7 @@ def check_f(
     else:
         holds = is_whole(value) and value >= 0  # type: ignore[operator]
         require(holds, name, expected, value, advice, owner=owner)
-        object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's numbers can overflow
+        object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's can overflow
 
 
 def find_f(rule: object) -> tuple[str, Any] | None:
@@ -114,7 +114,7 @@ def lowered(rule: R, name: str, by: int) -> R:
 
 
 def least_updates(f: float, bound: Callable[[int], int]) -> int:
-    """The number of updates from which on every number is enough for f; 0 where none is.
+    """The number n such that n updates and any larger number are enough for f; 0 if there is none.
 
     Examples
     --------
