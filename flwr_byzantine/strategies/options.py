@@ -61,7 +61,7 @@ class ReputationOptions(TypedDict, total=False):
 
 
 class FitOptions(RobustOptions, total=False):
-    """With those of Flower's FedAvg of the ``aggregate_fit`` API."""
+    """The same, with the keywords of Flower's FedAvg of the ``aggregate_fit`` API."""
 
     fraction_fit: float
     fraction_evaluate: float
@@ -85,7 +85,7 @@ class FitReputationOptions(ReputationOptions, FitOptions, total=False):
 
 
 class MessageOptions(RobustOptions, total=False):
-    """With those of Flower's FedAvg of the Message API."""
+    """The same, with the keywords of Flower's FedAvg of the Message API."""
 
     fraction_train: float
     fraction_evaluate: float
@@ -104,16 +104,16 @@ class MessageReputationOptions(ReputationOptions, MessageOptions, total=False):
 
 
 def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any) -> R:
-    """Build a rule from what a user gave a strategy; errors name the strategy's parameter."""
+    """Build a rule from the arguments of a strategy. Errors name the strategy's parameter."""
     with in_words(words):
         return make(*values)
 
 
 def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
-    """Raise TypeError for a keyword of the other API, naming this API's.
+    """Raise TypeError for a keyword of the other API. The error names this API's keyword.
 
-    Flower refuses keywords that neither API has. A class that a user derived may pass on any
-    keyword, so only the keywords of this library's own class count.
+    Flower refuses keywords that neither API has. A user's subclass may pass on any keyword. So only the
+    keywords of this library's own class count.
     """
     ours = next(kind for kind in strategy.__mro__ if is_ours(kind))
     known = inspect.signature(ours).parameters
@@ -122,7 +122,7 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
         if name not in known and word is not None and (word in known or "(" in word):
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
-                f"in this API of Flower it is `{word}`."
+                f"in this API of Flower its name is `{word}`."
             )
         if name not in known and name in TOLD:
             instead = "pass it to the rule" if "rule" in known else "its rule takes no such number"
@@ -132,7 +132,7 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
 
 
 def is_ours(thing: Any) -> bool:
-    """Whether a class or function is this library's; one that ``exec`` makes may have no module."""
+    """Whether a class or function belongs to this library. If ``exec`` made it, it may have no module."""
     return (thing.__module__ or "").startswith(f"{__package__}.")
 
 
@@ -144,11 +144,11 @@ def full_signature(
     Parameters
     ----------
     strategy : type
-        A strategy of this library, or a subclass of one, whose own ``__init__`` is shown as it is.
+        A strategy of this library, or a subclass. The subclass's own ``__init__`` is shown unchanged.
     options : type
-        The TypedDict of the keywords that ``**options`` stands for, where its own type does not say it.
+        The TypedDict of the keywords for which ``**options`` stands, if its own type does not say it.
     *sources : Callable
-        Functions that the options are handed on to, which have their defaults.
+        The functions that get the options. They hold the defaults.
     """
     init = strategy.__init__  # type: ignore[misc]
     _, *named = inspect.signature(init).parameters.values()

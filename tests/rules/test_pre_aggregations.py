@@ -233,12 +233,12 @@ def test_only_rules_and_pre_aggregations_stand_behind_it(after):
 @pytest.mark.parametrize("before", [Krum(1), NearestNeighborMixing, 3])
 @pytest.mark.parametrize("after", [Krum(1), NearestNeighborMixing(1) >> Krum(1)])
 def test_only_pre_aggregations_stand_in_front_of_it(before, after):
-    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found .* Write `Nearest"):
+    with pytest.raises(TypeError, match=r"follow a pre-aggregation. Found .* Write `Nearest"):
         before >> after
 
 
 def test_a_rule_in_front_of_a_pre_aggregation_is_told_the_order():
-    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found Krum\(num_byzantine=1\)"):
+    with pytest.raises(TypeError, match=r"follow a pre-aggregation. Found Krum\(num_byzantine=1\)"):
         Krum(1) >> NearestNeighborMixing(1)
 
 
