@@ -226,7 +226,8 @@ def test_names():
     assert ON_DATA.items() <= BY_NAME.items()
     for name, kind in ON_DATA.items():
         assert attack_named(name, 10, 2, Mean()) == kind()
-    with pytest.raises(ValueError, match=r"made of none, .*label_flip, random_labels"):
+        assert attack_named(kind.__name__, 10, 2, Mean()) == kind()
+    with pytest.raises(ValueError, match=r"made of none, .* Did you mean `label_flip`\?$"):
         attack_named("label_flips", 10, 2, Mean())
 
 
