@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_told_first(untrained, tmp_path):
         done = invoke(*command, *out)
         assert done.exit_code == 1
         (line,) = lines(done)
-        assert "Parameter `--out` should be a folder that can be written." in line
+        assert "Parameter `--out` should be a folder in which you may write." in line
 
 
 def test_a_sweep_tells_once_that_the_data_are_not_there(untrained, tmp_path):
