@@ -51,7 +51,7 @@ def lines(result):
         ("--byzantine 4", "should name an attack for `--byzantine 4`"),
         ("--dataset mnist --data-dir nowhere", "--download"),
         ("--rule-args foo=1", "arguments of Phocas: it has none. Found `foo`"),
-        ("--rule-args b=2", "`assumed_byzantine` tells it f."),
+        ("--rule-args b=2", "Set f with `assumed_byzantine`."),
         ("--rule-args foo", "should read `name=value name=value`. Found `foo`"),
         ("--attack gaussian --byzantine 2 --attack-args foo=1", "Found `attack_args = 'foo'`"),
         ("--attack gaussian --byzantine 2 --attack-args deviation=much", "deviation"),
