@@ -207,6 +207,6 @@ def check_momentum(
     plan = plan_attack(name, arguments)
     if isinstance(plan.attack, ColludingAttack):
         always = plan.schedule(start).always and not changing
-        expected = "0 for attackers that know others, unless the same ones attack and all answer in each round"
+        expected = "0 for attackers that know others, unless each round has the same attackers and all answer"
         advice = "They follow the momentum of the others from round 1 on."
         require(always, "momentum", expected, momentum, advice)
