@@ -5,9 +5,9 @@ A strategy and its rule have other words for the same number. So an error knows 
 """
 
 import math
-from difflib import get_close_matches
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np

@@ -25,9 +25,9 @@ def stress_shown(
     verbose: bool,
     **settings: Any,
 ) -> None:
-    """Run an app under attacks, show how far it is, and print what became of it."""
-    failed: dict[str, list[str]] = {}  # why -> which runs
-    # An app that prints while it runs is kept from where this goes.
+    """Run an app under attacks, show the progress, and print the result."""
+    failed: dict[str, list[str]] = {}  # reason -> the runs that failed for it
+    # Results go to a stream of their own, because apps may print while they run.
     shown = Console(file=console.file)
     with bar(shown, transient=True) as going:
 

@@ -139,8 +139,8 @@ def _how(findings: Findings) -> str:
         "<p>An app that gives its strategy to <code>ServerAppComponents</code> imports "
         "<code>ByzantineRobust</code> from <code>flwr_byzantine</code>. An app with a loop of its own has no "
         "strategy. It puts the rule around its grid, before the first use of it: "
-        f"<code>grid = RobustGrid(grid, rule={escape(rule)})</code>, from <code>flwr_byzantine.serverapp</code>."
-        "</p></details>"
+        f"<code>grid = RobustGrid(grid, rule={escape(rule)})</code>, from "
+        "<code>flwr_byzantine.serverapp</code>.</p></details>"
     )
 
 
