@@ -73,7 +73,7 @@ def test_labels_and_samples_are_found(batch):
     (X, r"no labels .*\(all: float32 of shape \(20, 1, 8, 8\)"),
     ((X, torch.rand(20)), "no labels were found in a batch of tuple"),
     ({"image": X, "a": Y, "b": Y}, "no labels"),
-    ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that a trigger"),
+    ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that can carry a trigger"),
     ((X, X, Y), "no samples"),
     ("text", "without arrays"),
     (None, "without arrays"),
