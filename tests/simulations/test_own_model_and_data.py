@@ -129,21 +129,22 @@ def test_the_page_is_run_as_it_is_written(module, inline, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_page_runs_in_rays_engine_and_in_several_processes(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
-    (tmp_path / "mine.toml").write_text(EXPERIMENT.replace("rounds = 20", "rounds = 2"))
+    (tmp_path / "mine.toml").write_text(EXPERIMENT.replace("rounds = 20", "rounds = 1"))
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     run, sweep, report = COMMANDS
-    for command in (run, [*sweep, "--jobs", "2"], report):
+    smaller = ("--clients", "7", "--byzantine", "2", "--rounds", "2")
+    for command in ([*run, *smaller], [*sweep, "--jobs", "2"], report):
         started = [sys.executable, "-m", "simulations", *command]
         done = subprocess.run(
-            started, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+            started, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500
         )
         assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "runs" / "mine" / "result.json").read_text())
-    assert result["final_accuracy"] > 0.8
-    assert sum(record["num_failed"] for record in result["rounds"]) == 0
+    assert [record["num_failed"] for record in result["rounds"]] == [0, 0]
+    assert len([*(tmp_path / "runs" / "mine-cells" / "mine").glob("*.json")]) == 8
     assert "My network on my data" in (tmp_path / "runs/mine-report/report.html").read_text()
 
 
