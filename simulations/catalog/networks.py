@@ -57,7 +57,7 @@ def check_network(model: str, dataset: str, data_dir: str) -> None:
         out = network(train.x[two])
         found = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
         if found != (2, classes):
-            advice = f"Its last layer has {classes} outputs: the largest label is {classes - 1}."
+            advice = f"Give it {classes} outputs: the largest label is {classes - 1}."
             raise _wrong(model, shape, classes, f"made {found} of two samples", advice)
         torch.autograd.grad(functional.cross_entropy(out, train.y[two]), trained)
         network.eval()
