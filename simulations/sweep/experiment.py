@@ -34,7 +34,7 @@ YOUNGER = (
 )
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]
-View = Literal["worst_case", "wrong_f", "fairness"]
+View = Literal["worst_case", "wrong_f", "fairness", "holdings"]
 Seeds = Annotated[list[int], Field(min_length=1)]
 Settings = dict[str, Any]
 
@@ -111,7 +111,7 @@ class Experiment(_Strict):
     A run's settings are those of the experiment, its profile, the figure, the rule, the attack and
     the variant, where the later ones win. Experiments of the group ``study`` run where they are asked
     for. ``views`` are the pictures that the report draws besides the usual ones, and ``curves`` says
-    whether it draws quantities over the rounds.
+    whether it draws quantities over the rounds. ``leads`` is the figure whose worst case begins the report.
     """
 
     name: str
@@ -121,6 +121,7 @@ class Experiment(_Strict):
     group: Group = "papers"
     metric: Literal["accuracy", "top3"] = "accuracy"  # what it is judged by
     views: list[View] = []
+    leads: str = ""
     curves: bool = True
     settings: Settings
     profiles: dict[Profile, Scale]
@@ -154,6 +155,11 @@ class Experiment(_Strict):
                     f"Parameter `seeds` of the figure `{title}` should be for one of the profiles "
                     f"{', '.join(self.profiles)}. Found {sorted(unscaled)}. Leave it out."
                 )
+        if self.leads and self.leads not in self.figures:
+            raise ValueError(
+                f"Parameter `leads` should be one of the figures {', '.join(self.figures)}. "
+                f"Found `leads = {self.leads}`."
+            )
         tables = [self.settings, *self.rules.values(), *self.attacks.values()]
         tables += [scale.settings for scale in self.profiles.values()]
         for figure in self.figures.values():
