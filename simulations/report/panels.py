@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any, NamedTuple
@@ -73,11 +72,12 @@ def draw_seeds(
     axes: Axes, across: Sequence[float], values: np.ndarray, look: Mapping[str, Any]
 ) -> Line2D:
     """Draw a thin line for each row, and their mean above them, which is returned; NaN is a gap."""
-    thin = {"color": look["color"], "linewidth": THIN, "alpha": 0.55}
+    thin: dict[str, Any] = {"color": look["color"], "linewidth": THIN, "alpha": 0.55}
     if len(values) > 1:
         axes.plot(across, values.T, solid_joinstyle="round", **thin)
     every = max(1, len(across) // MARKS)
-    thick = {"linewidth": THICK, "markersize": 3.2, "markevery": (every // 2, every)} | dict(look)
+    thick: dict[str, Any] = {"linewidth": THICK, "markersize": 3.2}
+    thick |= {"markevery": (every // 2, every), **look}
     (line,) = axes.plot(across, values.mean(axis=0), zorder=3, **thick)
     return line
 
@@ -95,7 +95,7 @@ def name_lines(
     with matplotlib.rc_context(FIXED):
         if beside:
             for axes, own in zip(axes_of, lines, strict=True):
-                _name_ends(axes, own)
+                _name_ends(axes, own, drawn.get_figwidth())
         else:
             handles = {one.name: one.line for own in lines for one in own}
             drawn.legend(
@@ -134,20 +134,18 @@ def _arrange(drawn: Figure, axes_of: Sequence[Axes], room: float, below: float) 
         axes.set_position((left / wide, bottom / high, *size))
 
 
-def _name_ends(axes: Axes, lines: Sequence[Named]) -> None:
-    """Write each name beside where its line ends, with a thread to it."""
+def _name_ends(axes: Axes, lines: Sequence[Named], wide: float) -> None:
+    """Write each name beside where its line ends, with a thread to it; the figure is so many inches wide."""
     axes.autoscale_view()
-    known = [(one, end) for one in lines if (end := _end(axes, one.line)) is not None]
+    known = [(one, found) for one in lines if (found := _end(axes, one.line)) is not None]
     places = spread([end for _, (_, end) in known], APART / (72 * HIGH), 0.0, 1.0)
-    inch = 1 / (axes.get_position().width * axes.figure.get_figwidth())  # in widths of the plot
+    inch = 1 / (axes.get_position().width * wide)  # in widths of the plot
     for (one, (across, end)), place in zip(known, places, strict=True):
         colour: Any = one.line.get_color()
-        thread = (across + 0.02 * inch, 1 + 0.07 * inch), (end, place)
         stops = ":" if across < STOPS else "-"  # before the last round
         axes.plot(
-            *thread, color=colour, linewidth=0.6, linestyle=stops, alpha=0.7, clip_on=False,
-            transform=axes.transAxes,
-            gid="thread",
+            (across + 0.02 * inch, 1 + 0.07 * inch), (end, place), color=colour, linewidth=0.6,
+            linestyle=stops, alpha=0.7, clip_on=False, transform=axes.transAxes, gid="thread",
         )  # fmt: skip
         axes.text(
             1 + 0.09 * inch, place, shortened(one.name, LONGEST), transform=axes.transAxes,
@@ -157,9 +155,9 @@ def _name_ends(axes: Axes, lines: Sequence[Named]) -> None:
 
 def _end(axes: Axes, line: Line2D) -> tuple[float, float] | None:
     """Return where the last number of a line is, in parts of the plot; None where it has none."""
-    pairs = zip(line.get_xdata(), line.get_ydata(), strict=True)  # type: ignore[arg-type]
-    known = [(float(x), float(y)) for x, y in pairs if math.isfinite(float(y))]
-    if not known:
+    points: np.ndarray = line.get_xydata()  # type: ignore[assignment]
+    known = points[np.isfinite(points[:, 1])]
+    if not len(known):
         return None
     across, up = (axes.transScale + axes.transLimits).transform(known[-1])
     return float(across), min(1.0, max(0.0, float(up)))
