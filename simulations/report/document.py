@@ -115,9 +115,9 @@ def _lead(
             yield Link("What is behind the picture", f"{experiment.title}, {experiment.leads}")
             return
     drawn = Drawing("scoreboard", "what became of each paper's claims", scoreboard_picture(judged))
-    name = save(drawn, out / "scoreboard")
-    if name is not None:
-        yield Image(name, drawn.shows)
+    saved = save(drawn, out / "scoreboard")
+    if saved is not None:
+        yield Image(saved, drawn.shows)
 
 
 def _title(experiments: Sequence[Experiment]) -> str:
