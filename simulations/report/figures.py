@@ -48,7 +48,8 @@ def draw_curves(
         return None
     columns = list(dict.fromkeys(place.column for place in places))
     looks = rule_looks(results, experiment, [place.rule for place in places])
-    drawn, axes_of = panels([written(column) for column in columns], label)
+    titles = [written(column) for column in columns]
+    drawn, axes_of = panels(titles, label, share_y=not logarithmic)
     lines = []
     for column, axes in zip(columns, axes_of, strict=True):
         own = []
