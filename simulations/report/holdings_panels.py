@@ -27,7 +27,8 @@ def holdings_drawings(
     found: dict[str, RunConfig] = {}
     for place in results.places(experiment, figure):
         config = results.configs[place]
-        if results.runs(place) and datasets.DATASETS[config.dataset].is_shipped:
+        known = datasets.DATASETS.get(config.dataset)  # None: one's own
+        if results.runs(place) and known is not None and known.is_shipped:
             title = written(f"{data_of(place)} ({config.partition})")
             if title not in found or config.byzantine > found[title].byzantine:
                 found[title] = config
