@@ -18,12 +18,12 @@ STYLE = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',
 
 
 def scoreboard_picture(judged: Sequence[Judged]) -> str | None:
-    """Return the bars as an SVG; None where there are no claims."""
+    """Return the bars as an SVG; None where nothing has decided a claim."""
     papers = {
         paper: counts([one for one in judged if one.claim.paper == paper])
         for paper in dict.fromkeys(one.claim.paper for one in judged)
     }
-    if not papers:
+    if not any(one.verdict in (HOLDS, FAILS) for one in judged):
         return None
     most = max(map(sum, papers.values()))
     body = _legend()
