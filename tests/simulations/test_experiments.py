@@ -151,7 +151,7 @@ def test_a_figure_may_have_seeds_of_its_own():
             "at least 1",
         ),
         ({"group": "mine"}, "'papers' or 'study'"),
-        ({"views": ["worst"]}, "'worst_case', 'wrong_f' or 'fairness'"),
+        ({"views": ["worst"]}, "'worst_case', 'wrong_f', 'fairness' or 'holdings'"),
         (
             {"figures": {"one": {"title": "", "rules": ["krum"], "attacks": ["flip"]}}},
             r"`rules` of the figure `one` should be made of mean, median. Found \['krum'\]",
