@@ -113,7 +113,8 @@ class Experiment(_Strict):
     A run's settings are those of the experiment, its profile, the figure, the rule, the attack and the
     variant. If two of them set the same thing, the later one counts. Experiments of the group ``study`` run
     only on request. ``views`` are the pictures that the report draws besides the usual ones, and ``curves``
-    says whether it draws quantities over the rounds. The worst case of the figure ``leads`` begins the report.
+    says whether it draws quantities over the rounds. The report begins with the worst case of ``leads``, a
+    figure.
     """
 
     name: str

@@ -194,7 +194,7 @@ def test_a_report_of_one_figure(folder, tmp_path):
     assert "4 of 4 cells run" in readme
     refused = CliRunner().invoke(app, [*command, "third"])
     assert refused.exit_code == 1
-    assert "There is no figure third: give one of first, second." in " ".join(
+    assert "There is no figure third. Give one of first, second." in " ".join(
         refused.output.split()
     )
 
