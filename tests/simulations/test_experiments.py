@@ -295,7 +295,7 @@ def test_a_damaged_cell_is_named(tmp_path):
     own = cell("mean")
     cell_path(tmp_path, own).parent.mkdir()
     cell_path(tmp_path, own).write_text("{")
-    with pytest.raises(ValueError, match=f"{own.key}.json, which is not: delete it"):
+    with pytest.raises(ValueError, match=f"{own.key}.json, which is not. Delete the file"):
         read_cell(tmp_path, own)
 
 
