@@ -24,7 +24,7 @@ from simulations.commands.display import accuracies, label, progress, table
 from simulations.config import RunConfig
 from simulations.demo.show import demo as run_demo
 from simulations.federation.runner import run_all
-from simulations.measure.results import RESULT, save
+from simulations.measure.results import check_free, save
 from simulations.report.board import scoreboard_table
 from simulations.report.document import write_report
 from simulations.report.holdings import draw_holdings
@@ -75,16 +75,12 @@ def run(
     check_attackers(config)
     check_out(out)
     check_data([config])
-    if (out / RESULT).exists() and not overwrite:
-        raise fail(
-            f"There is a result in {out} already. Give another folder with `--out`, or replace it with "
-            "`--overwrite`."
-        )
     try:
+        check_free(out, overwrite)
         config.shares()  # says what cannot be dealt out
         with progress([config], console) as on_round:
             (result,) = run_all([config], on_round, verbose=verbose)
-    except ValueError as error:
+    except (ValueError, FileExistsError) as error:
         if verbose:
             raise
         raise fail(str(error)) from error

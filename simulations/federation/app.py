@@ -18,12 +18,14 @@ from simulations.config import RunConfig
 from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import SUCCESS, Recorder
-from simulations.measure.results import save
+from simulations.measure.results import check_free, save
+
+OWN = ("out", "overwrite")  # settings of the app that decide nothing about the run
 
 
 @lru_cache(maxsize=8)
 def _read(options: frozenset[tuple[str, bool | int | float | str]]) -> RunConfig:
-    return RunConfig.from_options({name: value for name, value in options if name != "out"})
+    return RunConfig.from_options({name: value for name, value in options if name not in OWN})
 
 
 def read_config(context: Context) -> RunConfig:
@@ -46,8 +48,9 @@ def main(grid: Grid, context: Context) -> None:
     """Serve one run and, with ``out`` set, write its result there."""
     config = read_config(context)
     out = str(context.run_config.get("out", ""))
-    if out:  # a folder that cannot be made ends the run before it has begun
+    if out:  # a folder that may not be written to ends the run before it has begun
         Path(out).mkdir(parents=True, exist_ok=True)
+        check_free(Path(out), bool(context.run_config.get("overwrite", False)))
     datasets.prepare(config.dataset, config.data_dir, config.download)
     config.shares()  # says what cannot be dealt out before anybody trains
     recorder = Recorder(config)

@@ -5,6 +5,7 @@ import json
 import math
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from simulations.catalog.models import MODELS, initial_model
 from simulations.catalog.networks import initial_network
 from simulations.catalog.partitions import held_out
 from simulations.config import RunConfig, parse_arguments
+from simulations.federation.app import OWN, main
 from simulations.federation.population import honest_client
 from simulations.federation.runner import run_all
 from simulations.federation.server import innermost, wait_for_clients
@@ -38,9 +40,22 @@ def test_the_flower_app_has_the_keys_and_defaults_of_run_config():
     app = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
     options = app["config"]
     names = {name.replace("-", "_") for name in options}
-    assert names == set(RunConfig.model_fields) | {"out"}
-    options.pop("out")
+    assert names == set(RunConfig.model_fields) | set(OWN)
+    for name in OWN:
+        options.pop(name)
     assert RunConfig.from_options(options) == RunConfig(rounds=50)
+
+
+def test_the_flower_app_replaces_a_result_only_where_that_is_asked_for(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    options = {"rounds": 1, "dataset": "image-folder", "data_dir": str(tmp_path / "none")}
+    context = SimpleNamespace(run_config=options | {"out": str(tmp_path)})
+    with pytest.raises(FileExistsError, match="overwrite=true"):
+        main(None, context)
+    context.run_config["overwrite"] = True
+    with pytest.raises(FileNotFoundError):  # no data: it has gone on
+        main(None, context)
+    assert (tmp_path / "result.json").read_text() == "{}"
 
 
 def test_options_are_read_as_people_write_them():
