@@ -127,7 +127,9 @@ def test_authors_and_the_repository_are_the_same_everywhere():
         author["name"] for author in citation["authors"]
     ]
     assert citation.get("repository-code") == PROJECT["urls"].get("Repository")
-    assert "repo_url" not in (REPOSITORY / "mkdocs.yml").read_text()  # a hook takes it from pyproject.toml
+    assert (
+        "repo_url" not in (REPOSITORY / "mkdocs.yml").read_text()
+    )  # a hook takes it from pyproject.toml
 
 
 @pytest.mark.parametrize("repository", [None, "https://example.org/who/what/"])
