@@ -21,6 +21,13 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 SCOREBOARD = re.compile(r"<!-- scoreboard: (\S+) -->")
 TABLE = re.compile(r"(?m)^## Scoreboard\n(?:.*\n)*?((?:\|.*\n)+)")
+VERDICT = re.compile(r"<td>(holds|does not hold|no test|not run)</td>")
+VERDICTS = {
+    "holds": "verdict-holds",
+    "does not hold": "verdict-fails",
+    "no test": "verdict-no-test",
+    "not run": "verdict-not-run",
+}
 ASKED = ' data-md-component="source"'  # by this the theme's script asks the repository's host for numbers
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,8 +47,12 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Replace LaTeX by MathML, which browsers draw without any script."""
-    return FORMULA.sub(_mathml, content)
+    """Replace LaTeX by MathML, which browsers draw without any script, and colour the verdicts of reports."""
+    return VERDICT.sub(_verdict, FORMULA.sub(_mathml, content))
+
+
+def _verdict(match: re.Match[str]) -> str:
+    return f'<td><span class="{VERDICTS[match[1]]}">{match[1]}</span></td>'
 
 
 def _mathml(match: re.Match[str]) -> str:

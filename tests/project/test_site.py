@@ -46,6 +46,8 @@ def test_the_navigation_is_by_kind_and_has_every_tutorial():
     assert [*nav] == ["Home", "Tutorials", "How-to", "Explanation", "Reference", "Evidence"]
     pages = [page for item in nav["Tutorials"][1:] for page in item.values()]
     assert pages == [f"tutorials/{name}.md" for name in TUTORIALS]
+    # With this feature a report, whose file is a README.md, would vanish behind the name of its section.
+    assert "navigation.indexes" not in settings()["theme"]["features"]
 
 
 def test_the_reports_are_evidence(hooks):
@@ -80,6 +82,14 @@ def test_the_home_page_has_the_scoreboard_of_the_reproduction(hooks):
     assert table.startswith("| paper |")
     assert "| Phocas (Xie, Koyejo, Gupta 2018) |" in table
     assert table in (DOCS / marks[0]).read_text()
+
+
+def test_verdicts_of_reports_have_colours(hooks):
+    shown = hooks.on_page_content("<td>does not hold</td><td>it holds</td><td>no test</td>")
+    assert '<span class="verdict-fails">does not hold</span>' in shown
+    assert "<td>it holds</td>" in shown
+    style = (DOCS / "site.css").read_text()
+    assert all(f".{name} {{" in style for name in hooks.VERDICTS.values())
 
 
 @pytest.mark.parametrize("page", ["index", *(f"tutorials/{name}" for name in TUTORIALS)])
