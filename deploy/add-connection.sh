@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tell the flwr command of this machine where a SuperLink is, under a name to use with it.
+# Tell the flwr command of this machine the address of a SuperLink, and a name for it.
 # Usage: add-connection.sh NAME SUPERLINK CA_CERTIFICATE
 # It goes to $FLWR_HOME/config.toml; FLWR_HOME is ~/.flwr unless set.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a key pair for each SuperNode. Run it where the SuperNode will run: only NAME.pub has to leave.
+# Make a key pair for each SuperNode. Run it where the SuperNode will run. Only NAME.pub has to leave that machine.
 # Usage: make-node-keys.sh FOLDER NAME...
 set -euo pipefail
 umask 077

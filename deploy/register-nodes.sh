@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Register SuperNodes with a SuperLink by their public keys; a node's name is that of its file.
+# Register SuperNodes with a SuperLink by their public keys. A node gets the name of its file.
 # Usage: register-nodes.sh CONNECTION NAME.pub...
 set -euo pipefail
 

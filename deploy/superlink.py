@@ -1,12 +1,12 @@
-"""``superlink.sh`` starts this: ``flower-superlink``, with two faults of Flower 1.41 mended.
+"""``superlink.sh`` starts this program: ``flower-superlink``, with two faults of Flower 1.41 mended.
 
-A node speaks only in its own name. Flower checks whose key signed a request, but believes the sender that
-the message names. So a node that knows another one's id can answer for it, and can send it work as if it were
-the SuperLink. It can also take the work of another node away.
+A node can speak only in its own name. Flower checks whose key signed a request, but believes the sender that
+the message names. So without this, a node that knows another node's id can answer for it, and can send it
+work as if it were the SuperLink. It can also take the work of another node away.
 
-Threads that write to the database wait in line. SQLite lets one transaction write at a time. Each thread of
-Flower asks for its turn again and again, out of order, and gives up after 5 s with "database is locked".
-Then the request fails, and a node's reply is lost. Nobody but the SuperLink writes to its database.
+Threads that write to the database wait in line. SQLite lets one transaction write at a time. Without this,
+each thread of Flower asks for its turn again and again, out of order, and gives up after 5 s with "database
+is locked". Then the request fails, and a node's reply is lost. Only the SuperLink writes to its database.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 
 
 def wait_in_line(database: Any) -> None:
-    """Have the sessions of a class of databases wait for each other, in all threads of this process."""
+    """Let the sessions of a class of databases wait for each other, in all threads of this process."""
     session = database.session
-    line = threading.RLock()  # a session may be opened within another one of the same thread
+    line = threading.RLock()  # a thread may open a session within another session
 
     @contextmanager
     def waiting(self: Any) -> Iterator[Any]:
@@ -34,7 +34,7 @@ def wait_in_line(database: Any) -> None:
 
 
 def speak_for_yourself(handlers: Any) -> None:
-    """Have the handlers of the Fleet API refuse what a node says or does in another one's name."""
+    """Let the handlers of the Fleet API refuse what a node says or does in another node's name."""
     push, confirm = handlers.push_messages, handlers.confirm_message_received
 
     def push_own(request: Any, state: Any) -> Any:
@@ -66,7 +66,7 @@ def _mend(apply: Callable[[Any], None], place: Callable[[], Any], lost: str) -> 
     try:
         apply(place())
     except (ImportError, AttributeError) as error:
-        print(f"WARNING: This Flower is another one ({error}). {lost}", file=sys.stderr)
+        print(f"WARNING: This is another version of Flower ({error}). {lost}", file=sys.stderr)
 
 
 def _handlers() -> Any:

@@ -2,11 +2,11 @@
 # Start a SuperNode with TLS and its key; it replaces this shell.
 # Usage: supernode.sh FOLDER NAME SUPERLINK [FLAG...]
 #   FOLDER     holds ca.crt and the node's private key, NAME
-#   SUPERLINK  its host:port, by a name that its certificate holds
+#   SUPERLINK  host:port of the SuperLink or its door, with a name that the certificate holds
 #   FLAG       passed on to flower-supernode, such as --node-config 'partition-id=0'
-# SUPERNODE_PORT=9094 is what its own processes use on 127.0.0.1: one for each node of a machine;
+# SUPERNODE_PORT=9094 is the port of its own processes on 127.0.0.1. Each node of a machine needs its own.
 # SUPERNODE_HOME=FOLDER/NAME.home is where it unpacks apps.
-# Exits with an error while the key is refused: run it under systemd, Compose or keep-running.sh.
+# It exits with an error while the key is refused, so run it under systemd, Compose or keep-running.sh.
 set -euo pipefail
 umask 077
 

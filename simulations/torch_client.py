@@ -21,14 +21,14 @@ Poison = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor
 class TorchClient(NumPyClient):
     """Train a model on one client's share of a dataset.
 
-    What ``fit`` returns depends on nothing but the parameters received, the round, and the
-    arguments below: minibatches, dropout and every other draw come from a generator made anew from
-    (seed, client_id, round). Neither data nor model is copied per client.
+    What ``fit`` returns depends only on the received parameters, the round, and the arguments below.
+    Minibatches, dropout and all other random choices come from a new generator for
+    (seed, client_id, round). Neither data nor model is copied for each client.
 
     Parameters
     ----------
     model_factory : callable
-        Builds the model. Called once per process: pass the same function object to every client.
+        Builds the model. It is called once in a process, so pass the same function object to every client.
     x : torch.Tensor
         All samples, of shape (samples, ...).
     y : torch.Tensor
@@ -40,7 +40,7 @@ class TorchClient(NumPyClient):
     seed : int
         Seed of the run.
     batch_size : int (default: 32)
-        Samples per minibatch; a client with fewer takes all of them.
+        The number of samples in a minibatch. A client with fewer samples takes all of them.
     learning_rate : float (default: 0.1)
         Step size of plain SGD.
     local_steps : int (default: 1)
@@ -48,7 +48,7 @@ class TorchClient(NumPyClient):
     local_epochs : int, optional
         Passes over the client's samples per round, instead of ``local_steps``.
     weight_decay : float (default: 0.0)
-        So many times the parameters are added to each gradient.
+        The parameters times this number are added to each gradient.
     payload : {"parameters", "gradients"} (default: "parameters")
         What ``fit`` returns: the parameters after local training, or the mean gradient of one
         minibatch at the parameters received (zeros for what is not trained; integers unchanged).
@@ -56,7 +56,7 @@ class TorchClient(NumPyClient):
         Applied to the labels (an int64 array) of this client's samples, in their order.
     poison : callable, optional
         Applied to this client's samples and labels, in their order, before it trains on them. It evaluates
-        on those that it was given.
+        on the original samples.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TorchClient(NumPyClient):
         load_arrays(model, parameters)
         model.train()
         with torch.random.fork_rng(devices=[]):
-            # `torch.manual_seed` would queue the seed, with a stack trace, for every device there is not.
+            # `torch.manual_seed` would queue the seed, with a stack trace, for each missing device.
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             if self.payload == "gradients":
                 arrays, loss = self._gradient(model, next(self._minibatches(rng)))
@@ -140,7 +140,7 @@ class TorchClient(NumPyClient):
         return functional.cross_entropy(model(inputs), labels)
 
     def _gradients(self, loss: torch.Tensor, trained: list[nn.Parameter]) -> list[torch.Tensor]:
-        """Return the gradients of a loss and, where there is one, of the weight decay."""
+        """Return the gradients of a loss and of the weight decay, if there is one."""
         gradients = list(torch.autograd.grad(loss, trained))
         if self.weight_decay:
             for gradient, parameter in zip(gradients, trained, strict=True):
@@ -179,7 +179,7 @@ def _poisoned(
     label_map: LabelMap | None,
     poison: Poison | None,
 ) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Return samples, labels, and which of them are trained on; copies of no more than what is changed."""
+    """Return samples, labels, and which of them to train on. Only what is changed is copied."""
     if label_map is not None:
         mapped = torch.from_numpy(label_map(y[indices].numpy()))
         y = y.clone()

@@ -1,4 +1,4 @@
-"""A torch model as what Flower exchanges: a list of arrays in the order of its ``state_dict``."""
+"""Conversion between a torch model and what Flower exchanges: arrays in the order of its ``state_dict``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ModelFactory = Callable[[], nn.Module]
 
 @lru_cache(maxsize=8)
 def shared_model(factory: ModelFactory) -> nn.Module:
-    """Build the model of a factory once per process; every client loads its parameters into it."""
+    """Build the model of a factory once in a process. Every client loads its parameters into it."""
     torch.set_num_threads(1)  # simulated clients run one per core
     with torch.random.fork_rng(
         devices=[]
@@ -96,7 +96,7 @@ def evaluate(
 
 @torch.no_grad()
 def classes(model: nn.Module, x: torch.Tensor, batch_size: int = 512) -> torch.Tensor:
-    """Return the class that a model takes each of the samples x for."""
+    """Return the class that a model predicts for each of the samples x."""
     model.eval()
     starts = range(0, len(x), batch_size)
     return torch.cat([model(x[start : start + batch_size]).argmax(1) for start in starts])

@@ -1,1 +1,1 @@
-"""A real federation on this machine, with offenders in it and nodes that die: ``python -m deploy.drill``."""
+"""``python -m deploy.drill``: a real federation on this machine, with malicious nodes and nodes that die."""

@@ -16,7 +16,7 @@ from deploy.drill.scenario import SCENARIOS
 
 
 def interrupted(number: int, _: FrameType | None) -> None:
-    """End as by Ctrl-C, so that all processes are ended first."""
+    """End in the same way as by Ctrl-C, so that all processes are ended first."""
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
@@ -24,11 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deploy.drill", description=__doc__)
     parser.add_argument("--api", choices=("message", "legacy"), default="message")
-    parser.add_argument("--short", action="store_true", help="7 nodes, 6 rounds, nobody is killed")
     parser.add_argument(
-        "--no-door", action="store_true", help="nodes reach the SuperLink itself, not nginx"
+        "--short", action="store_true", help="take 7 nodes and 6 rounds, and kill no node"
     )
-    parser.add_argument("--limit", type=float, default=900.0, help="seconds it may take")
+    parser.add_argument(
+        "--no-door",
+        action="store_true",
+        help="let nodes reach the SuperLink directly, without nginx",
+    )
+    parser.add_argument(
+        "--limit", type=float, default=900.0, help="the most seconds that it may take"
+    )
     parser.add_argument("--keep", type=Path, help="an empty folder to keep keys and logs in")
     arguments = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -12,7 +12,7 @@ from deploy.drill.federation import REPOSITORY
 
 
 def write_shares(folder: Path, nodes: int, seed: int = 0) -> list[Path]:
-    """Write ``test.npz``, and the training samples of each node; their files."""
+    """Write ``test.npz`` and the training samples of each node, and return the files of the nodes."""
     _, (x, y) = splits(seed)
     np.savez(folder / "test.npz", x=x, y=y)
     paths = []
@@ -24,7 +24,7 @@ def write_shares(folder: Path, nodes: int, seed: int = 0) -> list[Path]:
 
 
 def write_app(folder: Path) -> Path:
-    """Write the Flower App: the drill's own, with the clients beside it."""
+    """Write the drill's Flower App, with the clients beside it."""
     skip = shutil.ignore_patterns("__pycache__")
     app = folder / "app"
     shutil.copytree(Path(__file__).parent / "app", app, ignore=skip)

@@ -1,4 +1,4 @@
-"""The course of a drill: train, meanwhile let nodes die and freeze and come back, then judge."""
+"""The course of a drill: train, let nodes die, freeze and come back meanwhile, and judge at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.drill.scenario import Scenario
 from deploy.drill.verdict import Evidence, judge
 from deploy.drill.watch import Watch
 
-ROUND_TIMEOUT = 75.0  # seconds; a dead node is missed after 57
+ROUND_TIMEOUT = 75.0  # seconds; the SuperLink misses a dead node after 57
 COMEBACK = 180.0  # seconds; a key is refused for up to a minute after a SIGKILL
 PAUSE = 5.0  # seconds between two tries to come back
 
@@ -24,17 +24,17 @@ class Drill:
     Parameters
     ----------
     scenario : Scenario
-        Who takes part and what happens.
+        The nodes, and what happens to them.
     api : str
         ``"message"`` or ``"legacy"``.
     folder : Path
         An empty folder for all files.
     say : callable
-        Told what happens, line by line.
+        It is called with each line that says what happens.
     limit : float
-        Seconds until the drill fails for being late.
+        If the drill takes more seconds than this, it fails.
     door : bool
-        Whether nodes come in by nginx.
+        Whether nodes come in through nginx.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Drill:
         self._say = say
 
     def run(self) -> list[str]:
-        """Run the drill and return the findings, one line each; DrillError if something is wrong."""
+        """Run the drill and return the findings, one line each. Raise DrillError if something is wrong."""
         shares = write_shares(self.folder, len(self.scenario.nodes))
         configs = {
             name: f'partition-id={i} role="{role}" data="{shares[i]}"'
@@ -79,7 +79,7 @@ class Drill:
             return judge(self.scenario, self._evidence(run_id))
 
     def say(self, what: str) -> None:
-        """Tell what happens, and when."""
+        """Say what happens, and when."""
         self._say(f"[{time.monotonic() - self.start:5.0f} s] {what}")
 
     def _submit(self, app: Path) -> str:
@@ -93,7 +93,7 @@ class Drill:
         return str(answer["run-id"])
 
     def _terminate(self) -> None:
-        """SIGTERM a node, and start it again after a round without it."""
+        """End a node by SIGTERM, and start it again after a round without it."""
         name = self.scenario.terminated
         if name is None:
             return
@@ -104,7 +104,7 @@ class Drill:
         self._start_again(name)
 
     def _kill_and_freeze(self) -> None:
-        """SIGKILL a node and SIGSTOP another at the same time; bring both back."""
+        """End a node by SIGKILL and freeze another by SIGSTOP at the same time, and bring both back."""
         killed, frozen = self.scenario.killed, self.scenario.frozen
         if killed is None or frozen is None:
             return
@@ -119,7 +119,7 @@ class Drill:
         self.say(f"{frozen} goes on by SIGCONT")
 
     def _start_again(self, name: str) -> None:
-        """Start a node that ended, until it is let in."""
+        """Start a node that ended, again and again until it is let in."""
         before = len(self.federation.sessions(name))
         self.say(f"{name} starts again")
         self.federation.start(name)
@@ -142,7 +142,7 @@ class Drill:
         self._wait(lambda: self.watch.rounds() >= server_round, f"round {server_round} was done")
 
     def _wait(self, condition: Callable[[], object], what: str, patience: float = 900.0) -> None:
-        """Wait, tell of each round that ends meanwhile, and give up with the server or the time."""
+        """Wait, and report each round that ends meanwhile. Give up if the server or the time ends."""
 
         def check() -> object:
             self.watch.tell()

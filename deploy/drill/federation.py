@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
+    """Free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:
@@ -40,23 +40,23 @@ def free_ports(count: int) -> list[int]:
 
 
 class Federation:
-    """A federation on the loopback interface; leaving the ``with`` block ends all of it.
+    """A federation on the loopback interface. Leaving the ``with`` block ends all of its processes.
 
     Parameters
     ----------
     folder : Path
-        For its keys, databases, logs and Flower homes.
+        A folder for its keys, databases, logs and Flower homes.
     configs : mapping
         Name of each node -> its ``--node-config``.
     door : bool
-        Whether nodes come in by nginx, as they should; else they reach the SuperLink itself.
+        Whether nodes come in through nginx, as they should. If not, they reach the SuperLink directly.
 
     Attributes
     ----------
     address : str
-        Where the SuperLink listens, for the operator.
+        The address of the SuperLink for the operator.
     entrance : str
-        What nodes are told.
+        The address that nodes use.
     """
 
     def __init__(self, folder: Path, configs: Mapping[str, str], door: bool = True) -> None:
@@ -75,7 +75,7 @@ class Federation:
         self.env["FLWR_HOME"] = str(folder / "operator")
 
     def __enter__(self) -> Self:
-        """Make keys, start the SuperLink, register every node."""
+        """Make keys, start the SuperLink, and register every node."""
         try:
             self._set_up()
         except BaseException:
@@ -105,7 +105,7 @@ class Federation:
         self.ids = dict(zip(self.configs, ids, strict=True))
 
     def _open_door(self) -> None:
-        """Start nginx with a certificate of its own; its workers may belong to another user."""
+        """Start nginx with its own certificate. Its workers may belong to another user."""
         self._room = tempfile.TemporaryDirectory(prefix="door-")
         self.env["DOOR_HOME"] = self._room.name
         door = self.folder / "door"
@@ -116,7 +116,7 @@ class Federation:
         wait_until(self.has_opened, "the door opened", 30)
 
     def has_opened(self) -> bool:
-        """Whether the door answers; DrillError if it has ended."""
+        """Whether the door answers. Raise DrillError if it has ended."""
         if not self.door.running:
             raise DrillError(f"the door ended:\n{self.door.tail()}")
         host, port = self.entrance.split(":")
@@ -127,7 +127,7 @@ class Federation:
         return True
 
     def is_healthy(self) -> bool:
-        """Whether the SuperLink answers, with a certificate of our CA; DrillError if it has ended."""
+        """Whether the SuperLink answers with a certificate of our CA. Raise DrillError if it has ended."""
         if not self.superlink.running:
             raise DrillError(f"the SuperLink ended:\n{self.superlink.tail()}")
         trust = ssl.create_default_context(cafile=self.folder / "nodes" / "ca.crt")
@@ -147,12 +147,12 @@ class Federation:
         self.processes.append(self.nodes[name])
 
     def sessions(self, name: str) -> list[str]:
-        """The node id that the SuperLink gave a node, each time it was let in."""
+        """The node ids that the SuperLink gave a node, one for each time that it was let in."""
         log = self.nodes[name].log.read_text(errors="replace")
         return re.findall(r"SuperNode ID: (\d+)", log)
 
     def flwr(self, *arguments: str) -> dict[str, Any]:
-        """Ask the ``flwr`` command; its answer."""
+        """Run a ``flwr`` command, and return its answer."""
         answer: dict[str, Any] = json.loads(self._run("flwr", *arguments, "--format", "json"))
         return answer
 

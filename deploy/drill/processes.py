@@ -1,4 +1,4 @@
-"""Processes of our own: each leads a group, so that all it starts can be ended with it, and nothing else."""
+"""Processes of the drill. Each leads a group, so that it can be ended with all that it started."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ GRACE = 15.0  # seconds from SIGTERM to SIGKILL
 
 
 class DrillError(RuntimeError):
-    """The drill did not go as it has to."""
+    """Something went wrong in the drill."""
 
 
 class Process:
-    """A program that runs until it is stopped; what it prints goes to a file.
+    """A program that runs until it is stopped. Its output goes to a file.
 
     Parameters
     ----------
@@ -43,20 +43,20 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended; the system keeps its number for it until it is stopped."""
+        """Whether it still runs. The system keeps its process number until it is stopped."""
         if self._popen.returncode is not None:
             return False
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._popen.pid, flags) is None
 
     def terminate(self) -> None:
-        """Ask the program to end, as an operator does; what it started has to notice by itself."""
+        """Ask the program to end, as an operator does. What it started has to notice this by itself."""
         self._signal_group(signal.SIGCONT)
         if self.running:
             os.kill(self._popen.pid, signal.SIGTERM)
 
     def stop(self) -> None:
-        """End it and all that it started, by force after a while."""
+        """End it and all that it started, and use force after a while."""
         self.terminate()
         end = time.monotonic() + GRACE
         while self.running and time.monotonic() < end:
@@ -69,7 +69,7 @@ class Process:
         self._popen.wait()
 
     def freeze(self) -> None:
-        """Stop it and all that it started in their tracks, connections open."""
+        """Freeze it and all that it started, with their connections open."""
         self._signal_group(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -88,7 +88,7 @@ class Process:
 def wait_until(
     condition: Callable[[], object], what: str, patience: float, pause: float = 0.3
 ) -> None:
-    """Wait for a condition; DrillError after so many seconds."""
+    """Wait for a condition. Raise DrillError after ``patience`` seconds."""
     end = time.monotonic() + patience
     while not condition():
         if time.monotonic() > end:

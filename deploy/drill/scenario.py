@@ -1,4 +1,4 @@
-"""Who takes part in a drill, and what happens to them."""
+"""The nodes of a drill, and what happens to them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Scenario:
     Parameters
     ----------
     roles : tuple of str
-        What each node is: ``"honest"``, or one of ``OFFENDERS``.
+        The role of each node: ``"honest"``, or one of ``OFFENDERS``.
     assumed : int
-        f, which the trimmed mean is told. It counts all offenders, because nobody knows which of
-        them will be malformed. The trimmed mean needs 2 f + 1 well-formed replies, so that many
-        nodes have to be left while some are down.
+        The f of the trimmed mean. It counts all offenders, because nobody knows which of them will be
+        malformed. The trimmed mean needs 2 f + 1 well-formed replies. So at least 2 f + 1 nodes have to be
+        left while some are down.
     rounds : int
         Rounds of training.
     terminated, killed, frozen : str or None
         The nodes that get SIGTERM, SIGKILL and SIGSTOP.
     accuracy : float
-        What the model has to reach.
+        The accuracy that the model has to reach.
     """
 
     roles: tuple[str, ...]
@@ -45,7 +45,7 @@ class Scenario:
         return {name for name, role in self.nodes.items() if role in roles}
 
 
-# While node-4 and node-5 are down, seven usable replies are left of which two are malicious: just enough.
+# While node-4 and node-5 are down, seven usable replies are left, two of them malicious. That is just enough.
 FULL = Scenario(
     roles=(*OFFENDERS, *["honest"] * 7),
     assumed=3,
@@ -55,7 +55,7 @@ FULL = Scenario(
     frozen="node-5",
     accuracy=0.9,
 )
-# While node-2 is down, five usable replies are left of which one is malicious: just enough.
+# While node-2 is down, five usable replies are left, one of them malicious. That is just enough.
 SHORT = Scenario(
     roles=("sign-flip", "malformed", *["honest"] * 5),
     assumed=2,

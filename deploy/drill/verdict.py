@@ -10,8 +10,8 @@ from deploy.drill.processes import DrillError
 from deploy.drill.scenario import OFFENDERS, Scenario
 from flwr_byzantine.audit import NO_RESULT, REJECTED, AuditRecord
 
-NAMED = 0.6  # share of its replies that is rejected, above which the audit names a node
-CLEARED = 0.2  # and below which it does not
+NAMED = 0.6  # the audit names a node if a larger share of its replies is rejected
+CLEARED = 0.2  # the audit clears a node if a smaller share of its replies is rejected
 ANSWERED = (
     0.75  # share of rounds with a result: on a busy machine too many replies can be late for one
 )
@@ -19,22 +19,22 @@ ANSWERED = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a drill leaves behind.
+    """The evidence that a drill leaves behind.
 
     Parameters
     ----------
     status : str
-        What the SuperLink says of the run.
+        What the SuperLink says about the run.
     healthy : bool
         Whether the SuperLink still answers.
     records : sequence of AuditRecord
         The audit.
     accuracy : str
-        Accuracy after each round, in JSON.
+        The accuracy after each round, in JSON.
     ids : mapping
-        Name of each node -> the id that its key was registered with.
+        Name of each node -> the id with which its key was registered.
     sessions : mapping
-        Name of each node -> the ids it was let in with, one for each start.
+        Name of each node -> the ids with which it was let in, one for each start.
     """
 
     status: str
@@ -46,12 +46,12 @@ class Evidence:
 
 
 def judge(scenario: Scenario, evidence: Evidence) -> list[str]:
-    """Check everything; the findings, one line each.
+    """Check everything, and return the findings, one line each.
 
     Raises
     ------
     DrillError
-        If one of them is not as it has to be; its text says which.
+        If a check fails. The text says which one.
     """
     findings = [
         _server(scenario, evidence),
@@ -98,7 +98,7 @@ def _offenders(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]
 
 
 def _identity(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]:
-    """Nodes that were away were let in as themselves, and the audit follows them."""
+    """Check that nodes that were away came back with their own ids, and that the audit follows them."""
     strangers = {record.client for record in evidence.records} - set(evidence.ids.values())
     findings = [(not strangers, f"{len(strangers)} replies of nodes that nobody registered")]
     for name in filter(None, (scenario.terminated, scenario.killed, scenario.frozen)):

@@ -1,4 +1,4 @@
-"""What the audit says while a run goes on."""
+"""Follows the audit while a run goes on."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from flwr_byzantine.audit import AuditRecord, read_audit
 
 
 class Watch:
-    """Follows a run by its audit.
+    """Follows a run through its audit.
 
     Parameters
     ----------
     audit : Path
-        The file; it need not be there yet.
+        The file of the audit, which need not exist yet.
     ids : mapping
         Name of each node -> its id.
     say : callable
-        Told of each round, once.
+        It is called once for each round.
     """
 
     def __init__(self, audit: Path, ids: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -30,11 +30,11 @@ class Watch:
         return read_audit(self.audit)[0] if self.audit.exists() else []
 
     def rounds(self) -> int:
-        """The last round that is done."""
+        """The last finished round."""
         return max((record.round for record in self.records()), default=0)
 
     def tell(self) -> None:
-        """Tell of the rounds that ended since the last call."""
+        """Report the rounds that ended since the last call."""
         records = self.records()
         last = max((record.round for record in records), default=0)
         for server_round in range(self._told + 1, last + 1):

@@ -14,7 +14,7 @@ from .base import check_rng
 from .labels import as_array, check_labels
 
 CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
-COLOURS = (1, 3)  # numbers of channels that a dimension is taken for
+COLOURS = (1, 3)  # a dimension of one of these sizes is taken for the channels
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Backdoor:
     target : int
         The class :math:`t` that the trigger stands for; at least 0.
     trigger : callable, optional
-        A function of a batch of samples that returns them with the trigger. By default a bright square.
+        A function of a batch of samples that returns them with the trigger. By default it is a bright square.
     fraction : float
-        The share :math:`p` of the own samples that are poisoned, in [0, 1]; at least one sample, unless it
-        is 0. The paper poisons a tenth to a half.
+        The share :math:`p` of the own samples that are poisoned, in [0, 1]. Unless it is 0, at least one
+        sample is poisoned. The paper poisons a tenth to a half.
     size : int
         The side of the square, in pixels; at least 1.
     value : float, optional
@@ -45,8 +45,8 @@ class Backdoor:
         A corner, one of "top-left", "top-right", "bottom-left" and "bottom-right", or the row and the column
         of the square's upper left pixel, counted from 0.
     shape : tuple of int, optional
-        The shape of one sample, such as ``(28, 28)``, where samples are flat, of shape (N, d). Without it the
-        square is the last ``size ** 2`` features, or with "top-left" the first.
+        The shape of one sample, such as ``(28, 28)``, if samples are flat, of shape (N, d). Without it, the
+        trigger covers the last ``size ** 2`` features, or with "top-left" the first ones.
     channels : {"first", "last"}, optional
         Where the channels are, for a batch of four dimensions. By default it is the first of both
         places with 1 or 3 channels.
@@ -54,14 +54,14 @@ class Backdoor:
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the methods, if samples, labels or predictions are not what they
+        If a parameter is out of range. Methods raise it if samples, labels or predictions are not what they
         should be.
 
     Notes
     -----
     Samples are a batch: of shape (N, height, width), (N, channels, height, width), (N, height, width,
-    channels) or (N, d). Arrays and torch's tensors are taken, and never changed. What comes out is of the
-    same kind, dtype and device as what went in.
+    channels) or (N, d). It is an array or a torch tensor, and it is never changed. The result has the same
+    kind, dtype and device.
 
     References
     ----------
@@ -121,19 +121,19 @@ class Backdoor:
             )
 
     def __call__(self, samples: Any, labels: Any, rng: np.random.Generator) -> tuple[Any, Any]:
-        """Return the samples and the labels, of which a fraction are poisoned.
+        """Return the samples and the labels with a fraction of them poisoned.
 
         Parameters
         ----------
         samples, labels : np.ndarray or torch.Tensor
-            The own N samples and their classes; not changed.
+            The own N samples and their classes. They are not changed.
         rng : np.random.Generator
             Draws which samples are poisoned.
 
         Returns
         -------
         tuple
-            Samples and labels, new ones, in the order of the others.
+            New samples and labels, in the same order.
         """
         known = check_labels(labels)
         total = len(samples)
@@ -152,7 +152,7 @@ class Backdoor:
     poison = __call__
 
     def triggered(self, samples: Any) -> Any:
-        """Return all samples of a batch with the trigger on them; the batch itself is not changed."""
+        """Return all samples of a batch with the trigger on them. The batch itself is not changed."""
         batch = _copy(samples)
         if self.trigger is None:
             return self._patched(batch)
@@ -164,7 +164,7 @@ class Backdoor:
         return found
 
     def success_rate(self, predict: Callable[[Any], Any], samples: Any, labels: Any) -> float:
-        """Return the share of samples with the trigger that are taken for the target.
+        """Return the share of samples with the trigger that the model takes for the target.
 
         Parameters
         ----------
@@ -177,7 +177,7 @@ class Backdoor:
         Returns
         -------
         float
-            From 0 to 1; NaN where all samples are of the target class.
+            From 0 to 1; NaN if all samples belong to the target class.
         """
         others = np.flatnonzero(check_labels(labels) != self.target).tolist()
         if not others:
@@ -187,12 +187,12 @@ class Backdoor:
         if found.ndim == 2:
             found = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0]
         expected = f"a function that returns {len(others)} classes, or their scores"
-        advice = "It is given a batch of samples."
+        advice = "It gets a batch of samples."
         require(found.shape == (len(others),), "predict", expected, found.shape, advice)
         return float(np.mean(found == self.target))
 
     def _patched(self, batch: Any) -> Any:
-        """Put the square on a batch that is nobody else's."""
+        """Put the square on a batch that may be changed."""
         shape = tuple(batch.shape)
         floating = _is_floating(batch)
         value = (1 if floating else 255) if self.value is None else self.value
@@ -203,7 +203,7 @@ class Backdoor:
         advice = "Give a batch of images, or of flat samples and their `shape`."
         right = len(one) in (2, 3) and (len(shape) > 2 or math.prod(one) == shape[1])
         expected = (
-            "of shape (N, height, width), with channels, or (N, d) where `shape` has d values"
+            "of shape (N, height, width), perhaps with channels, or (N, d) if `shape` has d values"
         )
         require(right, "samples", expected, shape, advice)
         images = batch.reshape(shape[0], *one)
@@ -214,7 +214,7 @@ class Backdoor:
         return images.reshape(shape)
 
     def _features(self, d: int) -> slice:
-        """Return the place of the square among flat features whose shape nobody has told."""
+        """Return the place of the square among flat features if `shape` is not given."""
         many = self.size**2
         advice = "Make `size` smaller."
         require(many <= d, "size", f"at most {math.isqrt(d)}, for {d} features", self.size, advice)
@@ -251,7 +251,7 @@ class Backdoor:
 
 
 def _copy(values: Any) -> Any:
-    """Return a copy of an array or a tensor, of its kind, that knows nothing of gradients."""
+    """Return a copy of an array or a tensor, of the same kind and without gradients."""
     return values.detach().clone() if hasattr(values, "detach") else np.array(values)
 
 

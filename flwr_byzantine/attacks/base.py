@@ -18,12 +18,12 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Told:
-    """An attack that can be told how many clients there are, by code that knows."""
+    """An attack that depends on the number of clients. Code that knows the number can tell it."""
 
     def told(self, num_clients: int, num_attackers: int) -> Self:
         """Return the attack for a federation of this many clients, with this many attackers.
 
-        An attack that does not ask, or was told by a parameter, stays as it is.
+        An attack that does not need these numbers, or has them as parameters, stays unchanged.
         """
         return self
 
@@ -38,14 +38,14 @@ class LocalAttack(Told, ABC):
         Parameters
         ----------
         own : np.ndarray or torch.Tensor
-            The client's own update, shape (d,), of floating-point numbers; never changed.
+            The client's own update, shape (d,), of floating-point numbers. It is never changed.
         rng : np.random.Generator
             The attacker's random numbers.
 
         Returns
         -------
         np.ndarray or torch.Tensor
-            Shape (d,), in the precision of ``own``, and a tensor where that is one.
+            Shape (d,), in the precision of ``own``. It is a tensor if ``own`` is one.
 
         Raises
         ------
@@ -74,18 +74,18 @@ class ColludingAttack(Told, ABC):
         Returns
         -------
         np.ndarray or torch.Tensor
-            Shape (num_attackers, d), in the precision of ``honest``, and a tensor where that is one. In
+            Shape (num_attackers, d), in the precision of ``honest``. It is a tensor if ``honest`` is one. In
             numpy, attackers that send the same share one read-only row.
 
         Raises
         ------
         ValueError
-            If ``honest`` is no such matrix or has no row, or ``num_attackers`` is below 1.
+            If ``honest`` is no such matrix or has no row, or if ``num_attackers`` is below 1.
         """
 
 
 class ModelAttack(Told, ABC):
-    """Attackers that know the global models of the rounds, and no update, not even their own."""
+    """Attackers that know the global model of each round, but no update, not even their own."""
 
     @abstractmethod
     def __call__(self, model: Floats, rng: np.random.Generator) -> Floats:
@@ -94,15 +94,15 @@ class ModelAttack(Told, ABC):
         Parameters
         ----------
         model : np.ndarray or torch.Tensor
-            The global model that clients are given in this round, shape (d,), of floating-point numbers;
-            never changed. Those of the rounds before are in the attack's memory.
+            The global model that clients get in this round, shape (d,), of floating-point numbers. It is
+            never changed. The attack's memory holds what it needs of earlier models.
         rng : np.random.Generator
             The attackers' random numbers.
 
         Returns
         -------
         np.ndarray or torch.Tensor
-            Shape (d,), in the precision of ``model``, and a tensor where that is one.
+            Shape (d,), in the precision of ``model``. It is a tensor if ``model`` is one.
 
         Raises
         ------
@@ -113,13 +113,13 @@ class ModelAttack(Told, ABC):
 
 @dataclass(frozen=True)
 class Remembering:
-    """An attack that depends on what it was given in the rounds before; mixed into attacks.
+    """An attack with a memory: it depends on what it got in earlier rounds. It is a mixin for attacks.
 
     Attributes
     ----------
     memory : dict[str, np.ndarray or float]
-        What it remembers, empty before its first round. Each call changes it. It is no part of what the
-        attack is: two attacks of the same parameters are equal.
+        What the attack remembers; empty before its first round. Each call changes it. Comparisons ignore it:
+        two attacks with the same parameters are equal.
     """
 
     memory: dict[str, Any] = field(
@@ -131,41 +131,41 @@ class Remembering:
         return replace(self)
 
     def resized(self, before: int, now: int) -> None:
-        """Forget all, with a warning, where the last call had so many values, and this has another number.
+        """Forget everything, with a warning, if the last call had another number of values.
 
-        The model of an app may change its size: Flower's FedAvg, for one, returns counters as floating-point
+        The size of an app's model may change. For example, Flower's FedAvg returns counters as floating-point
         numbers.
         """
         if before != now:
-            text = "%s begins anew: it was given %s values before, and %s now"
+            text = "%s begins anew, because it got %s values before and gets %s now"
             logging.getLogger("flwr").warning(text, type(self).__name__, before, now)
             self.memory.clear()
 
 
 class ChannelAttack(ABC):
-    """A channel that corrupts what passes, from whichever client."""
+    """A channel that corrupts what clients transmit, whichever client it is."""
 
     @abstractmethod
     def __call__(
         self, values: Floats, client: int, num_clients: int, server_round: int, seed: int = 0
     ) -> Floats:
-        """Return what arrives of the values that a client transmits.
+        """Return what the server receives when a client transmits some values.
 
         Parameters
         ----------
         values : np.ndarray or torch.Tensor
-            Shape (d,), of floating-point numbers; never changed.
+            Shape (d,), of floating-point numbers. They are never changed.
         client, num_clients : int
-            Number of the client, counted from 0, and of all clients.
+            The client's number, counted from 0, and the number of all clients.
         server_round : int
-            The round; another one is corrupted in other places.
+            The round. In each round, other places are corrupted.
         seed : int
-            Together with the round it decides what is hit.
+            The seed and the round decide which values are corrupted.
 
         Returns
         -------
         np.ndarray or torch.Tensor
-            Shape (d,), in the precision of ``values``, and a tensor where that is one.
+            Shape (d,), in the precision of ``values``. It is a tensor if ``values`` is one.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class ChannelAttack(ABC):
 
 
 def stream(*keys: int) -> np.random.Generator:
-    """Return the random numbers that belong to these keys, each at least 0, and to no others."""
+    """Return random numbers for these keys, each at least 0. Other keys give other numbers."""
     return np.random.default_rng(keys)
 
 
@@ -200,7 +200,7 @@ def check_honest(honest: Floats, num_attackers: int) -> Floats:
         "honest",
         "a matrix (h, d) of floating-point numbers with h >= 1",
         f"{honest.dtype} of shape {honest.shape}",
-        "Stack the flattened honest updates, one in each row; the attack needs at least one.",
+        "Stack the flattened honest updates, one in each row. The attack needs at least one.",
     )
     require_whole(
         "num_attackers", num_attackers, 1, "Without any attacker, do not call the attack."
@@ -209,15 +209,15 @@ def check_honest(honest: Floats, num_attackers: int) -> Floats:
 
 
 def check_rng(rng: object) -> None:
-    """Raise unless it is a source of random numbers; what stands for one that is missing says why it is."""
-    advice = "Make one of a seed, as in `np.random.default_rng(0)`."
+    """Raise unless it is a source of random numbers. A stand-in for a missing one says why it is missing."""
+    advice = "Make one from a seed, as in `np.random.default_rng(0)`."
     require(hasattr(rng, "bit_generator"), "rng", "a numpy Generator", rng, advice)
 
 
 def same_row(row: Floats, num_attackers: int, like: Floats) -> Floats:
-    """Return one row for each attacker, all the same memory, in the precision of `like`.
+    """Return one row for each attacker, in the precision of `like`. All rows share their memory.
 
-    A value beyond what that precision holds becomes infinite, as it would on the attacker's side.
+    A value that is too large for that precision becomes infinite, as it would at the attacker.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         row = row.astype(like.dtype, copy=False)

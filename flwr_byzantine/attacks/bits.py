@@ -36,7 +36,7 @@ class BitFlip(ChannelAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ChannelAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ChannelAttack`.
 
     Notes
     -----
@@ -90,7 +90,7 @@ class BitFlip(ChannelAttack):
 
 
 def flip_bits(values: NDArray[Any], bits: tuple[int, ...]) -> Floats:
-    """Return the values with these bits of their float32 flipped, in the precision they came in."""
+    """Return the values with these bits of their float32 flipped, in their own precision."""
     mask = np.uint32(sum(1 << (bit - 1) for bit in bits))
     with np.errstate(over="ignore", invalid="ignore"):
         flipped = (values.astype(np.float32).view(np.uint32) ^ mask).view(np.float32)

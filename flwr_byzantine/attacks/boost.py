@@ -33,8 +33,8 @@ class Boost(LocalAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`, and
-        where neither ``scale`` nor ``num_clients`` is known.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.LocalAttack`.
+        It also raises an error if neither ``scale`` nor ``num_clients`` is known.
 
     Notes
     -----
@@ -60,7 +60,7 @@ class Boost(LocalAttack):
         if self.scale is not None:
             require_finite("scale", self.scale)
         if self.num_clients is not None:
-            advice = "Count all clients, the attackers too."
+            advice = "Count all clients, also the attackers."
             require_whole("num_clients", self.num_clients, 1, advice)
         if self.num_attackers is not None:
             require_whole("num_attackers", self.num_attackers, 1, "Count this client too.")
@@ -83,12 +83,12 @@ class Boost(LocalAttack):
         if self.scale is not None:
             return float(self.scale)
         if self.num_clients is None:
-            advice = "Give it, or `num_clients` and `num_attackers`; `told` does so."
+            advice = "Pass `scale`, or `num_clients` and `num_attackers`, which `told` sets."
             raise wrong("scale", "given", None, advice)
         return self.num_clients / (self.num_attackers or 1)
 
     @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
-        """Return the update times the factor; ``rng`` is not used."""
+        """Return the update times the factor. ``rng`` is not used."""
         with np.errstate(over="ignore", invalid="ignore"):
             return check_update(own) * self.factor

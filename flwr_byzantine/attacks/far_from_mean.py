@@ -30,12 +30,12 @@ class OneFarOneMean(ColludingAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     Notes
     -----
-    The source has two attackers. If there are more, all but the first send the mean, which is this
-    library's choice. A single attacker is far away.
+    The source has two attackers. If there are more, this library lets all except the first send the mean. A
+    single attacker is far away.
 
     References
     ----------
@@ -83,7 +83,7 @@ class PutAllFar(ColludingAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     References
     ----------
@@ -105,7 +105,7 @@ class PutAllFar(ColludingAttack):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` is not used."""
+        """Return the same row for every attacker. ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
         with np.errstate(over="ignore", invalid="ignore"):
             row = honest.mean(axis=0, dtype=np.float64) + self.distance

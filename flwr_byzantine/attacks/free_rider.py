@@ -18,7 +18,7 @@ class FreeRider(LocalAttack):
     .. math:: u_j \sim \mathcal{N}(0, s^2), \quad j = 1, \dots, d
 
     With the default :math:`s = 0` the update is zero. The attacker knows nothing, and wants the model without
-    work. It slows training down where it is averaged, and draws rules towards no progress at all.
+    work. It slows averaging down. A rule that selects it makes no progress at all.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class FreeRider(LocalAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.LocalAttack`.
 
     Notes
     -----

@@ -39,11 +39,11 @@ class Gambler(ChannelAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ChannelAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ChannelAttack`.
 
     Notes
     -----
-    Where d is no multiple of the number of servers the first ones hold one coordinate more.
+    If d is no multiple of the number of servers, the first servers hold one coordinate more.
 
     References
     ----------
@@ -76,7 +76,7 @@ class Gambler(ChannelAttack):
             require(self.server < self.num_servers, "server", bound, self.server, counted)
 
     def share(self, num_coordinates: int, seed: int = 0) -> slice:
-        """Return the coordinates, of so many, that the attacked server holds."""
+        """Return which of this many coordinates the attacked server holds."""
         server = self.server
         if server is None:
             server = int(stream(SERVER_STREAM, seed).integers(self.num_servers))
@@ -88,7 +88,7 @@ class Gambler(ChannelAttack):
     def __call__(
         self, values: Floats, client: int, num_clients: int, server_round: int, seed: int = 0
     ) -> Floats:
-        """Return the values with the unlucky ones multiplied; ``num_clients`` is not used."""
+        """Return the values, some of them multiplied. ``num_clients`` is not used."""
         arrived = check_update(values).copy()
         at_server = arrived[self.share(arrived.size, seed)]
         rng = stream(STREAM, seed, server_round, client)

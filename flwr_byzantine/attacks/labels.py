@@ -31,12 +31,12 @@ class LabelFlip:
     num_classes : int
         The number of classes :math:`K`; at least 2. MNIST, CIFAR-10 and the digits have 10.
     source, target : int, optional
-        The class whose label is changed, and the label that it gets: both or neither.
+        The class whose label is changed, and the label that it gets. Give both or neither.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, if a label is.
+        If a parameter is out of range. The call raises it if a label is out of range.
 
     References
     ----------
@@ -68,7 +68,7 @@ class LabelFlip:
             bound = f"less than `num_classes = {self.num_classes}`"
             within = value is not None and value < self.num_classes
             require(within, name, bound, value, "Classes are counted from 0.")
-        advice = "Choose another class: this changes nothing."
+        advice = "Choose another class, because this one changes nothing."
         expected = f"another class than `source = {self.source}`"
         require(self.source != self.target, "target", expected, self.target, advice)
 
@@ -107,7 +107,7 @@ class RandomLabels:
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, if a label is.
+        If a parameter is out of range. The call raises it if a label is out of range.
 
     Notes
     -----
@@ -146,7 +146,7 @@ class RandomLabels:
         labels : np.ndarray or torch.Tensor
             All labels of a client.
         *keys : int
-            Whose labels they are, such as the number of the client: with others other labels are drawn.
+            Numbers such as that of the client. Other keys give other labels.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class RandomLabels:
 
 
 def check_labels(labels: Any, num_classes: int | None = None) -> NDArray[np.int64]:
-    """Return labels as numbers of classes; raise where one is no class."""
+    """Return labels as numbers of classes. Raise if one is no class."""
     found = as_array(labels)
     upto = "" if num_classes is None else f" to {num_classes - 1}"
     expected = f"whole numbers from 0{upto}"
@@ -185,7 +185,7 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def as_given(labels: NDArray[np.int64], like: Labels) -> Labels:
-    """Return labels in the dtype of others, as a tensor where those are one."""
+    """Return labels in the dtype of others, as a tensor if those are one."""
     if hasattr(like, "new_tensor"):
         return cast(Labels, like.new_tensor(labels))
     return cast(Labels, labels.astype(np.asarray(like).dtype))

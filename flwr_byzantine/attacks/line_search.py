@@ -1,4 +1,4 @@
-"""The number at which a function is largest, of a function that may jump."""
+"""A search for the number at which a function is largest. The function may jump."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ INSIDE = 4  # numbers tried in each gap beside a peak
 def largest_at(
     function: Callable[[float], float], most: float, evaluations: int, both_sides: bool
 ) -> float:
-    """Return where a function is largest among those tried, up to ``most`` from zero.
+    """Return the best number that was tried, at most ``most`` away from zero.
 
-    Half of the evaluations go to numbers of growing size, the rest to the neighbourhoods of the best of
-    them, each a part of the one before. Values that are not numbers count as the least.
+    Half of the evaluations go to numbers of growing size. The other half go to neighbourhoods of the best of
+    them, which shrink from step to step. NaN counts as the smallest value.
     """
     values: dict[float, float] = {}
 
@@ -53,7 +53,7 @@ def largest_at(
 
 
 def _peaks(values: dict[float, float]) -> list[float]:
-    """The numbers whose values are at least those beside them, the best ones first."""
+    """The numbers whose values are at least those of both neighbours. The best one comes first."""
     ordered = sorted(values)
     heights = np.array([-np.inf, *(values[t] for t in ordered), -np.inf])
     inner = heights[1:-1]

@@ -32,15 +32,15 @@ class LittleIsEnough(ColludingAttack):
     z : float, optional
         The number of standard deviations. By default the formula above.
     num_clients : int, optional
-        The number of clients :math:`n`. By default the known updates and the attackers together,
-        which is right where the attackers know all honest updates. Attackers that know only each
-        other have to be told.
+        The number of clients :math:`n`. By default it is the number of known updates plus the number of
+        attackers. That is right if the attackers know all honest updates. Attackers that know only each
+        other need this number.
 
     Raises
     ------
     ValueError
-        From the call, if the formula asks for a quantile outside (0, 1). A majority of attackers
-        needs nobody on its side, and among two clients there is nobody to win. Give `z` then.
+        From the call, if the formula needs a quantile outside (0, 1). This happens if the attackers are a
+        majority, and with two clients. Give `z` then.
 
     Notes
     -----
@@ -68,7 +68,7 @@ class LittleIsEnough(ColludingAttack):
         if self.z is not None:
             require_finite("z", self.z)
         if self.num_clients is not None:
-            counted = "Count all clients, the attackers too."
+            counted = "Count all clients, also the attackers."
             require_whole("num_clients", self.num_clients, 2, counted)
 
     def told(self, num_clients: int, num_attackers: int) -> Self:
@@ -83,7 +83,7 @@ class LittleIsEnough(ColludingAttack):
         needed = n // 2 + 1 - f
         if not 0 < needed < h:
             raise ValueError(
-                "Parameter `z` should be given where (n - f - s) / (n - f) is not in (0, 1). "
+                "Parameter `z` should be given if (n - f - s) / (n - f) is not in (0, 1). "
                 f"Found `n = {n}`, `f = {f}`, `s = floor(n/2 + 1) - f = {needed}`. "
                 "Pass a number, `z=1.5` for example, or fewer attackers."
             )
@@ -91,7 +91,7 @@ class LittleIsEnough(ColludingAttack):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` is not used."""
+        """Return the same row for every attacker. ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
         n = len(honest) + num_attackers if self.num_clients is None else self.num_clients
         z = self.deviations(n, num_attackers)

@@ -33,23 +33,24 @@ class Mimic(ColludingAttack, Remembering):
     warmup : int
         The number of rounds in which z is learnt; at least 1.
     client : int, optional
-        The row of the honest client to copy, counted from 0, from the first round on; nothing is learnt then.
+        The row of the honest client to copy in all rounds, counted from 0. Then nothing is learnt.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`,
-        and where there is no honest client ``client``.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
+        It also raises an error if there is no honest client ``client``.
 
     Notes
     -----
     The steps and the default of one round of warm-up are those of the authors' code. The first z is
     drawn at random, and affects only the first w. A client is a row of the honest updates. If their
     number changes later and this row is missing, the attack copies the row with the largest product
-    with z in that round. Updates that are not finite teach nothing and are not chosen. If updates
+    with z in that round. Updates that are not finite do not change z and are not chosen. If updates
     have another length than before, the attack begins anew, with a warning.
 
-    byzfl and FLPoison copy a client of a given number, the first by default, and learn nothing: ``client=0``.
+    byzfl and FLPoison learn nothing. They copy a client with a given number, by default the first, as
+    ``client=0`` does here.
 
     References
     ----------
@@ -78,7 +79,7 @@ class Mimic(ColludingAttack, Remembering):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` draws the first z."""
+        """Return the same row for every attacker. ``rng`` draws the first z."""
         honest = check_honest(honest, num_attackers)
         chosen = self._learnt(honest, rng) if self.client is None else self.client
         expected, advice = f"less than {len(honest)}", "There is no such honest client."
@@ -86,7 +87,7 @@ class Mimic(ColludingAttack, Remembering):
         return same_row(honest[chosen].copy(), num_attackers, honest)
 
     def _learnt(self, honest: Floats, rng: np.random.Generator) -> int:
-        """The row to copy in this round; it changes the memory."""
+        """Choose the row to copy in this round, and change the memory."""
         if self.memory:
             self.resized(self.memory["mean"].size, honest.shape[1])
         t = int(self.memory.get("rounds", 0))
@@ -120,7 +121,7 @@ class Mimic(ColludingAttack, Remembering):
 
 
 def foremost(honest: Floats, z: Vector) -> int:
-    """The finite row with the largest product with z; the first row where none is finite."""
+    """The finite row with the largest product with z; the first row if none is finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         products = np.array([z @ row.astype(np.float64) for row in honest])
     products[~finite_rows(honest)] = -np.inf

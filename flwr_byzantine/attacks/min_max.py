@@ -24,10 +24,10 @@ class OnALine(ColludingAttack):
 
     @abstractmethod
     def _distance(self, honest: Floats, known: Line) -> float:
-        """How far they move it; the honest updates are finite."""
+        """How far they move the mean, if the honest updates are finite."""
 
     def gamma(self, honest: Floats) -> float:
-        r"""Return :math:`\gamma` for honest updates, shape (h, d); 0 where the mean itself is sent."""
+        r"""Return :math:`\gamma` for honest updates, shape (h, d); 0 if the mean itself is sent."""
         honest = check_honest(as_array(honest)[0], 1)
         known = line(honest, self.direction)
         far = self._distance(honest[known.finite], known)
@@ -37,7 +37,7 @@ class OnALine(ColludingAttack):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` is not used."""
+        """Return the same row for every attacker. ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
         known = line(honest, self.direction)
         row = known.at(self._distance(honest[known.finite], known))
@@ -55,8 +55,8 @@ class MinMax(OnALine):
         = \min_i \frac{-b_i + \sqrt{b_i^2 + |p|^2 (\max D - a_i)}}{|p|^2}
 
     with :math:`a_i = |u_i - \mu|^2`, :math:`b_i = \langle p, \mu - u_i \rangle`, and D the squared distances
-    between honest updates. The attackers know all honest updates, or those of some; no rule, and no number of
-    clients.
+    between honest updates. The attackers know all honest updates, or some of them. They know neither the rule
+    nor the number of clients.
 
     Parameters
     ----------
@@ -68,15 +68,16 @@ class MinMax(OnALine):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     Notes
     -----
-    :math:`\gamma` is the exact solution. The authors search for it by steps that halve, from 10, and so never
-    get beyond 20.
+    :math:`\gamma` is the exact solution. The authors search for it from 10 with steps that halve, so they
+    never get beyond 20.
 
-    The mean itself is sent where there is no direction (a mean of zero, no spread), one honest update, or
-    only equal ones. Honest updates that are not finite are left out; zeros are sent where none is left.
+    The mean itself is sent if there is no direction (a mean of zero, no spread), or if there is only one
+    honest update or only equal ones. Honest updates that are not finite are left out. If none is left, zeros
+    are sent.
 
     The cost is that of the distances between h updates: :math:`h^2 d / 2`.
 
@@ -124,9 +125,9 @@ class MinSum(OnALine):
         \gamma = \max \Big\{ \gamma : \sum_i |u - u_i|^2 \le \max_i \sum_j D_{ij} \Big\}
         = \frac{\max_i |u_i - \mu|}{|p|}
 
-    with D the squared distances between honest updates: for :math:`\sum_j D_{ij} = \sum_j a_j + h a_i`,
-    where :math:`a_i = |u_i - \mu|^2`, the largest sum belongs to the update farthest from the mean. The
-    attackers know all honest updates, or those of some; no rule, and no number of clients.
+    with D the squared distances between honest updates. Since :math:`\sum_j D_{ij} = \sum_j a_j + h a_i`
+    with :math:`a_i = |u_i - \mu|^2`, the largest sum belongs to the update farthest from the mean. The
+    attackers know all honest updates, or some of them. They know neither the rule nor the number of clients.
 
     Parameters
     ----------
@@ -139,12 +140,12 @@ class MinSum(OnALine):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     Notes
     -----
-    The mean itself is sent where :class:`flwr_byzantine.attacks.MinMax` sends it. Honest updates that are not
-    finite are left out; zeros are sent where none is left. The cost is :math:`h d`.
+    The mean itself is sent in the same cases as by :class:`flwr_byzantine.attacks.MinMax`. Honest updates
+    that are not finite are left out. If none is left, zeros are sent. The cost is :math:`h d`.
 
     References
     ----------
@@ -164,7 +165,7 @@ class MinSum(OnALine):
 
     def __post_init__(self) -> None:
         require_choice("direction", self.direction, DIRECTIONS, ADVICE)
-        advice = "The paper's is the largest sum, the authors' notebooks have the smallest."
+        advice = "The paper takes the largest sum, and the authors' notebooks take the smallest."
         require_choice("bound", self.bound, BOUNDS, advice)
 
     def _distance(self, honest: Floats, known: Line) -> float:

@@ -27,7 +27,7 @@ class Omniscient(ColludingAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     References
     ----------
@@ -50,7 +50,7 @@ class Omniscient(ColludingAttack):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` is not used."""
+        """Return the same row for every attacker. ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
         with np.errstate(over="ignore", invalid="ignore"):
             row = honest.sum(axis=0, dtype=np.float64) * -self.scale
@@ -68,14 +68,14 @@ class InnerProductManipulation(ColludingAttack):
     Parameters
     ----------
     epsilon : float
-        The factor :math:`\epsilon`. The paper tries 10, 0.1, 0 and -10 on the median (large ones
-        are strong) and 0.1, 0.5, 1 and 10 on Krum (small ones are strong); the default is the small
-        one that appears in both.
+        The factor :math:`\epsilon`. The paper tries 10, 0.1, 0 and -10 on the median, where large factors
+        are strong, and 0.1, 0.5, 1 and 10 on Krum, where small factors are strong. The default is the small
+        factor in both lists.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
 
     References
     ----------
@@ -97,7 +97,7 @@ class InnerProductManipulation(ColludingAttack):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` is not used."""
+        """Return the same row for every attacker. ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
         with np.errstate(over="ignore", invalid="ignore"):
             row = honest.mean(axis=0, dtype=np.float64) * -self.epsilon

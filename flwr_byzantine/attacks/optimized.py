@@ -39,14 +39,14 @@ class Optimized(ColludingAttack):
     Parameters
     ----------
     attack : {"lie", "ipm"}, attack or its class
-        The family: `LittleIsEnough` or `InnerProductManipulation`. The factor of an attack that is given does
-        not matter.
+        The family: `LittleIsEnough` or `InnerProductManipulation`. If you pass an attack, its own factor has
+        no effect.
     against : Rule
         The rule R, with the f that the server assumes. It may be a composition such as
         ``NearestNeighborMixing(4) >> Krum(4)``. The simulation takes the rule of the run by
         default.
     evaluations : int
-        How often the rule is tried in a round, at most; at least 8.
+        The most times that the rule is tried in a round; at least 8.
     largest : float
         How far u may be from the honest mean, as a multiple of the distance of the farthest honest
         update. Without this limit it would be infinite for rules that average all updates.
@@ -54,8 +54,8 @@ class Optimized(ColludingAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ColludingAttack`,
-        and where the rule is not defined for as many updates as there are.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ColludingAttack`.
+        It also raises an error if the rule is not defined for this number of updates.
 
     Notes
     -----
@@ -64,14 +64,14 @@ class Optimized(ColludingAttack):
     grow by steps of equal ratio, and then ever smaller steps around the best ones. It can miss a
     peak that is narrower than its steps.
 
-    A rule that gives one combination of whole updates, such as Krum or the geometric median, is tried in the
-    distances between updates alone: :math:`O(h^2 d)` for those, once, and :math:`O(n^2)` and the rule's own
-    mathematics for each factor. Every other rule, such as the median of each coordinate, is run on the
-    updates for each factor: :math:`O(n d)` or more. Updates have the model at zero. Rules that remember, and
-    rules that ask for numbers of examples, are tried as they are on bare updates.
+    A rule that gives one combination of whole updates, such as Krum or the geometric median, is tried with
+    the distances between updates alone. They cost :math:`O(h^2 d)` once. Each factor then costs
+    :math:`O(n^2)` and the rule's own computation. Every other rule, such as the median of each coordinate,
+    runs on the updates for each factor, which costs :math:`O(n d)` or more. Updates have the model at zero.
+    Rules with a memory, and rules that ask for numbers of examples, run on bare updates.
 
-    Honest updates that are not finite are left out of mean and deviation, and shown to the rule as they are.
-    The mean is sent where there is no direction.
+    Honest updates that are not finite are left out of mean and deviation, but the rule sees them. If there is
+    no direction, the mean is sent.
 
     References
     ----------
@@ -121,13 +121,13 @@ class Optimized(ColludingAttack):
 
     @of_any_kind
     def __call__(self, honest: Floats, num_attackers: int, rng: np.random.Generator) -> Floats:
-        """Return the same row for every attacker; ``rng`` is not used."""
+        """Return the same row for every attacker. ``rng`` is not used."""
         honest = check_honest(honest, num_attackers)
         known, t = self._searched(honest, num_attackers)
         return same_row(known.at(t), num_attackers, honest)
 
     def _searched(self, honest: Floats, num_attackers: int) -> tuple[Line, float]:
-        """The line on which updates are tried, and the distance from the mean that is best."""
+        """The line on which updates are tried, and the best distance from the mean."""
         rule = self._rule(len(honest) + num_attackers)
         known = line(honest, "std" if self.attack == "lie" else "mean")
         reach = known.reach
@@ -145,8 +145,8 @@ class Optimized(ColludingAttack):
             raise wrong("against", "given", None, advice)
         rule = self.against.at(n)
         least, most = rule.min_updates, rule.max_updates
-        advice = "Know more honest updates, or let the rule assume fewer Byzantine ones."
-        expected = f"a rule that takes the {n} updates of honest clients and attackers"
+        advice = "Let the attackers know more honest updates, or take a rule with a smaller f."
+        expected = f"a rule that can handle the {n} updates of honest clients and attackers"
         found = f"`against = {self.against!r}`, which needs at least {least}"
         if n < least:
             raise wrong("against", expected, self.against, advice, found=found)

@@ -27,7 +27,7 @@ class Gaussian(LocalAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.LocalAttack`.
 
     References
     ----------
@@ -69,13 +69,13 @@ class SignFlip(LocalAttack):
     Parameters
     ----------
     scale : float
-        The factor :math:`c`: 1 in the ByGARS paper, 4 in RSA; with 100 the attack is also known as
+        The factor :math:`c`. It is 1 in the ByGARS paper and 4 in RSA. With 100 the attack is also known as
         "reverse".
 
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.LocalAttack`.
 
     References
     ----------
@@ -96,7 +96,7 @@ class SignFlip(LocalAttack):
 
     @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
-        """Return the update times ``-scale``; ``rng`` is not used."""
+        """Return the update times ``-scale``. ``rng`` is not used."""
         with np.errstate(over="ignore", invalid="ignore"):
             return check_update(own) * -float(self.scale)
 
@@ -119,12 +119,12 @@ class RandomSignFlip(LocalAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.LocalAttack`.
 
     Notes
     -----
-    The paper asks for "a fixed distribution" and does not name it; N(-2, 1) is what published code
-    for client weighting uses.
+    The paper asks for "a fixed distribution" and does not name it. N(-2, 1) is the distribution in published
+    code for client weighting.
 
     References
     ----------
@@ -170,7 +170,7 @@ class Constant(LocalAttack):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.LocalAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.LocalAttack`.
 
     References
     ----------
@@ -190,7 +190,7 @@ class Constant(LocalAttack):
 
     @of_any_kind
     def __call__(self, own: Floats, rng: np.random.Generator) -> Floats:
-        """Return ``value`` in the shape and precision of the update; ``rng`` is not used."""
+        """Return ``value`` in the shape and precision of the update. ``rng`` is not used."""
         own = check_update(own)
         with np.errstate(over="ignore"):
             return np.full_like(own, np.float64(self.value).astype(own.dtype))

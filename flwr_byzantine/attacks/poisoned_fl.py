@@ -39,9 +39,9 @@ class PoisonedFL(ModelAttack, Remembering):
     scale : float
         The first factor :math:`c`; above 0.
     decay : float
-        What c is multiplied by when a test fails; in (0, 1].
+        The factor by which c is multiplied when a test fails; in (0, 1].
     smallest : float
-        c is not made smaller than this.
+        The smallest c.
     period : int
         The number of rounds between two tests; at least 1.
     significance : float
@@ -50,17 +50,18 @@ class PoisonedFL(ModelAttack, Remembering):
     Raises
     ------
     ValueError
-        If a parameter is out of range; from the call, as for :class:`flwr_byzantine.attacks.ModelAttack`.
+        If a parameter is out of range. For the call, see :class:`flwr_byzantine.attacks.ModelAttack`.
 
     Notes
     -----
-    The defaults are those of the authors' code. In the first round there is no past model: zeros are sent.
-    The test counts the coordinates that moved, with the normal approximation of the binomial distribution.
-    The authors' code has the approximation's bounds for four models alone, and counts a coordinate that did
-    not move by the sign of the model itself. Differences of models that are not finite count as zero. The
-    attack begins anew, with a warning, where a model has another length than the one before.
+    The defaults are those of the authors' code. In the first round there is no past model, so zeros are
+    sent. The test counts the coordinates that moved, with the normal approximation of the binomial
+    distribution. The authors' code has the bounds of this approximation only for four models. If a coordinate
+    did not move, the authors' code counts it by the sign of the model itself. Differences of models that are
+    not finite count as zero. If a model has another length than the one before, the attack begins anew, with
+    a warning.
 
-    Attackers share the signs where they share the random numbers of the first round.
+    Attackers that share the random numbers of the first round share the signs.
 
     References
     ----------
@@ -95,7 +96,7 @@ class PoisonedFL(ModelAttack, Remembering):
 
     @of_any_kind
     def __call__(self, model: Floats, rng: np.random.Generator) -> Floats:
-        """Return the update that every attacker sends; ``rng`` draws the signs in the first round."""
+        """Return the update that every attacker sends. ``rng`` draws the signs in the first round."""
         model = check_update(model)
         past = self.memory
         if past:
@@ -127,7 +128,7 @@ class PoisonedFL(ModelAttack, Remembering):
         return bool(along >= bound and either > 0)
 
     def _against(self, moved: Vector, sent: Vector, signs: NDArray[Any]) -> Vector:
-        """The update, for how the model moved and what was sent before."""
+        """The update, computed from the model's last move and the last sent update."""
         length, before = np.linalg.norm(moved), np.linalg.norm(sent)
         away = np.abs(moved - (length / before * sent if before > 0 else 0.0))
         spread = np.linalg.norm(away)
@@ -138,7 +139,7 @@ class PoisonedFL(ModelAttack, Remembering):
 
 
 def difference(model: Floats, before: Floats) -> Vector:
-    """How far a model moved; 0 where that is not finite."""
+    """How far a model moved; 0 where the difference is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         moved = model.astype(np.float64) - before
     return np.nan_to_num(moved, posinf=0.0, neginf=0.0)

@@ -21,13 +21,13 @@ class AttackSchedule:
     start_round : int
         The first round, counted from 1, in which it can misbehave.
     fraction : float
-        The share, in [0, 1], of the rounds in which it can misbehave and does. A coin decides for
-        each round, and falls alike in every run with the same seed.
+        The share, in [0, 1], of these rounds in which it does misbehave. They are random, and the
+        same in every run with the same seed.
     period : int, optional
-        For how many rounds it can misbehave before it behaves well for a while, and then can again.
-        By default it can misbehave in every round from the start round on.
+        For how many rounds it can misbehave before it pauses. After the pause it can misbehave again. By
+        default it can misbehave in every round from the start round on.
     off : int, optional
-        For how many rounds it behaves well in between; by default for ``period`` rounds.
+        For how many rounds it pauses; by default ``period`` rounds.
 
     Examples
     --------
@@ -60,12 +60,12 @@ class AttackSchedule:
 
     @property
     def always(self) -> bool:
-        """Whether it is on in every round, so that nobody needs to know the round."""
+        """Whether it is on in every round, so that the round does not matter."""
         pauses = self.period is not None and self.off != 0
         return self.start_round <= 1 and self.fraction == 1 and not pauses
 
     def is_on(self, server_round: int, seed: int, *keys: int) -> bool:
-        """Return whether it is on in a round; each further key tosses a coin of its own."""
+        """Return whether it is on in a round. Each further key gives its own random choice."""
         if server_round < self.start_round:
             return False
         if self.period is not None:
@@ -91,28 +91,27 @@ class OnOff:
     Parameters
     ----------
     attack : attack
-        What it does when it attacks: an attack of any kind, one of `flwr_byzantine.attacks` or your own.
+        An attack of any kind: one of `flwr_byzantine.attacks` or your own.
     period : int, optional
-        For how many rounds it attacks before it is honest again. Without it, it attacks for good.
+        For how many rounds it attacks before it is honest again. Without this, it never stops.
     off : int, optional
-        For how many rounds it is honest, at first and in between; by default ``period``.
+        For how many rounds it is honest, at first and between attacks; by default ``period``.
     start_round : int, optional
-        The first round of the attack, if it should not be ``off + 1``, the default.
+        The first round of the attack. The default is ``off + 1``.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range, or neither ``period``, ``off`` nor ``start_round`` is given. From the
-        call: no attack is told the round, so this one cannot be called like one.
+        If a parameter is out of range, or if none of ``period``, ``off`` and ``start_round`` is given. A call
+        always raises it, because a call does not tell the round.
 
     Notes
     -----
-    The wrappers of `flwr_byzantine.clients` understand it. They ask ``is_on(server_round)``, and
-    use ``attack`` in rounds in which their own ``schedule`` is on too: both have to agree. In the
-    other rounds the client sends what an honest client sends. An attack that remembers does not
-    remember those rounds.
+    The wrappers of `flwr_byzantine.clients` understand it. They use ``attack`` in rounds in which both
+    ``is_on(server_round)`` and their own ``schedule`` are on. In the other rounds the client sends what
+    an honest client sends, and an attack with a memory does not remember them.
 
-    It is an :class:`AttackSchedule` that belongs to the attack, and starts honestly:
+    It is an :class:`AttackSchedule` that belongs to the attack and begins with honest rounds.
     ``OnOff(attack, period=p)`` and ``AttackSchedule(start_round=p + 1, period=p)`` mean the same rounds.
 
     Examples
@@ -135,19 +134,19 @@ class OnOff:
 
     def __post_init__(self) -> None:
         whole = can_attack(self.attack) and not isinstance(self.attack, OnOff)
-        advice = "Make it first, as in `OnOff(SignFlip(), period=5)`; one schedule is enough."
-        require(whole, "attack", "an attack that has no rounds of its own", self.attack, advice)
+        advice = "Pass an instance, as in `OnOff(SignFlip(), period=5)`. One schedule is enough."
+        require(whole, "attack", "an attack without a schedule of its own", self.attack, advice)
         given = any(each is not None for each in (self.period, self.off, self.start_round))
         advice = (
-            "Say for how many rounds it attacks, or with `off` for how many it is honest first."
+            "Say for how many rounds it attacks, or with `off` how many rounds are honest first."
         )
         require(given, "period", "given", self.period, advice)
         if self.period is not None:
-            require_whole("period", self.period, 1, "Leave it out to attack for good.")
+            require_whole("period", self.period, 1, "Leave it out for an attack that never stops.")
         if self.off is not None:
             require_whole("off", self.off, 0, "Leave it out to be honest for `period` rounds.")
             used = self.period is not None or self.start_round is None
-            advice = "It would change nothing: the attack starts at `start_round` and never pauses."
+            advice = "It would have no effect, because the attack starts at `start_round` and never pauses."
             require(used, "off", "None with a `start_round` and no `period`", self.off, advice)
         if self.start_round is not None:
             require_whole("start_round", self.start_round, 0, "Rounds are counted from 1.")
@@ -164,7 +163,7 @@ class OnOff:
         return self.schedule.is_on(server_round, seed=0)
 
     def __call__(self, *arguments: object, **named: object) -> NoReturn:
-        """Raise: an attack is not told the round."""
+        """Raise an error, because a call does not tell the round."""
         advice = (
             "Give it to a wrapper of `flwr_byzantine.clients`, or ask `is_on(server_round)` and then call "
             "its `attack`."
@@ -173,10 +172,10 @@ class OnOff:
 
 
 def can_attack(value: object) -> bool:
-    """Return whether it is called like an attack: no class, and no rule, which is called with updates too."""
+    """Return whether it can be called like an attack. Classes and rules cannot."""
     return callable(value) and not isinstance(value, Rule | type)
 
 
 def split(attack: Any) -> tuple[Any, AttackSchedule]:
-    """Return an attack, and the rounds that it brings along: all, but for :class:`OnOff`."""
+    """Return an attack and its own rounds. They are all rounds, except for :class:`OnOff`."""
     return (attack.attack, attack.schedule) if isinstance(attack, OnOff) else (attack, ALWAYS)

@@ -1,4 +1,4 @@
-"""What attackers that hide among the honest updates know of them: their mean, and how far each is from it."""
+"""The spread of the honest updates: their mean, and the distance of each from it. Attackers hide in it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    r"""The updates m(t) = mu + t q on a line through the honest mean, as the honest ones see them.
+    r"""The updates m(t) = mu + t q on a line through the honest mean, with their place among honest updates.
 
     Parameters
     ----------
     mean, along : np.ndarray
         The mean mu of the finite honest updates, and the direction q of length 1 or 0, shape (d,).
     length : float
-        The length of the paper's direction p, which is q times it.
+        The length of the paper's direction p. So p is q times this length.
     squared, products : np.ndarray
         For each finite honest update u, :math:`|u - \mu|^2` and :math:`\langle q, \mu - u \rangle`.
     finite : np.ndarray
@@ -41,11 +41,11 @@ class Line:
 
     @property
     def reach(self) -> float:
-        """Distance of the honest update that is farthest from the mean."""
+        """The distance of the farthest honest update from the mean."""
         return float(np.sqrt(self.squared.max(initial=0.0)))
 
     def at(self, t: float) -> Vector:
-        """The update m(t); the mean where there is no direction, or no such number."""
+        """The update m(t); the mean if there is no direction, or if t is no number."""
         with np.errstate(over="ignore", invalid="ignore"):
             moved: Vector = self.mean + t * self.along
         return moved if np.isfinite(t) and self.length > 0 else self.mean
@@ -57,7 +57,7 @@ def finite_rows(honest: Floats) -> NDArray[np.bool_]:
 
 
 def mean_of(honest: Floats) -> Vector:
-    """The mean of the rows, shape (d,); zeros of none."""
+    """The mean of the rows, shape (d,); zeros if there are no rows."""
     if not len(honest):
         return np.zeros(honest.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -90,13 +90,13 @@ def line(honest: Floats, direction: str) -> Line:
 
 
 def farthest_pair(honest: Floats) -> float:
-    """The largest squared distance between two of the rows; 0 of one."""
+    """The largest squared distance between two rows; 0 if there is one row."""
     columns, _ = as_columns(list(honest))
     return float(pairwise_distances(columns).max())
 
 
 def unit(vector: Vector) -> tuple[Vector, float]:
-    """The vector divided by its length, and that length; zeros where it has none."""
+    """The vector divided by its length, and that length; zeros if the length is 0."""
     largest = float(np.abs(vector).max(initial=0.0))
     if not 0 < largest < np.inf:
         return np.zeros_like(vector), 0.0

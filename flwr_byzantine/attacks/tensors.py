@@ -1,7 +1,7 @@
-"""Tensors in, tensors out: what attacks are given as numpy arrays, and their answer in the caller's kind.
+"""Gives attacks numpy arrays in place of tensors, and returns their answer in the caller's kind of array.
 
-Attacks are written in numpy alone. torch is never loaded here: where nobody has loaded it, there are no
-tensors.
+Attacks are written in numpy alone. This module never loads torch: if no other code has loaded it, there are
+no tensors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def of_any_kind(call: Call) -> Call:
-    """Let the call of an attack be given torch tensors, lists of rows, and halves.
+    """Let the call of an attack accept torch tensors, lists of rows, and half precision.
 
     The first argument, an update, a model or the honest updates, reaches the call as a numpy array, which is
     never changed. Halves, float16 and bfloat16, are computed in float32 and rounded. For a tensor, or a list
@@ -58,21 +58,21 @@ def _is(torch: Any, values: Any) -> bool:
 
 
 def _wide(array: Any) -> Any:
-    """Halves in float32; all else as it is."""
+    """Convert half precision to float32, and leave all other values unchanged."""
     if array.dtype == BFLOAT16:
         return widened(array)
     return array.astype(SINGLE) if array.dtype == HALF else array
 
 
 def _stacked(rows: list[Any]) -> Any:
-    """Rows as one matrix; as an array of objects, which no attack takes, where they do not fit."""
+    """Rows as one matrix. Rows of different lengths become an array of objects, which attacks refuse."""
     if len({row.shape for row in rows}) == 1:
         return np.stack(rows)
     return np.array([None] * len(rows), dtype=object)
 
 
 def _in_precision(sent: Any, kind: np.dtype[Any]) -> Any:
-    """An answer in half precision where its question was; equal rows stay one."""
+    """An answer in half precision if the input was. Equal rows still share their memory."""
     if kind != HALF:
         return sent
     with np.errstate(over="ignore", invalid="ignore"):
@@ -82,5 +82,5 @@ def _in_precision(sent: Any, kind: np.dtype[Any]) -> Any:
 
 
 def _as_tensor(torch: Any, sent: Any, like: Any) -> Any:
-    """An answer as a tensor of its own memory."""
+    """An answer as a tensor with its own memory."""
     return torch.from_numpy(np.array(sent)).to(like.device, like.dtype)

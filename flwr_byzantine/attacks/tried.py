@@ -1,4 +1,4 @@
-"""How far a rule is moved by equal updates of f attackers on a line through the honest mean."""
+"""How far f attackers move a rule if all of them send the same update on a line through the honest mean."""
 
 from __future__ import annotations
 

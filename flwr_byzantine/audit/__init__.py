@@ -1,4 +1,4 @@
-"""What became of every client's reply, round by round: records, their file, and summaries."""
+"""The audit: what became of each reply in each round. It has records, their file, and summaries."""
 
 from flwr_byzantine.audit.file import MAX_RECORDS, Audit, read_audit
 from flwr_byzantine.audit.records import NO_RESULT, REJECTED, VERDICTS, AuditRecord

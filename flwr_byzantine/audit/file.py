@@ -1,4 +1,4 @@
-"""The records of a run: in memory, and in a file of one JSON object a line."""
+"""The records of a run, in memory and in a file with one JSON object in each line."""
 
 import math
 import os
@@ -15,17 +15,17 @@ from flwr_byzantine.audit.records import AuditRecord
 from flwr_byzantine.checks import require, wrong
 
 MAX_RECORDS = 100_000
-_ADVICE = "Create its folder first, or give another file."
+_ADVICE = "Create its folder first, or name another file."
 
 
 class Audit:
-    """The records of a run: the newest in memory, all of them in a file where one is given.
+    """The records of a run: the newest in memory, and all of them in a file if one is given.
 
     Parameters
     ----------
     path : str, Path or None
-        A file to append to: one JSON object for each client and round, safely on disk when the
-        round ends. Use one file for each run. A run that is resumed goes on with its own file.
+        A file to append to. It gets one JSON object for each client and round, which is safely on disk when
+        the round ends. Use one file for each run. A resumed run goes on with its own file.
 
     Raises
     ------
@@ -49,33 +49,33 @@ class Audit:
         self.begin()
 
     def begin(self) -> None:
-        """Give a run that starts, or starts again, an id of its own.
+        """Give each start of a run a new id.
 
-        Its first round replaces the same round and all later ones of an earlier start.
+        The first round of a start replaces the same round and all later rounds of an earlier start.
         """
         self.run_id = secrets.token_hex(8)
         self._first = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but the lock."""
+        """The state for copies and pickles: everything except the lock."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Be as the original was; both append to the same file."""
+        """Take over the state of the original. Both append to the same file."""
         vars(self).update(state)
         self._lock = threading.Lock()
 
     @property
     def records(self) -> tuple[AuditRecord, ...]:
-        """The newest records, oldest first: whole rounds, ``MAX_RECORDS`` records at most."""
+        """The newest records, oldest first. Rounds are complete, and there are at most ``MAX_RECORDS``."""
         with self._lock:
             return tuple(record for records in self._rounds for record in records)
 
     def add(self, records: Sequence[AuditRecord]) -> None:
-        """Append the records of one round; they are on disk when this returns.
+        """Append the records of one round. They are on disk when this returns.
 
-        Where the disk is full, or the file cannot be written for another reason, an ERROR in the log says
-        so, and the run goes on.
+        If the file cannot be written, such as on a full disk, the log says so with an ERROR, and the run
+        goes on.
         """
         with self._lock:
             records = [replace(record, run_id=self.run_id) for record in records]
@@ -91,16 +91,16 @@ class Audit:
             try:
                 self._write(records)
             except OSError as error:
-                from flwr.common.logger import log  # the log can be read without Flower
+                from flwr.common.logger import log  # the audit log can be read without Flower
 
-                text = "The audit log %s lacks the %s records of this round: %s. The run goes on"
+                text = "The audit log %s could not take the %s records of this round: %s. The run goes on"
                 log(ERROR, text, self.path, len(records), error)
 
     def _write(self, records: Sequence[AuditRecord]) -> None:
         if self.path is None:
             return
         text = "".join(record.to_json() + "\n" for record in records)
-        if records:  # moved away with its folder: written anew
+        if records:  # if the file was moved away with its folder, begin a new one
             self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             file.write((_torn_end(file) + text).encode())
@@ -109,7 +109,7 @@ class Audit:
 
 
 def _torn_end(file: Any) -> str:
-    """A line break, where the file ends in the middle of a line for want of one."""
+    """A line break if the file ends in the middle of a line; else nothing."""
     if file.seek(0, os.SEEK_END) == 0:
         return ""
     file.seek(-1, os.SEEK_END)
@@ -122,22 +122,22 @@ def read_audit(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
     Parameters
     ----------
     path : str or Path
-        A file that ``audit_log`` named.
+        The file that ``audit_log`` names.
 
     Returns
     -------
     tuple[list[AuditRecord], int]
-        The records, and the number of lines that hold no record: a process that is killed in the
-        middle of a line leaves one. A run that was started again has another ``run_id``. Its first
-        round replaces the same round and all later ones that were written before. So a round that
-        was repeated after a crash counts once, with the replies of one start.
+        The records, and the number of lines that hold no record. (A process that is killed while it writes
+        leaves such a line.) Each start of a run has its own ``run_id``. The first round of a start replaces
+        the same round and all later rounds that were written before. So a round that was repeated after a
+        crash counts once, with the replies of one start.
     """
     records, unreadable = read_lines(path)
     return without_repeated(records), unreadable
 
 
 def read_lines(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
-    """All records of a file, also of rounds that were repeated; and the number of other lines."""
+    """All records of a file, also those of repeated rounds, and the number of other lines."""
     records: dict[tuple[str | None, int, str], AuditRecord] = {}
     unreadable = 0
     with Path(path).open(encoding="utf-8", errors="replace") as file:
@@ -152,7 +152,7 @@ def read_lines(path: str | os.PathLike[str]) -> tuple[list[AuditRecord], int]:
 
 
 def without_repeated(records: Sequence[AuditRecord]) -> list[AuditRecord]:
-    """The records of each round's last start: see :func:`read_audit`."""
+    """For each round, the records of the last start that made it. See :func:`read_audit`."""
     begins: dict[str | None, int] = {}  # in the order of the starts
     for record in records:
         begins.setdefault(record.run_id, record.round)

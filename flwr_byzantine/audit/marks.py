@@ -1,4 +1,4 @@
-"""How large each client's update is beside the usual one, and what is said of it."""
+"""The size of each client's update as a multiple of the usual size, and why a client stands out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-SHRUNK = 0.05  # the least usual size, as a part of the largest usual size so far
+SHRUNK = 0.05  # no usual size is smaller than this part of the largest usual size so far
 
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """One way to say how large each client's update is.
+    """One measure of the size of each client's update.
 
     Parameters
     ----------
     name : str
-        What it is called in a checkpoint.
+        The name of the measure in a checkpoint.
     text : str
-        What is said of a client that stands out by it; ``{}`` is how many times the usual size it has.
+        Why a client stands out by this measure. ``{}`` is its size as a multiple of the usual size.
     values : np.ndarray
-        Shape (n,); one that is not finite counts as infinite.
+        The sizes, shape (n,). A value that is not finite counts as infinite.
     floor : float
-        A usual size up to this is none: rounding errors, or nothing.
+        A usual size up to this is only rounding error, or zero.
     instead : float
-        What takes its place then.
+        The usual size to take in that case.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Measure:
     instead: float
 
     def usual(self, f: int) -> float:
-        """The (n - f)-th smallest value; infinite where more than f are not finite."""
+        """The (n - f)-th smallest value. It is infinite if more than f values are not finite."""
         ordered = np.sort(np.where(np.isfinite(self.values), self.values, np.inf))
         return float(ordered[len(ordered) - f - 1])
 
     def reference(self, f: int, largest: float) -> float:
-        """What the values are compared with; infinite where more than f of them are not finite.
+        """The usual size, with which values are compared. It is infinite if more than f are not finite.
 
         Parameters
         ----------
         f : int
-            How many may be attackers', below n / 2.
+            How many values may come from attackers; below n / 2.
         largest : float
             The largest usual size of the run so far.
         """
@@ -56,15 +56,15 @@ class Measure:
 
 
 class Mark(NamedTuple):
-    """What is said of one client's part in a round.
+    """The size of one client's update in a round, and why the client stands out.
 
     Parameters
     ----------
     size : float or None
-        How many times as large as the usual one its update is; infinite for one that is not finite. None
-        where nothing was measured.
+        The size of the update as a multiple of the usual size. It is infinite if the update is not finite,
+        and None if nothing was measured.
     reason : str or None
-        Why it stands out; None where it does not.
+        Why the client stands out; None if it does not.
     """
 
     size: float | None = None
@@ -78,20 +78,20 @@ def marks(
     largest: Mapping[str, float],
     factor: float,
 ) -> dict[str, Mark]:
-    """What each client's size says of it, by the measure in which it is largest.
+    """The mark of each client, by the measure in which its size is largest.
 
     Parameters
     ----------
     clients : Sequence[str]
-        n names.
+        The names of n clients.
     measures : Sequence[Measure]
-        Of the n clients.
+        The measures of these clients' updates.
     f : int
-        How many of them may be attackers.
+        How many of the clients may be attackers.
     largest : Mapping[str, float]
-        Of each measure, by name, the largest usual size so far.
+        The name of a measure -> the largest usual size so far.
     factor : float
-        From how many times the usual size on a client stands out.
+        A client stands out if its size is more than this many times the usual size.
     """
     sizes = np.zeros(len(clients))
     by: list[Measure | None] = [None] * len(clients)

@@ -10,7 +10,7 @@ from flwr_byzantine.checks import is_number, is_whole
 REJECTED = ("trimmed", "not selected", "dropped", "quarantined")
 VERDICTS = ("kept", *REJECTED, "skipped", "failed")  # in the order of tables
 LATER = ("run_id", "seed", "used", "size", "stands_out", "suspect", "name")
-NO_RESULT = ("skipped", "failed")  # verdicts that say nothing of an update
+NO_RESULT = ("skipped", "failed")  # verdicts that say nothing about an update
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +24,32 @@ class AuditRecord:
     client : str
         The server's own name of the client.
     verdict : str
-        ``"kept"``; ``"trimmed"``: a rule by coordinate used the client's values in less than half
-        as many coordinates as those of the average client; ``"not selected"``: a rule that selects
-        whole updates left this one out; ``"dropped"``: the reply is malformed, and the rule did not
-        see it; ``"quarantined"``: the client is a suspect, and ``quarantine=True`` left it out;
-        ``"skipped"``: the round had no result, whatever this client sent; or ``"failed"``: the
-        client was asked, and answered with an error or not at all.
+        One of these. ``"kept"``: the rule used the reply. ``"trimmed"``: a rule by coordinate used the
+        client's values in less than half as many coordinates as those of the average client.
+        ``"not selected"``: a rule that selects whole updates left this one out. ``"dropped"``: the reply is
+        malformed, and the rule did not see it. ``"quarantined"``: the client is a suspect, and
+        ``quarantine=True`` left it out. ``"skipped"``: the round had no result, whatever this client sent.
+        ``"failed"``: the client was asked, and answered with an error or not at all.
     score : float or None
-        The score by which a rule selects, such as the Krum score: lower is better.
+        The score by which a rule selects, such as the Krum score. A lower score is better.
     share : float or None
-        Weight of the client's update in the result, or for a coordinate-wise rule the fraction of a
-        sample of the coordinates (``flwr_byzantine.aggregation.kept_shares.SAMPLE``) in which its value
-        was used.
+        The weight of the client's update in the result. For a rule by coordinate, it is the fraction of a
+        sample of the coordinates (``flwr_byzantine.aggregation.kept_shares.SAMPLE``) in which the client's
+        value was used.
     reason : str or None
         Why the reply was dropped or the round skipped, or how the client failed.
     run_id : str or None
-        Which start of the run this belongs to: a random word, which differs each time a run starts
-        or is resumed. None if the record was written without one. Records are compared without it.
+        The start of the run to which the record belongs: a random word, which is new each time a run starts
+        or is resumed. None if the record was written without one. Comparisons of records ignore it.
     seed : int or None
         The seed that the round's rule drew from the operating system's entropy, such as for the
         permutation of `Bucketing`. With this seed you can repeat the round. None if it drew
         nothing.
     used : float or None
         The client's part of the result. The parts of a round add up to 1. Clients that sent the
-        same update share its part. For a rule by coordinate it is counted on a sample of the
-        coordinates, which is drawn anew in every round. It says what the rule used, and accuses
-        nobody.
+        same update share its part. For a rule by coordinate, the part is counted on a sample of the
+        coordinates, which is drawn anew in every round. It only says what the rule used. It is no evidence
+        against a client.
     size : float or None
         The size of this update, as a multiple of the usual one of the round. None if it was not
         measured, or is not finite.
@@ -76,7 +76,7 @@ class AuditRecord:
     name: str | None = None
 
     def to_json(self) -> str:
-        """One line of valid JSON; a number that is not finite is null."""
+        """Return one line of valid JSON. A number that is not finite becomes null."""
         values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in asdict(self).items()
@@ -85,14 +85,14 @@ class AuditRecord:
 
     @classmethod
     def from_json(cls, line: str) -> "AuditRecord":
-        """Read what :meth:`to_json` wrote; ValueError if it is something else.
+        """Read what :meth:`to_json` wrote. Raise ValueError if it is something else.
 
-        What cannot be printed is stripped from its texts: a file can be anybody's, and control
-        characters can change what a terminal shows.
+        Characters that cannot be printed are removed from texts. Anybody may have written the file, and
+        control characters can change what a terminal shows.
         """
         values: Any = json.loads(line)
         known = {field.name for field in fields(cls)}
-        later = dict.fromkeys(LATER)  # earlier versions wrote without
+        later = dict.fromkeys(LATER)  # earlier versions did not write these keys
         if not isinstance(values, dict) or {**later, **values}.keys() != known:
             raise ValueError(f"keys other than {sorted(known)}")
         if not is_whole(values["round"]) or not isinstance(values["client"], str):
@@ -114,7 +114,7 @@ class AuditRecord:
 
 
 def _printable(text: object) -> str:
-    """A text without control characters and what else cannot be printed; ValueError if it is none."""
+    """A text without characters that cannot be printed. Raise ValueError if the value is no text."""
     if not isinstance(text, str):
         raise ValueError(f"text {text!r}")
     return "".join(character for character in text if character.isprintable())

@@ -1,4 +1,4 @@
-"""Records counted: who was rejected how often, and how well that matches who was Byzantine."""
+"""Counts of records: how often each client was rejected, and how many of the rejected were Byzantine."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from flwr_byzantine.audit.records import NO_RESULT, REJECTED, VERDICTS, AuditRecord
 
-LONGEST = 80  # characters of an id or a name: a file can be anybody's
+LONGEST = 80  # the longest id or name, in characters, because anybody may have written the file
 
 
 class PrecisionRecall(NamedTuple):
-    """How well rejections match who was Byzantine; None where there was nothing to count."""
+    """How well rejections agree with who was Byzantine. A value is None if there was nothing to count."""
 
     precision: float | None
     recall: float | None
@@ -23,9 +23,9 @@ def precision_recall(records: Iterable[AuditRecord], byzantine: Collection[str])
     Parameters
     ----------
     records : Iterable[AuditRecord]
-        Such as ``strategy.audit``.
+        The records, such as ``strategy.audit``.
     byzantine : Collection[str]
-        Names of the clients that were Byzantine, as in the records.
+        The Byzantine clients, under their names in the records.
 
     Returns
     -------
@@ -54,22 +54,22 @@ def precision_recall(records: Iterable[AuditRecord], byzantine: Collection[str])
 
 @dataclass
 class Client:
-    """What the records of a run say of one client.
+    """What the records of a run say about one client.
 
     Parameters
     ----------
     client : str
-        The server's own name of it.
+        The server's own name of the client.
     name : str or None
-        What people call it.
+        What people call the client.
     suspect : bool
-        Whether it is a suspect after its last record.
+        Whether the client is a suspect after its last record.
     counts : Counter[str]
-        Verdict -> how often.
+        Verdict -> how often the client got it.
     stood_out, last, reason
-        In how many rounds it stood out, in which one last, and why.
+        In how many rounds the client stood out, in which round it last did, and why.
     largest : float or None
-        The largest of its sizes.
+        The largest size of its updates.
     shares : float
         The sum of its parts of the results.
     """
@@ -86,7 +86,7 @@ class Client:
     shares: float = 0.0
 
     def add(self, record: AuditRecord) -> None:
-        """Count a record; later rounds come later."""
+        """Count a record. Records have to come in the order of rounds."""
         self.name = record.name or self.name
         self.suspect = record.suspect
         self.counts[record.verdict] += 1
@@ -101,22 +101,22 @@ class Client:
 
     @property
     def called(self) -> str:
-        """Its id, with what people call it."""
+        """The client's id, with the name that people use."""
         return _short(self.client) + ("" if self.name is None else f" ({_short(self.name)})")
 
     @property
     def rounds(self) -> int:
-        """In how many rounds it was asked."""
+        """In how many rounds the client was asked."""
         return self.counts.total()
 
     @property
     def used(self) -> float:
-        """Its part of the results, on average."""
+        """The client's mean part of the results."""
         return self.shares / self.rounds
 
     @property
     def rejected(self) -> int:
-        """How many of its replies were left out."""
+        """How many replies of the client were left out."""
         return sum(self.counts[verdict] for verdict in REJECTED)
 
     @property
@@ -126,7 +126,7 @@ class Client:
 
     @property
     def why(self) -> str:
-        """Why it is a suspect, or why its replies were most often refused."""
+        """Why the client is a suspect, or why its replies were most often refused."""
         if self.suspect:
             return f"SUSPECT: {self.reason}".removesuffix(": ")
         return self.reasons.most_common(1)[0][0] if self.reasons else ""
@@ -137,7 +137,7 @@ def _short(text: str) -> str:
 
 
 def clients(records: Iterable[AuditRecord]) -> list[Client]:
-    """What is said of each client: suspects first, then those that stood out or were left out most often."""
+    """What the records say about each client. Suspects come first, then those that stood out most."""
     found: dict[str, Client] = {}
     for record in records:
         found.setdefault(record.client, Client(record.client)).add(record)
@@ -149,7 +149,7 @@ def clients(records: Iterable[AuditRecord]) -> list[Client]:
 
 
 def table(records: Iterable[AuditRecord]) -> Iterator[str]:
-    """Lines of a table: suspects first, then who stood out or was left out most often."""
+    """Lines of a table. Suspects come first, then clients that stood out or were left out most often."""
     rows = clients(records)
     shown = [verdict for verdict in VERDICTS if verdict != "quarantined"]
     if any(row.counts["quarantined"] for row in rows):

@@ -1,15 +1,15 @@
 """Which clients are suspects: their updates are far larger than those of most clients, in several rounds.
 
-Verdicts such as "trimmed" say what a rule used. They accuse nobody, because a rule leaves somebody
-out in every round. A suspicion asks for an effect. A client stands out in a round if its update is
-more than ``factor`` times as large as the usual one. It is a suspect if it stood out in ``rounds``
-of its last ``of`` rounds.
+Verdicts such as "trimmed" only say what a rule used. They are no evidence against a client, because many
+rules leave some clients out in every round. A suspicion needs more. A client stands out in a round if its
+update is more than ``factor`` times as large as the usual one. It is a suspect if it stood out in
+``rounds`` of its last ``of`` rounds.
 
-The usual size among n updates, of which f may be attackers', is the (n - f)-th smallest. Attackers
-cannot make it larger than the largest honest one. They can make it smaller by sending updates of
-almost no size. If n is more than 3f, it stays no smaller than the median honest size. If n is 2f +
-1, it may be as small as the smallest honest size, and honest clients differ much. So if f is a
-third of the updates or more, ``wide_factor`` takes the place of ``factor``.
+Let f of n updates come from attackers. The usual size is the (n - f)-th smallest size. Attackers cannot make
+it larger than the largest honest size. They can make it smaller if they send tiny updates. If n is more than
+3f, it is at least the median honest size. If n is 2f + 1, it may be as small as the smallest honest size, and
+sizes of honest clients differ much. So if f is a third of the updates or more, ``wide_factor`` replaces
+``factor``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,13 +34,13 @@ class Suspicion:
         c. A client stands out in a round if its update is more than c times as large as the usual
         one.
     rounds : int
-        k. In this many rounds a client has to stand out.
+        k. A client has to stand out in this many rounds.
     of : int
-        r. This many of its newest rounds are looked at. Rounds in which a client takes no part do
-        not count.
+        r. Only the newest r rounds of a client count. Rounds in which the client takes no part do not
+        count.
     wide_factor : float
-        c if a third of the updates or more may be attackers'. If `factor` is larger, it is taken
-        instead.
+        c if a third of the updates or more may come from attackers. If `factor` is larger, `factor` is
+        used instead.
 
     Examples
     --------
@@ -58,25 +58,25 @@ class Suspicion:
         for name, usual in (("factor", 50), ("wide_factor", 1000)):
             value = getattr(self, name)
             holds = is_number(value) and not isinstance(value, bool) and value > 1
-            advice = f"Honest clients differ too; try {usual}."
+            advice = f"Honest clients differ too. Try {usual}."
             require(holds, name, "a finite number above 1", value, advice, owner="Suspicion")
         told = (
             self.wide_factor != type(self).wide_factor
-        )  # a larger `factor` alone is meant for both
+        )  # if only a larger `factor` was given, it holds for both
         holds = self.wide_factor >= self.factor or not told
         expected, advice = f"at least `factor = {self.factor}`", "Lower `factor` too."
         require(holds, "wide_factor", expected, self.wide_factor, advice, owner="Suspicion")
         require_whole("rounds", self.rounds, 1, "Try 3.", owner="Suspicion")
-        advice = "A client has to stand out in `rounds` of this many rounds."
+        advice = "A client can stand out in at most `of` rounds. Raise `of`, or lower `rounds`."
         require_whole("of", self.of, self.rounds, advice, owner="Suspicion")
 
     def factor_for(self, n: int, f: int) -> float:
-        """c for n updates, of which f may be attackers'."""
+        """c for n updates, if f of them may come from attackers."""
         return self.factor if n > 3 * f else max(self.factor, self.wide_factor)
 
 
 class Absence(str):
-    """A reason why a client sent nothing that may not be its own fault: it was not reached, or too late."""
+    """A failure that need not be the client's fault: it was not reached, or its reply came too late."""
 
     __slots__ = ()
 
@@ -88,11 +88,11 @@ class Evidence:
     Parameters
     ----------
     rounds : tuple[int, ...]
-        In which it stood out.
+        The rounds in which the client stood out.
     reasons : tuple[str, ...]
-        Why, in the same order.
+        The reason in each of these rounds.
     of : int
-        Of how many of its rounds they are.
+        How many of the client's newest rounds were counted.
     """
 
     rounds: tuple[int, ...]
@@ -104,21 +104,21 @@ class Evidence:
         return all(reason.startswith(kind) for reason in self.reasons)
 
     def __str__(self) -> str:
-        """In a sentence."""
+        """The evidence as text."""
         rounds = ", ".join(map(str, self.rounds))
         return f"stood out in {len(self.rounds)} of its last {self.of} rounds ({rounds}): {self.reasons[-1]}"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a round says of its clients.
+    """What a round says about its clients.
 
     Parameters
     ----------
     marks : Mapping[str, Mark]
-        By client.
+        Client -> its mark.
     convicted : Mapping[str, Evidence]
-        Those who are suspects since this round.
+        The clients that became suspects in this round.
     suspects : tuple[str, ...]
         All suspects so far.
     names : Mapping[str, str]
@@ -138,14 +138,14 @@ class Suspects:
     Parameters
     ----------
     suspicion : Suspicion
-        When a client is one.
+        When a client is a suspect.
     convicted : dict[str, Evidence]
         The suspects, in the order in which they were found.
     windows : dict[str, list[tuple[int, str]]]
-        Of each client that stood out lately, its newest rounds; with the reason, or an empty text.
+        For each client that stood out lately, its newest rounds, each with the reason or an empty text.
     largest : dict[str, float]
-        Of each measure the largest usual size so far. It grows by no more than c times in a round, for a
-        sample may hold more than f attackers once, who would hide others for ever.
+        For each measure, the largest usual size so far. In one round it grows at most by the factor c.
+        Otherwise, if one sample held more than f attackers, these could hide others in all later rounds.
     """
 
     suspicion: Suspicion = field(default_factory=Suspicion)
@@ -156,7 +156,7 @@ class Suspects:
     def judge(
         self, clients: Sequence[str], measures: Sequence[Measure], f: int, *, remember: bool = True
     ) -> dict[str, Mark]:
-        """Marks of the clients of a round, whose usual sizes are remembered."""
+        """Mark the clients of a round, and remember the usual sizes."""
         factor = self.suspicion.factor_for(len(clients), f)
         found = marks(clients, measures, f, self.largest, factor)
         for measure in measures if remember else ():
@@ -167,7 +167,7 @@ class Suspects:
         return found
 
     def add(self, server_round: int, found: Mapping[str, Mark]) -> dict[str, Evidence]:
-        """Take note of a round; gives those who are suspects since."""
+        """Take note of a round, and return the clients that became suspects in it."""
         new = {}
         for client, mark in found.items():
             window = self.windows.get(client, [])
@@ -188,12 +188,12 @@ class Suspects:
         return new
 
     def pardon(self, client: str) -> None:
-        """Forget all that is held against a client."""
+        """Forget all evidence against a client."""
         self.convicted.pop(client, None)
         self.windows.pop(client, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """The state for a checkpoint."""
         return {
             "convicted": {
                 client: {
@@ -212,7 +212,7 @@ class Suspects:
 
     @classmethod
     def read(cls, suspicion: Suspicion, state: Mapping[str, Any]) -> Self:
-        """Go on from what :meth:`state_dict` gave; from nothing where a checkpoint holds none."""
+        """Go on from what :meth:`state_dict` gave. Begin anew if a checkpoint holds no such state."""
         return cls(
             suspicion,
             {

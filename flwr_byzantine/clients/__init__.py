@@ -1,8 +1,8 @@
 """Flower clients that misbehave, for simulations and drills: wrappers around any ``NumPyClient``, and a mod.
 
-`MomentumClient` and `momentum_mod` are for honest clients: they make what these send differ less from round
-to round. `attack_mod` is for apps of the Message API that have no ``NumPyClient``. `serve_both_apis` lets one
-app of NumPyClients answer servers of both APIs. This package loads neither torch nor Ray.
+`MomentumClient` and `momentum_mod` are for honest clients, whose updates then change less from round to
+round. `attack_mod` is for apps of the Message API without a ``NumPyClient``. `serve_both_apis` lets one app
+of NumPyClients answer servers of both APIs. This package loads neither torch nor Ray.
 """
 
 from flwr_byzantine.attacks.schedule import AttackSchedule

@@ -1,4 +1,4 @@
-"""What a client sent <-> the flat update that an attack works on."""
+"""Conversion between what a client sends and the flat update that an attack works on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def check_payload(payload: str) -> None:
 
 
 def is_floating(array: NDArray[Any]) -> bool:
-    """Return whether attacks change a tensor; integer and boolean ones stay as they are."""
+    """Return whether attacks change a tensor. Integer and boolean tensors do not change."""
     return bool(np.issubdtype(array.dtype, np.floating))
 
 
 def copies(arrays: Sequence[NDArray[Any]]) -> Arrays:
-    """Return copies: a client may train inside the very arrays that it is given."""
+    """Return copies, because a client may change the arrays that it gets."""
     return [np.array(array) for array in arrays]
 
 
@@ -46,7 +46,7 @@ def flatten(arrays: Sequence[NDArray[Any]]) -> Floats:
 def unflatten(flat: Floats, like: Sequence[NDArray[Any]]) -> Arrays:
     """Return tensors with the values of `flat` and the shapes and dtypes of `like`.
 
-    Integer and boolean tensors are the very objects of `like`; the others are new.
+    Integer and boolean tensors are the same objects as in `like`. The others are new.
     """
     _check_size(flat, like)
     arrays: Arrays = []
@@ -65,7 +65,7 @@ def unflatten(flat: Floats, like: Sequence[NDArray[Any]]) -> Arrays:
 def update_of(
     returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]], payload: Payload
 ) -> Floats:
-    """Return a client's update: what it returned, less what it received if those are parameters."""
+    """Return a client's update: what it returned, minus what it received if it returns parameters."""
     if payload == "gradients":
         return flatten(returned)
     check_same_shapes(returned, received)
@@ -79,7 +79,7 @@ def with_update(
     received: Sequence[NDArray[Any]],
     payload: Payload,
 ) -> Arrays:
-    """Return what a client sends to have this update: the inverse of `update_of`, but rounding."""
+    """Return what a client has to send for this update: the inverse of `update_of`, except for rounding."""
     if payload == "gradients":
         return unflatten(update, returned)
     check_same_shapes(returned, received)
@@ -89,25 +89,25 @@ def with_update(
 
 
 def model_of(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> Floats:
-    """Return the model that a client received: the values in whose places it returned floating-point ones."""
+    """Return the model that a client received, only where it returned floating-point values."""
     if [array.shape for array in received] == [array.shape for array in returned]:
         return _matching(received, returned)
     return flatten(received)
 
 
 def to_send(change: Floats, payload: Payload) -> Floats:
-    """Return a change of the model as what clients send: servers step against gradients."""
+    """Return what clients send for a change of the model. Servers step against gradients."""
     return -change if payload == "gradients" else change
 
 
 def _matching(received: Sequence[NDArray[Any]], returned: Sequence[NDArray[Any]]) -> Floats:
-    """Return the received tensors end to end, those that were returned in floating point."""
+    """Return those received tensors, end to end, that were returned in floating point."""
     pairs = zip(received, returned, strict=True)
     return flatten([start.astype(end.dtype, copy=False) for start, end in pairs])
 
 
 def _check_size(update: Floats, like: Sequence[NDArray[Any]]) -> None:
-    """Raise unless an update has one value for each that an attack may change."""
+    """Raise unless an update has one value for each value that an attack may change."""
     shape = (sum(array.size for array in like if is_floating(array)),)
     advice = "An attack returns one value for each floating-point value of the client's update."
     require(update.shape == shape, "update", f"of shape {shape}", update.shape, advice)
@@ -121,6 +121,6 @@ def check_same_shapes(returned: Sequence[NDArray[Any]], received: Sequence[NDArr
         "returned",
         f"tensors of the shapes received, {shapes}",
         [array.shape for array in returned],
-        "With `payload='parameters'` an update is the returned model less the received one; a "
-        "client that returns gradients wants `payload='gradients'`.",
+        "With `payload='parameters'` an update is the returned model minus the received one. For a "
+        "client that returns gradients, pass `payload='gradients'`.",
     )

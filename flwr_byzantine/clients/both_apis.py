@@ -37,8 +37,8 @@ def serve_both_apis(msg: Message, ctxt: Context, call_next: ClientAppCallable) -
     """Let an app of NumPyClients answer servers of the Message API too.
 
     Train and evaluate messages of the Message API are translated to the legacy records that
-    ``ClientApp(client_fn=...)`` understands, and the answer back. The tensors of the answer carry
-    the names of the tensors that came in. Legacy messages pass through unchanged.
+    ``ClientApp(client_fn=...)`` understands, and the answers are translated back. The tensors of an answer
+    have the names of the received tensors. Legacy messages pass through unchanged.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def serve_both_apis(msg: Message, ctxt: Context, call_next: ClientAppCallable) -
 
     Notes
     -----
-    A ``MetricRecord`` holds numbers only: a bool is sent as 0 or 1, and metrics that are text or
-    bytes are left out. A client that does not implement ``fit`` (or ``evaluate``) gives an error
-    reply, which the legacy API expresses as a status.
+    A ``MetricRecord`` holds only numbers. So a bool is sent as 0 or 1, and metrics that are text or bytes are
+    left out. If a client does not implement ``fit`` (or ``evaluate``), the reply is an error. (In the legacy
+    API it is a status.)
 
     Examples
     --------
@@ -104,9 +104,9 @@ def _or_empty(arrays: ArrayRecord) -> ArrayRecord:
 
 
 def _named(record: ArrayRecord, names: list[str]) -> ArrayRecord:
-    """Return the tensors under the names that came in, with their dtype and shape filled in.
+    """Return the tensors under the received names, with dtype and shape filled in.
 
-    Tensors beyond the names (a client may send anything) are named by their position.
+    If there are more tensors than names, the others are named by their position. A client may send anything.
     """
     answer = ArrayRecord()
     tensors = [array for name, array in record.items() if name != EMPTY]
@@ -118,7 +118,7 @@ def _named(record: ArrayRecord, names: list[str]) -> ArrayRecord:
 
 
 def _value(array: Array) -> NDArray[Any]:
-    """Return a tensor, without a copy of it if it is one that the server's rules read."""
+    """Return a tensor. It is not copied if the server's rules can read it."""
     if array.stype == NUMPY:
         try:
             return decode(array.data)
@@ -128,7 +128,7 @@ def _value(array: Array) -> NDArray[Any]:
 
 
 def _metrics(content: RecordDict, res: str) -> MetricRecord:
-    """Return the numbers of a legacy answer as one record; the client's cannot replace ours."""
+    """Return the numbers of a legacy answer as one record. Clients cannot replace `num-examples`."""
     numbers = MetricRecord()
     for name, value in cast(ConfigRecord, content[f"{res}.metrics"]).items():
         if isinstance(value, int | float):

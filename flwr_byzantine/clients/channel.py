@@ -1,4 +1,4 @@
-"""A channel that corrupts what clients transmit, honest ones too."""
+"""A channel that corrupts what clients transmit, also what honest clients transmit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from flwr_byzantine.clients.wrapper import ClientWrapper, Config, FitReply
 class CorruptedChannelClient(ClientWrapper):
     """A client behind a corrupted channel.
 
-    Wrap every client of the federation, the honest ones too, with the same seed. The channel works
-    on the values as they are transmitted, parameters or gradients; integer and boolean tensors
-    arrive as they were sent.
+    Wrap every client of the federation, also the honest ones, with the same seed. The channel works
+    on the values that are transmitted, parameters or gradients. Integer and boolean tensors arrive
+    unchanged.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class CorruptedChannelClient(ClientWrapper):
     client_id : int
         The number of this client, from 0 to n - 1.
     seed, schedule
-        As for `ClientWrapper`. The channel is on for all clients or for none.
+        See `ClientWrapper`. The channel is on for all clients or for none.
     """
 
     together = True

@@ -1,6 +1,6 @@
-"""Attackers that know what others send, because they compute it themselves.
+"""Attackers that know what other clients send, because they compute it themselves.
 
-Nothing in the server helps them: they hold the means to build the clients they know about.
+The server does not help them. They can build the clients that they know about.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ColludingClient(RememberingClient):
     Parameters
     ----------
     client : NumPyClient
-        The client it would be if it were honest: it gives the number of examples, the metrics and
+        The client that it would be if it were honest. It gives the number of examples, the metrics and
         the integer tensors of the answer.
     attack : callable
         A colluding attack, ``attack(known, num_attackers, rng)``: one of `flwr_byzantine.attacks`
@@ -49,7 +49,7 @@ class ColludingClient(RememberingClient):
     client_id : int
         The number of this client; one of the attackers.
     seed, schedule
-        As for `ClientWrapper`. Attackers with the same seed are on in the same rounds.
+        See `ClientWrapper`. Attackers with the same seed are on in the same rounds.
     payload : {"parameters", "gradients"}
         What the clients return from ``fit``.
     scope : hashable, optional
@@ -57,7 +57,7 @@ class ColludingClient(RememberingClient):
         simulation a value of their own. By default it is ``make_honest`` itself, which is right if
         the same function builds all attackers.
     context : Context, optional
-        As for `MaliciousClient`. Attackers with the same memories share the recomputation, and have
+        See `MaliciousClient`. Attackers with the same memories share the recomputation, and have
         the same memories after it.
     """
 
@@ -95,7 +95,7 @@ class ColludingClient(RememberingClient):
         require(client_id in self.attackers, "attackers", f"with {client_id}", attackers, advice)
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Train for appearances, and send this attacker's row of the attack."""
+        """Train, so that the rest of the answer looks honest, and send this attacker's row of the attack."""
         received = copies(parameters)
         returned, num_examples, metrics = self.client.fit(parameters, config)
         rows = self._attack(received, config, server_round)
@@ -103,7 +103,7 @@ class ColludingClient(RememberingClient):
         return with_update(sent, returned, received, self.payload), num_examples, metrics
 
     def _attack(self, received: Arrays, config: Config, server_round: int) -> Floats:
-        """Return what all attackers send this round, (f, d); computed by the first that asks."""
+        """Return what all attackers send in this round, (f, d). The first attacker that asks computes it."""
         before = self.recollections(server_round)
 
         def compute() -> tuple[Floats, Memories]:
@@ -124,12 +124,12 @@ class OmniscientClient(ColludingClient):
     Parameters
     ----------
     client, attack, make_honest, attackers
-        As for `ColludingClient`; the attack is given the updates of the honest clients.
+        See `ColludingClient`. The attack gets the updates of the honest clients.
     honest : collection of int
         The numbers of the honest clients, none of them an attacker. In ascending order their
-        updates are the rows that the attack is given.
+        updates are the rows that the attack gets.
     client_id, seed, payload, schedule, scope, context
-        As for `ColludingClient`.
+        See `ColludingClient`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which wrapper commits which kind of attack."""
+"""Which wrapper is for which kind of attack."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TAKES: dict[str, tuple[str, tuple[type, ...]]] = {
 
 
 def check_kind(attack: object, wrapper: str, parameter: str = "attack") -> None:
-    """Raise where an attack is known to be one for other wrappers, and name them."""
+    """Raise if an attack is for other wrappers, and name them."""
     expected, kinds = TAKES[wrapper]
     others = [name for name, (_, kind) in TAKES.items() if isinstance(attack, kind)]
     advice = f"Wrap the client in {' or '.join(others)} instead."
     holds = not others or isinstance(attack, kinds)
     require(holds, parameter, expected, attack, advice)
-    advice = "Make it first, as in `SignFlip()`; your own may be a function."
+    advice = "Pass an instance, as in `SignFlip()`, or a function of your own."
     require(can_attack(attack), parameter, expected, attack, advice)

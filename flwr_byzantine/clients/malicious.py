@@ -1,4 +1,4 @@
-"""Clients that need no knowledge of the others to misbehave."""
+"""Clients that misbehave without knowing other clients."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ INT64 = 2**63
 
 
 class MaliciousClient(RememberingClient):
-    """A client that trains honestly and sends what an attack makes of its update, or of the model.
+    """A client that trains honestly and sends what an attack makes from its update, or from the model.
 
     Parameters
     ----------
     client : NumPyClient
         Any client.
     attack : callable
-        A local attack, ``attack(own, rng)``: one of `flwr_byzantine.attacks` or your own. Or one that knows
-        models, a `ModelAttack`: it is given the floating-point values of the model received, end to end.
+        A local attack, ``attack(own, rng)``: one of `flwr_byzantine.attacks` or your own. It may also be a
+        `ModelAttack`, which gets the floating-point values of the received model, end to end.
     client_id, seed, schedule
-        As for `ClientWrapper`. Attackers that know models, with the same seed, draw the same and are on in
-        the same rounds.
+        See `ClientWrapper`. Attackers with a `ModelAttack` and the same seed draw the same numbers and are
+        on in the same rounds.
     payload : {"parameters", "gradients"}
         What the client returns from ``fit``. With parameters, the attack gets and replaces the
-        difference from the model received. Integer and boolean tensors are sent as they are. With
+        difference from the model received. Integer and boolean tensors are sent unchanged. With
         gradients, the client sends what the attack returns. A `ModelAttack` returns a change of the
         model, so the client sends its negative, because the server steps against gradients.
     context : Context, optional
-        The context of the node, as ``client_fn`` is given it, for an attack that remembers. Its memory is
-        kept in ``context.state``, which lasts from round to round of a run. Without it the wrapper keeps the
-        memory itself, which is right only for a client that lives as long as the run. Flower's simulation
-        and its SuperNodes build the client anew in each round.
+        The context of the node, which ``client_fn`` gets, for an attack with a memory. The memory is kept in
+        ``context.state``, which lasts from round to round of a run. Without it the wrapper keeps the memory
+        itself. That is right only for a client that lives as long as the run, but Flower's simulation and
+        its SuperNodes build a new client in each round.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class MaliciousClient(RememberingClient):
         self.together = isinstance(self.attack, ModelAttack)
 
     def rng(self, server_round: int) -> np.random.Generator:
-        """Return the client's random numbers of a round, or the attackers' if they know the model only."""
+        """Return the client's random numbers of a round, or those of all attackers for a `ModelAttack`."""
         if self.together:
             return stream_of(ATTACK_STREAM, self.seed, server_round)
         return super().rng(server_round)
@@ -124,9 +124,9 @@ class LyingClient(ClientWrapper):
     client : NumPyClient
         Any client, also one that attacks in other ways.
     num_examples : int
-        The number it reports: huge, 0, negative. Flower transmits 64 bits with a sign.
+        The number that it reports. It may be huge, 0 or negative. Flower transmits 64 bits with a sign.
     client_id, seed, schedule
-        As for `ClientWrapper`.
+        See `ClientWrapper`.
     """
 
     def __init__(
@@ -144,11 +144,11 @@ class LyingClient(ClientWrapper):
             "num_examples",
             "a whole number from -2**63 to 2**63 - 1",
             num_examples,
-            "Flower cannot transmit others.",
+            "Flower cannot transmit other numbers.",
         )
         self.num_examples = num_examples
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Train, and lie about the number of examples."""
+        """Train, and report a wrong number of examples."""
         returned, _, metrics = self.client.fit(parameters, config)
         return returned, self.num_examples, metrics

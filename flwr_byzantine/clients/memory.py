@@ -1,4 +1,4 @@
-"""What an attack remembers from round to round, if clients are built anew in each round."""
+"""The memory of an attack, which also lasts if each round builds a new client."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from flwr_byzantine.clients.wrapper import ClientWrapper, MissingRound
 
 Memories = Mapping[str, Any]
 Attack = TypeVar("Attack")
-SIZE = "_size"  # the name among memories of how many values they are about
+SIZE = "_size"  # the name under which a memory holds its number of values
 
 
 class Memory:
-    """The memory of one client's attack: in the context of its node, or else here.
+    """The memory of one client's attack. It is in the context of the node, or else in this object.
 
     Parameters
     ----------
     attack : callable
-        Any attack. One that does not remember has no memory, and its context stays as it is.
+        Any attack. For an attack without a memory, the context does not change.
     client_id : int
-        The number of the client: attackers that share a context do not share this.
+        The number of the client. Attackers that share a context do not share their memories.
     context : Context, optional
-        The context of its node.
+        The context of the node.
     """
 
     def __init__(self, attack: object, client_id: int, context: Context | None) -> None:
@@ -47,11 +47,11 @@ class Memory:
         self.here: Memories = {}
 
     def read(self) -> Memories:
-        """Return what is remembered; nobody may change it."""
+        """Return the memory. Callers must not change it."""
         return self.here if self.state is None else _read(self.state, self.key)
 
     def keep(self, memories: Memories) -> None:
-        """Remember this from now on."""
+        """Replace the memory."""
         if not self.lasts:
             return
         self.here = memories
@@ -60,14 +60,14 @@ class Memory:
 
 
 class RememberingClient(ClientWrapper):
-    """A wrapper whose attack may remember.
+    """A wrapper whose attack may have a memory.
 
     Parameters
     ----------
     client, client_id, seed, schedule
-        As for `ClientWrapper`.
+        See `ClientWrapper`.
     attack : callable
-        The attack, which may bring rounds along.
+        The attack, which may have a schedule of its own.
     payload : {"parameters", "gradients"}
         What the clients return from ``fit``.
     context : Context, optional
@@ -92,7 +92,7 @@ class RememberingClient(ClientWrapper):
         self.memory = Memory(self.attack, client_id, context)
 
     def recollections(self, server_round: int) -> Memories:
-        """Return what the attack remembers; nobody may change it."""
+        """Return the attack's memory. Callers must not change it."""
         found = self.memory.read()
         if self.memory.lasts and not found and self.memory.state is None:
             late = not isinstance(server_round, MissingRound) and server_round > 1
@@ -106,10 +106,9 @@ class RememberingClient(ClientWrapper):
 
 
 def recalling(attack: Attack, memories: Memories, size: int) -> Attack:
-    """Return an attack that remembers this, for a call with so many values; see :func:`remembered`.
+    """Return an attack with these memories, for a call with this many values. See :func:`remembered`.
 
-    Neither the attack that is given nor the memories are ever changed. Memories of another number of values
-    are left behind.
+    Neither the given attack nor the memories are changed. Memories of another number of values are dropped.
     """
     if not isinstance(attack, Remembering):
         return attack
@@ -120,14 +119,14 @@ def recalling(attack: Attack, memories: Memories, size: int) -> Attack:
 
 
 def remembered(attack: object, size: int) -> Memories:
-    """Return what an attack remembers after its call, and of how many values."""
+    """Return an attack's memory after its call, and its number of values."""
     if not isinstance(attack, Remembering) or not attack.memory:
         return {}
     return {**attack.memory, SIZE: size}
 
 
 def digest(memories: Memories) -> bytes:
-    """Return what differs wherever memories differ."""
+    """Return a key that differs if memories differ."""
     found = blake2b(digest_size=16)
     for name in sorted(memories):
         value = memories[name]
@@ -140,7 +139,7 @@ def digest(memories: Memories) -> bytes:
 
 
 def _write(state: RecordDict, key: str, memories: Memories) -> None:
-    """Put arrays, numpy's numbers, and Python's into a record each, to the last bit."""
+    """Put each array and each number into a record, to the last bit."""
     arrays, numbers, others = {}, {}, {}
     for name, value in memories.items():
         if isinstance(value, np.ndarray) and value.dtype != object:
@@ -148,7 +147,7 @@ def _write(state: RecordDict, key: str, memories: Memories) -> None:
         elif isinstance(value, np.generic):
             numbers[name] = Array(np.asarray(value))
         else:
-            expected, advice = "arrays and numbers", "Nothing else lasts in a context."
+            expected, advice = "arrays and numbers", "A context keeps nothing else."
             right = isinstance(value, bool | int | float | str | bytes)
             require(right, f"memory[{name!r}]", expected, value, advice)
             others[name] = value
@@ -158,7 +157,7 @@ def _write(state: RecordDict, key: str, memories: Memories) -> None:
 
 
 def _read(state: RecordDict, key: str) -> Memories:
-    """Return what `_write` put there, or nothing."""
+    """Return what `_write` put there; empty if there is nothing."""
     if f"{key}.arrays" not in state:
         return {}
     arrays, numbers = (state.array_records[f"{key}.{kind}"] for kind in ("arrays", "numbers"))

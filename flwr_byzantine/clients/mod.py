@@ -1,4 +1,4 @@
-"""The attacks as a client mod, for apps of the Message API that have no NumPyClient."""
+"""The attacks as a client mod, for apps of the Message API without a NumPyClient."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ MakeHonest = Callable[..., NumPyClient]
 
 
 def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
-    """Return a mod that lets the clients of a ``ClientApp`` misbehave as NumPyClients do.
+    """Return a mod that lets the clients of a ``ClientApp`` misbehave like NumPyClients.
 
     The mod presents the app as a NumPyClient, and any wrapper of this package goes around it. A
     node's number is its ``partition-id``. Without one it is its node id, with a warning. Attackers
-    that know others run the app in the place of those, and need partition-ids for it: the app
-    should take its data from the partition-id, and nothing from ``context.state``.
+    that know others run the app in place of those others, and need partition-ids for it. The app should
+    then choose its data by the partition-id, and take nothing from ``context.state``.
 
     Parameters
     ----------
     wrap : callable
-        ``wrap(make_honest, client_id)`` returns the client that a node is; ``make_honest(i)`` is
-        the app as the honest client i. An honest node is ``make_honest(client_id)``. With a parameter
-        ``context`` it is called as ``wrap(make_honest, client_id, context=context)``, with the node's own:
-        pass it on to the wrapper of an attack that remembers.
+        ``wrap(make_honest, client_id)`` returns the client of a node. ``make_honest(i)`` is the app as the
+        honest client i, so an honest node is ``make_honest(client_id)``. If the function has a parameter
+        ``context``, it is called as ``wrap(make_honest, client_id, context=context)`` with the node's
+        context. Pass this on to the wrapper if the attack has a memory.
 
     Returns
     -------
     Mod
-        A mod for ``ClientApp(mods=[...])`` or ``@app.train(mods=[...])``. Messages other than for
-        training pass through, and so do, untouched, answers that a wrapper did not change.
+        A mod for ``ClientApp(mods=[...])`` or ``@app.train(mods=[...])``. Messages that are not for training
+        pass through. Answers that a wrapper did not change pass through unchanged.
 
     Notes
     -----
-    Data poisoning happens inside the app, out of a mod's reach: call `LabelFlip`, `RandomLabels` or
-    `Backdoor` where the app loads its data, on the nodes that you choose. The makers of different messages
-    are different functions: give `OmniscientClient` and `ColludingClient` a ``scope``.
+    A mod cannot reach the data. To poison data, call `LabelFlip`, `RandomLabels` or `Backdoor` where the app
+    loads its data, on the nodes that you choose. ``make_honest`` is another function for each message, so
+    give `OmniscientClient` and `ColludingClient` a ``scope``.
 
     Examples
     --------
@@ -109,11 +109,11 @@ def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
 
 
 def _number_of(ctxt: Context) -> int:
-    """Return the number of a node: its partition-id, or else its own id."""
+    """Return the number of a node: its partition-id, or else its node id."""
     for key in PARTITION_KEYS:
         if key in ctxt.node_config:
             return int(ctxt.node_config[key])
-    text = "The node has no `partition-id`: the mod takes its node id, %s, as its number"
+    text = "The node has no `partition-id`, so the mod takes its node id, %s, as its number"
     log(WARNING, text, ctxt.node_id)
     return ctxt.node_id
 
@@ -133,7 +133,7 @@ def _in_place_of(number: int, ctxt: Context) -> Context:
 
 
 def _reply_to(msg: Message) -> Message:
-    """Return a reply for a wrapper that did not ask the app, with the names of the tensors received."""
+    """Return a reply for a wrapper that did not ask the app, with the names of the received tensors."""
     key, arrays = next(iter(msg.content.array_records.items()))
     content = RecordDict({key: ArrayRecord(dict(arrays.items())), "metrics": MetricRecord()})
     return Message(content, reply_to=msg)
@@ -148,7 +148,7 @@ class _ErrorReplyError(Exception):
 
 
 class _AppClient(NumPyClient):
-    """The app, at the place of one node, as a NumPyClient."""
+    """The app in place of one node, as a NumPyClient."""
 
     def __init__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> None:
         self.msg = msg
@@ -168,7 +168,7 @@ class _AppClient(NumPyClient):
         return answer
 
     def _message(self, parameters: Arrays, config: Config) -> Message:
-        """Return the server's message with this content: the app may change what it is given."""
+        """Return the server's message with this content, because the app may change the content."""
         content = RecordDict(dict(self.msg.content.items()))
         key, names = next(iter(content.array_records.items()))
         content[key] = ArrayRecord(dict(zip(names, map(Array, parameters), strict=True)))
@@ -180,7 +180,7 @@ class _AppClient(NumPyClient):
 
 
 def _plain(config: ConfigRecord) -> Config:
-    """Return the configuration as a NumPyClient gets it; lists, which it may hold here, stay."""
+    """Return the configuration as a NumPyClient gets it. Lists are kept, although that API has none."""
     return cast(Config, dict(config.items()))
 
 
@@ -189,7 +189,10 @@ def _with_answer(reply: Message, sent: FitReply) -> Message:
     arrays, num_examples, _ = sent
     content = RecordDict(dict(reply.content.items()))
     key, names = next(iter(content.array_records.items()))
-    named = [*names, *map(str, range(len(names), len(arrays)))]  # a wrapper may send more, or fewer
+    named = [
+        *names,
+        *map(str, range(len(names), len(arrays))),
+    ]  # a wrapper may send more tensors, or fewer
     content[key] = ArrayRecord(dict(zip(named, map(Array, arrays), strict=False)))
     for name, metrics in list(content.metric_records.items())[:1]:
         content[name] = MetricRecord({**metrics, EXAMPLES: num_examples})

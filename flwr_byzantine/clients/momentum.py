@@ -1,7 +1,7 @@
-"""Worker momentum: honest clients that send a running mean of their updates instead of the newest one.
+"""Worker momentum: honest clients send a running mean of their updates instead of the newest update.
 
-Attackers hide in the spread of the honest updates. Much of it is the noise of minibatches, and a mean over
-the rounds has less of that. What attackers gain by small steps in the same direction shrinks with it.
+Attackers hide in the spread of the honest updates. Much of this spread is the noise of minibatches, and a
+mean over rounds has less noise. So attackers gain less by small steps in the same direction.
 """
 
 from __future__ import annotations
@@ -44,50 +44,52 @@ _ZERO = np.float32(0)  # where a gradient starts
 class MomentumClient(WrappedClient):
     """An honest client that sends its momentum in place of its update.
 
-    In round t, with the update g_t (what the wrapped client returned, less what it received) or the gradient
-    g_t, it sends m_t = beta m_{t-1} + (1 - beta) g_t. The first one is m_1 = g_1. A round in which the client
-    does not take part changes nothing: m_{t-1} is the momentum that it sent last.
+    Let g_t be the update of round t (what the wrapped client returned, minus what it received), or the
+    gradient. The client sends m_t = beta m_{t-1} + (1 - beta) g_t, and first m_1 = g_1. A round in which the
+    client does not take part changes nothing: m_{t-1} is the momentum that it sent last.
 
     Parameters
     ----------
     client : NumPyClient
         The client that trains.
     beta : float (default: 0.9)
-        The weight of the past, at least 0 and less than 1. With 0 the client sends what it would send anyway.
+        The weight of the past, at least 0 and less than 1. With 0 the client sends what it would send without
+        momentum.
     context : Context, optional
-        The node's, as ``client_fn`` is given it. The momentum is kept in ``context.state``, which lasts from
-        round to round of a run. Without it the wrapper keeps the momentum itself, which is right only for a
-        client that lives as long as the run. Flower's simulation and its SuperNodes build the client anew in
-        each round.
+        The context of the node, which ``client_fn`` gets. The momentum is kept in ``context.state``, which
+        lasts from round to round of a run. Without it the wrapper keeps the momentum itself. That is right
+        only for a client that lives as long as the run, but Flower's simulation and its SuperNodes build a
+        new client in each round.
     client_id : int (default: 0)
-        Whose momentum it is. Attackers that compute the updates of others keep several in one context.
+        The client to which the momentum belongs. Attackers that compute the updates of others keep several
+        momenta in one context.
     payload : {"parameters", "gradients"}
         What the client returns from ``fit``. With parameters it sends the received model plus the momentum.
     buffers : Collection[int], optional
         Positions of the tensors that are statistics, such as BatchNorm's running means and variances. They
-        are sent as the client returns them, and so are all integer and boolean tensors.
+        are sent without momentum, and so are all integer and boolean tensors.
 
     Raises
     ------
     ValueError
-        From ``fit``, where parameters of other shapes come back than were received.
+        From ``fit``, if the client returns parameters with other shapes than it received.
 
     Notes
     -----
-    The momentum has the shapes of the tensors that are averaged, and is float32 where they are float16. It
-    starts anew where their number, names or shapes change, with a warning, and in each run. Another `beta`
-    goes on from the momentum that is there.
+    The momentum has the shapes of the tensors that are averaged. It is float32 if they are float16. It starts
+    anew in each run, and also, with a warning, if the number, names or shapes of the tensors change. If
+    `beta` changes, the momentum goes on.
 
-    An update that is not finite is sent as it is, with a warning, and the momentum stays as it was: one bad
-    round does not spoil the next ones.
+    An update that is not finite is sent unchanged, with a warning. The momentum does not change, so that one
+    bad round does not spoil the next rounds.
 
-    The number of examples and the metrics are those of the wrapped client, and so is all that it evaluates.
+    The number of examples, the metrics and the evaluation are those of the wrapped client.
 
     References
     ----------
     Karimireddy, He, Jaggi: Learning from history for Byzantine robust optimization. ICML 2021. The start
     m_1 = g_1 is that of the authors' code (epfml/byzantine-robust-optimizer), which has no factor 1 - beta.
-    ByzFL starts from zero: there a client that joins late sends a tenth of what the others send.
+    ByzFL starts from zero. There, a client that joins late sends a tenth of what the others send.
 
     Examples
     --------
@@ -143,23 +145,23 @@ def momentum_mod(
     Parameters
     ----------
     beta, payload
-        As for `MomentumClient`.
+        See `MomentumClient`.
     buffers : Collection[str | int], Callable[[str], bool] or None
         Names or positions of the tensors that are statistics, or a function of the name. None takes the names
-        that end as PyTorch's and Keras's do, such as ``running_mean``. They are sent as the app returns them.
+        that end like PyTorch's and Keras's, such as ``running_mean``. They are sent without momentum.
 
     Returns
     -------
     Mod
-        A mod for ``ClientApp(mods=[...])`` or ``@app.train(mods=[...])``. Messages other than for training
-        pass through, and so do errors, and the answer of the first round.
+        A mod for ``ClientApp(mods=[...])`` or ``@app.train(mods=[...])``. Messages that are not for training,
+        errors and the answer of the first round pass through unchanged.
 
     Notes
     -----
-    The model is the first ``ArrayRecord`` of the message and of the answer. `attack_mod` goes in front:
-    ``mods=[attack_mod(wrap), momentum_mod()]`` makes attackers of clients that would send their momentum.
-    Attackers that compute what others send run the app there with an empty state. So they see the updates of
-    this round, not the momentum.
+    The model is the first ``ArrayRecord`` of the message and of the answer. Put `attack_mod` in front: with
+    ``mods=[attack_mod(wrap), momentum_mod()]``, attackers are clients that would otherwise send their
+    momentum. Attackers that compute what others send run the app with an empty state. So they see the updates
+    of this round, and not the momentum.
 
     Examples
     --------
@@ -191,7 +193,7 @@ def momentum_mod(
 
 @dataclass(frozen=True)
 class _Momentum:
-    """What is sent in place of an update, and what is remembered of it."""
+    """The momentum: what is sent in place of an update, and what is remembered."""
 
     beta: float
     payload: Payload
@@ -207,17 +209,17 @@ class _Momentum:
 
     @property
     def key(self) -> str:
-        """Where the state is. A momentum of gradients points the other way than one of updates."""
+        """The name of the state. Momenta of gradients and of updates have opposite signs, so names differ."""
         return f"flwr_byzantine.momentum.{self.payload}.{self.client_id}"
 
     def advance(self, returned: Named, received: Named, state: RecordDict) -> Named:
-        """Return the tensors to send instead of those returned, and put the momentum into the state."""
+        """Return the tensors to send instead of the returned ones, and put the momentum into the state."""
         if not returned:  # a client that does not implement `fit`
             return {}
         start = {} if self.payload == "gradients" else _start(returned, received)
         updates = self._updates(returned, start)
         if not all(np.isfinite(update).all() for update in updates.values()):
-            log(WARNING, "The update is not finite: it is sent as it is, and the momentum stays")
+            log(WARNING, "The update is not finite. It is sent unchanged, and the momentum is kept")
             return {}
         past = self._past(updates, state)
         now = updates
@@ -227,7 +229,7 @@ class _Momentum:
                 for name, update in updates.items()
             }
         elif self.buffers is None and len(updates) == sum(map(is_floating, returned.values())):
-            point_out_counter(list(returned.values()), "send them as they are, without momentum")
+            point_out_counter(list(returned.values()), "send them unchanged, without momentum")
         state[self.key] = ArrayRecord({name: Array(array) for name, array in now.items()})
         if past is None or self.beta == 0:
             return {}
@@ -256,12 +258,12 @@ class _Momentum:
             }
 
     def _past(self, updates: Named, state: RecordDict) -> dict[str, NDArray[Any]] | None:
-        """Return the last momentum in the precision of the updates, or None where there is none for them."""
+        """Return the last momentum in the precision of the updates; None if there is none for them."""
         if self.key not in state:
             return None
         past = _decoded(state.array_records[self.key])
         if _shapes(past) != _shapes(updates):
-            text = "The tensors have other names or shapes than before: the momentum starts anew"
+            text = "The tensors have other names or shapes than before, so the momentum starts anew"
             log(WARNING, text)
             return None
         return {name: past[name].astype(update.dtype) for name, update in updates.items()}
@@ -278,7 +280,7 @@ def _decoded(record: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
 
 
 def _start(returned: Named, received: Named) -> Named:
-    """Return the received tensors under the names of those returned, which may have names of their own."""
+    """Return the received tensors under the names of the returned tensors, which may differ."""
     same = received.keys() == returned.keys()
     start = [received[name] for name in returned] if same else list(received.values())
     check_same_shapes(list(returned.values()), start)
@@ -291,7 +293,7 @@ def _shapes(arrays: Named) -> dict[str, tuple[int, ...]]:
 
 
 def _warn_of_a_late_start(config: Config) -> None:
-    """Say what to do about a wrapper that is built anew in each round, and so never has a momentum."""
+    """Warn that a wrapper which is built anew in each round never has a momentum, and say what to do."""
     server_round = round_of(config)
     if not isinstance(server_round, MissingRound) and server_round > 1:
         text = "The momentum starts in round %s. If the client is built anew in each round, pass `context`"

@@ -24,16 +24,16 @@ POISON_STREAM = 0xBAD
 
 
 class PoisonedClient(ClientWrapper):
-    """A client that is built with a function through which its training data go, or without one.
+    """A client that is built with a function that changes its training data, or without one.
 
     Parameters
     ----------
     make_client : callable
-        Builds the client, ``make_client(function)``; the honest one with None.
+        Builds the client, ``make_client(function)``. With None it builds the honest client.
     attack : callable
         The attack on the data.
     client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off, and when it evaluates, it is the
+        See `ClientWrapper`. In the rounds in which the attack is off, and when it evaluates, it is the
         honest client.
     """
 
@@ -52,15 +52,15 @@ class PoisonedClient(ClientWrapper):
 
     @abstractmethod
     def poison(self) -> Callable[..., Any]:
-        """Return the function that the training data of this client go through."""
+        """Return the function that changes the training data of this client."""
 
     @cached_property
     def poisoned(self) -> NumPyClient:
-        """The client whose data are poisoned."""
+        """The client with poisoned data."""
         return self.make_client(self.poison())
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Train the client whose data are poisoned."""
+        """Train the client with poisoned data."""
         return self.poisoned.fit(parameters, config)
 
 
@@ -70,14 +70,14 @@ class LabelFlippingClient(PoisonedClient):
     Parameters
     ----------
     make_client : callable
-        Builds the client, ``make_client(label_map)``, where ``label_map`` is None for the honest
-        client and otherwise a function of an array of labels that its training labels go through, all at
-        once.
+        Builds the client, ``make_client(label_map)``. For the honest client, ``label_map`` is None.
+        Otherwise it is a function of an array of labels. The client has to pass all its training labels
+        through it in one call.
     attack : LabelFlip or RandomLabels
         The map, or your own function of an array of labels.
     client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off, and when it evaluates, it is the
-        honest client. Random labels differ by seed and client, and are the same in each round.
+        See `ClientWrapper`. In the rounds in which the attack is off, and when it evaluates, it is the
+        honest client. Random labels depend on seed and client, and are the same in each round.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class LabelFlippingClient(PoisonedClient):
         check_kind(self.attack, "LabelFlippingClient")
 
     def poison(self) -> LabelMap:
-        """Return the function that the training labels of this client go through."""
+        """Return the function that changes the training labels of this client."""
         attack: LabelMap = self.attack
         if isinstance(attack, RandomLabels):
             return lambda labels: attack(labels, self.seed, self.client_id)
@@ -101,18 +101,18 @@ class LabelFlippingClient(PoisonedClient):
 
 
 class BackdoorClient(PoisonedClient):
-    """A client that trains honestly on data of which some have a trigger and the trigger's label.
+    """A client that trains honestly on data in which some samples have a trigger and the trigger's label.
 
     Parameters
     ----------
     make_client : callable
-        Builds the client, ``make_client(poison)``, where ``poison`` is None for the honest client and
-        otherwise a function: ``samples, labels = poison(samples, labels)`` are what it trains on, of all its
-        training samples at once.
+        Builds the client, ``make_client(poison)``. For the honest client, ``poison`` is None. Otherwise it is
+        a function, and the client has to train on ``samples, labels = poison(samples, labels)``. It passes
+        all its training samples in one call.
     attack : Backdoor
         The trigger, the target and the fraction of the samples.
     client_id, seed, schedule
-        As for `ClientWrapper`. In the rounds in which it is off, and when it evaluates, it is the
+        See `ClientWrapper`. In the rounds in which the attack is off, and when it evaluates, it is the
         honest client. The same samples are poisoned in each round. The seed and the client decide
         which.
 
@@ -153,7 +153,7 @@ class BackdoorClient(PoisonedClient):
         check_kind(self.attack, "BackdoorClient")
 
     def poison(self) -> Poison:
-        """Return the function that the training data of this client go through."""
+        """Return the function that changes the training data of this client."""
         return lambda samples, labels: self.attack(
             samples, labels, stream(POISON_STREAM, self.seed, self.client_id)
         )

@@ -1,4 +1,4 @@
-"""What other clients will send, computed without asking them, once per round and process."""
+"""Computes what other clients will send, without asking them, once in each round and process."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def recompute(
     config: Config,
     payload: Payload,
 ) -> Floats:
-    """Return the honest updates of some clients, one a row.
+    """Return the honest updates of some clients, one in each row.
 
-    The updates are exact if an honest client depends only on its number and on what it is sent. So
+    The updates are exact if an honest client depends only on its number and on what the server sends. So
     its minibatches should come from (seed, client, round).
 
     Parameters
@@ -38,7 +38,7 @@ def recompute(
     clients : sequence of int
         The numbers of the h clients, in the order of the rows.
     parameters, config
-        What the server sent in this round; not changed.
+        What the server sent in this round. It is not changed.
     payload : {"parameters", "gradients"}
         What the clients return from ``fit``.
 
@@ -61,7 +61,7 @@ def recompute(
 
 
 def fingerprint(parameters: Sequence[NDArray[Any]], config: Config) -> bytes:
-    """Return a digest that differs wherever what the server sent differs."""
+    """Return a digest of what the server sent, which differs if that differs."""
     digest = blake2b(digest_size=16)
     for array in parameters:
         digest.update(repr((array.dtype.str, array.shape)).encode())
@@ -85,7 +85,7 @@ class RoundCache:
         self._lock = RLock()
 
     def get(self, key: Hashable, compute: Callable[[], Result]) -> Result:
-        """Return the result under a key, computed by the first that asks while others wait."""
+        """Return the result under a key. The first caller computes it, and others wait."""
         with self._lock:
             if key not in self._results:
                 self._results[key] = compute()

@@ -1,4 +1,4 @@
-"""The base of all wrappers: when a client misbehaves, and that it changes nothing otherwise."""
+"""The base of all wrappers: they decide when a client misbehaves, and change nothing in other rounds."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ATTACK_STREAM = 0xA77
 
 
 class MissingRound:
-    """Takes the place of the round, and of its random numbers, if the server does not tell the round.
+    """A stand-in for the round and its random numbers, if the server does not send the round.
 
-    An attack that needs neither goes on. Any use of it raises a ValueError that says what to send.
+    An attack that needs neither goes on. Any use of this raises a ValueError that says what to send.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ class MissingRound:
 
 
 def round_of(config: Mapping[str, Any]) -> int:
-    """Return the server's round from the configuration of a fit call; `MissingRound` where there is none."""
+    """Return the server's round from the configuration of a fit call; `MissingRound` if there is none."""
     for key in ROUND_KEYS:
         try:
             return int(config[key])
@@ -53,13 +53,13 @@ def round_of(config: Mapping[str, Any]) -> int:
 
 
 def stream_of(*keys: int) -> np.random.Generator:
-    """Return the random numbers that belong to these keys, or to no known round: the attack may need none."""
+    """Return random numbers for these keys. Without a known round, return a stand-in for them."""
     missing = [key for key in keys if isinstance(key, MissingRound)]
     return cast(np.random.Generator, missing[0]) if missing else stream(*keys)
 
 
 class WrappedClient(NumPyClient):
-    """A client that passes everything but ``fit`` on to another one.
+    """A client that passes everything except ``fit`` on to another client.
 
     Parameters
     ----------
@@ -83,22 +83,22 @@ class WrappedClient(NumPyClient):
         return self.client.get_properties(config)
 
     def to_client(self) -> Client:
-        """Return a Flower client that implements what the wrapped one implements, and no more.
+        """Return a Flower client that implements exactly what the wrapped client implements.
 
         Flower asks the class which methods there are; an `evaluate` that only passes on would hide
         that the wrapped client has none.
         """
         client = self.client.to_client()
-        if not hasattr(client, "numpy_client"):  # a `to_client` of the user's own
+        if not hasattr(client, "numpy_client"):  # the user wrote this `to_client`
             return super().to_client()
         client.numpy_client = self
         return client
 
 
 class ClientWrapper(WrappedClient):
-    """A client that behaves like another one, except in the rounds in which it misbehaves.
+    """A client that behaves like another client, except in the rounds in which it misbehaves.
 
-    Everything but ``fit`` is passed on. In a round in which the wrapper is off, ``fit`` returns the
+    Every call except ``fit`` is passed on. In a round in which the wrapper is off, ``fit`` returns the
     same objects that the wrapped client returned. Only the seed, the client and the round decide
     what it does.
 
@@ -116,11 +116,11 @@ class ClientWrapper(WrappedClient):
     Raises
     ------
     ValueError
-        From ``fit``, where the configuration does not tell the round, and the schedule or the attack
-        needs it.
+        From ``fit``, if the schedule or the attack needs the round and the configuration does not hold
+        it.
     """
 
-    together = False  # whether all clients of the kind are on in the same rounds
+    together = False  # whether all clients of this kind misbehave in the same rounds
 
     def __init__(
         self,
@@ -139,12 +139,12 @@ class ClientWrapper(WrappedClient):
         self.spells = ALWAYS
 
     def scheduled(self, attack: Any) -> Any:
-        """Return the attack itself, and heed the rounds that it brings along, as an `OnOff` does."""
+        """Return the attack itself, and follow its own schedule if it has one, as an `OnOff` has."""
         attack, self.spells = split(attack)
         return attack
 
     def is_on(self, server_round: int) -> bool:
-        """Return whether it misbehaves in a round, by its schedule and by that of its attack."""
+        """Return whether it misbehaves in a round, by its schedule and by its attack's schedule."""
         keys = () if self.together else (self.client_id,)
         return all(
             (isinstance(server_round, MissingRound) and each.always)
@@ -154,10 +154,10 @@ class ClientWrapper(WrappedClient):
 
     @abstractmethod
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Return what the client sends in a round in which it is on."""
+        """Return what the client sends in a round in which it misbehaves."""
 
     def rng(self, server_round: int) -> np.random.Generator:
-        """Return the client's random numbers of a round."""
+        """Return the client's random numbers for a round."""
         return stream_of(ATTACK_STREAM, self.seed, server_round, self.client_id)
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:

@@ -13,9 +13,9 @@ from flwr_byzantine.audit.file import read_lines, without_repeated
 from flwr_byzantine.commands.doctor import report
 
 NOTE = (
-    "A suspect stood out again and again: its updates were far larger than usual, not finite, malformed or "
-    "failed. `trimmed` and `not selected` are no evidence against a client: a rule leaves somebody out in "
-    "every round."
+    "A suspect stood out in several rounds: its updates were far larger than usual or not finite, or its "
+    "replies were malformed or failed. `trimmed` and `not selected` are no evidence against a client: many "
+    "rules leave some clients out in every round."
 )
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ console = Console()
 
 
 def version(wanted: bool) -> None:
-    """Print the version, and leave."""
+    """Print the version, and exit."""
     if wanted:
         from flwr_byzantine import __version__
 
@@ -48,7 +48,7 @@ def options(
 
 
 def fail(message: str, code: int = 2) -> typer.Exit:
-    """Print what was wrong, in one line, and return the exit that says so."""
+    """Print what was wrong in one line, and return the exit to raise."""
     Console(stderr=True, soft_wrap=True).print(f"[red]{escape(message)}[/red]")
     return typer.Exit(code)
 
@@ -57,24 +57,27 @@ def fail(message: str, code: int = 2) -> typer.Exit:
 def audit(
     file: Annotated[Path, typer.Argument(help="A file written with `audit_log=`.")],
     page: Annotated[
-        Path | None, typer.Argument(help="Where the page goes. By default, beside the file.")
+        Path | None, typer.Argument(help="The file of the page. By default, it is beside FILE.")
     ] = None,
     html: Annotated[
-        bool, typer.Option("--html", help="Write a page too: nodes by rounds, sizes and reasons.")
+        bool, typer.Option("--html", help="Also write a page: nodes by rounds, sizes and reasons.")
     ] = False,
 ) -> None:
-    """Print who is a suspect, and what became of each client's replies."""
+    """Print which clients are suspects, and what became of each client's replies."""
     try:
         written, unreadable = read_lines(file)
     except OSError as error:
         raise fail(f"Cannot read the audit log: {error}") from None
     if unreadable:
-        print(f"{unreadable} lines are no audit records and are left out", file=sys.stderr)
+        print(
+            f"{unreadable} lines are left out, because they are no audit records", file=sys.stderr
+        )
     records = without_repeated(written)
     if len(records) < len(written):
         repeated = len(written) - len(records)
         print(
-            f"{repeated} records are left out: a later start repeated their rounds", file=sys.stderr
+            f"{repeated} records are left out, because a later start repeated their rounds",
+            file=sys.stderr,
         )
     if not records:
         raise fail(f"{file} holds no audit records")
@@ -107,14 +110,19 @@ EXAMPLE = (
 @app.command(epilog=EXAMPLE)
 def stress(
     folder: Annotated[
-        str, typer.Argument(metavar="APP", help="The folder of a Flower app, as for `flwr run`.")
+        str,
+        typer.Argument(
+            metavar="APP", help="The folder of a Flower app, the same as for `flwr run`."
+        ),
     ],
     rules: Annotated[
         str,
-        typer.Option(help="Names of rules. `app` is the app alone, `fedavg` the plain mean."),
-    ] = "app,fedavg,median,phocas,nnm+phocas",
+        typer.Option(
+            help="Names of rules. `app` is the app alone, and `fedavg` is the plain mean."
+        ),
+    ] = "app,fedavg,median,phocas,covariance_filter,nnm+phocas",
     attacks: Annotated[
-        str, typer.Option(help="Names of attacks; `none` is no attack.")
+        str, typer.Option(help="Names of attacks. `none` is no attack.")
     ] = "none,sign_flip,lie,ipm,min_max",
     malicious: Annotated[
         str | None,
@@ -131,10 +139,12 @@ def stress(
     config: Annotated[
         list[str] | None,
         typer.Option(
-            "-c", "--run-config", help="Other values of the app's configuration, as for `flwr run`."
+            "-c",
+            "--run-config",
+            help="Other values of the app's configuration, written as for `flwr run`.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of all random choices.")] = 0,
     seeds: Annotated[
         int,
         typer.Option(
@@ -154,21 +164,21 @@ def stress(
     engine: Annotated[
         str,
         typer.Option(
-            help="`inline`: several runs at once. `ray`: Flower's Ray engine, several nodes at once."
+            help="`inline`: several runs work at once. `ray`: Flower's Ray engine, several nodes at once."
         ),
     ] = "inline",
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Runs at once; with Ray, nodes at once. By default, as many as there are cores."
+            help="How many runs (with Ray: nodes) work at once. By default, as many as there are cores."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where stress.json and stress.html go.")] = Path(
+    out: Annotated[Path, typer.Option(help="The folder for stress.json and stress.html.")] = Path(
         "stress"
     ),
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show what apps log.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what the app logs.")] = False,
 ) -> None:
-    """Attack an app, with several rules in front of it, and say which one to take."""
+    """Attack an app with several rules in front of it, and say which rule to take."""
     from flwr_byzantine.commands.stress import stress_shown
 
     try:
@@ -194,6 +204,9 @@ def stress(
         )
     except ValueError as error:
         raise fail(str(error)) from None
+    except KeyboardInterrupt:
+        message = f"Stopped. What is over is kept in {out}: the same command goes on from there."
+        raise fail(message, 130) from None
 
 
 PLAN = "Example:  flwr-byzantine plan --population 100 --byzantine 10 --sample 20 --rounds 200 --risk 1e-3"
@@ -205,11 +218,12 @@ def plan(
         str, typer.Option(metavar="NODES", help="How many nodes a round may ask.")
     ],
     byzantine: Annotated[
-        str, typer.Option(metavar="NODES", help="How many of them are Byzantine: 10, or 10%.")
+        str,
+        typer.Option(metavar="NODES", help="How many of these nodes are Byzantine: 10, or 10%."),
     ],
     rounds: Annotated[str, typer.Option(metavar="ROUNDS", help="How many rounds there are.")],
     sample: Annotated[
-        str | None, typer.Option(metavar="NODES", help="How many of them each round asks.")
+        str | None, typer.Option(metavar="NODES", help="How many of these nodes each round asks.")
     ] = None,
     fraction_train: Annotated[
         str | None,
@@ -251,5 +265,5 @@ def plan(
 
 
 def _names(text: str) -> list[str]:
-    """Names that commas separate."""
+    """The names in a text that separates them by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

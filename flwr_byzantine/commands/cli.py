@@ -1,4 +1,4 @@
-"""``flwr-byzantine``: tools for running a federation, and for attacking an app of your own."""
+"""``flwr-byzantine``: tools that help to run a federation, and to attack your own app."""
 
 import runpy
 import sys
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-SIMULATIONS = "simulations"  # a folder beside the library, in the repository alone
+SIMULATIONS = "simulations"  # a folder beside the library, which only the repository has
 THEIRS = {
     "run": "Run one simulated federation and write its result.",
     "sweep": "Run a grid of simulations that a file describes.",
@@ -16,16 +16,16 @@ THEIRS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code.
+    """Run a command, and return the exit code.
 
     Parameters
     ----------
     argv : Sequence[str] or None
-        The arguments; None takes those of the process.
+        The arguments. None takes those of the process.
     """
     try:
         import typer  # noqa: F401
-    except ImportError:  # Flower brings it: what is missing is Flower
+    except ImportError:  # typer comes with Flower, so Flower is missing
         from flwr_byzantine.commands.doctor import report
 
         return report()
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _simulations_are_there() -> bool:
-    """Whether what is called so is ours, and not a module of somebody's app."""
+    """Whether the module of this name is ours, and not a module of a user's app."""
     found = find_spec(SIMULATIONS)
     if found is None or found.origin is None:
         return False

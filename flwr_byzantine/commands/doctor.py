@@ -1,4 +1,4 @@
-"""Whether an installation works: what ``python -m flwr_byzantine doctor`` finds."""
+"""``python -m flwr_byzantine doctor``, which finds out whether an installation works."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ APIS = {
 OPTIONAL = {"torch": "auxiliary losses, simulations", "ray": "simulations"}
 KNOWN: tuple[
     tuple[rules.Rule, list[float], float], ...
-] = (  # as in the tests; every kernel but one
+] = (  # the same numbers as in the tests, for all kernels except one
     (rules.Mean(), [1, 2, 6], 3),
     (rules.Phocas(1), [0, 1, 2, 9], 1),
     (rules.Krum(1), [0, 1, 3, 7, 100], 1),
@@ -29,12 +29,13 @@ KNOWN: tuple[
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Parameters
     ----------
     mark : str
-        ``"ok"``; ``"note"``: works, but should be known; ``"FAIL"``: something essential is broken.
+        ``"ok"``, ``"note"`` (it works, but the user should know this) or ``"FAIL"`` (something essential is
+        broken).
     text : str
         What was found, and what to do about it.
     """
@@ -44,22 +45,22 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything.
+    """Make all checks.
 
     Yields
     ------
     Finding
-        As each is made. None of them raises.
+        The result of each check. No check raises an error.
     """
     for check in (_dependencies, _extras, _apis, _threads, _kernels):
         try:
             yield from check()
-        except Exception as error:  # whatever is broken is what we are here to tell
+        except Exception as error:  # report whatever is broken
             yield Finding("FAIL", f"{check.__name__[1:]}: {type(error).__name__}: {error}")
 
 
 def report(write: Callable[[str], None] = print) -> int:
-    """Write all findings; gives the exit code, 1 where something essential is broken."""
+    """Write all findings, and return the exit code, which is 1 if something essential is broken."""
     system = f"Python {platform.python_version()} on {platform.system()}, {platform.machine()}"
     write(f"flwr-byzantine {_version('flwr-byzantine') or '(not installed)'}, {system}")
     broken = 0
@@ -102,7 +103,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _apis() -> Iterator[Finding]:
-    """The generations of Flower's server API; one is enough."""
+    """Check the two server APIs of Flower. One of them is enough."""
     found = []
     for name, (theirs, ours) in APIS.items():
         try:
@@ -118,13 +119,13 @@ def _apis() -> Iterator[Finding]:
 
 
 def _threads() -> Iterator[Finding]:
-    threads = num_threads()  # ValueError where the variable is wrong
+    threads = num_threads()  # raises a ValueError if the variable is wrong
     yield Finding("ok", f"{threads} threads, on {os.cpu_count()} cores")
 
 
 def _kernels() -> Iterator[Finding]:
-    """Which kernels serve, and each of them on a few numbers."""
-    chosen = choice()  # ValueError where the variable asks for what is not there
+    """Check which kernels are in use, and whether each gives the right result for a few numbers."""
+    chosen = choice()  # raises a ValueError if the variable asks for missing kernels
     wrong = [str(rule) for rule, values, known in KNOWN if _aggregate(rule, values) != known]
     wrong += ["inner products"] * (_inner_product() != 11)
     if wrong:

@@ -1,4 +1,4 @@
-"""A plan for f: what to assume for a sample of the nodes, which rules that allows, and what others need."""
+"""A plan for f: the f to assume for a sample of nodes, the rules that work with it, and what others need."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ NAMES = (*RULES, "nnm+phocas", "bucketing+phocas")
 
 @dataclass(frozen=True)
 class RulePlan:
-    """What a plan says of one rule.
+    """What a plan says about one rule.
 
     Parameters
     ----------
     name : str
-        As on the command line.
+        The rule's name on the command line.
     replies : int or None
-        How many replies it needs for the f of the plan's sample; None where no number is enough.
+        How many replies the rule needs for the f of the plan's sample; None if no number is enough.
     works : bool
-        Whether the sample allows that f.
+        Whether the rule works with the plan's sample and its f.
     sample, f : int or None
-        The sample to take, and its f: the plan's own where it works, otherwise the smallest sample that
-        allows the f of its own; None where no sample of the population does.
+        The sample to take, and the f for it. They are the plan's if the rule works with them. Otherwise they
+        are the smallest sample with which the rule works. They are None if there is no such sample.
     rule, fit_strategy, message_strategy : str or None
         What to write in Python for that f: the rule, and a strategy in each API.
     """
@@ -48,18 +48,18 @@ class RulePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """f for a sample of the nodes in each round, and what it asks of each rule.
+    """f for a sample of the nodes in each round, and what it means for each rule.
 
     Parameters
     ----------
     population, byzantine, sample, rounds, risk
-        As for :func:`plan_f`.
+        See :func:`plan_f`.
     f : int
-        What to assume.
+        The f to assume.
     risk_left : float
-        The probability that some round has more than f all the same.
+        The probability that some round has more than f Byzantine nodes.
     risk_below : float or None
-        The same of f - 1; None where f is 0.
+        The same probability for f - 1; None if f is 0.
     expected : float
         The mean number of Byzantine nodes in a sample.
     rules : tuple[RulePlan, ...]
@@ -78,7 +78,7 @@ class Plan:
     rules: tuple[RulePlan, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as dictionaries and lists, which JSON can hold."""
+        """The plan as dictionaries and lists, which JSON can hold."""
         return asdict(self) | {"rules": [asdict(rule) for rule in self.rules]}
 
 
@@ -92,15 +92,16 @@ def plan_f(
 ) -> Plan:
     """Plan f for a sample of the nodes in each round.
 
-    A rule works where the sample is at least as large as its own bound for f: its ``min_updates``, and as
-    many that it tolerates f; and where it is at most ``max_updates``.
+    A rule works with a sample if three things hold: the sample has at least ``min_updates`` and at most
+    ``max_updates`` nodes, and the rule tolerates f among them.
 
     Parameters
     ----------
     population, byzantine, sample, rounds, risk
-        As for :func:`flwr_byzantine.rules.assumed_byzantine`, which has the formula.
+        See :func:`flwr_byzantine.rules.assumed_byzantine`, which has the formula.
     rules : Sequence[str]
-        Names of rules, also with pre-aggregations in front. By default, all rules, and two of those.
+        Names of rules, also with pre-aggregations in front. The default is all rules, and two of them with
+        pre-aggregations.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def plan_f(
     Raises
     ------
     ParameterError
-        As for ``assumed_byzantine``, and if there is no such rule.
+        If ``assumed_byzantine`` raises it, or if there is no such rule.
 
     Examples
     --------
@@ -123,7 +124,7 @@ def plan_f(
     'Phocas(num_malicious_nodes=8)'
     """
     for name in rules:
-        rule_named(name, 0)  # ParameterError where there is none
+        rule_named(name, 0)  # raises a ParameterError if there is no such rule
 
     @cache
     def f_for(n: int) -> int:
@@ -149,7 +150,7 @@ def plan_f(
 
 
 def reach_of(name: str, f: int, population: int) -> tuple[int | None, float]:
-    """The smallest number of replies that a rule takes for f, None where none is enough; and the largest."""
+    """The smallest number of replies for a rule with f (None if none is enough), and the largest number."""
     try:
         rule = rule_named(name, f)
     except ParameterError:  # it takes too long for any number of replies
@@ -164,10 +165,10 @@ def reach_of(name: str, f: int, population: int) -> tuple[int | None, float]:
 
 
 def _smallest_sample(name: str, f_for: Callable[[int], int], population: int) -> int | None:
-    """The smallest sample that a rule works with, for the sample's own f; None where none is.
+    """The smallest sample with which a rule works, for the sample's own f; None if there is none.
 
-    A larger sample has no smaller f, and no rule needs fewer replies for a larger f. So whatever is smaller
-    than what this sample's f needs is too small as well, and is left out.
+    A larger sample never has a smaller f, and no rule needs fewer replies for a larger f. So all samples that
+    are smaller than this sample's f needs are too small too, and are skipped.
     """
     n = 1
     while n <= population:
@@ -181,7 +182,7 @@ def _smallest_sample(name: str, f_for: Callable[[int], int], population: int) ->
 
 
 def in_python(name: str, f: int) -> tuple[str, str, str]:
-    """A rule for f as it is written, and a strategy of the ``aggregate_fit`` and of the Message API.
+    """The Python text of a rule for f, and of its strategies in the ``aggregate_fit`` and the Message API.
 
     Examples
     --------

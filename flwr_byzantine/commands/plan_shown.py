@@ -26,12 +26,12 @@ def plan_written(
     rules: Sequence[str],
     as_json: bool,
 ) -> Iterator[str]:
-    """Plan f for what the options say, line by line.
+    """Plan f for the given options, and return the lines to print.
 
     Raises
     ------
     ParameterError
-        If an option cannot be so, in the words of the options.
+        If the value of an option is not possible. The error names the option.
     """
     with in_words(OPTIONS):
         nodes = _whole("population", population, "100")
@@ -68,12 +68,12 @@ def lines(plan: Plan) -> Iterator[str]:
         yield "  ".join([*cells, last]).rstrip()
     yield ""
     yield (
-        "`replies`: how many have to arrive for that f. `nodes`: the smallest sample that works, with an f "
-        "of its own."
+        "`replies` is how many replies have to arrive for that f. `nodes` is the smallest sample that works, "
+        "with the f for that sample."
     )
     yield (
-        "In the aggregate_fit API the keyword is num_malicious_clients. A rule alone takes trim or "
-        "num_byzantine: --json has both."
+        "In the aggregate_fit API the keyword is num_malicious_clients. For a rule alone it is trim or "
+        "num_byzantine. --json shows all of them."
     )
     if not any(rule.works for rule in plan.rules):
         yield (
@@ -91,7 +91,7 @@ def _row(rule: RulePlan, plan: Plan) -> tuple[str, str, str, str, str]:
 
 
 def _whole(name: str, text: str, example: str) -> int:
-    """A whole number; ParameterError for any other text."""
+    """Read a whole number. Raise ParameterError for any other text."""
     if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text.strip()):
         found = f"`--{name} {text}`"
         raise wrong(name, "a whole number", text, f"Write it as {example}.", found=found)
@@ -99,7 +99,7 @@ def _whole(name: str, text: str, example: str) -> int:
 
 
 def _number(name: str, text: str, example: str) -> float:
-    """A number; ParameterError for any other text."""
+    """Read a number. Raise ParameterError for any other text."""
     try:
         return float(text)
     except ValueError:
@@ -108,7 +108,7 @@ def _number(name: str, text: str, example: str) -> float:
 
 
 def _share(text: str, population: int) -> int:
-    """How many nodes are Byzantine: a number, or a share such as 10%, rounded up."""
+    """Read how many nodes are Byzantine: a number, or a share such as 10%, which is rounded up."""
     if not text.strip().endswith("%"):
         return _whole("byzantine", text, "10, or as a share such as 10%")
     number = text.strip()[:-1]
@@ -123,11 +123,11 @@ def _share(text: str, population: int) -> int:
 
 
 def _asked(sample: str | None, fraction: str | None, population: int) -> int:
-    """How many nodes a round asks: a number, or a fraction of them, rounded down as Flower does."""
+    """Read how many nodes a round asks: a number, or a fraction of them, rounded down as in Flower."""
     if (sample is None) == (fraction is None):
         found = "neither" if sample is None else "both"
         advice = "Write `--sample 20` or `--fraction-train 0.2`."
-        expected = "given, or `--fraction-train` in its place"
+        expected = "given, or `--fraction-train` instead"
         raise wrong("sample", expected, sample, advice, found=found)
     if sample is not None:
         return _whole("sample", sample, "20")
@@ -138,6 +138,6 @@ def _asked(sample: str | None, fraction: str | None, population: int) -> int:
         raise wrong("--fraction-train", "above 0 and at most 1", share, advice)
     asked = int(population * share)
     if asked < 1:
-        expected = f"large enough for one of {population} nodes"
-        raise wrong("--fraction-train", expected, share, "Ask more of them.")
+        expected = f"large enough for at least one of {population} nodes"
+        raise wrong("--fraction-train", expected, share, "Pass a larger fraction.")
     return asked

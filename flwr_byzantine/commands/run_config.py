@@ -1,4 +1,4 @@
-"""``-c`` and ``--run-config``, as ``flwr run`` reads them."""
+"""Reads ``-c`` and ``--run-config`` in the same way as ``flwr run``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ USAGE = "Write pairs such as `-c 'lr=0.1 name=\"a\" shuffle=true'`, with text in
 
 
 def read_config(options: Sequence[str]) -> dict[str, Any]:
-    """The run configuration that options give: pairs of keys and values, or the name of a TOML file.
+    """The run configuration in options: pairs of keys and values, or the name of a TOML file.
 
     Parameters
     ----------
     options : Sequence[str]
-        What stands behind each ``-c``. Of two values of a key the last one counts.
+        The text behind each ``-c``. If a key has two values, the last one counts.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If an option is neither.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def read_config(options: Sequence[str]) -> dict[str, Any]:
     """
     files = [option for option in options if option.strip().endswith(".toml") and "=" not in option]
     if files and len(options) > 1:
-        raise _wrong(files[0], "a file beside other values")
+        raise _wrong(files[0], "a file together with other values")
     if files:
         return _read_file(files[0].strip())
     found: dict[str, Any] = {}
@@ -55,7 +55,7 @@ def _read_file(name: str) -> dict[str, Any]:
         return dict(flatten_dict(read))
     except OSError as error:
         raise _wrong(name, error.strerror or "it cannot be read") from None
-    except ValueError as error:  # no TOML, or lists
+    except ValueError as error:  # it is no TOML, or it holds lists
         raise _wrong(name, " ".join(str(error).split())) from None
 
 
@@ -69,7 +69,7 @@ def _read_pair(option: str, key: str, value: str) -> dict[str, Any]:
 
 
 def _wrong(option: str, reason: str) -> ParameterError:
-    expected = "pairs of the form key=value, as for `flwr run`"
+    expected = "pairs of the form key=value, the same as for `flwr run`"
     return wrong(
         "run-config", expected, option, USAGE, found=f"`--run-config {option!r}`: {reason}"
     )

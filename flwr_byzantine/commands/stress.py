@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,17 @@ def stress_shown(
     verbose: bool,
     **settings: Any,
 ) -> None:
-    """Run an app under attacks, show how far it is, and print what became of it."""
-    failed: dict[str, list[str]] = {}  # why -> which runs
-    # An app that prints while it runs is kept from where this goes.
+    """Run an app under attacks, show the progress, and print the result."""
+    failed: dict[str, list[str]] = {}  # reason -> the runs that failed for it
+    # Results go to a stream of their own, because apps may print while they run.
     shown = Console(file=console.file)
     with bar(shown, transient=True) as going:
 
         def on_run(run: Run, done: int, total: int) -> None:
+            if not shown.is_terminal:  # a bar needs one
+                print(
+                    f"{done} of {total} runs: {run.rule}, {run.attack}", file=sys.stderr, flush=True
+                )
             if run.error is not None:
                 which = f", seed {run.seed}" if settings["seeds"] > 1 else ""
                 failed.setdefault(run.error, []).append(f"{run.rule}, {run.attack}{which}")

@@ -1,8 +1,8 @@
-"""Attacks on a whole federation from where all its clients are seen: for simulations and tests alone.
+"""Attacks by code that sees all clients of a federation. Use them in simulations and tests only.
 
 `AttackGrid` goes around the grid of any app of the Message API, and `AttackStrategy` around any strategy of
-the ``aggregate_fit`` API. Nothing here belongs on a server that anybody relies on. Clients of real
-federations misbehave with the wrappers and the mod of :mod:`flwr_byzantine.clients`.
+the ``aggregate_fit`` API. Do not use them on a server that anybody relies on. To let clients of a real
+federation misbehave, use the wrappers and the mod of :mod:`flwr_byzantine.clients`.
 """
 
 from flwr_byzantine.lab.attack_grid import AttackGrid

@@ -12,21 +12,21 @@ ADVICE = "`flwr run` takes whole numbers, numbers, texts, and true or false."
 
 
 def check_config(defaults: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
-    """Raise unless an app has all of the keys, and each value is of the kind that it has there.
+    """Raise unless the app's configuration has all of the keys, and each value has the kind of the app's own.
 
-    Numbers may be whole or not. A text that is empty stands for nothing, in whose place anything may come.
+    A number may replace any other number. Where the app's own value is an empty text, any value is allowed.
 
     Parameters
     ----------
     defaults : Mapping[str, Any]
         The app's own run configuration.
     changed : Mapping[str, Any]
-        What takes the place of some of it.
+        The values that the user sets instead.
 
     Raises
     ------
     ValueError
-        Naming the key.
+        If a key is missing or a value has another kind. The error names the key.
     """
     for key, value in changed.items():
         if key not in defaults:

@@ -1,4 +1,4 @@
-"""Where the modules of an app are in its folder."""
+"""Where an app's folder keeps the app's modules."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ SOURCES = "src"
 
 
 def roots_of(folder: Path, described: Mapping[str, Any]) -> list[str]:
-    """The folders that an app's modules are imported from: its own, as under ``flwr run``, and those below.
+    """The folders that Python imports an app's modules from: the app's folder, and some folders below it.
 
-    A folder below is one that the build of the app's package names, or ``src`` if a module is only there.
+    ``flwr run`` uses the app's folder too. The folders below are those that the build of the app's package
+    names, and ``src`` if a module is only there.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def _is_in(folder: Path, name: str) -> bool:
 
 
 def _built_from(tool: Any) -> Iterator[str]:
-    """Folders that Hatch, setuptools or Poetry is told to take packages from."""
+    """The folders from which Hatch, setuptools or Poetry takes packages."""
     for package in _at(tool, "hatch", "build", "targets", "wheel", "packages", otherwise=[]):
         yield str(PurePosixPath(str(package)).parent)
     sources = _at(tool, "hatch", "build", "targets", "wheel", "sources", otherwise=[])
@@ -50,7 +51,7 @@ def _built_from(tool: Any) -> Iterator[str]:
 
 
 def _at(tool: Any, *keys: str, otherwise: Any) -> Any:
-    """What stands below some keys, if it is of the kind that is expected."""
+    """The value below some keys, if it has the expected kind."""
     for key in keys:
         tool = tool.get(key) if isinstance(tool, dict) else None
     return tool if isinstance(tool, type(otherwise)) else otherwise

@@ -1,4 +1,4 @@
-"""``AttackGrid``: attackers between any app of the Message API and its nodes."""
+"""``AttackGrid`` puts attackers between any app of the Message API and its nodes."""
 
 from __future__ import annotations
 
@@ -34,63 +34,63 @@ Records = dict[str, dict[str, Array]]
 
 
 class AttackGrid(PassingGrid):
-    """Turns the replies of Byzantine nodes into what an attack sends: for simulations and tests alone.
+    """Replaces the replies of Byzantine nodes by what an attack sends. Use it in simulations and tests only.
 
-    The app sends its messages through this grid and changes nothing else, and neither do its
-    clients: ``grid = AttackGrid(grid, SignFlip(), byzantine=2)``. Attackers know what every node of
-    the round received and sent. So omniscient and colluding attacks are exact in any app, even if
-    clients shuffle without a seed. Only arrays in replies to training change. All else passes
-    through as the same objects.
+    The app sends its messages through this grid: ``grid = AttackGrid(grid, SignFlip(), byzantine=2)``.
+    Nothing else changes in the app or its clients. Attackers know what every node of the round received
+    and sent. So omniscient and colluding attacks are exact in any app, even if clients shuffle without a
+    seed. Only arrays in replies to training change. All other objects pass through unchanged.
 
     Parameters
     ----------
     grid : flwr.serverapp.Grid
         The grid that the app's main function is given, or another `AttackGrid` for a second attack.
     attack : attack
-        One of `flwr_byzantine.attacks`, or a function like one. Those on data are refused: no data pass here.
+        One of `flwr_byzantine.attacks`, or a function like one. Attacks on data are refused, because the
+        grid sees no data.
     byzantine : int, float, collection or callable
         How many nodes are Byzantine, or their share in (0, 1), rounded to the nearest whole number,
         halves up. The seed draws them at the first training. It may also be a collection of node
         ids, or a function ``byzantine(node_ids, server_round)`` that returns ids. A channel
-        corrupts what every node sends, and needs none of these.
+        corrupts what every node sends, and does not use this parameter.
     seed : int
         The seed of all random choices, at least 0.
     schedule : flwr_byzantine.clients.AttackSchedule
         The rounds in which the attack is on; by default all.
     redraw : bool
-        Whether other nodes are drawn in every round.
+        Whether Byzantine nodes are drawn anew in every round.
     knows : {"honest", "attackers"}
         Whose updates colluding attackers know: those of the honest nodes, or only what the attackers would
         send if they were honest.
     payload : {"parameters", "gradients"}
         What nodes return. With parameters, an update is the difference from the model received.
     order_by : str, optional
-        A metric by which nodes report their number, such as ``"partition-id"``. Byzantine nodes are then
-        drawn and named by that number. Without it, a node's number is its place among the node ids in order.
+        A metric in which nodes report their number, such as ``"partition-id"``. Byzantine nodes are then
+        drawn and named by that number. Without it, a node's number is its place among the sorted node ids.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range. From ``send_and_receive``, if there are too few nodes, or messages are
-        those of the ``aggregate_fit`` API. From ``push_messages``, for training.
+        If a parameter is out of range. ``send_and_receive`` raises it if there are too few nodes, or if
+        messages belong to the ``aggregate_fit`` API. ``push_messages`` raises it for training messages.
 
     Notes
     -----
-    The round is the one that messages tell, as the wrappers of `flwr_byzantine.clients` read it. If
-    they tell none, calls with training messages are counted.
+    The round is the one that messages name, as the wrappers of `flwr_byzantine.clients` read it. If
+    messages name no round, the grid counts the calls with training messages.
 
     Random numbers depend only on the seed, the round and a node's number, as in those wrappers. If
     clients depend only on these too, and with ``order_by="partition-id"``, models are the same as
     in a federation of wrapped clients, to the last bit.
 
-    An attack that remembers starts with nothing, and remembers the rounds in which it is on.
+    An attack with a memory starts with an empty one. It remembers the rounds in which it is on.
 
     Attributes
     ----------
     byzantine : tuple of int
         The Byzantine nodes of the latest round, by node id.
     rounds : list of AttackedRound
-        The same for each round, and whose replies were changed.
+        The Byzantine nodes of each round, and the nodes whose replies were changed.
     """
 
     def __init__(
@@ -122,7 +122,11 @@ class AttackGrid(PassingGrid):
             as_node=_node_id,
         )
         self._round = 0
-        log(WARNING, "AttackGrid attacks this run with %r: for simulations and tests alone", attack)
+        log(
+            WARNING,
+            "AttackGrid attacks this run with %r. Use it in simulations and tests only",
+            attack,
+        )
 
     @property
     def byzantine(self) -> tuple[Any, ...]:
@@ -140,7 +144,7 @@ class AttackGrid(PassingGrid):
         Raises
         ------
         ValueError
-            For training: attackers need all replies of a round at once.
+            If a message is for training. Attackers need all replies of a round at once.
         """
         pushed = list(messages)
         for message in pushed:
@@ -158,7 +162,7 @@ class AttackGrid(PassingGrid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Send messages and return the replies, with what attackers send in the place of theirs."""
+        """Send messages and return the replies; those of Byzantine nodes are what attackers send."""
         sent = list(messages)
         given: dict[int, _Given] = {}
         for message in sent:
@@ -189,7 +193,7 @@ class AttackGrid(PassingGrid):
 
 
 class _Given:
-    """What a node was asked to train on, kept apart from the message, which a node may change."""
+    """A copy of what a node was asked to train on. The node may change the message itself."""
 
     def __init__(self, message: Message) -> None:
         content = message.content
@@ -228,7 +232,8 @@ class _Given:
     def _pairs(self, reply: Message) -> list[tuple[str, str, Array | None, Array]]:
         """Record, name, received and returned array of each tensor of a reply, in the order received.
 
-        A record goes with the one of its name that was received, or else in its place; so does a tensor.
+        A record belongs to the received record of the same name, or else to the one in the same place. The
+        same holds for tensors.
         """
         pairs: list[tuple[str, str, Array | None, Array]] = []
         in_order = list(self.records.values())
@@ -261,7 +266,7 @@ class _Given:
 
 
 def _check_grid(grid: Any) -> None:
-    """Raise unless it is a grid that attackers can stand behind."""
+    """Raise unless attackers can be put behind this grid."""
     if isinstance(grid, FitStrategy | Strategy):
         instead = (
             "Use `flwr_byzantine.lab.AttackStrategy` for strategies of the `aggregate_fit` API."
@@ -273,7 +278,12 @@ def _check_grid(grid: Any) -> None:
     while isinstance(inner, PassingGrid):
         if isinstance(inner, RobustGrid):
             advice = f"The rule has to see what attackers send. Write {IN_ORDER}."
-            raise wrong("grid", "one without a rule, which comes around the attack", grid, advice)
+            raise wrong(
+                "grid",
+                "a grid without a rule, because the rule goes around the attack",
+                grid,
+                advice,
+            )
         inner = inner.grid
 
 

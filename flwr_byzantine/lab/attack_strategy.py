@@ -1,4 +1,4 @@
-"""``AttackStrategy``: attackers in front of any strategy of the ``aggregate_fit`` API."""
+"""``AttackStrategy`` puts attackers in front of any strategy of the ``aggregate_fit`` API."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ CLIENTS = (
 
 
 class AttackStrategy(Delegating):
-    """Turns the results of Byzantine clients into what an attack sends: for simulations and tests alone.
+    """Replaces results of Byzantine clients by what an attack sends. Use it in simulations and tests only.
 
-    It goes around any strategy of `flwr.server.strategy`, the protected one included:
+    It goes around any strategy of `flwr.server.strategy`, also around a protected one:
     ``AttackStrategy(ByzantineRobust(FedAdam(...), rule), SignFlip(), byzantine=2)``. The strategy
-    inside gets the results with the attackers' parameters in them. It does all else as before, and
-    you can use its methods and attributes.
+    inside gets the results with the attackers' parameters in them. All else stays as before, and
+    you can use the inner strategy's methods and attributes.
 
     Parameters
     ----------
     strategy : flwr.server.strategy.Strategy
         The strategy to attack, or another `AttackStrategy` for a second attack.
     attack, byzantine, seed, schedule, redraw, knows, payload, order_by
-        As for :class:`flwr_byzantine.lab.AttackGrid`; the id of a client is its ``cid``.
+        See :class:`flwr_byzantine.lab.AttackGrid`. The id of a client is its ``cid``.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range. From ``configure_fit``, if there are too few clients, or a rule is
-        around the attack and not inside.
+        If a parameter is out of range. ``configure_fit`` raises it if there are too few clients, or if a
+        rule is around the attack and not inside.
 
     Notes
     -----
-    It is :class:`flwr_byzantine.lab.AttackGrid` for the other API. The notes there on the round, on
-    random numbers and on attacks that remember hold here too. If the configuration tells no round,
+    This is :class:`flwr_byzantine.lab.AttackGrid` for the other API. The notes there on the round, on
+    random numbers and on attacks with a memory hold here too. If the configuration names no round,
     the server's round counts.
 
     Attributes
@@ -71,7 +71,7 @@ class AttackStrategy(Delegating):
     byzantine : tuple of str
         The Byzantine clients of the latest round, by ``cid``.
     rounds : list of AttackedRound
-        The same for each round, and whose results were changed.
+        The Byzantine clients of each round, and the clients whose results were changed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class AttackStrategy(Delegating):
         )
         self._round = 0
         self._given: dict[str, Parameters] = {}
-        text = "AttackStrategy attacks this run with %r: for simulations and tests alone"
+        text = "AttackStrategy attacks this run with %r. Use it in simulations and tests only"
         log(WARNING, text, attack)
 
     @property
@@ -122,10 +122,12 @@ class AttackStrategy(Delegating):
     def configure_fit(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
-        """Ask the strategy inside, and note what clients are given."""
+        """Ask the strategy inside, and note what clients receive."""
         if any(isinstance(caller, RobustStrategy) for caller in callers(self)):
             advice = f"The rule has to see what attackers send. Write {IN_ORDER}."
-            raise wrong("strategy", "one without an attack, inside a rule", self, advice)
+            raise wrong(
+                "strategy", "a strategy without an attack, if a rule is around it", self, advice
+            )
         asked = self.strategy.configure_fit(server_round, parameters, client_manager)
         self._given = {proxy.cid: ins.parameters for proxy, ins in asked}
         told = [round_of(ins.config) for _, ins in asked[:1]]
@@ -141,7 +143,7 @@ class AttackStrategy(Delegating):
         results: list[tuple[ClientProxy, FitRes]],
         failures: list[tuple[ClientProxy, FitRes] | BaseException],
     ) -> tuple[Parameters | None, dict[str, Any]]:
-        """Hand the strategy inside what attackers send in the place of theirs."""
+        """Give the strategy inside what attackers send, in place of the results of Byzantine clients."""
         asked = [i for i, (proxy, _) in enumerate(results) if proxy.cid in self._given]
         read = [self._read(*results[i]) for i in asked]
         handed = list(results)
@@ -164,7 +166,7 @@ class AttackStrategy(Delegating):
         return f"AttackStrategy({self.strategy!r}, {self._attacker.attack!r})"
 
     def __getattr__(self, name: str) -> Any:
-        """What this does not have is the inner strategy's."""
+        """Look up in the inner strategy what this class does not have."""
         if name.startswith("_") or "strategy" not in vars(self):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}", name=name
@@ -173,7 +175,7 @@ class AttackStrategy(Delegating):
 
 
 def _arrays(parameters: Parameters) -> Arrays | None:
-    """Tensors, or None where they are not numpy's."""
+    """Tensors; None if they are no numpy arrays."""
     try:
         arrays = parameters_to_ndarrays(parameters)
     except Exception:

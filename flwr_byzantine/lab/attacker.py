@@ -1,4 +1,4 @@
-"""Attackers that see all that nodes receive and send, whatever the API."""
+"""Attackers that see everything that nodes receive and send. Both APIs use them."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Attacker:
     Parameters
     ----------
     attack, byzantine, seed, schedule, redraw, knows, payload, order_by
-        As for :class:`flwr_byzantine.lab.AttackGrid`.
+        See :class:`flwr_byzantine.lab.AttackGrid`.
     usage : str
         How the user should have written it, for errors.
     nodes : str
         How to name nodes, for errors.
     as_node : callable
-        Makes of what the user calls a node what it is called here.
+        Turns the user's name of a node into the name that is used here.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Attacker:
         require_bool("redraw", redraw)
         require_choice("knows", knows, KNOWS, "Say whose updates the attackers know.")
         of_use = knows == "honest" or self.kind is Kind.COLLUDING
-        advice = "Leave it out: the attack is given no updates of other nodes."
+        advice = "Leave it out: this attack gets no updates of other nodes."
         require(of_use, "knows", f"'honest' for {attack!r}", knows, advice)
         check_payload(payload)
         advice = "Name a metric that all nodes report, such as `partition-id`."
@@ -95,7 +95,9 @@ class Attacker:
                 nodes, as_node = f"With `order_by`, pass what nodes report as {order_by!r}.", _whole
             self.placement = Placement(byzantine, seed, redraw, nodes, as_node)
         elif byzantine is not None:
-            text = "%r corrupts what every node sends, whatever `byzantine` says"
+            text = (
+                "%r corrupts what every node sends. The parameter `byzantine` has no effect on it"
+            )
             log(WARNING, text, self.attack)
 
     @property
@@ -109,7 +111,7 @@ class Attacker:
         Raises
         ------
         ParameterError
-            If there are fewer nodes than that, or nobody is left whom the attackers need.
+            If there are fewer nodes than attackers, or no honest node is left though the attack needs one.
         """
         self._nodes = sorted(set(nodes), key=in_order)
         if self.order_by is None:
@@ -128,19 +130,19 @@ class Attacker:
         if needs and f >= n:
             raise wrong(
                 "byzantine",
-                f"fewer than the {n} nodes that there are",
+                f"less than the number of nodes, which is {n}",
                 self.placement.byzantine,
-                "The attack is made of what honest nodes send. Leave some honest, or pass "
+                "The attack is computed from what honest nodes send. Leave some nodes honest, or pass "
                 "`knows='attackers'`.",
             )
 
     def change(self, replies: Sequence[Sent], server_round: int) -> dict[int, Arrays]:
-        """Return what is sent in the place of some replies, by their positions.
+        """Return what attackers send in place of some replies, by the positions of the replies.
 
         Parameters
         ----------
         replies : sequence of Sent
-            All replies of the round but errors, in any order.
+            All replies of the round except errors, in any order.
         server_round : int
             The round.
         """
@@ -178,7 +180,7 @@ class Attacker:
         honest = [i for i in usable if not byzantine[i]]
         known = honest if self.knows == "honest" else attackers
         if not known:
-            text = "Round %s: no attack, because there is no honest reply that the attackers could know"
+            text = "Round %s has no attack, because there is no honest reply that the attackers could know"
             log(WARNING, text, now.server_round)
             return {}
         rows = together(
@@ -192,7 +194,7 @@ class Attacker:
     def _knowing_the_model(
         self, attack: Any, usable: Mapping[int, Exchange], attackers: Sequence[int], now: Moment
     ) -> dict[int, Arrays]:
-        """Those that received the same model, and would change it in the same places, send the same."""
+        """Let attackers send the same if they received the same model and change it in the same places."""
         groups: dict[Any, list[int]] = {}
         for i in attackers:
             kind = fingerprint(usable[i].received, {}), layout(usable[i])
@@ -205,7 +207,7 @@ class Attacker:
         return changed
 
     def _recall(self, attack: Any, key: int | None, sent: Exchange) -> Any:
-        """An attack, and if it remembers, with what it remembers under a key, also from now on."""
+        """An attack. If it has a memory, it gets the memory that is kept under a key."""
         if not isinstance(attack, Remembering):
             return attack
         before = remembered(*self._awake[key]) if key in self._awake else {}
@@ -233,13 +235,13 @@ class Attacker:
         if replies and not any(sent.node in self.numbers for sent in replies):
             advice = "Let the app's nodes report it, or leave `order_by` out and go by node ids."
             metrics = f"{sorted(replies[0].reported)} among their metrics"
-            expected = "a metric that nodes report as a whole number"
+            expected = "a metric in which nodes report a whole number"
             raise wrong("order_by", expected, self.order_by, advice, found=metrics)
         if self.placement is not None and all(node in self.numbers for node in self._nodes):
             self.placement.check(self._chosen, sorted(self.numbers.values()))
 
     def _usable(self, replies: Sequence[Sent], server_round: int) -> dict[int, Exchange]:
-        """The replies that can be compared, by their positions, in the order of the nodes' numbers."""
+        """The positions of the replies that can be compared, in the order of the nodes' numbers."""
         readable = {}
         for i, sent in enumerate(replies):
             if sent.returned is None or sent.node not in self.numbers:
@@ -260,8 +262,8 @@ class Attacker:
         )
         if left:
             text = (
-                "Round %s: the attack leaves out %s, whose arrays cannot be read or have other shapes than "
-                "the model. Where nodes send gradients, pass `payload='gradients'`"
+                "Round %s: the attack leaves out %s. Their arrays cannot be read, or their shapes differ "
+                "from the model's. If nodes send gradients, pass `payload='gradients'`"
             )
             log(WARNING, text, server_round, ", ".join(map(str, left)))
         return dict(sorted(readable.items(), key=lambda item: item[1].number))

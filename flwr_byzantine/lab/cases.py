@@ -1,4 +1,4 @@
-"""The runs of a stress test: which there are, what does them, and how they are kept."""
+"""The runs of a stress test: which runs there are, how they are made, and how they are kept."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Case(NamedTuple):
     seed: int
 
 
-OnCase = Callable[[Case, Run | None], None]  # None after each round, and the run at its end
+OnCase = Callable[[Case, Run | None], None]  # gets None after each round, and the run at its end
 
 
 def run_cases(
@@ -55,33 +55,33 @@ def run_cases(
     Parameters
     ----------
     app : str, Path or FlowerApp
-        Where other processes import the app from. One that is no folder runs in this process.
+        The folder from which other processes import the app. An app without a folder runs in this process.
     loaded : FlowerApp
         The app.
     cases : Sequence[Case]
         What to run.
     federation : Federation
-        Who takes part.
+        The nodes and the attackers.
     on_case : Callable
-        Called after each round with the case and None, and at its end with the run.
+        It is called after each round with the case and None, and at the end with the case and the run.
     engine : str
         ``inline`` or ``ray``.
     jobs : int or None
-        How many runs at once, or with Ray how many nodes at once; None takes as many as there are cores.
+        How many runs work at once, or, with Ray, how many nodes. None means as many as there are cores.
     verbose : bool
-        Whether what Flower and the app log and print is shown.
+        Whether to show what Flower and the app log and print.
 
     Raises
     ------
     Exception
-        What ``on_case`` raises; a RuntimeError or OSError if the engine fails.
+        What ``on_case`` raises. If the engine fails, a RuntimeError or OSError.
     """
 
     def note(news: News) -> None:
         case: Case = news.run
         if news.kind == ROUND:
             on_case(case, None)
-        elif news.kind == FAILED:  # its process died, or found no app
+        elif news.kind == FAILED:  # its process died, or did not find the app
             on_case(
                 case, Run(case.rule, case.attack, {}, None, 0, [], [], {}, news.what, case.seed)
             )
@@ -107,7 +107,7 @@ def _run_all(
     cases: Sequence[Case],
     tell: Tell,
 ) -> None:
-    """The work of a process: all of its cases, one after the other."""
+    """Run all cases of a process, one after the other."""
     with quiet(verbose):
         loaded = app or load_apart(folder or "")
     config = {**loaded.config, **federation.config}
@@ -124,14 +124,14 @@ def _run_all(
         run_on_ray(serve, source, configs, federation.clients, at_once=jobs, verbose=verbose)
         return
     for number in range(len(cases)):
-        serve(number, None)  # its nodes are those of an app that is loaded anew
+        serve(number, None)  # each run loads the app of its nodes anew
 
 
-WRITABLE = "a folder that can be written to"
+WRITABLE = "a folder in which you may write"
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder of the results, before anything is run; ValueError where it cannot be written to."""
+    """Make the folder of the results before anything runs. Raise a ValueError if it is not writable."""
     with writing_to(out):
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
     writable = os.access(out, os.W_OK) and os.access(out / FOLDER, os.W_OK)
@@ -140,29 +140,31 @@ def make_folder(out: Path) -> None:
 
 @contextmanager
 def writing_to(out: Path) -> Iterator[None]:
-    """Raise a ValueError in the place of an OSError, such as that of a full disk."""
+    """Raise a ValueError in place of an OSError such as that of a full disk."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        advice = "Make room there, or name another one. Runs that are kept are not run again."
+        advice = (
+            "Make room there, or name another folder. Finished runs are kept and not made again."
+        )
         found = f"`out = {str(out)!r}`: {reason}"
         raise wrong("out", WRITABLE, str(out), advice, found=found) from error
 
 
 class KeptCases:
-    """Runs that are kept in a folder, under what they are the runs of.
+    """Finished runs in a folder. Each is found by the app, the engine, the federation and its case.
 
     Parameters
     ----------
     folder : Path
-        Where results go.
+        The folder of the results.
     engine : str
-        What they run on.
+        The engine of the runs.
     code : str
         A digest of the app.
     federation : Federation
-        Who takes part.
+        The nodes and the attackers.
     """
 
     def __init__(self, folder: Path, engine: str, code: str, federation: Federation) -> None:
@@ -178,12 +180,12 @@ class KeptCases:
         return f"{FOLDER}/{key}.json"
 
     def read(self, case: Case) -> Run | None:
-        """The run of a case, if it is there whole."""
+        """The run of a case, if it is there and complete."""
         try:
             found = self.kept.read(self._name(case))
             return None if found is None else _run_of(found)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # damaged, or of another version: it is run again
+            return None  # damaged, or written by another version: the case runs again
 
     def write(self, case: Case, run: Run) -> None:
         """Keep a run."""
@@ -192,7 +194,7 @@ class KeptCases:
 
 
 def _run_of(record: Record) -> Run:
-    """A run as it was before it was kept."""
+    """Make a run from what was kept."""
     curves = {
         source: {int(r): _numbers(metrics) for r, metrics in curve.items()}
         for source, curve in record.pop("curves").items()
@@ -207,7 +209,7 @@ def _numbers(metrics: Record) -> dict[str, float]:
 
 
 def _worded(value: Any) -> Any:
-    """The same with words for NaN and infinity, which JSON has no numbers for."""
+    """The same with words for NaN and infinity, because JSON has no such numbers."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

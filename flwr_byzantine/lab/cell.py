@@ -1,4 +1,4 @@
-"""One run of an app: with a rule or without one, under an attack or not."""
+"""One run of an app, with or without a rule, and with or without an attack."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ APP, FEDAVG, NONE = "app", "fedavg", "none"
 
 @dataclass(frozen=True)
 class Federation:
-    """Who takes part in every run.
+    """The nodes of every run, and what they run with.
 
     Parameters
     ----------
     clients : int
         The number of nodes.
     byzantine : int
-        How many of them attack, which rules are told.
+        How many of the nodes attack. Rules get this number as f.
     seed : int
-        Of what is drawn: who attacks, and what attackers draw. The app's own generators start from it
-        too.
+        The seed of all random choices: which nodes attack, and what attackers draw. The app's own generators
+        start from it too.
     config : Mapping[str, Any]
         The app's run configuration.
     backdoor : bool
-        Whether runs without an attack, too, say how often a backdoor works.
+        Whether runs without an attack also measure how often a backdoor works.
     malicious : str
-        What attackers run under the attack ``malicious``, as ``module:name``.
+        The ClientApp that attackers run under the attack ``malicious``, as ``module:name``.
     """
 
     clients: int = 10
@@ -68,7 +68,7 @@ class Federation:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run came to.
+    """The result of a run.
 
     Parameters
     ----------
@@ -79,22 +79,23 @@ class Run:
     seconds : float or None
         How long a round took.
     rounds : int
-        Rounds of training.
+        The number of rounds of training.
     byzantine : list[list[int]]
         Ids of the attackers in each round.
     verdicts : list[tuple[int, str, str]]
-        Round, node and verdict of the rule on each reply.
+        Round, node and the rule's verdict, for each reply.
     nodes : dict[int, dict[str, float]]
-        What each node reported after its last evaluation; those are left out that attack in other runs
-        with the seed, or in this one.
+        What each node reported after its last evaluation. Nodes that attack in this run, or in other runs
+        with the same seed, are left out.
     error : str or None
-        What ended it, in one line.
+        Why the run ended early, in one line.
     seed : int
-        Of what was drawn.
+        The seed of the run.
     success : float or None
-        How often a backdoor works: the share of samples with the trigger that are taken for its class.
+        How often a backdoor works: the share of samples with the trigger that the model takes for the target
+        class.
     note : str or None
-        Why that is not known.
+        Why ``success`` is not known.
     """
 
     rule: str
@@ -119,23 +120,23 @@ def run_cell(
     nodes: Grid | None = None,
     on_round: Callable[[], None] = lambda: None,
 ) -> Run:
-    """Run an app once; what it raises is in the result.
+    """Run an app once. If it raises an error, the result holds it.
 
     Parameters
     ----------
     app : FlowerApp
         The app, unchanged.
     rule : str
-        ``app`` leaves it unprotected, ``fedavg`` takes the plain mean in its place, and any other name is
-        that of a rule.
+        ``app`` runs the app unprotected, ``fedavg`` replaces its aggregation by the plain mean, and any other
+        name is a rule.
     attack : str
         ``none``, or the name of an attack.
     federation : Federation
-        Who takes part.
+        The nodes, and what they run with.
     nodes : flwr.serverapp.Grid or None
-        Where the nodes are; None runs them in this process.
+        The grid that reaches the nodes; None runs them in this process.
     on_round : Callable
-        Called when a round of training begins, but for the first.
+        It is called when a round of training begins, except the first.
     """
     with scratch(app.folder, getattr(nodes, "folder", None)):
         own = app.anew()
@@ -169,7 +170,7 @@ def _run_here(
         try:
             fronts.serve(app.server, watched, config)
         except (Exception, SystemExit) as raised:
-            if isinstance(raised, InterruptedError) and shared:  # Ctrl-C, which is nobody's error
+            if isinstance(raised, InterruptedError) and shared:  # Ctrl-C, and no error of the app
                 raise
             error = in_one_line(raised)
     patient.ended = True
@@ -180,7 +181,7 @@ def _run_here(
     if error is None and watched.errors and not any(r.kind == "train" for r in reports):
         error = f"no node trained: {' '.join(watched.errors[0].split())}"
     if error is None and not watched.began:
-        error = f"no node trained: the server asked none of the {federation.clients}"
+        error = f"no node trained: the server asked none of the {federation.clients} nodes to train"
     error = on_data.error_after(error)
     curves = {
         "server": returned.evaluated(),
@@ -207,7 +208,7 @@ def _run_here(
 
 
 class Fronts:
-    """What stands between an app and its nodes: an attack, and a rule in front of it."""
+    """The layers between an app and its nodes: an attack next to the nodes, and a rule next to the app."""
 
     def __init__(self, rule: str, attack: str, federation: Federation) -> None:
         f = federation.byzantine
@@ -227,7 +228,7 @@ class Fronts:
         server(grid, server_context(config, grid.run.run_id))
 
     def _behind(self, grid: Grid) -> Grid:
-        """The grid that the app is given."""
+        """The grid that the app gets."""
         of = self.federation
         if self.attack is not None:
             grid = self.attacked = AttackGrid(grid, self.attack, of.byzantine, seed=of.seed)
@@ -236,7 +237,7 @@ class Fronts:
         return grid
 
     def _around(self, strategy: Any) -> Any:
-        """The strategy that the legacy app is given."""
+        """The strategy that an app of the ``aggregate_fit`` API gets."""
         of = self.federation
         if self.rule is not None:
             strategy = self.robust = ByzantineRobust(strategy, self.rule)
@@ -257,12 +258,12 @@ class Fronts:
 
     @property
     def audit(self) -> tuple[AuditRecord, ...]:
-        """What the rule made of each reply."""
+        """The verdict of the rule on each reply."""
         return () if self.robust is None else self.robust.audit
 
 
 def is_legacy(server: ServerApp) -> bool:
-    """Whether an app has a strategy of the ``aggregate_fit`` API in place of a main function."""
+    """Whether an app has a strategy of the ``aggregate_fit`` API instead of a main function."""
     return vars(server)["_main"] is None
 
 
@@ -291,7 +292,7 @@ def _with_strategy(server: ServerApp, around: Callable[[Any], Any]) -> ServerApp
 
 
 def seed_all(seed: int) -> None:
-    """Start the generators that apps use from a seed, those of torch if it is loaded."""
+    """Seed the generators that apps use. Those of torch are seeded if torch is loaded."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     if (torch := sys.modules.get("torch")) is not None:

@@ -1,4 +1,4 @@
-"""The command that runs a stress test again."""
+"""The command line that repeats a stress test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command_of(
     config: Mapping[str, Any],
     **options: Any,
 ) -> str:
-    """What is typed on the command line to run the same again.
+    """The command line that runs the same stress test again.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def command_of(
     config : Mapping[str, Any]
         Values of the app's configuration.
     **options
-        Other parameters of :func:`flwr_byzantine.lab.stress`. None is left out.
+        Other parameters of :func:`flwr_byzantine.lab.stress`. Those that are None are left out.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def command_of(
 
 
 def _as_toml(value: Any) -> str:
-    """A value as ``-c`` reads it, which takes no quote of a text's own kind within it."""
+    """A value as ``-c`` reads it. A text may not contain the quote that is around it."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=False)[1:-1]
         inner = re.sub(r"\\(.)", lambda m: "\\u0022" if m[1] == '"' else m[0], text)

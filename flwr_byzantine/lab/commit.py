@@ -1,7 +1,7 @@
-"""What attackers send, as functions of what all nodes of a round received and sent: the wrappers' formulas.
+"""What attackers send, computed from what all nodes of a round received and sent.
 
-They are those of :mod:`flwr_byzantine.clients`, to the last bit, with what honest nodes sent in the place of
-what attackers there compute of them.
+The formulas are those of the wrappers in :mod:`flwr_byzantine.clients`, to the last bit. The wrappers compute
+what honest nodes send. Here it is known.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Exchange:
     number : int
         The number of the node.
     received, returned : list of np.ndarray
-        The global model, and what the node made of it.
+        The global model, and the model that the node trained from it.
     """
 
     number: int
@@ -46,7 +46,7 @@ class Exchange:
 
     @property
     def model(self) -> Floats:
-        """What the node received, in the places of the floating-point numbers that it sent."""
+        """What the node received, restricted to the places where it sent floating-point numbers."""
         return model_of(self.returned, self.received)
 
     @property
@@ -59,7 +59,7 @@ class Exchange:
         return update_of(self.returned, self.received, payload)
 
     def sending(self, update: Floats, payload: Payload) -> Arrays:
-        """Return what the node sends to have this update."""
+        """Return what the node has to send for this update."""
         return with_update(update, self.returned, self.received, payload)
 
 
@@ -73,13 +73,13 @@ class Moment:
 
 
 def alone(attack: Any, attacker: Exchange, now: Moment) -> Arrays:
-    """Return what an attacker sends that knows its own update."""
+    """Return what an attacker sends if it knows its own update only."""
     rng = stream_of(ATTACK_STREAM, now.seed, now.server_round, attacker.number)
     return attacker.sending(_flat(attack(attacker.update(now.payload), rng)), now.payload)
 
 
 def knowing_the_model(attack: Any, attackers: Sequence[Exchange], now: Moment) -> list[Arrays]:
-    """Return what attackers send that received the same model and know that."""
+    """Return what attackers send if they received the same model and know that model only."""
     rng = stream_of(ATTACK_STREAM, now.seed, now.server_round)
     update = to_send(_flat(attack(attackers[0].model, rng)), now.payload)
     return [attacker.sending(update, now.payload) for attacker in attackers]
@@ -88,7 +88,7 @@ def knowing_the_model(attack: Any, attackers: Sequence[Exchange], now: Moment) -
 def together(
     attack: Any, known: Sequence[Exchange], attackers: Sequence[Exchange], now: Moment
 ) -> list[Arrays]:
-    """Return what attackers send that know the updates of some nodes; both in ascending order."""
+    """Return what attackers send if they know the updates of some nodes. Both are in ascending order."""
     updates = [exchange.update(now.payload) for exchange in known]
     matrix = np.empty((len(updates), updates[0].size), dtype=updates[0].dtype)
     for row, update in enumerate(updates):
@@ -108,13 +108,13 @@ def together(
 
 
 def on_the_way(attack: Any, exchange: Exchange, num_clients: int, now: Moment) -> Arrays:
-    """Return what arrives of what a node sends."""
+    """Return what the server receives of what a node sends."""
     arguments = (flatten(exchange.returned), exchange.number, num_clients, now.server_round)
     return unflatten(_flat(attack(*arguments, now.seed)), exchange.returned)
 
 
 def layout(exchange: Exchange) -> tuple[Any, ...]:
-    """Return what two replies have in common whose values stand in the same places."""
+    """Return a key that two replies share if and only if their values stand in the same places."""
     return tuple((array.shape, is_floating(array)) for array in exchange.returned)
 
 

@@ -1,4 +1,4 @@
-"""The two engines that runs of an app go on: this process, or Flower's Ray engine."""
+"""The two engines for runs of an app: this process, and Flower's Ray engine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OTHERWISE = f'Take `engine="{INLINE}"`'
 
 
 def require_engine(engine: str) -> None:
-    """Raise unless an engine is one of ours and can be started, or is there."""
+    """Raise unless an engine is one of the two, and is installed or already runs."""
     require(engine in ENGINES, "engine", " or ".join(map(repr, ENGINES)), engine, OTHERWISE + ".")
     if engine == RAY and find_spec("ray") is None:
-        advice = f"Run `pip install 'flwr-byzantine[lab]'`. {OTHERWISE} to do without."
-        raise wrong("engine", f"{INLINE!r} where Ray is not installed", engine, advice)
+        advice = f"Run `pip install 'flwr-byzantine[lab]'`. {OTHERWISE} to run without Ray."
+        raise wrong("engine", f"{INLINE!r} if Ray is not installed", engine, advice)
     if engine == RAY:
         require_cluster()
 
@@ -38,9 +38,9 @@ def run_cells(
     at_once: int | None = None,
     verbose: bool = False,
 ) -> None:
-    """Serve several runs of an app one after the other, each with nodes that remember nothing.
+    """Serve several runs of an app, one after the other. In each run, nodes begin with an empty state.
 
-    Nodes have the ids 1 to n and the partition-ids 0 to n - 1, whatever the engine.
+    On both engines, nodes have the ids 1 to n and the partition-ids 0 to n - 1.
 
     Parameters
     ----------
@@ -53,16 +53,17 @@ def run_cells(
     clients : int
         The number of nodes.
     engine : str
-        ``inline``: the nodes work in this process, one after the other. ``ray``: several work at once.
+        With ``inline``, the nodes work in this process, one after the other. With ``ray``, several nodes work
+        at once.
     at_once : int or None
-        With Ray, how many nodes work at once; None takes as many as there are cores.
+        With Ray, how many nodes work at once. None means as many as there are cores.
     verbose : bool
-        Whether what Ray logs is shown.
+        Whether to show what Ray logs.
 
     Raises
     ------
     Exception
-        What ``serve`` raises; a RuntimeError or OSError if the engine fails.
+        What ``serve`` raises. If the engine fails, a RuntimeError or OSError.
     """
     if engine == RAY:
         run_on_ray(serve, app, configs, clients, at_once=at_once, verbose=verbose)

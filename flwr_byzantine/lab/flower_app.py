@@ -1,4 +1,4 @@
-"""An app of a user's own, as its folder describes it."""
+"""A user's app, as its folder describes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FlowerApp:
     Parameters
     ----------
     name : str
-        What it is called.
+        The name of the app.
     server : flwr.serverapp.ServerApp
         What the server runs.
     client : flwr.clientapp.ClientApp
@@ -42,10 +42,10 @@ class FlowerApp:
     config : Mapping[str, Any]
         The run configuration, without nesting.
     code : str
-        A digest of the files of its folder; empty for an app that comes from none. Runs of such an app are
-        not kept, for nothing tells when it changes.
+        A digest of the files in the app's folder; empty for an app without a folder. Runs of such an app are
+        not kept, because nothing tells when the app changes.
     modules : OwnModules or None
-        What it imports from its folder, if it comes from one.
+        The modules that the app imports from its folder, if it has one.
     """
 
     name: str
@@ -57,7 +57,7 @@ class FlowerApp:
 
     @property
     def folder(self) -> str | None:
-        """The folder that both halves come from, unchanged."""
+        """The folder that both halves come from, if they are unchanged."""
         own = self.modules
         both = own is not None and own.halves == (self.server, self.client)
         return str(own.folder) if own is not None and both else None
@@ -67,7 +67,7 @@ class FlowerApp:
         return nullcontext() if self.modules is None else self.modules.in_use()
 
     def anew(self) -> FlowerApp:
-        """The app as another process would load it, with nothing in its modules from earlier runs."""
+        """The app as another process would load it: its modules hold nothing of earlier runs."""
         if self.folder is None:
             return self
         try:
@@ -79,14 +79,14 @@ class FlowerApp:
 def load_flower_app(folder: str | os.PathLike[str], code: str | None = None) -> FlowerApp:
     """Load the app of a folder, unchanged.
 
-    Its modules are its own: neither those of another app nor those of an earlier call are taken for them.
+    The app gets modules of its own. It never shares them with another app or with an earlier call.
 
     Parameters
     ----------
     folder : str or Path
-        With a ``pyproject.toml`` that has ``[tool.flwr.app.components]``.
+        A folder with a ``pyproject.toml`` that has ``[tool.flwr.app.components]``.
     code : str or None
-        The digest of its files, if it is known.
+        The digest of the folder's files, if it is known.
 
     Raises
     ------
@@ -105,14 +105,14 @@ def load_flower_app(folder: str | os.PathLike[str], code: str | None = None) -> 
 
 
 def load_apart(folder: str | os.PathLike[str]) -> FlowerApp:
-    """Load the app of a folder where what it writes meanwhile overwrites nothing."""
+    """Load the app of a folder. Files that it writes meanwhile overwrite nothing."""
     folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
     with scratch(folder):
         return load_flower_app(folder)
 
 
 def _code_of(folder: Path) -> str:
-    """A digest of an app's files, so that runs of an older version are not taken for its own."""
+    """A digest of an app's files. It tells runs of this version from runs of older ones."""
     digest = sha256()
     for place, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if name not in INSTALLED)
@@ -124,14 +124,14 @@ def _code_of(folder: Path) -> str:
 
 
 def load_client_app(folder: str | os.PathLike[str], reference: str | None = None) -> ClientApp:
-    """Load what the nodes of an app run, as :func:`load_flower_app` does, and leave the server's half.
+    """Load what the nodes of an app run, as :func:`load_flower_app` does, without the server's half.
 
     Parameters
     ----------
     folder : str or Path
-        With the app.
+        The folder of the app.
     reference : str or None
-        Another ClientApp of the folder, ``module:name``, in the place of the app's own.
+        Another ClientApp of the folder, ``module:name``, to use instead of the app's own.
     """
     app: ClientApp = _load_half(folder, "clientapp", ClientApp, reference)
     return app
@@ -152,13 +152,13 @@ def _load_half(folder: str | os.PathLike[str], part: str, kind: type, reference:
 
 
 def _own_modules(folder: str | os.PathLike[str], described: Mapping[str, Any]) -> OwnModules:
-    """Modules of an app, of which none is imported yet."""
+    """The modules of an app, before any of them is imported."""
     absolute = Path(os.path.abspath(Path(folder).expanduser()))
     return OwnModules(absolute, roots_of(absolute, described))
 
 
 def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What an app's folder says of it."""
+    """What an app's folder says about the app."""
     try:
         described = tomllib.loads((Path(folder).expanduser() / FILE).read_text("utf-8"))
         components = described["tool"]["flwr"]["app"]["components"]
@@ -168,10 +168,12 @@ def _described(folder: str | os.PathLike[str]) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise _no_app(folder, f"a {FILE} that is no TOML ({error})") from None
     except (KeyError, TypeError):
-        raise _no_app(folder, f"a {FILE} without it, or without one of the two parts") from None
+        raise _no_app(
+            folder, f"a {FILE} without that section, or without one of its two parts"
+        ) from None
     for key, value in described["tool"]["flwr"]["app"].items():
         if key in (FAB_INCLUDE_KEY, FAB_EXCLUDE_KEY) and check_pattern_list_value(value, key):
-            raise _no_app(folder, f"a `{key}` that is no list of patterns, with one at least")
+            raise _no_app(folder, f"a `{key}` that is no list of at least one pattern")
     return described
 
 
@@ -182,7 +184,7 @@ def _load(
     part: str,
     kind: type,
 ) -> Any:
-    """One of the two parts."""
+    """Import one of the two parts."""
     reference = described["tool"]["flwr"]["app"]["components"][part]
     try:
         with own.in_use():
@@ -215,12 +217,12 @@ def key_of_rounds(config: Mapping[str, Any], told: str | None = None) -> str:
     config : Mapping[str, Any]
         The run configuration.
     told : str or None
-        The user's own word.
+        The user's choice.
 
     Raises
     ------
     ValueError
-        If it is not there, or none or several look like it.
+        If the key is missing, or if no key or several keys look like it.
     """
     if told is not None:
         if told not in config:

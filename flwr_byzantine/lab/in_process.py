@@ -1,4 +1,4 @@
-"""Federations in one process, without Ray: the same apps and messages, several times the speed."""
+"""Federations in one process, without Ray. Apps and messages are the same, at several times the speed."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ class Asked:
         self.nodes, self._server, self._times = nodes, threading.get_ident(), 0
 
     def again(self) -> None:
-        """Count a question of the server's own thread; TimeoutError if it waits for what never comes."""
+        """Count a question of the server's own thread. Raise a TimeoutError if it waits in vain."""
         if threading.get_ident() == self._server:
             self._times += 1
             if self._times > PATIENCE:
                 raise TimeoutError(too_many(self.nodes))
 
     def sent(self) -> None:
-        """Count from the start: the server goes on."""
+        """Count from zero again, because the server did something else."""
         self._times = 0
 
 
 def too_many(nodes: int, wanted: int | None = None) -> str:
-    """What is wrong with a server that waits for nodes."""
-    of_them = "" if wanted is None else f": for {wanted}"
-    return f"the server waits for more nodes than the {nodes} there are{of_them}"
+    """Say why a server waits for nodes in vain."""
+    more = f"more than {nodes}" if wanted is None else f"{wanted}"
+    return f"the server waits for {more} nodes, but there are only {nodes}"
 
 
 class InProcessGrid(Grid):
     """Hands each message to a ``ClientApp`` in this process, one after the other.
 
-    What a node changes in a message, or keeps of it, is its own, as if it had come over a network. The
-    state of its context lasts from message to message.
+    A node gets its own copy of a message, as if the message had come over a network. The state of the node's
+    context lasts from message to message.
 
     Parameters
     ----------
@@ -132,13 +132,13 @@ class InProcessGrid(Grid):
         Raises
         ------
         TimeoutError
-            If the server goes on asking, and sends nothing: it waits for nodes that will never come.
+            If the server goes on asking and sends nothing. It then waits for nodes that will never come.
         """
         self._asked.again()
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Let the nodes answer; the replies wait to be pulled."""
+        """Let the nodes answer, and keep the replies until they are pulled."""
         pushed = []
         self._asked.sent()
         for message in messages:
@@ -156,11 +156,11 @@ class InProcessGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Send messages and return their replies; there is nothing to wait for."""
+        """Send messages and return their replies, which are there at once."""
         return self.pull_messages(self.push_messages(messages))
 
     def _answer(self, message: Message) -> Message:
-        """The reply of a node, or the error that it ended with."""
+        """The reply of a node, or the error with which it ended."""
         sent = copy.copy(message)
         sent.content = own_records(message.content)
         try:
@@ -169,7 +169,7 @@ class InProcessGrid(Grid):
             return Message(Error(ErrorCode.NODE_UNAVAILABLE, "no such node"), reply_to=message)
         try:
             reply: Message = self.app(sent, context)
-        except (Exception, SystemExit) as error:  # an app may leave
+        except (Exception, SystemExit) as error:  # an app may call `sys.exit`
             reason = f"{type(error).__name__}: {error}"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
         if reply.has_content():
@@ -178,12 +178,12 @@ class InProcessGrid(Grid):
 
 
 def own_records(content: RecordDict) -> RecordDict:
-    """Other records of the same values: arrays keep their bytes, which nothing changes."""
+    """New records with the same values. They share the bytes of arrays, which nothing changes."""
     return RecordDict({name: _own_record(record) for name, record in content.items()})
 
 
 def _own_record(record: Record) -> Record:
-    """Another record of the same values, all of them its own."""
+    """A new record with copies of all values that can change."""
     own: Any = record.copy()
     for name, value in record.items():
         if isinstance(value, Array | list):  # numbers, text and bytes never change
@@ -192,7 +192,7 @@ def _own_record(record: Record) -> Record:
 
 
 def as_running_task() -> None:
-    """Be a task of a run, as which alone Flower lets messages be made."""
+    """Act as a task of a run, because only then Flower lets code make messages."""
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN_ID, 1, 1
 
 

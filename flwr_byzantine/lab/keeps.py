@@ -1,4 +1,4 @@
-"""A test of your own: what an app keeps under an attack."""
+"""A check for your own tests: what an app keeps under an attack."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def assert_keeps(
     attack: str,
     **settings: Any,
 ) -> None:
-    """Fail unless an app keeps a value under an attack: a test for your own continuous integration.
+    """Fail unless an app's metric stays good enough under an attack, for your own continuous integration.
 
     Parameters
     ----------
     app : str, Path or FlowerApp
-        As for :func:`stress`.
+        See :func:`stress`.
     at_least : float
-        What the metric should be after the last round; of a loss, at most.
+        The least value that the metric should have after the last round. For a loss, it is the largest value.
     rule, attack : str
         Their names.
     **settings
@@ -33,7 +33,7 @@ def assert_keeps(
     Raises
     ------
     AssertionError
-        Saying what the app came to.
+        If the metric is worse. The text says which value the app reached.
     """
     result = stress(app, rules=[rule], attacks=[attack], **settings)
     cell, low = result.cell(rule, attack), result.data["lower_is_better"]

@@ -1,7 +1,7 @@
-"""Results of runs that are kept in a folder: a file each, written whole, or all packed into one.
+"""Results of runs in a folder: one file for each result, or all of them packed into one file.
 
-`pack` moves the files into ``cells.jsonl.xz`` beside them, one line a result. Whoever reads a result looks
-for its own file first, so that runs go on from a packed folder as from any other.
+`pack` moves the files into ``cells.jsonl.xz`` beside them, with one line for each result. A reader looks for
+a result's own file first. So runs go on from a packed folder as from any other folder.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 Record = dict[str, Any]
 
 PACKED = "cells.jsonl.xz"
-KEY = 16 * "[0-9a-f]"  # what a result's file is called: other files stay where they are
+KEY = 16 * "[0-9a-f]"  # the name of a result's file; other files stay where they are
 
 
 def finite(value: Any) -> Any:
-    """Return a copy in which NaN and infinities are None, as JSON knows neither.
+    """Return a copy in which NaN and infinities are None, because JSON has neither.
 
     Examples
     --------
@@ -39,15 +39,17 @@ def finite(value: Any) -> Any:
 
 
 def write(record: Record, path: Path, indent: int | None = None) -> Path:
-    """Write a record as JSON, all of it or nothing."""
+    """Write a record as JSON, completely or not at all."""
     text = json.dumps(finite(record), indent=indent, allow_nan=False) + "\n"
     return replace_file(path, text.encode())
 
 
 def replace_file(path: Path, content: bytes) -> Path:
-    """Write a file, all of it or nothing; its folder is made where it is missing."""
+    """Write a file, completely or not at all. Make its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")  # another process may write it too
+    partial = path.with_name(
+        f".{path.name}.{os.getpid()}"
+    )  # another process may write the same file
     try:
         partial.write_bytes(content)
         partial.replace(path)
@@ -62,19 +64,19 @@ class Kept:
     Parameters
     ----------
     folder : Path
-        A folder, which need not be there yet, or a packed file. A name is ``<group>/<key>.json``, where
-        the key is 16 hexadecimal digits.
+        A folder, which need not exist yet, or a packed file. The name of a result is
+        ``<group>/<key>.json``, and its key has 16 hexadecimal digits.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path:
-        """Return the file of a result, where it has one of its own."""
+        """Return the path of a result's own file."""
         return self.folder / name
 
     def read(self, name: str) -> Record | None:
-        """Return a result, or None where it is not there.
+        """Return a result, or None if it is not there.
 
         Raises
         ------
@@ -86,7 +88,7 @@ class Kept:
         return self._packed().get(name)
 
     def write(self, name: str, record: Record) -> Path:
-        """Keep a result; a reader sees all of it or nothing."""
+        """Keep a result. A reader sees the complete result or none."""
         return write(record, self.path(name))
 
     def missing(self, names: Iterable[str]) -> list[str]:
@@ -101,8 +103,8 @@ class Kept:
     def pack(self) -> tuple[Path, int]:
         """Move the files of a folder into its packed file, in the order of their names.
 
-        The same results give the same bytes. A result's own file wins over what was packed before. The files
-        are deleted once the packed one is there.
+        The same results give the same bytes. A result's own file replaces a result that was packed before.
+        The files are deleted once the packed file is complete.
 
         Returns
         -------
@@ -121,7 +123,7 @@ class Kept:
         return packed, len(results)
 
     def _packed(self) -> dict[str, Record]:
-        """Return the packed results by name; none where nothing was packed."""
+        """Return the packed results by name; empty if nothing was packed."""
         path = self.folder if self.folder.is_file() else self.folder / PACKED
         return _unpack(path, path.stat().st_mtime_ns) if path.exists() else {}
 
@@ -132,20 +134,20 @@ def _read(path: Path) -> Record:
         found: Record = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(
-            f"A result should be valid JSON. Found {path}, which is not: delete it, and run it again."
+            f"A result should be valid JSON. Found {path}, which is not. Delete the file, and run again."
         ) from error
     return found
 
 
 @lru_cache(maxsize=1)
 def _unpack(path: Path, changed: int) -> dict[str, Record]:
-    """Read a packed file, once as long as it has not changed."""
+    """Read a packed file. It is read again only if it has changed."""
     try:
         with lzma.open(path, "rt", encoding="utf-8") as lines:
             results = [json.loads(line) for line in lines]
         return {result.pop("cell"): result for result in results}
     except (EOFError, KeyError, ValueError, lzma.LZMAError) as error:
         raise ValueError(
-            f"A packed file should hold one result a line. Found {path}, which is damaged: restore it, "
-            "or delete it and run all again."
+            f"A packed file should hold one result in each line. Found {path}, which is damaged. Restore it, "
+            "or delete it and run everything again."
         ) from error

@@ -1,4 +1,4 @@
-"""What kind of attack it is, and the rounds that it brings along."""
+"""The kind of an attack, and the rounds of its own schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPECTED = "an attack of `flwr_byzantine.attacks`, or a function like one"
 
 
 class Kind(Enum):
-    """What an attack is given."""
+    """The arguments that an attack gets."""
 
     LOCAL = "own update"
     COLLUDING = "updates"
@@ -25,7 +25,7 @@ class Kind(Enum):
 
     @property
     def together(self) -> bool:
-        """Whether all attackers are on in the same rounds, as those of the wrappers are."""
+        """Whether all attackers attack in the same rounds, as with the wrappers."""
         return self is not Kind.LOCAL
 
 
@@ -35,31 +35,31 @@ SIGNATURES = {
     ModelAttack: Kind.MODEL,
     ChannelAttack: Kind.CHANNEL,
 }
-# How many arguments a function of the user's is called with.
+# The number of arguments with which a user's function is called.
 ARGUMENTS = {2: Kind.LOCAL, 3: Kind.COLLUDING, 5: Kind.CHANNEL}
 
 
 def is_attack(value: Any) -> bool:
-    """Whether it is an attack of the library, and no function of the user's."""
+    """Whether an attack is one of the library's, and not a user's function."""
     return isinstance(value, (*SIGNATURES, OnOff))
 
 
 def understand(attack: Any, usage: str) -> tuple[Any, AttackSchedule, Kind]:
-    """Return the attack itself, the rounds that it brings along, and its kind.
+    """Return the attack itself, the rounds of its own schedule, and its kind.
 
     Parameters
     ----------
     attack : Any
         What the user passed.
     usage : str
-        How it should be passed, for the error.
+        How the user should pass it, for the error.
 
     Raises
     ------
     ParameterError
-        If it is no attack, or one on data.
+        If it is no attack, or an attack on data.
     """
-    advice = f"Make it first, as in `{usage}`."
+    advice = f"Pass an instance, as in `{usage}`."
     require(not isinstance(attack, type), "attack", EXPECTED, attack, advice)
     attack, spells = split(attack)
     for base, kind in SIGNATURES.items():
@@ -70,9 +70,9 @@ def understand(attack: Any, usage: str) -> tuple[Any, AttackSchedule, Kind]:
         client = " or ".join(poisoning) or "LabelFlippingClient"
         raise wrong(
             "attack",
-            "one on what nodes send",
+            "an attack on what nodes send",
             attack,
-            "It changes the data that a client trains on, and those never come to the server. Wrap the "
+            "This attack changes the data that a client trains on, and the server never sees them. Wrap the "
             f"client in `flwr_byzantine.clients.{client}`, or change the data where the app loads them.",
         )
     is_function = callable(attack) and not isinstance(attack, Rule)
@@ -96,7 +96,7 @@ def _kind_by_arguments(attack: Any) -> Kind:
             EXPECTED,
             attack,
             "Write it as `attack(own, rng)`, `attack(honest, num_attackers, rng)` or "
-            "`attack(values, client, num_clients, server_round, seed)`. One that knows the model is a "
-            "subclass of `flwr_byzantine.attacks.ModelAttack`.",
+            "`attack(values, client, num_clients, server_round, seed)`. If it needs the model, derive it "
+            "from `flwr_byzantine.attacks.ModelAttack`.",
         )
     return kind

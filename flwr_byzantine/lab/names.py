@@ -1,4 +1,4 @@
-"""Rules and attacks by the names that a command line has: `median`, `nnm+phocas`, `sign_flip`, `lie`."""
+"""Names of rules and attacks on the command line: `median`, `nnm+phocas`, `sign_flip`, `lie`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from flwr_byzantine import attacks, rules
 from flwr_byzantine.attacks.optimized import FAMILIES
-from flwr_byzantine.checks import wrong
+from flwr_byzantine.checks import did_you_mean, wrong
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.settings import public_names
 from flwr_byzantine.strategies.words import FIT_WORDS
 
-_WHOLE = {"MeaMed": "meamed"}  # what is not the name of the class, with _ between its words
+_WHOLE = {"MeaMed": "meamed"}  # class names whose capital letters do not begin words
 
 
 def name_of(kind: str) -> str:
-    """The name on a command line.
+    """The name of a class on the command line.
 
     Examples
     --------
@@ -37,20 +37,20 @@ def f_of(kind: type[Any]) -> str | None:
     return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
 
 
-# Every strategy that has the name of a rule, in the order in which they are declared.
+# Every rule that has a strategy of its name, in the order of declaration.
 RULES: dict[str, type[rules.Rule]] = {
     name_of(name): getattr(rules, name)
     for name in public_names(vars(fit_strategies))
     if hasattr(rules, name)
 }
-# The pre-aggregations, by their own names and by the usual short ones.
+# The pre-aggregations, by their full names and by the usual short names.
 STEPS: dict[str, type[rules.PreAggregation]] = {
     name_of(name): kind
     for name, kind in vars(rules).items()
     if isinstance(kind, type) and issubclass(kind, rules.PreAggregation) and not isabstract(kind)
 }
 STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
-# Other names of rules, most of them short ones as papers have them.
+# Other names of rules. Most are short names from papers.
 SHORT = {
     "caf": "covariance_filter",
     "dnc": "divide_and_conquer",
@@ -60,10 +60,13 @@ SHORT = {
     "smea": "smallest_maximum_eigenvalue",
 }
 
+# Strategies that need data on the server. A name alone cannot bring these along.
+WITH_DATA = ("by_gars", "bygars", "by_garsplus_plus", "bygars++", "fltrust")
+
 _UPDATES = (
     attacks.LocalAttack, attacks.ColludingAttack, attacks.ModelAttack, attacks.ChannelAttack,
 )  # fmt: skip
-# The attacks on updates, by the usual short names where they have them.
+# The attacks on updates, by their usual short names if they have any.
 _SHORT_ATTACKS = {
     "InnerProductManipulation": "ipm",
     "LittleIsEnough": "lie",
@@ -82,18 +85,18 @@ ATTACKS = {
     for name, kind in BY_NAME.items()
     if issubclass(kind, _UPDATES) and kind is not attacks.Optimized
 }
-# Those on the data that nodes train on.
+# The attacks on the data that nodes train on.
 ON_DATA = {name: kind for name, kind in BY_NAME.items() if issubclass(kind, _POISON)}
-MALICIOUS = "malicious"  # what a ClientApp of the user's does
-# Those that are made against the rule that stands in front of the app; without one, against the mean.
+MALICIOUS = "malicious"  # the attack of a user's own ClientApp
+# Attacks that are computed against the rule in front of the app, or, without a rule, against the mean.
 AGAINST = {f"opt_{family}": partial(attacks.Optimized, family) for family in FAMILIES}
 
 
 def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Rule) -> Any:
-    """The attack of a name, told who takes part.
+    """The attack with a name, for a given number of clients and attackers.
 
-    ``sign_flip`` is made so strong that it sends a plain mean backwards by as much as the honest clients
-    would move it forwards. With the factor 1 of its paper, few attackers only slow a mean down.
+    ``sign_flip`` gets a factor that moves a plain mean backwards as far as the honest clients would move it
+    forwards. With the factor 1 of the paper, few attackers would only slow a mean down.
 
     Parameters
     ----------
@@ -102,12 +105,12 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     num_clients, num_attackers : int
         n and f.
     rule : Rule
-        What stands in front of the app.
+        The rule in front of the app.
 
     Raises
     ------
     ValueError
-        If there is no such attack, or it can do nothing with that many.
+        If there is no such attack, or if it does not work with these numbers.
 
     Examples
     --------
@@ -116,6 +119,7 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     >>> attack_named("sign_flip", 10, 2, rules.Mean())
     SignFlip(scale=8.0)
     """
+    name = _SHORT_ATTACKS.get(name) or name_of(name.replace("-", "_"))
     if name in AGAINST:
         return AGAINST[name](against=rule)
     if name == MALICIOUS:
@@ -124,8 +128,9 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     if name in ON_DATA:
         return ON_DATA[name]()
     if name not in ATTACKS:
-        expected = f"made of none, {', '.join([*ATTACKS, *AGAINST, *ON_DATA])}"
-        raise wrong("attacks", expected, name, "Choose some of them.")
+        known = ["none", *ATTACKS, *AGAINST, *ON_DATA]
+        advice = did_you_mean(name, known) or "Choose from these names."
+        raise wrong("attacks", f"made of {', '.join(known)}", name, advice.rstrip())
     if ATTACKS[name] is attacks.SignFlip:
         return attacks.SignFlip(max(1.0, 2 * (num_clients - num_attackers) / num_attackers))
     attack = ATTACKS[name]()
@@ -135,19 +140,21 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
 
 
 def parts_of(name: str) -> tuple[list[str], str]:
-    """Names of the pre-aggregations, and of the rule behind them.
+    """The names of the pre-aggregations, and the name of the rule behind them. Names of classes count too.
 
     Examples
     --------
     >>> parts_of("bucketing+nnm+dnc")
     (['bucketing', 'nnm'], 'divide_and_conquer')
+    >>> parts_of("NearestNeighborMixing+TrimmedMean")
+    (['nearest_neighbor_mixing'], 'trimmed_mean')
     """
-    *before, last = re.split(r"\+(?=\w)", name)
+    *before, last = (name_of(part) for part in re.split(r"\+(?=\w)", name.replace("-", "_")))
     return before, SHORT.get(last, last)
 
 
 def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {}) -> rules.Rule:
-    """The rule of a name, told to survive f Byzantine clients where it is told a number.
+    """The rule with a name. Those parameters of it that stand for Byzantine clients are set to f.
 
     Parameters
     ----------
@@ -156,12 +163,12 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
     f : int
         The number of Byzantine clients.
     arguments : Mapping[str, Mapping[str, Any]]
-        Name of a part -> its other arguments.
+        The name of a part -> other arguments for it.
 
     Raises
     ------
     ValueError
-        If there is no such rule, or a part needs what was not given.
+        If there is no such rule, or if a part needs an argument that is not given.
 
     Examples
     --------
@@ -169,9 +176,15 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
     NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)
     """
     before, last = parts_of(name)
+    if last in WITH_DATA:
+        advice = "Put this strategy into the app, and name the rule `app`."
+        raise wrong("rules", "rules that need no data on the server", name, advice)
     if last not in RULES or not STEPS.keys() >= {*before}:
         expected = f"made of {', '.join(RULES)}, and of {', '.join(STEPS)} in front"
-        raise wrong("rules", expected, name, "Join them by `+`, as in `nnm+phocas`.")
+        like = "" if last in RULES else did_you_mean(last, [*RULES, *SHORT])
+        like += "".join(did_you_mean(part, STEPS) for part in before if part not in STEPS)
+        advice = like or "Join them by `+`, as in `nnm+phocas`."
+        raise wrong("rules", expected, name, advice.rstrip())
     kinds: list[type[Any]] = [*(STEPS[part] for part in before), RULES[last]]
     made = []
     for part, kind in zip([*before, last], kinds, strict=True):
@@ -180,6 +193,6 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
             made.append(kind(**told, **arguments.get(part, {})))
         except TypeError as error:
             advice = f"`{part}` needs more than a name: use it from Python."
-            raise wrong("rules", "rules that need no other argument", name, advice) from error
+            raise wrong("rules", "rules that need no arguments but f", name, advice) from error
     rule: rules.Rule = reduce(operator.rshift, made)
     return rule

@@ -1,4 +1,4 @@
-"""Modules of an app, imported from its own folder and seen by nobody else in the process."""
+"""Modules that an app imports from its own folder, hidden from all other code in the process."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Flower has these loaded before it loads an app: it does not take the app's own files of these names.
+# Flower loads these modules before an app, so it never takes an app's own files of these names.
 SHARED = {"flwr", "flwr_byzantine", "numpy", "ray", "torch"}
 INSTALLED = ("site-packages", "dist-packages")
 
 
 class OwnModules:
-    """Modules that an app imports from its folder, which no other app takes for its own.
+    """Modules that an app imports from its folder, kept apart from those of other apps.
 
-    While they are in use, Python finds them and the folder, as under ``flwr run``; afterwards all is as
-    before. Other modules of the same names, such as those of another app, are out of sight meanwhile.
+    While they are in use, Python finds them and the folder, as under ``flwr run``. Modules of other apps with
+    the same names are hidden meanwhile. Afterwards everything is as before.
 
     Parameters
     ----------
     folder : str or Path
         The app's folder.
     roots : Sequence[str]
-        Where its modules are, in the order in which Python looks for them.
+        The folders of its modules, in the order in which Python searches them.
 
     Notes
     -----
-    Threads may use the same modules at once. A thread that wants those of another app waits.
+    Threads may use the same modules at once. A thread that needs the modules of another app waits.
     """
 
     def __init__(self, folder: str | Path, roots: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class OwnModules:
         self.halves: tuple[Any, ...] = ()
         self.names = _names(roots)
         self._modules: dict[str, ModuleType] = {}
-        importlib.invalidate_caches()  # files may have changed within the clock's accuracy
+        importlib.invalidate_caches()  # files may have changed without a visible change of their time
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -58,16 +58,18 @@ class OwnModules:
         return name.partition(".")[0] in self.names or name in self._modules
 
     def always(self, app: Any, again: Callable[[str], Any]) -> Any:
-        """A half of the app, which uses these modules whenever it is called.
+        """A half of the app that uses these modules whenever it is called.
 
         Parameters
         ----------
         app : ServerApp or ClientApp
-            The half.
+            The half as it was loaded.
         again : Callable
-            Loads it from the folder in another process.
+            Loads the half from the folder in another process.
         """
-        kind = getattr(type(app), "_plain", type(app))  # an installed module's object comes again
+        kind = getattr(
+            type(app), "_plain", type(app)
+        )  # an installed module gives the same object again
 
         def call(half: Any, *arguments: Any, **keywords: Any) -> Any:
             with self.in_use():
@@ -79,16 +81,16 @@ class OwnModules:
         return app
 
     def swap_in(self) -> _Outside:
-        """Put the modules in the place of others of their names."""
+        """Put the modules in place of others with the same names."""
         others = {name: sys.modules.pop(name) for name in list(sys.modules) if self.has(name)}
         outside = _Outside(others, set(sys.modules), list(sys.path), sys.dont_write_bytecode)
         sys.modules.update(self._modules)
         sys.path[:0] = self.path
-        sys.dont_write_bytecode = True  # the folder stays as it is, and so does what is run
+        sys.dont_write_bytecode = True  # nothing is written into the folder
         return outside
 
     def swap_out(self, outside: _Outside) -> None:
-        """Take the modules away, with those that were imported meanwhile, and put the others back."""
+        """Remove these modules, also those imported meanwhile, and put the other modules back."""
         sys.dont_write_bytecode = outside.dont_write_bytecode
         for name in list(sys.modules):
             new = name not in outside.names and self._is_here(sys.modules[name])
@@ -103,7 +105,7 @@ class OwnModules:
         sys.path[:] = [entry for entry in sys.path if entry not in added]
 
     def _is_here(self, module: Any) -> bool:
-        """Whether a module comes from the folder, by a path that the app itself made."""
+        """Whether a module's file is in the app's folder, and not among packages installed there."""
         file = getattr(module, "__file__", None)
         name = str(getattr(module, "__name__", "")).partition(".")[0]
         if not isinstance(file, str) or name in SHARED:
@@ -114,7 +116,7 @@ class OwnModules:
 
 @dataclass
 class _Outside:
-    """What there was before an app's modules were put in."""
+    """The state of Python before an app's modules were put in."""
 
     modules: dict[str, ModuleType]
     names: set[str]
@@ -124,7 +126,7 @@ class _Outside:
 
 @dataclass
 class _Use:
-    """Modules in use, by how many calls, and which thread put them in."""
+    """Modules in use, with the number of calls that use them and the thread that put them in."""
 
     own: OwnModules
     outside: _Outside
@@ -132,7 +134,7 @@ class _Use:
     calls: int = 0
 
     def serves(self, own: OwnModules) -> bool:
-        """Whether these are the modules that are wanted, or another thread's of the same app."""
+        """Whether these are the wanted modules, perhaps put in by another thread of the same app."""
         theirs = self.thread != threading.get_ident() and self.own.folder == own.folder
         return self.own is own or theirs
 
@@ -162,7 +164,7 @@ def _leave(use: _Use) -> None:
 
 
 def _names(roots: Sequence[str]) -> set[str]:
-    """Names of modules that Python finds in some folders, if it looks there first."""
+    """Names of modules that Python finds in some folders, if it searches them first."""
     shared = SHARED | {*sys.builtin_module_names, "__main__"}
     shared |= sys.stdlib_module_names & sys.modules.keys()
     found = set()

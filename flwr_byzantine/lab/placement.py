@@ -13,12 +13,12 @@ from flwr_byzantine.lab.kinds import is_attack
 Node = Hashable
 Byzantine = int | float | Collection[Any] | Callable[[Sequence[Any], int], Iterable[Any]]
 
-STREAM = 0xD4A  # who is Byzantine; the simulation draws from the same
+STREAM = 0xD4A  # decides who is Byzantine; the simulations use the same stream
 EXPECTED = "a whole number, a share in (0, 1), a collection of nodes, or a function that gives one"
 
 
 class Placement:
-    """Which nodes are Byzantine: as many as are drawn by a seed, those named, or those a function gives.
+    """Which nodes are Byzantine: nodes drawn with a seed, nodes that are named, or nodes from a function.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class Placement:
     seed : int
         Decides who is drawn.
     redraw : bool
-        Whether others are drawn in every round.
+        Whether nodes are drawn anew in every round.
     advice : str
         How to name nodes, for errors.
     as_node : callable
-        Makes of what the user calls a node what it is called here.
+        Turns the user's name of a node into the name that is used here.
 
     Raises
     ------
@@ -53,11 +53,11 @@ class Placement:
         self.given_by = byzantine if callable(byzantine) and not self.named else None
         function = self.given_by is not None and not isinstance(byzantine, type)
         function = function and not is_attack(byzantine)
-        usage = "Pass `byzantine=2`, `byzantine=0.2` or the nodes themselves."
+        usage = "Pass `byzantine=2`, `byzantine=0.2` or the ids of nodes."
         holds = count or share or self.named or function
         require(holds, "byzantine", EXPECTED, byzantine, usage)
         drawn = count or share
-        usage = "Leave `redraw` out, or pass how many are Byzantine."
+        usage = "Leave `redraw` out, or pass `byzantine` as a number of nodes."
         require(drawn or not redraw, "redraw", "False for nodes that are not drawn", redraw, usage)
         if self.named:
             self._drawn = frozenset(self._as_nodes(byzantine))
@@ -83,18 +83,18 @@ class Placement:
         return self._drawn
 
     def count(self, n: int) -> int:
-        """Return how many of n nodes are drawn: the whole number next to a share of them, halves up."""
+        """Return how many of n nodes are drawn. A share is rounded to a whole number, halves up."""
         if is_whole(self.byzantine):
             return int(self.byzantine)
         return floor(float(self.byzantine) * n + 0.5)
 
     def check(self, chosen: frozenset[Node], there: Collection[Node]) -> None:
-        """Raise where a node that is named is not there.
+        """Raise if a named node is not there.
 
         Raises
         ------
         ParameterError
-            Naming it, and the nodes that there are.
+            If a node is missing. The error names it, and the nodes that are there.
         """
         missing = [node for node in chosen if node not in there]
         if missing:
@@ -104,7 +104,7 @@ class Placement:
                 f"some of the nodes {shown}",
                 self.byzantine,
                 self.advice,
-                found=f"{missing[0]!r}, which is none",
+                found=f"{missing[0]!r}, which is none of them",
             )
 
     def _as_nodes(self, nodes: Any) -> list[Node]:
@@ -115,7 +115,7 @@ class Placement:
 
 
 def drawn(clients: int, byzantine: int, seed: int) -> set[int]:
-    """The nodes that attack in runs with a seed, of those with the ids 1, 2 and so on.
+    """The nodes that attack in runs with a seed, if the nodes have the ids 1, 2 and so on.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, several at once; what one of them tells is passed on as it comes."""
+"""Runs in separate processes, several at once. What a process reports is passed on at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any, cast
 from flwr_byzantine.lab.scratch import PREFIX
 
 ROUND, FINISHED, FAILED = "round", "finished", "failed"
-MOST = 32  # runs that a process does one after the other, before its memory is given back
+MOST = 32  # the runs that one process makes; a new process then begins with fresh memory
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -33,11 +33,11 @@ class News:
     Parameters
     ----------
     kind : str
-        ``round`` after each of its rounds, and at its end ``finished`` or ``failed``.
+        ``round`` after each round of the run, and ``finished`` or ``failed`` at its end.
     run : Any
-        The run, as it was given.
+        The run, as the caller passed it.
     what : Any
-        What the work told of one that finished; why one failed, in a line.
+        The result of a finished run; for a failed run, the reason in one line.
     """
 
     kind: str
@@ -49,21 +49,21 @@ OnNews = Callable[[News], None]
 
 
 class Tell:
-    """How the work on a batch tells what becomes of its runs, each by its place in the batch."""
+    """Reports what becomes of the runs of a batch. A run is named by its place in the batch."""
 
     def __init__(self, send: Callable[[int, str, Any], None]) -> None:
         self._send = send
 
     def round(self, place: int) -> None:
-        """A round of the run is over."""
+        """Report that a round of the run is over."""
         self._send(place, ROUND, None)
 
     def finished(self, place: int, what: Any) -> None:
-        """The run is over; ``what`` can be pickled."""
+        """Report that the run is over, with its result, which can be pickled."""
         self._send(place, FINISHED, what)
 
     def failed(self, place: int, error: BaseException) -> None:
-        """The run ended with an error."""
+        """Report that the run ended with an error."""
         self._send(place, FAILED, in_one_line(error))
 
 
@@ -71,12 +71,12 @@ Work = Callable[[Sequence[Any], Tell], None]
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, without its line ends."""
+    """The type and the text of an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def deal(runs: Sequence[Any], at_once: int) -> list[list[Any]]:
-    """Deal runs out to batches, as many as there are processes at once, or more where they are long.
+    """Deal runs out to batches: one for each process, or more if a batch would get too long.
 
     Examples
     --------
@@ -88,16 +88,16 @@ def deal(runs: Sequence[Any], at_once: int) -> list[list[Any]]:
 
 
 def run_here(batch: Sequence[Any], work: Work, on_news: OnNews) -> None:
-    """Do the work on a batch in this process.
+    """Make the runs of a batch in this process.
 
     Parameters
     ----------
     batch : Sequence
         The runs.
     work : Callable
-        ``work(batch, tell)`` runs all of a batch.
+        ``work(batch, tell)`` makes all runs of a batch.
     on_news : Callable
-        Called with all that is told.
+        It is called with each report.
     """
     work(batch, Tell(lambda place, kind, what: on_news(News(kind, batch[place], what))))
 
@@ -110,25 +110,26 @@ def run_in_processes(
     *,
     engine_interrupts: bool = False,
 ) -> None:
-    """Do the work on batches, each in a process of its own with one thread.
+    """Make the runs of several batches, each batch in a process of its own with one thread.
 
     Parameters
     ----------
     batches : Sequence[Sequence]
         The runs of each process. All can be pickled.
     work : Callable
-        ``work(batch, tell)`` runs all of a batch, one after the other; it is a module's, not the script's.
+        ``work(batch, tell)`` makes all runs of a batch, one after the other. A module defines it, not the
+        user's script.
     at_once : int
-        How many processes at once.
+        How many processes work at once.
     on_news : Callable
-        Called in this process with all that they tell.
+        It is called in this process with each report.
     engine_interrupts : bool (default: False)
-        Whether Ctrl-C is for the work too, whose engine ends in good order. Otherwise it is for the caller
-        alone, and ends the processes.
+        Whether Ctrl-C reaches the work too, so that its engine can end in good order. Otherwise only the
+        caller gets Ctrl-C, and ends the processes.
 
     Notes
     -----
-    Where a process dies, the run that it was at has failed. The runs behind it go on in another process.
+    If a process dies, its present run has failed. The remaining runs of its batch go on in another process.
     Temporary files of all processes are removed at the end, also those of processes that were ended.
     """
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as place:
@@ -141,9 +142,9 @@ def _run_all(
     at_once: int,
     on_news: OnNews,
 ) -> None:
-    """Start a process for each batch, and pass on what they tell."""
+    """Start a process for each batch, and pass on the reports."""
     waiting = [list(batch) for batch in batches if batch]
-    running: dict[Connection, _Running] = {}  # by the end of a pipe that each tells through
+    running: dict[Connection, _Running] = {}  # by the pipe through which each process reports
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -171,25 +172,25 @@ def _run_all(
 
 @dataclass
 class _Running:
-    """A process, and which runs of its batch it has told no end of."""
+    """A process, with those runs of its batch that have not ended yet."""
 
     process: SpawnProcess
     batch: list[Any]
     left: set[int]
 
     def told(self, place: int, kind: str) -> Any:
-        """The run that is spoken of."""
+        """The run that a report is about."""
         if kind != ROUND:
             self.left.discard(place)
         return self.batch[place]
 
     def ended(self) -> list[Any]:
-        """The runs that it leaves, the one that it was at first."""
+        """The runs that the process leaves unfinished. The run that it was working on comes first."""
         self.process.join()
         return [self.batch[place] for place in sorted(self.left)]
 
     def why(self) -> str:
-        """Why it has ended, though it told nothing."""
+        """Say why a process has ended without a report."""
         ended = f"its process ended with status {self.process.exitcode}"
         return f"{ended}: out of memory, or the app ended it"
 
@@ -197,9 +198,9 @@ class _Running:
 def _start(
     batch: list[Any], does: Callable[[Sequence[Any], Connection], None]
 ) -> tuple[Connection, _Running]:
-    """Start a process; it begins with one thread, so that it takes no cores of the others.
+    """Start a process with one thread, so that it leaves the other cores to the other processes.
 
-    It does not run the user's script, as Python's own way is: no line of that has to stand behind
+    Unlike Python's own start, this does not run the user's script. So the script needs no
     ``if __name__ == "__main__"``.
     """
     receives, sends = _CONTEXT.Pipe(duplex=False)
@@ -214,19 +215,19 @@ def _start(
         sys.modules["__main__"] = script
         for name in unset:
             del os.environ[name]
-    sends.close()  # the process has it: once it has ended, so has what is told
+    sends.close()  # only the process holds it now, so the pipe ends with the process
     return receives, _Running(process, batch, set(range(len(batch))))
 
 
 def _process(
     work: Work, engine_interrupts: bool, place: str, batch: Sequence[Any], sends: Connection
 ) -> None:
-    """What a process does, with its temporary files in a folder that others remove."""
+    """The work of a process. Its temporary files are in a folder that the caller removes."""
     tempfile.tempdir = place
     if not engine_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(place,), daemon=True).start()
-    left, lock = set(range(len(batch))), threading.Lock()  # an app may have threads
+    left, lock = set(range(len(batch))), threading.Lock()  # an app may start threads
 
     def send(place: int, kind: str, what: Any) -> None:
         with lock:
@@ -236,13 +237,13 @@ def _process(
 
     try:
         work(batch, Tell(send))
-    except Exception as error:  # nothing could be run, for want of data perhaps
+    except Exception as error:  # no run could start, perhaps because data are missing
         for number in sorted(left):
             send(number, FAILED, in_one_line(error))
 
 
 def _end_with_parent(place: str) -> None:
-    """End this process as soon as the one that started it is gone: nobody waits for the rest."""
+    """End this process as soon as the process that started it is gone, because nobody needs its results."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         shutil.rmtree(place, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How far runs are: rounds that are over, and the time that is left."""
+"""The progress of runs: the rounds that are finished, and the time that is left."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ WIDTH = 48  # characters of a run's name
 
 
 class Steps:
-    """Counts the rounds of several runs that are over.
+    """Counts the finished rounds of several runs.
 
     Parameters
     ----------
     runs : int
         How many runs there are.
     each : int
-        How many rounds a run has. One with more or fewer counts as this many.
+        How many rounds a run has. A run with more or fewer rounds counts as this many.
     """
 
     def __init__(self, runs: int, each: int) -> None:
@@ -29,23 +29,23 @@ class Steps:
         self._of: Counter[Hashable] = Counter()
 
     def round(self, run: Hashable) -> int:
-        """Count a round of a run; gives how many are over."""
+        """Count a finished round of a run, and return how many rounds are finished in all runs."""
         self._of[run] = min(self._of[run] + 1, self.each - 1)
         return self._of.total()
 
     def end(self, run: Hashable) -> int:
-        """Count a run as over; gives how many rounds are."""
+        """Count a run as finished, and return how many rounds are finished in all runs."""
         self._of[run] = self.each
         return self._of.total()
 
 
 class Bar:
-    """A bar on the terminal, with what goes on and the time left.
+    """A bar on the terminal, with the present run and the time left.
 
     Parameters
     ----------
     progress : rich.progress.Progress
-        What shows it.
+        The display that shows the bar.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -54,7 +54,7 @@ class Bar:
         self._task = progress.add_task("starting", total=None, note="")
 
     def show(self, done: int, total: int, what: str, note: str | None = None) -> None:
-        """Show how many rounds are over, and of which run the last one is."""
+        """Show how many rounds are finished, and to which run the last one belongs."""
         name = escape(what[:WIDTH])
         self._progress.update(self._task, completed=done, total=total, description=name)
         if note is not None:
@@ -68,9 +68,9 @@ def bar(console: Console, transient: bool = False) -> Iterator[Bar]:
     Parameters
     ----------
     console : rich.console.Console
-        Where it is shown.
+        The terminal or file that shows it.
     transient : bool (default: False)
-        Whether it is wiped away at the end.
+        Whether the bar is removed at the end.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     left = TimeRemainingColumn(elapsed_when_finished=True)
@@ -80,6 +80,6 @@ def bar(console: Console, transient: bool = False) -> Iterator[Bar]:
         left,
         console=console,
         transient=transient,
-        disable=transient and not console.is_terminal,  # in a file nothing can be wiped away
+        disable=transient and not console.is_terminal,  # nothing can be removed from a file
     ) as progress:
         yield Bar(progress)

@@ -1,4 +1,4 @@
-"""The grid of an in-process simulation: answers sooner, and can be stopped."""
+"""The grid of an in-process simulation. It answers sooner than Flower's, and it can be stopped."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from flwr.serverapp import Grid
 
 from flwr_byzantine.strategies.passing_grid import PassingGrid
 
-POLL = 0.02  # seconds; Flower's own in-memory grid looks for replies every 0.1
+POLL = 0.02  # seconds between looks for replies; Flower's own in-memory grid looks every 0.1 s
 
 
 class PromptGrid(PassingGrid):
-    """Pass everything on to another grid, but wait for replies more attentively.
+    """Pass everything on to another grid, but look for replies more often.
 
     Parameters
     ----------
     grid : Grid
         The grid that does the work.
     stopped : threading.Event
-        Once set, asking for replies raises InterruptedError: a server whose simulation has died
-        or been interrupted would otherwise wait for an hour.
+        Once it is set, asking for replies raises InterruptedError. Otherwise a server would wait for an hour
+        after its simulation has died or has been interrupted.
     """
 
     def __init__(self, grid: Grid, stopped: threading.Event) -> None:
@@ -55,6 +55,6 @@ class PromptGrid(PassingGrid):
             self.go_on(POLL)
 
     def go_on(self, after: float = 0.0) -> None:
-        """Wait for so many seconds; InterruptedError if the simulation has ended."""
+        """Wait for some seconds. Raise InterruptedError if the simulation has ended."""
         if self.stopped.wait(after):
             raise InterruptedError("The simulation ended while the server awaited replies.")

@@ -9,17 +9,20 @@ from flwr_byzantine.checks import wrong
 
 VARIABLE = "RAY_ADDRESS"
 NO_ADDRESS = ("", "auto", "local")
-PATIENCE = 5.0  # seconds to connect in; Ray itself tries for minutes
-ADVICE = "Start the cluster with `ray start --head --port=6379`, or unset the variable: Ray then starts here."
+PATIENCE = 5.0  # seconds in which to connect; Ray itself tries for minutes
+ADVICE = (
+    "Start the cluster with `ray start --head --port=6379`, or unset the variable. Without it, Ray starts on "
+    "this machine."
+)
 
 
 def require_cluster() -> None:
-    """Raise unless somebody listens where ``RAY_ADDRESS`` says, if it says anything.
+    """Raise if ``RAY_ADDRESS`` is set and nobody listens at that address.
 
     Raises
     ------
     ValueError
-        Naming the address.
+        In that case. The error names the address.
     """
     address = os.environ.get(VARIABLE, "").strip()
     if address in NO_ADDRESS:

@@ -1,4 +1,4 @@
-"""Runs of an app one after the other on Flower's Ray engine, which is started once."""
+"""Several runs of an app on Flower's Ray engine, one after the other. The engine starts once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from flwr_byzantine.lab.simulation import simulate
 
 Serve = Callable[[int, Grid], None]
 
-CELL = "flwr-byzantine-cell"  # the record in which a node keeps whose state the rest is
-WHO = "who"  # in place of a cell: the number of the node is asked
+CELL = "flwr-byzantine-cell"  # the record in which a node keeps to which run its state belongs
+WHO = "who"  # in place of a cell: the message asks for the number of the node
 PARTITION = "partition-id"
 
 
@@ -43,20 +43,20 @@ def run_on_ray(
     serve : Callable
         ``serve(number, grid)`` is the server's half of a run.
     app : flwr.clientapp.ClientApp or str
-        What every node runs, or the folder of an app, which Ray's processes import it from.
+        What every node runs, or the folder from which Ray's processes import it.
     configs : Sequence[Mapping[str, Any]]
         The run configuration of each run.
     clients : int
         The number of nodes.
     at_once : int or None
-        How many nodes work at once; None takes as many as there are cores.
+        How many nodes work at once. None means as many as there are cores.
     verbose : bool
-        Whether what Flower and the app log and print is shown.
+        Whether to show what Flower and the app log and print.
 
     Raises
     ------
     Exception
-        What ``serve`` raises; a RuntimeError or OSError if the engine fails.
+        What ``serve`` raises. If the engine fails, a RuntimeError or OSError.
     """
     folders = tempfile.mkdtemp(prefix=PREFIX) if isinstance(app, str) else None
 
@@ -83,7 +83,7 @@ def run_on_ray(
 
 
 class _CallerError(Exception):
-    """A caller's function raised an error, which is no fault of the engine."""
+    """The caller's function raised an error. The engine did not fail."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -91,18 +91,18 @@ class _CallerError(Exception):
 
 
 class CellApp(ClientApp):
-    """A node of several runs of an app, each of which begins with an empty state.
+    """A node that takes part in several runs of an app. Each run begins with an empty state.
 
-    The group of a message says which run it belongs to; the app is given the group that its server chose.
+    The group of a message says to which run it belongs. The app sees the group that its server chose.
 
     Parameters
     ----------
     source : str or flwr.clientapp.ClientApp
-        The app, or the folder that it is imported from where it runs.
+        The app, or the folder from which the node's process imports it.
     configs : Sequence[Mapping[str, Any]]
-        The app's configuration in each run, which the engine has no place for.
+        The app's configuration in each run. The engine itself holds one configuration only.
     folders : str or None
-        Where each run has its current folder, under the run's name.
+        A folder that holds the current folder of each run, under the run's name.
     """
 
     def __init__(
@@ -142,12 +142,12 @@ class CellApp(ClientApp):
 
 @lru_cache(maxsize=1)
 def _imported(folder: str, cell: str) -> ClientApp:
-    """What nodes run, imported anew for each run."""
+    """The app that nodes run, imported anew for each run."""
     return OnDataApp(load_client_app(folder))
 
 
 def _state_of(kept: RecordDict, cell: str) -> RecordDict:
-    """What a node keeps of a run, if it is the one that it was in last."""
+    """The state that a node keeps for a run; empty if its last run was another one."""
     mark = kept.config_records.get(CELL)
     if mark is None or mark[CELL] != cell:
         return RecordDict()
@@ -155,9 +155,9 @@ def _state_of(kept: RecordDict, cell: str) -> RecordDict:
 
 
 def nodes_by_partition(grid: PromptGrid) -> dict[int, int]:
-    """The ids that nodes have in one process (1, 2 and so on) -> those that the engine drew.
+    """The ids that nodes have in one process (1, 2 and so on) -> the ids that the engine drew.
 
-    So the attackers are the same nodes on both engines, and in each start of the same one.
+    With them the attackers are the same nodes on both engines, and at each start of the Ray engine.
     """
     asked = [
         Message(RecordDict(), node, "query", group_id=f"{WHO}:") for node in grid.get_node_ids()
@@ -173,7 +173,7 @@ def nodes_by_partition(grid: PromptGrid) -> dict[int, int]:
 
 
 class CellGrid(PromptGrid):
-    """The nodes of one run, under the ids that they have in one process.
+    """The nodes of one run, with the ids that they have in one process.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class CellGrid(PromptGrid):
     nodes : Mapping[int, int]
         Ids here -> ids there.
     folder : str or None
-        Where the run has its current folder.
+        The current folder of the run.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class CellGrid(PromptGrid):
         return replies
 
     def drain(self) -> None:
-        """Wait for replies that nobody waited for, so that no node still works for this run."""
+        """Wait for all remaining replies, so that no node still works for this run."""
         self.go_on()
         while self._open:
             self.pull_messages(set(self._open))

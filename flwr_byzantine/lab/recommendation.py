@@ -1,4 +1,4 @@
-"""Which rule to take, by what is lost at worst."""
+"""Which rule to take. The decision depends on the points that each rule loses at worst."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from flwr_byzantine.lab.cell import APP, NONE
 from flwr_byzantine.lab.on_data.node import CANNOT
 from flwr_byzantine.lab.page.text import points_in_words
 
-CLOSE = 1.0  # points of the best worst case, within which the cheapest rule is recommended
-AS_QUICK = 1.1  # times the cheapest rule's seconds, up to which a rule costs as much
+CLOSE = 1.0  # a rule is as good as the best one if it loses at most these points more at worst
+AS_QUICK = (
+    1.1  # a rule is as quick as the cheapest one if it takes at most this multiple of its time
+)
 Cells = Sequence[Mapping[str, Any]]
 
 
 class Worst(NamedTuple):
-    """What is lost where most is lost.
+    """The worst case of a rule.
 
     Parameters
     ----------
     lost : float
-        Points; infinitely many where a run came to no result.
+        The points lost; infinity if a run gave no result.
     success : float
-        How many of them stand for the success of a backdoor.
+        How many of these points stand for the success of a backdoor.
     attack : str
-        Under which attack.
+        The attack under which they are lost.
     """
 
     lost: float
@@ -35,7 +37,7 @@ class Worst(NamedTuple):
 
     @property
     def under(self) -> str:
-        """Where it is lost, in words."""
+        """The attack, in words."""
         under = "without an attack" if self.attack == NONE else f"under {self.attack}"
         if self.success >= 0.05:
             under += f", {self.success:.1f} of them because the backdoor works"
@@ -43,15 +45,15 @@ class Worst(NamedTuple):
 
 
 def worst_of(cells: Cells) -> dict[str, Worst]:
-    """Rule -> what it loses at worst.
+    """Rule -> its worst case.
 
-    How often a backdoor works counts like lost accuracy: a point is a hundredth of the samples with the
-    trigger that are taken for its class, beyond those of the app's own run without an attack.
+    The success of a backdoor counts like lost accuracy. One point is one per cent of the samples with the
+    trigger that the model takes for the target class, beyond the app's own share without an attack.
 
     Parameters
     ----------
     cells : Sequence[Mapping[str, Any]]
-        Of :func:`flwr_byzantine.lab.results.cells_of`.
+        The result of :func:`flwr_byzantine.lab.results.cells_of`.
     """
     usual = next(
         (c.get("attack_success_rate") for c in cells if (c["rule"], c["attack"]) == (APP, NONE)),
@@ -71,17 +73,19 @@ def worst_of(cells: Cells) -> dict[str, Worst]:
 def recommend(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The cheapest rule within a point of the best worst case, or none, with the reason.
 
-    Of rules that cost as much as each other it is the one that loses least at worst.
+    If several rules cost the same, it is the one that loses least at worst.
 
     Parameters
     ----------
     cells : Sequence[Mapping[str, Any]]
-        Of :func:`cells_of`.
+        The result of :func:`cells_of`.
     """
     unmade = {c["attack"] for c in cells if CANNOT in (c.get("error") or "")}
     found = _recommended([cell for cell in cells if cell["attack"] not in unmade])
     if unmade:
-        found["reason"] += f" Not counted, since it could not be made: {', '.join(sorted(unmade))}."
+        found["reason"] += (
+            f" Attacks that could not be made do not count: {', '.join(sorted(unmade))}."
+        )
     unknown = {c["attack"] for c in cells if c.get("note") and c["attack"] != NONE} - unmade
     if unknown:
         found["reason"] += f" How often {', '.join(sorted(unknown))} works is not known."
@@ -131,11 +135,11 @@ def _recommended(cells: Cells) -> dict[str, Any]:
 
 
 def _loses(lost: float) -> str:
-    """What becomes of an app that loses so many points."""
+    """Say how many points an app loses or gains."""
     return f"gains {points_in_words(-lost)}" if lost <= -0.05 else f"loses {points_in_words(lost)}"
 
 
 def _seconds(cells: Cells, rule: str) -> float:
-    """Seconds that a round takes with a rule, in its quickest run: others waited for other programs."""
+    """Seconds per round in the fastest run of a rule. Slower runs waited for other programs."""
     taken = [c["seconds_per_round"] for c in cells if c["rule"] == rule]
     return float(min([seconds for seconds in taken if seconds is not None] or [math.inf]))

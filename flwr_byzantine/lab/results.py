@@ -1,4 +1,4 @@
-"""The results of a grid of runs: points lost, the recommendation, and which nodes pay for a defence."""
+"""The results of a grid of runs: points lost, the recommendation, and the nodes that lose most by a rule."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ def final(curve: Mapping[int, float]) -> float | None:
 
 
 def cells_of(by_seed: Sequence[Sequence[Run]], metric: Metric) -> list[dict[str, Any]]:
-    """What ``stress.json`` says of each rule and attack.
+    """What ``stress.json`` says about each rule and attack.
 
     Parameters
     ----------
     by_seed : Sequence[Sequence[Run]]
-        The runs of each seed, in the same order. Points are lost against the app's own run of the same seed.
+        The runs of each seed, in the same order. Points lost compare a run with the app's own run of the same
+        seed.
     metric : Metric
-        What the app is worth.
+        The number that says what a model is worth.
 
     Notes
     -----
-    Of several runs the values are means. Where one of them failed there are none. Verdicts and attackers are
-    those of the first seed.
+    With several seeds, the values are means. If the run of one seed failed, there are no values. Verdicts and
+    attackers are those of the first seed.
     """
     references = [
         next((_final(run, metric) for run in runs if (run.rule, run.attack) == (APP, NONE)), None)
@@ -75,12 +76,12 @@ def _cell(
 
 
 def _final(run: Run, metric: Metric) -> float | None:
-    """What a run came to; None of one that came to no end."""
+    """The last value of a run; None if the run did not finish."""
     return None if run.error else final(metric.curve(run.curves))
 
 
 def _lost(reference: float | None, reached: float | None, metric: Metric) -> float | None:
-    """Points that a run lost against another one."""
+    """The points that a run lost, compared with another run."""
     if reached is None or reference is None:
         return None
     sign = -1 if metric.lower_is_better else 1
@@ -88,13 +89,13 @@ def _lost(reference: float | None, reached: float | None, metric: Metric) -> flo
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean; None where one is missing."""
+    """The mean; None if a value is missing."""
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there and len(there) == len(values) else None
 
 
 def _means_by_key(tables: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """The mean under each key, over the tables that have it."""
+    """The mean for each key, over the tables that have the key."""
     found: dict[int, list[float]] = {}
     for table in tables:
         for key, value in table.items():
@@ -110,7 +111,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 def clients_who_lose(
     cells: Sequence[Mapping[str, Any]], metric: Metric
 ) -> dict[str, list[list[Any]]]:
-    """Rule -> nodes and the points that each loses by the rule where nobody attacks, most first."""
+    """Rule -> nodes and the points that each of them loses by the rule without an attack, most first."""
     clean = {cell["rule"]: cell["nodes"] for cell in cells if cell["attack"] == NONE}
     own = clean.get(APP, {})
     sign = -1 if metric.lower_is_better else 1
@@ -128,12 +129,12 @@ def clients_who_lose(
 
 
 class StressResult:
-    """What became of an app under each attack, with each rule.
+    """The results of an app under each attack, with each rule.
 
     Parameters
     ----------
     data : Mapping[str, Any]
-        As ``stress.json`` holds it.
+        The content of ``stress.json``.
     """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
@@ -143,7 +144,7 @@ class StressResult:
     def of(
         cls, app: str, by_seed: Sequence[Sequence[Run]], metric: Metric, settings: Mapping[str, Any]
     ) -> StressResult:
-        """The result of the runs of each seed."""
+        """Make the result from the runs of each seed."""
         cells = cells_of(by_seed, metric)
         return cls(
             {
@@ -161,7 +162,7 @@ class StressResult:
 
     @property
     def cells(self) -> list[dict[str, Any]]:
-        """One for each rule and attack."""
+        """The cells, one for each rule and attack."""
         cells: list[dict[str, Any]] = self.data["cells"]
         return cells
 
@@ -172,7 +173,7 @@ class StressResult:
         return found
 
     def cell(self, rule: str, attack: str) -> dict[str, Any]:
-        """What one run came to.
+        """The result of one rule under one attack.
 
         Raises
         ------
@@ -185,7 +186,7 @@ class StressResult:
         raise KeyError(f"{rule} under {attack}")
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write ``stress.json`` and ``stress.html``; gives the page's path."""
+        """Write ``stress.json`` and ``stress.html``, and return the path of the page."""
         from flwr_byzantine.lab.page import page
 
         out = Path(folder)
@@ -216,14 +217,14 @@ class StressResult:
 
 
 class Drawing(str):
-    """An SVG that notebooks show."""
+    """An SVG that notebooks show as a picture."""
 
     def _repr_svg_(self) -> str:
         return str(self)
 
 
 class Words(str):
-    """Lines that Python and notebooks show as they are."""
+    """Lines that Python and notebooks show without quotes."""
 
     def __repr__(self) -> str:
         return str(self)

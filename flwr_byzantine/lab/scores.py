@@ -1,4 +1,4 @@
-"""Which number says what a model is worth, and what it came to in each round."""
+"""Which number says what a model is worth, and its value in each round."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Metric:
     Parameters
     ----------
     name : str
-        The app's name of it.
+        The app's name for the number.
     source : str
         ``server``, ``evaluation`` or ``training``.
     lower_is_better : bool
-        Whether it is a loss.
+        Whether a lower value is better, as for a loss.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Metric:
     lower_is_better: bool
 
     def curve(self, curves: Mapping[str, Curves]) -> dict[int, float]:
-        """Its values by round."""
+        """The values by round."""
         found = curves.get(self.source, {})
         return {
             r: metrics[self.name] for r, metrics in sorted(found.items()) if self.name in metrics
@@ -44,7 +44,7 @@ class Metric:
 
 
 def is_low(name: str) -> bool:
-    """Whether a metric of that name is better where it is lower.
+    """Whether lower values of a metric are better, judged by its name.
 
     Examples
     --------
@@ -57,24 +57,25 @@ def is_low(name: str) -> bool:
 def choose_metric(
     curves: Mapping[str, Curves], name: str | None = None, lower_is_better: bool | None = None
 ) -> Metric:
-    """The metric of a name, or the one that says most where none is told.
+    """The metric with a name, or the most useful metric if the user names none.
 
-    That is a metric of the server's own evaluation, if it has one, else of the nodes' evaluation, else of
-    training; among these the first that is no loss.
+    The most useful metric comes from the server's own evaluation if there is one, else from the nodes'
+    evaluation, and else from training. Among several, it is the first whose name
+    says that higher values are better, if there is one.
 
     Parameters
     ----------
     curves : Mapping[str, Curves]
-        Source -> round -> metrics, of a run without attack.
+        Source -> round -> metrics, in a run without an attack.
     name : str or None
         The user's choice.
     lower_is_better : bool or None
-        The user's word; None goes by the name.
+        The user's choice. None decides by the metric's name.
 
     Raises
     ------
     ValueError
-        If there is no such metric, or none at all.
+        If there is no such metric, or no metric at all.
     """
     found = {source: _names(curves.get(source, {})) for source in SOURCES}
     for source, names in found.items():
@@ -90,13 +91,13 @@ def choose_metric(
             "metric",
             "reported by the app",
             name,
-            "Let the server evaluate (`evaluate_fn`), or the nodes: no number came from either.",
+            "Let the server evaluate (`evaluate_fn`), or let the nodes evaluate and report a number.",
         )
     raise wrong("metric", f"one of {', '.join(there)}", name, "Choose one that the app reports.")
 
 
 def _names(curves: Curves) -> list[str]:
-    """In the order in which they came."""
+    """Return names in the order in which they came, each once."""
     return list(dict.fromkeys(name for metrics in curves.values() for name in metrics))
 
 
@@ -111,10 +112,10 @@ def _best(names: Sequence[str]) -> str:
 
 
 def is_share(lower_is_better: bool, reference: float) -> bool:
-    """Whether a point is a hundredth of the metric's unit, as of an accuracy, and not of its value."""
+    """Whether a point is 0.01 of the metric, as for an accuracy, and not 1 % of its reference value."""
     return reference == 0 or (not lower_is_better and 0 <= reference <= 1)
 
 
 def points_of(lower_is_better: bool, reference: float) -> float:
-    """How many points a unit of the metric is: 100 for shares of one, else per cent of the reference."""
+    """How many points one unit of the metric is: 100 for a share, else 100 divided by the reference."""
     return 100.0 if is_share(lower_is_better, reference) else 100.0 / abs(reference)

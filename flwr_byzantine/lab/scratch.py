@@ -1,4 +1,4 @@
-"""A current folder of its own for each run of an app, with what the app can read in it."""
+"""A separate current folder for each run of an app. It holds the files that the app can read."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MOST_BYTES, MOST_FILES = 200_000_000, 200  # that are copied for a run; the rest are links
+MOST_BYTES, MOST_FILES = (
+    200_000_000,
+    200,
+)  # the most that is copied for a run; links lead to the rest
 PREFIX = "flwr-byzantine-run-"
 
 
 @contextmanager
 def scratch(folder: str | os.PathLike[str] | None, at: str | None = None) -> Iterator[None]:
-    """Make a folder of its own the current one, and the former one again afterwards.
+    """Make a new folder the current one, and go back to the former one afterwards.
 
-    It has in it what is in the current folder, and what is in the app's besides, so relative paths lead
-    where they did. Small files and folders are copies. What is large is a link.
+    The new folder holds what the current folder and the app's folder hold. So relative paths lead to the same
+    files as before. Small files and folders are copies. Links lead to large ones.
 
     Parameters
     ----------
     folder : str, Path or None
         The app's folder.
     at : str or None
-        Where to make it, and to leave it; None makes one whose name nobody else has, and removes it.
+        Where to make the new folder, which then stays. None makes a temporary folder and removes it.
     """
     before = _current()
     made = tempfile.mkdtemp(prefix=PREFIX) if at is None else at
@@ -43,7 +46,7 @@ def scratch(folder: str | os.PathLike[str] | None, at: str | None = None) -> Ite
 
 @contextmanager
 def inside(folder: str | None) -> Iterator[None]:
-    """Make a folder the current one for a while, if it is there."""
+    """Make a folder the current one for a while, if it exists."""
     before = _current()
     if folder is None or before is None or not os.path.isdir(folder):
         yield
@@ -63,7 +66,7 @@ def _current() -> str | None:
 
 
 def _fill(made: Path, sources: list[Path]) -> None:
-    """Copy or link what is in some folders; of two things of a name the first."""
+    """Copy or link the contents of some folders. If two things have the same name, take the first."""
     found: dict[str, tuple[int, int, Path]] = {}
     for source in sources:
         for path in _listed(source):
@@ -74,7 +77,7 @@ def _fill(made: Path, sources: list[Path]) -> None:
         if of_path <= size and number <= files and _copied(path, made / path.name):
             size, files = size - of_path, files - number
             continue
-        shutil.rmtree(made / path.name, ignore_errors=True)  # the half that was copied
+        shutil.rmtree(made / path.name, ignore_errors=True)  # the part that was copied
         (made / path.name).unlink(missing_ok=True)
         (made / path.name).symlink_to(path.absolute())
 
@@ -87,7 +90,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Files and bytes of a file or folder, no more of them than matter."""
+    """The number of files and bytes of a file or folder. Counting stops where more makes no difference."""
     size = files = 0
     waiting = [str(path)]
     while waiting and size <= MOST_BYTES and files <= MOST_FILES:
@@ -103,7 +106,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _copied(path: Path, to: Path) -> bool:
-    """Copy a file or folder; False for what cannot be copied, such as a socket."""
+    """Copy a file or folder. Return False if it cannot be copied, such as a socket."""
     try:
         if path.is_dir():
             to.mkdir()
@@ -117,7 +120,7 @@ def _copied(path: Path, to: Path) -> bool:
 
 
 def _copied_below(path: Path, to: Path) -> bool:
-    """Copy what is in a folder; links to other folders stay links, for they may go round in a circle."""
+    """Copy the contents of a folder. Links to folders stay links, because they may lead in a circle."""
     if path.is_symlink() and not path.is_file():
         to.symlink_to(path.parent.absolute() / os.readlink(path))
         return True

@@ -1,4 +1,4 @@
-"""What the attackers see of a round, and what is known of them afterwards."""
+"""What attackers see in a round, and the record of who attacked."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class AttackedRound:
     server_round : int
         The round.
     byzantine : tuple
-        The Byzantine nodes in order, by node id, or by the client's id in the ``aggregate_fit`` API. Those
-        that are known by a number are there once they have reported it.
+        The Byzantine nodes in order, by node id, or by the client's id in the ``aggregate_fit`` API. With
+        ``order_by``, a node is listed once it has reported its number.
     attacked : tuple
-        The nodes in whose replies an attack, or a channel, put something else.
+        The nodes whose replies an attack or a channel changed.
     """
 
     server_round: int
@@ -37,11 +37,11 @@ class Sent:
     Parameters
     ----------
     node : hashable
-        Who sent it.
+        The sender.
     reported : Mapping[str, Any]
-        Its metrics.
+        The metrics in the reply.
     received, returned : list of np.ndarray or None
-        The tensors, in one order; None where they are no arrays of numpy's.
+        The tensors that the node received and returned, in the same order; None if they are no numpy arrays.
     """
 
     node: Node
@@ -51,7 +51,7 @@ class Sent:
 
 
 def in_order(node: Node) -> tuple[bool, int, str]:
-    """Node ids and ids of clients in order; those that are numbers as numbers, first."""
+    """Ids of nodes or clients in order. Ids that are numbers come first, and are sorted as numbers."""
     text = str(node)
     digits = text.isascii() and text.lstrip("-").isdigit()
     return not digits, int(text) if digits else 0, text

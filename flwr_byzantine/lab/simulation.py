@@ -1,4 +1,4 @@
-"""Flower's simulation engine: how it is started, its settings, its silence, and how to interrupt it."""
+"""Flower's simulation engine: how to start it, set it up, keep it quiet, and interrupt it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from flwr_byzantine.lab.prompt_grid import PromptGrid
 
-PATIENCE = 10.0  # seconds that the server has to end once it is told to
+PATIENCE = 10.0  # seconds in which the server has to end after it is told to end
 
 Serve = Callable[[PromptGrid, Context], None]
 
@@ -34,15 +34,15 @@ def simulate(
     Parameters
     ----------
     serve : Callable
-        Called with the grid, once all nodes are there, and with the context of the ServerApp.
+        It is called with the grid and the context of the ServerApp, as soon as all nodes are there.
     app : flwr.clientapp.ClientApp
         What every node runs.
     clients : int
         The number of nodes.
     verbose : bool
-        Whether what Flower logs is shown.
+        Whether to show what Flower logs.
     at_once : int or None
-        How many nodes work at once; None takes as many as there are cores.
+        How many nodes work at once. None means as many as there are cores.
 
     Raises
     ------
@@ -86,10 +86,10 @@ def cores() -> int:
 
 @contextmanager
 def interruptible(stopped: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C stop the server, and with it the engine, in good order.
+    """Let Ctrl-C stop the server first, and then the engine.
 
-    Interrupted anywhere else, the engine's threads would wait for each other for good. A second
-    Ctrl-C is the usual one.
+    If Ctrl-C interrupted the engine anywhere else, its threads would wait for each other forever. A second
+    Ctrl-C acts as usual.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -122,7 +122,7 @@ def silent(verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def quiet(verbose: bool) -> Iterator[None]:
-    """Keep to itself what Flower and an app log and print, unless it is wanted."""
+    """Hide what Flower and an app log and print, unless ``verbose``."""
     if verbose:
         yield
         return
@@ -137,11 +137,11 @@ def quiet(verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def engine(verbose: bool, at_once: int) -> Iterator[dict[str, Any]]:
-    """Yield the engine's settings: one CPU per client, and a Ray of its own.
+    """Yield the engine's settings: one CPU per client, and a new Ray on this machine.
 
     With ``RAY_ADDRESS`` set, the runs go to that cluster instead.
     """
-    # A short path: Ray puts unix sockets below it, whose names are limited to about 100 bytes.
+    # The path is short because Ray makes unix sockets below it. Their names have at most about 100 bytes.
     scratch = tempfile.mkdtemp(prefix="fb-", dir="/tmp" if Path("/tmp").is_dir() else None)
     init_args: dict[str, Any] = {"log_to_driver": verbose}
     if not os.environ.get("RAY_ADDRESS"):
@@ -150,7 +150,7 @@ def engine(verbose: bool, at_once: int) -> Iterator[dict[str, Any]]:
         init_args["_temp_dir"] = os.environ.get("RAY_TMPDIR", scratch)
     try:
         with silent(verbose), warnings.catch_warnings():
-            if not verbose:  # what Ray tells of its own future
+            if not verbose:  # Ray's warnings of future versions
                 warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
             yield {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": init_args}
     finally:

@@ -1,4 +1,4 @@
-"""An app under several attacks, with several rules: a run for each pair, several at once."""
+"""Runs an app under several attacks with several rules: one run for each pair, several at once."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def stress(
         Each run is compared with the app's own run of the same seed.
     malicious : str or None
         A ClientApp that the attackers run in place of the app's own when they train, ``module:name`` in the
-        app's folder. It is the attack ``malicious``, which need not be named.
+        app's folder. This is the attack ``malicious``. You need not name it in ``attacks``.
     metric : str or None
-        The number that says what a model is worth; see :func:`flwr_byzantine.lab.scores.choose_metric`.
+        The number that says what a model is worth. See :func:`flwr_byzantine.lab.scores.choose_metric`.
     lower_is_better : bool or None
         Whether a smaller number is better. None decides by the metric's name.
     out : str, Path or None
-        A folder for ``stress.json``, ``stress.html`` and the runs, which are not run again.
+        A folder for ``stress.json``, ``stress.html`` and the runs. Finished runs there are not run again.
     engine : str
         With ``inline``, several runs work at once, and in each of them one node after the other.
         With ``ray``, one run after the other works on Flower's Ray engine, and in it several nodes
@@ -95,31 +95,31 @@ def stress(
         How many runs work at once, each in a process of its own, or how many nodes with Ray. None
         takes the number of cores, or one if the app is not a folder.
     verbose : bool
-        Whether what Flower and the app log and print is shown.
+        Whether to show what Flower and the app log and print.
     on_run : Callable or None
-        Called with each run, how many are done, and how many there are.
+        It is called with each finished run, the number of finished runs, and the number of all runs.
     on_step : Callable or None
-        Called after each round with the number of finished rounds, the number of all rounds, and
-        the run in words. If the number of rounds is not known, a run counts as one.
+        It is called after each round with the number of finished rounds, the number of all rounds, and
+        the run in words. If the number of rounds is not known, a run counts as one round.
 
     Returns
     -------
     StressResult
-        All runs; those that failed say why.
+        All runs. A run that failed says why.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range, before anything is run; as soon as the app itself fails, or
-        reports no such number; if Ray is not there or fails.
+        If a parameter is out of range, before anything runs. If the app itself fails or does not report
+        the metric, at once. If Ray is missing or fails.
     """
     require_engine(engine)
     if jobs is not None:
-        require_whole("jobs", jobs, 1, "Count what goes on at once.")
+        require_whole("jobs", jobs, 1, "Say how many runs or nodes work at once.")
         alone = isinstance(app, FlowerApp) and engine == INLINE
-        advice = "Pass the folder of the app: other processes import it from there."
+        advice = "Pass the folder of the app, because other processes import it from there."
         require(not alone or jobs == 1, "jobs", "1 for an app that was loaded", jobs, advice)
-    require_whole("seeds", seeds, 1, "Count the runs of each rule and attack.")
+    require_whole("seeds", seeds, 1, "Say how many runs each rule and attack has.")
     with quiet(verbose):
         loaded = app if isinstance(app, FlowerApp) else load_apart(app)
     federation = _federation(loaded, clients, byzantine, rounds, rounds_key, config, seed)
@@ -139,7 +139,7 @@ def stress(
     steps = Steps(len(todo), _rounds_of(loaded, federation, rounds_key))
 
     def check(case: Case) -> None:
-        """Raise as soon as the app itself fails or lacks the metric: no other run is of use then."""
+        """Raise as soon as the app itself fails or lacks the metric, because other runs are useless then."""
         if (case.rule, case.attack) == (APP, NONE):
             _require_an_end(found[case])
             choose_metric(found[case].curves, metric, lower_is_better)
@@ -173,7 +173,7 @@ def stress(
             reason = " ".join(str(error.__cause__ or error).split())
             told = f"`engine = {RAY!r}`, which failed: {reason}"
             raise wrong(
-                "engine", "one that works here", RAY, OTHERWISE + ".", found=told
+                "engine", "an engine that works on this machine", RAY, OTHERWISE + ".", found=told
             ) from error
     reference = found[Case(APP, NONE, seed)]
     chosen = choose_metric(reference.curves, metric, lower_is_better)
@@ -211,24 +211,24 @@ def stress(
 
 
 def _require_an_end(reference: Run) -> None:
-    """Raise a ValueError unless the app itself came to an end."""
+    """Raise a ValueError if the run of the app itself failed."""
     if reference.error is not None:
         raise wrong(
             "app",
-            "one that runs without an attack",
+            "an app that runs without an attack",
             None,
-            "Run it with `flwr run` first, and mend what it says.",
+            "Run it with `flwr run` first, and mend the error that you see.",
             found=reference.error,
         )
 
 
 def _in_words(case: Case, seeds: int) -> str:
-    """A run as progress shows it."""
+    """The name of a run in the progress bar."""
     return f"{case.rule}, {case.attack}" + (f", seed {case.seed}" if seeds > 1 else "")
 
 
 def _rounds_of(app: FlowerApp, federation: Federation, key: str | None) -> int:
-    """How many rounds a run has as far as its configuration says; else 1."""
+    """How many rounds a run has according to its configuration; 1 if that does not say."""
     config = {**app.config, **federation.config}
     try:
         return max(1, int(config[key_of_rounds(config, key)]))
@@ -245,9 +245,9 @@ def _federation(
     config: Mapping[str, Any] | None,
     seed: int,
 ) -> Federation:
-    require_whole("clients", clients, 1, "Count the nodes.")
-    require_whole("byzantine", byzantine, 0, "Count the attackers.")
-    advice = "Leave an honest node."
+    require_whole("clients", clients, 1, "Say how many nodes there are.")
+    require_whole("byzantine", byzantine, 0, "Say how many nodes attack.")
+    advice = "Leave at least one honest node."
     require(byzantine < clients, "byzantine", f"below `clients = {clients}`", byzantine, advice)
     require_whole("seed", seed, 0, "Choose any other seed.")
     changed = dict(config or {})
@@ -255,10 +255,12 @@ def _federation(
     alone = rounds_key is not None and rounds is None
     require(not alone, "rounds_key", "given with `rounds`", rounds_key, "Say how many rounds.")
     if rounds is not None:
-        require_whole("rounds", rounds, 1, "Count the rounds.")
+        require_whole("rounds", rounds, 1, "Say how many rounds the app trains.")
         key = key_of_rounds(app.config, rounds_key)
-        expected = f"left out where `config` has {key!r}"
-        require(key not in changed, "rounds", expected, rounds, "Say it once.")
+        expected = f"left out if `config` has {key!r}"
+        require(
+            key not in changed, "rounds", expected, rounds, "Set the rounds in one of them only."
+        )
         changed[key] = rounds
     return Federation(clients, byzantine, seed, changed)
 
@@ -266,10 +268,10 @@ def _federation(
 def _pairs(
     rules: Sequence[str], attacks: Sequence[str], federation: Federation
 ) -> list[tuple[str, str]]:
-    """Rule and attack of each run; ValueError for those that can never work."""
+    """The rule and the attack of each run. Raise a ValueError for a pair that can never work."""
     for name, given in (("rules", rules), ("attacks", attacks)):
         several = not isinstance(given, str)
-        require(several, name, "several names", given, "Write them as a list.")
+        require(several, name, "a list of names", given, "Put the names into a list.")
     for rule in rules:
         if rule in (APP, FEDAVG):
             continue
@@ -285,7 +287,7 @@ def _pairs(
     f = federation.byzantine
     for attack in attacks:
         if attack != NONE:
-            advice = "Without an attacker, name no attack but `none`."
+            advice = "Pass at least one attacker, or name no attack but `none`."
             require(f > 0, "byzantine", f"at least 1 for `{attack}`", f, advice)
             if attack != MALICIOUS or not federation.malicious:
                 attack_named(attack, federation.clients, f, Mean())

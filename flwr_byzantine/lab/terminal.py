@@ -1,4 +1,4 @@
-"""The result of a stress test as a table on the terminal, however narrow that is."""
+"""The result of a stress test as a table that fits terminals of any width."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from flwr_byzantine.lab.page.text import MISSING, times
 from flwr_byzantine.lab.page.words import notes
 
 BETWEEN = 2  # characters from column to column
-FEWEST = 2  # columns beside the rules, below which a table says less than a list
-ANY = 10_000  # characters that a line in a file may have
+FEWEST = 2  # a table with fewer columns beside the rules says less than a list
+ANY = 10_000  # the longest line in a file, in characters
 
 
 @dataclass(frozen=True)
 class StressTable:
-    """Rules down and attacks across; several tables or a list where the terminal is too narrow.
+    """Rules down and attacks across. On narrow terminals it becomes several tables, or a list.
 
     Parameters
     ----------
     columns : Sequence[str]
-        Their heads, that of the rules first.
+        The heads of the columns. The column of rules comes first.
     rows : Sequence[Sequence[Text]]
-        A rule, and what there is to say of it.
+        The cells of each row. The rule comes first.
     title : str
-        What stands above.
+        The text above the table.
     remarks : Sequence[str]
-        What stands below.
+        The texts below the table.
     is_whole : bool
-        Whether it takes the width that it needs, wherever it goes.
+        Whether the table takes the width that it needs, even on a narrow terminal.
     """
 
     columns: Sequence[str]
@@ -54,7 +54,7 @@ class StressTable:
         return len(self.rows)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it in the width that there is."""
+        """Draw the table in the available width."""
         if self.is_whole:
             options = options.update(width=ANY)
         width = options.max_width
@@ -66,11 +66,11 @@ class StressTable:
             yield from console.render(Text(remark, style="dim"), options)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """It fits any width."""
+        """Say that the table fits any width."""
         return Measurement(1, options.max_width)
 
     def _parts(self, width: int) -> list[Table | Text]:
-        """Tables of as many columns as fit side by side; none where too few do."""
+        """Tables with as many columns as fit; no table if too few columns fit."""
         first, *others = [
             max([Text(head).cell_len, *(row[i].cell_len for row in self.rows)]) + BETWEEN
             for i, head in enumerate(self.columns)
@@ -111,12 +111,12 @@ class StressTable:
 
 
 def table(result: Result) -> StressTable:
-    """Points lost by rule and attack, and what each rule costs.
+    """Points lost by rule and attack, and the time of each rule.
 
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     findings = read(result)
     columns = ["rule", *("no attack" if a == NONE else a for a in findings.attacks)]
@@ -144,12 +144,12 @@ def table(result: Result) -> StressTable:
 
 
 def success_table(result: Result) -> StressTable | None:
-    """How often a backdoor works under each rule; None where none was run.
+    """How often a backdoor works under each rule; None if no backdoor was run.
 
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     findings = read(result)
     attacks = backdoor.attacks_of(findings)
@@ -164,14 +164,14 @@ def success_table(result: Result) -> StressTable | None:
 
 
 def show(console: Console, result: Result) -> None:
-    """Print a result; in the width of a terminal, and in its own where it goes to a file.
+    """Print a result. A terminal limits the width, and a file does not.
 
     Parameters
     ----------
     console : Console
-        Where it goes.
+        The terminal or file to print to.
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     is_narrow = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
     for shown in (table(result), success_table(result)):
@@ -187,7 +187,7 @@ def as_text(result: Result) -> str:
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     console = Console(file=StringIO(), color_system=None, width=ANY)
     for shown in (table(result), success_table(result)):

@@ -1,4 +1,4 @@
-"""Servers that wait for what never comes: an error in the place of a run without end."""
+"""Raises an error if a server waits for something that never comes, so that no run lasts forever."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from flwr_byzantine.strategies.passing_grid import PassingGrid
 
 
 class PatientGrid(PassingGrid):
-    """Raises where a server goes on asking for nodes, or for replies, that there will never be.
+    """Raises if a server goes on asking for nodes or replies that will never come.
 
     Parameters
     ----------
     grid : flwr.serverapp.Grid
-        The grid that the nodes answer to.
+        The grid that reaches the nodes.
     nodes : int
         How many nodes there are.
     """
@@ -42,9 +42,9 @@ class PatientGrid(PassingGrid):
         Raises
         ------
         TimeoutError
-            If the server goes on asking, and sends nothing.
+            If the server goes on asking and sends nothing.
         RunNotRunningException
-            After the run, where Flower's thread looks for clients.
+            After the run, if Flower's thread still looks for clients.
         """
         if self.ended:
             raise RunNotRunningException
@@ -64,7 +64,8 @@ class PatientGrid(PassingGrid):
         Raises
         ------
         TimeoutError
-            If the server goes on asking for replies that it has had, or to messages that it never sent.
+            If the server goes on asking for replies that it already has, or for replies to messages that it
+            never sent.
         """
         wanted = list(message_ids)
         replies = list(super().pull_messages(wanted))
@@ -87,9 +88,9 @@ class PatientGrid(PassingGrid):
 
 @contextmanager
 def without_waiting(nodes: int) -> Iterator[None]:
-    """Let nobody wait for more clients than there are, or for an answer from the terminal.
+    """Raise if code waits for more clients than there are, or for input from the terminal.
 
-    All nodes are there from the beginning, so Flower's strategies need not sleep before they look again.
+    All nodes are there from the beginning. So Flower's strategies need not sleep before they look again.
     """
 
     def patient(kind: type, stack: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""What an app's model is worth after each round: what the app itself evaluates, or what its nodes report."""
+"""How good an app's model is after each round, according to the app's own evaluation or its nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Curves = dict[int, Metrics]  # round -> metrics
 LEGACY = (
     "fitres",
     "evaluateres",
-)  # how names of records begin in replies of the `aggregate_fit` API
+)  # prefixes of record names in replies of the `aggregate_fit` API
 NUM_EXAMPLES = ("num-examples", "num_examples")
 
 
@@ -39,11 +39,11 @@ class Report:
     kind : str
         ``train`` or ``evaluate``.
     call : int
-        The round that the message told, else the number of such calls to the node, from 1.
+        The round that the message names; if it names none, the number of such calls to the node, from 1.
     node : int
         The node's id.
     count : float
-        The number of examples, 1 where it reported none.
+        The number of examples; 1 if the node reported none.
     metrics : dict[str, float]
         The numbers among its metrics.
     """
@@ -56,14 +56,14 @@ class Report:
 
 
 class WatchingGrid(PassingGrid):
-    """Notes what nodes report, before anything changes it.
+    """Notes what nodes report before any other code changes it.
 
     Parameters
     ----------
     grid : flwr.serverapp.Grid
-        The grid that the nodes answer to.
+        The grid that reaches the nodes.
     on_round : Callable
-        Called when a round of training begins, but for the first.
+        It is called when a round of training begins, except the first.
 
     Attributes
     ----------
@@ -108,12 +108,12 @@ class WatchingGrid(PassingGrid):
         return received
 
     def evaluated_last(self) -> dict[int, Message]:
-        """Node -> message, of the last evaluation."""
+        """Node -> the message that asked it to evaluate last."""
         last = max((call for call, _ in self._evaluated.values()), default=0)
         return {n: message for n, (call, message) in self._evaluated.items() if call == last}
 
     def seconds_per_round(self, ended: float) -> float | None:
-        """The median time that a round took; the first one counts only where there is no other."""
+        """The median time of a round. The first round counts only if there is no other."""
         times = [*self.began.values(), ended]
         taken = [later - earlier for earlier, later in pairwise(times)]
         return median(taken[1:] or taken) if taken else None
@@ -128,7 +128,7 @@ class WatchingGrid(PassingGrid):
 
 
 def _round_told(message: Message) -> int:
-    """The round that a message tells; 0 where it tells none."""
+    """The round that a message names; 0 if it names none."""
     configs = message.content.config_records.values() if message.has_content() else ()
     told = [number for c in configs if not isinstance(number := round_of(c), MissingRound)]
     group = message.metadata.group_id
@@ -136,7 +136,7 @@ def _round_told(message: Message) -> int:
 
 
 def _numbers(message: Message) -> Metrics:
-    """The numbers among a reply's metrics; of the legacy API under their own names."""
+    """The numbers among a reply's metrics. For the `aggregate_fit` API, the prefixes of names are removed."""
     found: Metrics = {}
     content = message.content
     records: list[tuple[str, Mapping[str, Any]]] = [*content.metric_records.items()]
@@ -150,12 +150,12 @@ def _numbers(message: Message) -> Metrics:
 
 
 def weighted_means(reports: Sequence[Report], kind: str, leave_out: Collection[int]) -> Curves:
-    """Metrics of each call, averaged over the nodes by their numbers of examples.
+    """The metrics of each call: means over the nodes, weighted by their numbers of examples.
 
     Parameters
     ----------
     reports : Sequence[Report]
-        Of one run.
+        The reports of one run.
     kind : str
         ``train`` or ``evaluate``.
     leave_out : Collection[int]
@@ -163,8 +163,8 @@ def weighted_means(reports: Sequence[Report], kind: str, leave_out: Collection[i
 
     Notes
     -----
-    A value that is not finite counts only where no node has another one. A node may lack data, but all nodes
-    lack a value of a broken model.
+    A value that is not finite counts only if no node reports a finite one. One node may report NaN because it
+    has no data. If all nodes do, the model is broken.
     """
     sums: dict[int, dict[str, tuple[float, float]]] = {}
     for report in reports:
@@ -186,14 +186,14 @@ def weighted_means(reports: Sequence[Report], kind: str, leave_out: Collection[i
 
 @dataclass
 class Returned:
-    """What the loops of strategies and servers returned, the last one last.
+    """What the loops of strategies and servers returned, in their order.
 
     Parameters
     ----------
     results, histories : list
-        What they returned.
+        The returned values, with Flower's ``Result`` and ``History`` apart.
     evaluate : Callable or None
-        Lets the server evaluate its last model once more.
+        A function that lets the server evaluate its last model again.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -201,7 +201,7 @@ class Returned:
     evaluate: Callable[[], Mapping[str, Any]] | None = None
 
     def evaluated(self) -> Curves:
-        """Metrics of the server's own evaluation by round; none where it has none."""
+        """The metrics of the server's own evaluation by round; empty if it does not evaluate."""
         if self.results:
             found = self.results[-1].evaluate_metrics_serverapp
             return {r: _plain(metrics) for r, metrics in found.items() if _plain(metrics)}
@@ -227,7 +227,7 @@ def _plain(metrics: Mapping[str, Any]) -> Metrics:
 
 @contextmanager
 def watching() -> Iterator[Returned]:
-    """Note what is returned by the loops of all strategies and servers, Flower's and an app's own."""
+    """Note what the loops of all strategies and servers return, both Flower's and an app's own."""
     seen = Returned()
 
     def note(found: Any, asked: Mapping[str, Any]) -> None:
@@ -248,7 +248,7 @@ def watching() -> Iterator[Returned]:
 
 
 def with_own(base: type, name: str) -> Iterator[type]:
-    """A class and those derived from it that have a method of their own of that name."""
+    """A class and its subclasses, as far as they define a method of that name themselves."""
     if name in vars(base):
         yield base
     derived: type
@@ -274,7 +274,7 @@ def _replace(stack: ExitStack, kind: type, name: str, note: Callable[[Any, Any],
 def _once_more(
     ended: Result | History, asked: Mapping[str, Any]
 ) -> Callable[[], Mapping[str, Any]] | None:
-    """What evaluates the last model of a loop as its server did; None where the server does not."""
+    """A function that evaluates a loop's last model as the server did; None if the server does not."""
     rounds = asked.get("num_rounds") or 0
     if isinstance(ended, Result):
         evaluate_fn = asked.get("evaluate_fn")

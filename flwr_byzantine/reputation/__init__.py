@@ -1,10 +1,10 @@
-"""ByGARS, ByGARS++ and FLTrust: how clients do on a small data set of the server's own."""
+"""ByGARS, ByGARS++ and FLTrust, which judge clients on a small data set that the server has."""
 
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Names of the module that this package was before; loaded when they are asked for."""
+    """Load names that an earlier module of the same name had, when somebody asks for them."""
     if name == "ReputationAggregator":
         from flwr_byzantine.reputation.aggregator import ReputationAggregator
 

@@ -1,4 +1,4 @@
-"""What ByGARS and ByGARS++ share: scores that persist, and the rows of a round made fit for them."""
+"""What ByGARS and ByGARS++ share: scores that last from round to round, and the scaling of a round's rows."""
 
 import math
 import threading
@@ -30,26 +30,26 @@ from flwr_byzantine.rules.base import Rule
 
 
 class ReputationAggregator(AuxiliaryAggregator):
-    """Weighs clients by reputation scores, kept under the server's own names of the clients.
+    """Weighs clients by reputation scores, which it keeps under the server's own names of the clients.
 
     Parameters
     ----------
     auxiliary : AuxiliaryLoss
-        Loss and gradient on the server's own data.
+        The loss and the gradient on the server's own data.
     meta_learning_rate : float or Callable[[int], float]
-        alpha_t; gamma_t is `learning_rate`.
+        alpha_t. (gamma_t is `learning_rate`.)
     initial_reputation : float
-        Score of a client that is seen for the first time.
+        The score of a client in its first round.
     max_norm_ratio : float
-        Without `normalize`, rows of H longer than so many times the usual auxiliary gradient are scaled
-        down to that length. The usual one has the median length of the newest.
+        Without `normalize`, a row of H may be this many times as long as the usual auxiliary gradient. Longer
+        rows are scaled down to that length. The usual length is the median of the newest gradients' lengths.
     normalize : bool
-        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, take cosines in
-        place of inner products, and move the model by the scores' shares.
+        Whether to make all rows of H as long as the round's auxiliary gradient at w_t, to use cosines in
+        place of inner products, and to move the model by the scores' shares.
     forget_after : int or None
-        A client without a usable reply in so many rounds is forgotten. None keeps all scores.
+        A client without a usable reply in this many rounds is forgotten. None keeps all scores.
     **kwargs
-        As for :class:`AuxiliaryAggregator`.
+        See :class:`AuxiliaryAggregator`.
 
     Raises
     ------
@@ -82,14 +82,15 @@ class ReputationAggregator(AuxiliaryAggregator):
 
     @property
     def reputations(self) -> dict[str, float]:
-        """Client -> score. Waits for an update that is going on, and raises what ended it.
+        """Client -> score. It waits for an update of the scores that is still running, and raises its error.
 
-        In the auxiliary loss, which that update may wait for, these are the scores before it.
+        Within the auxiliary loss it gives the scores before that update, because the update may wait for the
+        loss.
         """
         return dict(self._recall().reputations)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next rounds depend on besides the model and the round, in types that JSON has."""
+        """The state that later rounds depend on besides the model and the round, in types that JSON has."""
         return self._recall().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -98,25 +99,27 @@ class ReputationAggregator(AuxiliaryAggregator):
         Raises
         ------
         ValueError
-            If the state is nothing that :meth:`state_dict` gives.
+            If :meth:`state_dict` cannot have given this state.
         """
         memory = Memory.read(state)
         with self._swap:
             self._pending, self._memory = None, memory
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: the scores after the update that is going on."""
+        """The state for copies and pickles. It waits for a running update of the scores."""
         memory = self._recall()
         left_out = {"_memory": memory, "_pending": None}
         return {k: v for k, v in super().__getstate__().items() if k != "_swap"} | left_out
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Be as the original was."""
+        """Take over the state of the original."""
         super().__setstate__(state)
         self._swap = threading.Lock()
 
     def _going_on(self) -> list[Future[Any]]:
-        pending = self._pending  # read once: others may end the update meanwhile
+        pending = (
+            self._pending
+        )  # read only once, because another thread may end the update meanwhile
         return super()._going_on() + ([] if pending is None else [pending])
 
     def _apply(
@@ -142,20 +145,20 @@ class ReputationAggregator(AuxiliaryAggregator):
 
     @abstractmethod
     def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
-        """Move the model, and see to it that the next :meth:`_recall` gives the new scores."""
+        """Move the model, and prepare the new scores that the next :meth:`_recall` gives."""
 
     def _next(
         self, memory: Memory, this_round: ScoredRound, q: Vector, size: GradientSize
     ) -> Memory:
-        """The memory after a round: with its new scores, and without those of clients long unseen."""
+        """The memory after a round, with the new scores and without clients that are absent for long."""
         after = memory.updated(size).scored(this_round.server_round, this_round.clients, q)
         return after.without_unseen(this_round.server_round, self.forget_after)
 
     def _recall(self) -> Memory:
-        """The latest memory, after the update that is going on; before it where that waits for us.
+        """The latest memory. It waits for a running update, unless that update waits for the caller.
 
-        An auxiliary loss may read the scores. It holds up the update, and the server perhaps, which then
-        holds ``lock``: so it gets what there is, and nobody waits with a lock.
+        An auxiliary loss may read the scores while the update waits for the loss. The server may then hold
+        ``lock``. So the loss gets the memory before the update, and no thread waits while it holds a lock.
         """
         pending = self._pending
         if pending is None:
@@ -172,26 +175,26 @@ class ReputationAggregator(AuxiliaryAggregator):
         return memory
 
     def _forget(self, pending: Future[Memory], memory: Memory) -> None:
-        """Put a memory in the place of the update that it comes from."""
+        """Store the memory that an update gave, and drop the update."""
         with self._swap:
             if self._pending is pending:
                 self._pending, self._memory = None, memory
 
     def _learn_later(self, learn: Callable[[], Memory]) -> None:
-        """Give the next memory in another thread."""
+        """Compute the next memory in another thread."""
         pending = in_background(learn)
         with self._swap:
             self._pending = pending
 
     def _reference(self, memory: Memory, newest: GradientSize) -> GradientSize:
-        """What rows are measured by: the usual length, or with `normalize` that of the round."""
+        """The length that rows are compared with: the usual one, or the round's own with `normalize`."""
         usual = None if self.normalize else memory.size(newest)
         return usual or newest
 
     def _factors(self, rows: PseudoGradients, norms: Vector, size: GradientSize) -> Vector:
-        """What each row of H is multiplied by: 1, less where it is too long, 0 where not finite.
+        """The factor of each row of H: 1, less for a row that is too long, 0 for one that is not finite.
 
-        With `normalize`, what brings it to the length of the auxiliary gradient.
+        With `normalize`, the factor gives a row the length of the auxiliary gradient.
         """
         if not math.isfinite(size.length):
             return np.zeros(len(norms))
@@ -204,7 +207,7 @@ class ReputationAggregator(AuxiliaryAggregator):
         return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
 
     def _shares(self, q: Vector, factors: Vector) -> Vector:
-        """q; with `normalize`, divided by the sum of the absolute scores of the rows that count."""
+        """q. With `normalize`, q is divided by the sum of the absolute scores of the rows that count."""
         total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
         return q / total if total > 0 else np.zeros(len(q))
 
@@ -216,7 +219,7 @@ class ReputationAggregator(AuxiliaryAggregator):
         factors: Vector,
         length: float,
     ) -> Vector:
-        """H times an auxiliary gradient of that length, or the cosines; 0 for rows left out."""
+        """H times an auxiliary gradient of that length; cosines with `normalize`; 0 for rows left out."""
         with np.errstate(invalid="ignore"):
             values = (
                 rows.cosines(gradient, norms, length)

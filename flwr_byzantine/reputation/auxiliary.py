@@ -1,4 +1,4 @@
-"""A loss on the server's own data: what ByGARS, ByGARS++ and FLTrust judge clients by."""
+"""A loss on the server's own data, by which ByGARS, ByGARS++ and FLTrust judge clients."""
 
 from __future__ import annotations
 
@@ -19,65 +19,65 @@ Array = npt.NDArray[Any]
 class AuxiliaryLoss(Protocol):
     """The loss L_t of a round and its gradient, on data that no client has touched.
 
-    Within a round both belong to one and the same minibatch. The algorithms ask for the gradient at the
-    round's model from a thread of their own, while the clients compute; Flower's server never causes two
-    calls at a time. With ByGARS the loss may read ``strategy.reputations`` there: the scores before the
-    round. Threads that it starts itself should be given them.
+    Within a round, both belong to the same minibatch. The algorithms ask for the gradient at the round's
+    model in another thread, while the clients compute. Flower's server never causes two calls at a time.
+    With ByGARS, the loss may read ``strategy.reputations`` in that thread, and gets the scores before the
+    round. If the loss starts threads, it should hand these scores to them.
     """
 
     def __call__(self, parameters: list[Array], server_round: int) -> Sequence[Array | None]:
-        """Gradient of L_t.
+        """Compute the gradient of L_t.
 
         Parameters
         ----------
         parameters : list[np.ndarray]
-            The model's tensors in its order; read-only.
+            The model's tensors in the model's order. They are read-only.
         server_round : int
             t, counted from 1.
 
         Returns
         -------
         Sequence[np.ndarray or None]
-            One array of each tensor's shape; None for a tensor that has no gradient, such as a
-            BatchNorm buffer: the model keeps it as it is.
+            One array for each tensor, with its shape. None stands for a tensor without a gradient, such as a
+            BatchNorm buffer. The model keeps such a tensor unchanged.
         """
 
     def loss(self, parameters: list[Array], server_round: int) -> float:
-        """L_t itself, which only ByGARS with a `tolerance` asks for."""
+        """Compute L_t itself. Only ByGARS with a `tolerance` asks for it."""
 
 
 class TorchAuxiliaryLoss:
     """The mean loss of a PyTorch model on a small data set.
 
-    The model's own copy computes it. Layers that keep running statistics use those of the minibatch,
-    as in clients that train; all others, dropout among them, are in evaluation mode. Buffers, integer
-    tensors and parameters that need no gradient have None in the place of a gradient.
+    It is computed with a copy of the model. Layers with running statistics use those of the minibatch, as
+    in clients that train. All other layers, such as dropout, are in evaluation mode. The gradient is None
+    for buffers, integer tensors and parameters that need no gradient.
 
     Parameters
     ----------
     model : torch.nn.Module
-        The model that clients train: the global model's tensors are its ``state_dict``, in order.
+        The model that clients train. The global model's tensors are its ``state_dict``, in order.
     loss_fn : Callable
         ``loss_fn(model(x), y)``, a scalar, such as ``torch.nn.functional.cross_entropy``.
     dataset : Dataset
-        A map-style data set of pairs (x, y). Read once, and kept on the device: some hundreds of
-        samples suffice (the paper takes 250).
+        A map-style data set of pairs (x, y). It is read once and kept on the device. Some hundreds of
+        samples are enough (the paper uses 250).
     batch_size : int or None
-        Samples a round, drawn without replacement; None is all of them.
+        The number of samples in each round, drawn without replacement. None means all samples.
     seed : int
-        Together with the round it decides the minibatch.
+        The seed and the round decide which samples are drawn.
     device : str
-        Where to compute.
+        The device that computes.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range; from a call, if the tensors are not the model's.
+        If a parameter is out of range. A call raises it if the tensors do not fit the model.
 
     Notes
     -----
-    Since reputations move no buffers, a model with BatchNorm keeps the running statistics it began with.
-    Prefer GroupNorm or LayerNorm, or set the statistics from the auxiliary data after training.
+    Reputations do not move buffers. So a model with BatchNorm keeps the running statistics that it began
+    with. Use GroupNorm or LayerNorm instead, or set the statistics from the auxiliary data after training.
 
     References
     ----------
@@ -114,7 +114,7 @@ class TorchAuxiliaryLoss:
         self._owner = {name: first[id(p)] for name, p in owners.items() if p.requires_grad}
 
     def __call__(self, parameters: list[Array], server_round: int) -> list[Array | None]:
-        """Gradient at the given tensors, in their dtypes."""
+        """The gradient at the given tensors, in their dtypes."""
         import torch
 
         tensors = self._tensors(parameters)
@@ -131,7 +131,7 @@ class TorchAuxiliaryLoss:
         return [None if gradient is None else gradient.cpu().numpy() for gradient in found]
 
     def loss(self, parameters: list[Array], server_round: int) -> float:
-        """Loss at the given tensors, on the minibatch that the round's gradient is of."""
+        """The loss at the given tensors, on the same minibatch as the round's gradient."""
         import torch
 
         with torch.no_grad():
@@ -146,14 +146,14 @@ class TorchAuxiliaryLoss:
         return self.loss_fn(output, self.y[chosen])
 
     def _minibatch(self, server_round: int) -> Any:
-        """Positions of the round's samples."""
+        """The positions of the round's samples."""
         if self.batch_size is None:
             return slice(None)
         rng = np.random.default_rng([self.seed, server_round])
         return rng.choice(len(self.y), self.batch_size, replace=False)
 
     def _tensors(self, parameters: list[Array]) -> dict[str, torch.Tensor]:
-        """The model's state dict with the given values, copied: torch must not write to them."""
+        """The model's state dict with copies of the given values, because torch must not write to those."""
         import torch
 
         state = self.model.state_dict()
@@ -174,7 +174,7 @@ def _check(size: int, batch_size: int | None) -> None:
     if size < 1:
         raise ParameterError(
             "Parameter `dataset` should hold at least one sample. Found none. "
-            "Hold some samples back from training; the paper takes 250."
+            "Keep some samples out of training. The paper uses 250."
         )
     require(
         batch_size is None or (is_whole(batch_size) and 1 <= batch_size <= size),

@@ -1,4 +1,4 @@
-"""Work that goes on in a thread of its own while the server does something else."""
+"""Work in another thread, while the server does something else."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +10,7 @@ IN_BACKGROUND: ContextVar[bool] = ContextVar("in_background", default=False)
 
 
 def in_background(function: Callable[[], T]) -> Future[T]:
-    """Call a function in a thread of its own, which ends with it."""
+    """Call a function in a new thread, which ends with the function."""
 
     def run() -> T:
         IN_BACKGROUND.set(True)

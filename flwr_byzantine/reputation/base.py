@@ -1,4 +1,4 @@
-"""What ByGARS, ByGARS++ and FLTrust share: a gradient of the server's own, taken while clients compute."""
+"""What ByGARS, ByGARS++ and FLTrust share: the server's own gradient, computed while clients work."""
 
 from concurrent.futures import Future, wait
 from typing import Any, ClassVar
@@ -16,18 +16,18 @@ from flwr_byzantine.reputation.settings import check_auxiliary
 
 
 class AuxiliaryAggregator(Aggregator):
-    """Judges clients by a loss on the server's own data, for any number of Byzantine ones.
+    """Judges clients by a loss on the server's own data, for any number of Byzantine clients.
 
     Parameters
     ----------
     auxiliary : AuxiliaryLoss
         The gradient on the server's own data.
     payload : str
-        ``"parameters"``: clients send models, h_i = w_t - w_i. ``"gradients"``: they send h_i.
+        With ``"parameters"``, clients send models, and h_i = w_t - w_i. With ``"gradients"``, they send h_i.
     learning_rate : float or Callable[[int], float]
         gamma_t.
     order_by, **kwargs
-        As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
+        See :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
 
     Raises
     ------
@@ -52,11 +52,11 @@ class AuxiliaryAggregator(Aggregator):
         self._early: EarlyGradient | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: no gradient is on its way in them."""
+        """The state for copies and pickles, without a gradient that is still being computed."""
         return super().__getstate__() | {"_early": None}
 
     def begin(self, server_round: int, model: Model) -> None:
-        """Remember the model, and take its auxiliary gradient while the clients compute theirs."""
+        """Remember the model, and begin to compute its auxiliary gradient while the clients work."""
         super().begin(server_round, model)
         before = self._going_on()
 
@@ -67,7 +67,7 @@ class AuxiliaryAggregator(Aggregator):
         self._early = EarlyGradient(model, server_round, in_background(gradient))
 
     def _going_on(self) -> list[Future[Any]]:
-        """What may be asking the auxiliary loss in another thread."""
+        """The work in other threads that may be calling the auxiliary loss."""
         early = self._early
         return [] if early is None else [early.gradient]
 
@@ -78,18 +78,18 @@ class AuxiliaryAggregator(Aggregator):
         return (n - 1) // 2
 
     def _descent(self, model: Model, server_round: int) -> Gradient:
-        """What the server finds on its own data at the round's model: its gradient."""
+        """Compute the gradient on the server's own data at the round's model."""
         return self._gradient(model, server_round)
 
     def _early_gradient(self, model: Model, server_round: int) -> Gradient | None:
-        """What :meth:`begin` asked for; None where it was not called."""
+        """The work that :meth:`begin` started; None if it was not called."""
         early = self._early
         if early and early.model is model and early.server_round == server_round:
             return early.gradient.result()
         return None
 
     def _gradient_here(self, model: Model, server_round: int) -> Gradient:
-        """What :meth:`begin` asked for, or a new one."""
+        """The gradient that :meth:`begin` started to compute, or a new one."""
         early = self._early_gradient(model, server_round)
         return self._descent(model, server_round) if early is None else early
 

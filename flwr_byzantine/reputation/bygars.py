@@ -1,7 +1,7 @@
 """ByGARS and ByGARS++: aggregation by reputation scores, for any number of Byzantine clients.
 
-H holds one row h_i a client: the gradient it sent, or w_t - w_i where it sent its model w_i. The server
-has a small data set of its own, with loss L_t, and keeps a score q_i for every client, any real number.
+H holds one row h_i for each client: the gradient that it sent, or w_t - w_i if it sent a model w_i. The
+server has a small data set with the loss L_t. It keeps a score q_i for each client, which is any real number.
 """
 
 import math
@@ -19,19 +19,19 @@ from flwr_byzantine.reputation.scores import Memory
 
 
 class ByGARSAggregator(ReputationAggregator):
-    """ByGARS: k meta updates of the scores on the auxiliary loss, then the model moves (figure 1a).
+    """ByGARS makes k meta updates of the scores on the auxiliary loss, and then moves the model (figure 1a).
 
     Parameters
     ----------
     auxiliary : AuxiliaryLoss
-        Loss and gradient on the server's own data.
+        The loss and the gradient on the server's own data.
     meta_steps : int
-        k, pseudo and meta updates a round; at least 1.
+        k, the number of pseudo and meta updates in each round; at least 1.
     tolerance : float or None
-        Where given, a meta update that does not lower the auxiliary loss by more than this is not
-        made, and ends the round's.
+        If it is given, a meta update has to lower the auxiliary loss by more than this. The first one that
+        does not is left out, and no other follows in that round.
     **kwargs
-        As for :class:`ReputationAggregator`.
+        See :class:`ReputationAggregator`.
 
     Raises
     ------
@@ -81,24 +81,24 @@ class ByGARSAggregator(ReputationAggregator):
         return step
 
     def _loss(self, model: Model, server_round: int) -> float:
-        """The auxiliary loss, where it decides when to stop."""
+        """The auxiliary loss, if it decides when to stop."""
         if self.tolerance is None:
             return math.nan
         return float(self.auxiliary.loss(list(model.arrays), server_round))
 
 
 class ByGARSPlusPlusAggregator(ReputationAggregator):
-    """ByGARS++: the model moves by the last round's scores, which then learn from it (figure 1b).
+    """ByGARS++ moves the model by the last round's scores, and then updates the scores (figure 1b).
 
-    The auxiliary gradient is taken while the clients compute, and the scores learn from the round in
-    another thread after it.
+    The auxiliary gradient is computed while the clients work. The scores are updated in another thread after
+    the round.
 
     Parameters
     ----------
     auxiliary : AuxiliaryLoss
-        Gradient on the server's own data; its loss is not used.
+        The gradient on the server's own data. The loss itself is not used.
     **kwargs
-        As for :class:`ReputationAggregator`.
+        See :class:`ReputationAggregator`.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         return step
 
     def _learn(self, this_round: ScoredRound, memory: Memory, gradient: Gradient | None) -> Memory:
-        """The second half of equation 3."""
+        """Compute the second half of equation 3."""
         if gradient is None:
             gradient = self._gradient(this_round.rows.model, this_round.server_round)
         rows, size = this_round.rows, GradientSize.of(gradient)
@@ -135,7 +135,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
 
 
 def _check_meta(auxiliary: object, meta_steps: int, tolerance: float | None) -> None:
-    require_whole("meta_steps", meta_steps, 1, "Each costs an auxiliary gradient; try 3.")
+    require_whole("meta_steps", meta_steps, 1, "Each step costs an auxiliary gradient. Try 3.")
     if tolerance is None:
         return
     require(
@@ -147,6 +147,6 @@ def _check_meta(auxiliary: object, meta_steps: int, tolerance: float | None) -> 
     )
     if not callable(getattr(auxiliary, "loss", None)):
         raise ParameterError(
-            "Parameter `auxiliary` should have a method `loss(parameters, server_round)` where "
-            f"`tolerance` is given. Found `auxiliary = {auxiliary!r}`. Leave `tolerance` out."
+            "Parameter `auxiliary` should have a method `loss(parameters, server_round)` if `tolerance` "
+            f"is given. Found `auxiliary = {auxiliary!r}`. Add the method, or leave `tolerance` out."
         )

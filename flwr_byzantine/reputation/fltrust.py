@@ -1,6 +1,6 @@
-"""FLTrust: updates count as far as they point the way of an update of the server's own.
+"""FLTrust: an update counts as far as it points in the direction of the server's own update.
 
-In the signs of ByGARS: row h_i is minus client i's update, u_i = -h_i, and h_0 is minus the server's.
+The signs are those of ByGARS: row h_i is minus client i's update, u_i = -h_i, and h_0 is minus the server's.
 """
 
 import math
@@ -26,38 +26,38 @@ from flwr_byzantine.reputation.rows import (
 from flwr_byzantine.reputation.scores import named_scores
 from flwr_byzantine.rules.base import Rule
 
-ROUNDING = 1e-12  # a cosine up to this is 0 but for rounding
+ROUNDING = 1e-12  # a smaller cosine is 0, apart from rounding
 
 
 @dataclass(frozen=True)
 class TrustOutcome(Outcome):
-    """What a round came to, and how far each client was trusted.
+    """The outcome of a round, with the trust in each client.
 
     Parameters
     ----------
     trust : Mapping[str, float]
-        Client -> t_i, of the clients of the round.
+        Client -> t_i, for the clients of the round.
     """
 
     trust: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts, and ``byzantine/trust/<client>`` for every client of the round."""
+        """The counts, and ``byzantine/trust/<client>`` for every client of the round."""
         return {**super().metrics, **named_scores("trust", self.trust)}
 
 
 class FLTrustAggregator(AuxiliaryAggregator):
-    """Averages updates of the length of the server's own, each as far as it points the same way.
+    """Gives all updates the length of the server's own, and averages them by how well their directions agree.
 
     Parameters
     ----------
     auxiliary : AuxiliaryLoss
-        Gradient on the server's own data; its loss is not used.
+        The gradient on the server's own data. The loss itself is not used.
     server_steps : int
-        Steps of gradient descent that the server's own update is made of.
+        The number of gradient steps that make the server's own update.
     **kwargs
-        As for :class:`AuxiliaryAggregator`.
+        See :class:`AuxiliaryAggregator`.
 
     Raises
     ------
@@ -67,7 +67,9 @@ class FLTrustAggregator(AuxiliaryAggregator):
 
     def __init__(self, auxiliary: AuxiliaryLoss, *, server_steps: int, **kwargs: Any) -> None:
         super().__init__(auxiliary, **kwargs)
-        require_whole("server_steps", server_steps, 1, "Each costs an auxiliary gradient; try 1.")
+        require_whole(
+            "server_steps", server_steps, 1, "Each step costs an auxiliary gradient. Try 1."
+        )
         require(
             server_steps == 1 or self.payload != "gradients",
             "server_steps",
@@ -78,7 +80,7 @@ class FLTrustAggregator(AuxiliaryAggregator):
         self.server_steps = int(server_steps)
 
     def _descent(self, model: Model, server_round: int) -> Gradient:
-        """The sum of the gradients along the server's own steps; times the step size it is h_0."""
+        """The sum of the gradients along the server's own steps. Times the step size, it is h_0."""
         first = self._gradient(model, server_round)
         if self.server_steps == 1:
             return first
@@ -129,8 +131,8 @@ class FLTrustAggregator(AuxiliaryAggregator):
 
 
 def _moved(model: Model, descent: Sequence[Array | None], rate: float) -> Model:
-    """The model after steps of that size along gradients that add up to ``descent``."""
-    with np.errstate(over="ignore", invalid="ignore"):  # a loss that diverges is dealt with
+    """The model after steps of that size along gradients whose sum is ``descent``."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller handles a loss that diverges
         arrays = [
             old if step is None else (old - rate * np.asarray(step, np.float64)).astype(old.dtype)
             for old, step in zip(model.arrays, descent, strict=True)
@@ -139,12 +141,12 @@ def _moved(model: Model, descent: Sequence[Array | None], rate: float) -> Model:
 
 
 def _summand(gradient: Array) -> Array:
-    """A copy that others can be added to, for the auxiliary loss may need its own again."""
+    """A copy for adding up gradients, because the auxiliary loss may use its own arrays again."""
     return np.array(gradient, np.promote_types(np.asarray(gradient).dtype, np.float32))
 
 
 def _plus(total: Array | None, gradient: Array | None) -> Array | None:
-    """Their sum, in place; a tensor that had no gradient once has none."""
+    """Add a gradient in place. A tensor without a gradient in one step has none in the sum."""
     if total is None or gradient is None:
         return None
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""What a round of ByGARS or ByGARS++ is made of: what it begins with, and what it comes to."""
+"""A round of ByGARS or ByGARS++: what it begins with, and what it gives."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ScoredRound:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The model's move: the new model, the scores and weights that gave it, and what overflowed."""
+    """The model's move: the new model, its scores and weights, and what overflowed."""
 
     model: Model
     q: Vector

@@ -1,4 +1,4 @@
-"""The matrix H of one round, a row for each client, worked on where the clients' values lie."""
+"""The matrix H of one round, with a row for each client. The rows are not copied."""
 
 import math
 from collections.abc import Sequence
@@ -18,19 +18,21 @@ Vector = npt.NDArray[np.float64]
 Gradient = Sequence[Array | None]
 
 SHORTEST = 1e-140  # a vector shorter than this loses digits, or vanishes, when it is squared
-RESOLUTION = 2.0**-40  # of the model: stretching a shorter update blows its rounding up
+RESOLUTION = (
+    2.0**-40
+)  # as a part of the model's length; in a shorter update, rounding would count too much
 
 
 @dataclass(frozen=True)
 class WeightedSum(Rule):
-    r"""Sum of the updates times weights that were found beforehand.
+    r"""The sum of the updates times weights that are known beforehand.
 
     .. math:: \sum_{i=1}^{n} q_i u_i
 
     Parameters
     ----------
     q : tuple[float, ...]
-        One weight an update; any real number.
+        One weight for each update. A weight is any real number.
 
     Examples
     --------
@@ -46,7 +48,7 @@ class WeightedSum(Rule):
         return 1
 
     def tolerated(self, n: int) -> int:
-        """None: weights say how far each is trusted."""
+        """Return 0, because the weights themselves say how far each client is trusted."""
         return 0
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
@@ -54,14 +56,14 @@ class WeightedSum(Rule):
         if n != len(self.q):
             raise ValueError(
                 f"Parameter `updates` should hold one update for each of the {len(self.q)} weights. "
-                f"Found `n = {n}`. Give a weight for every update."
+                f"Found `n = {n}`. Give one weight for each update."
             )
         return np.array([self.q], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoGradients:
-    """Rows h_i: the gradients that clients sent, or w - w_i where they sent models w_i.
+    """Rows h_i: the gradients that clients sent, or w - w_i if they sent models w_i.
 
     Parameters
     ----------
@@ -78,15 +80,15 @@ class PseudoGradients:
     payload: str
 
     def descend(self, weights: Vector, trained: Sequence[bool] | None) -> tuple[Model, int]:
-        """w - sum of weights_i h_i, as in equation 1, and how many coordinates overflowed.
+        """Compute w - sum of weights_i h_i, as in equation 1, and how many coordinates overflowed.
 
         Parameters
         ----------
         weights : np.ndarray
             Shape (n,). Rows with weight 0 are not read.
         trained : Sequence[bool] or None
-            Which tensors have a gradient; the others stay as they are, and so do integers. None where
-            it is not known yet and every weight is 0.
+            Which tensors have a gradient. The others do not change, and neither do integers. None means that
+            this is not known yet, and every weight is 0.
         """
         if trained is None or not weights.any():
             return self.model, 0
@@ -101,15 +103,15 @@ class PseudoGradients:
         return Model(self.model.names, tuple(arrays)), result.replaced
 
     def norms(self, trained: Sequence[bool]) -> Vector:
-        """Euclidean norms of the rows, over the tensors that have a gradient."""
+        """The Euclidean norms of the rows, over the tensors that have a gradient."""
         chosen = [t for t, moves in enumerate(trained) if moves]
         return np.sqrt(self._sums(chosen, None))
 
     def shortest(self, trained: Sequence[bool]) -> float:
-        """The length up to which a row cannot be stretched to that of a gradient.
+        """The shortest length of a row that can be stretched to the length of a gradient.
 
-        Rows h_i = w - w_i are mixed as w and w_i, in float64. Times 1e20, the rounding of w would be all
-        that is left.
+        Rows h_i = w - w_i are mixed as w and w_i, in float64. If such a row were multiplied by 1e20, only the
+        rounding of w would be left.
         """
         if self.payload == "gradients":
             return SHORTEST
@@ -121,12 +123,12 @@ class PseudoGradients:
         return max(SHORTEST, RESOLUTION * math.sqrt(square))
 
     def cosines(self, gradient: Gradient, norms: Vector, length: float) -> Vector:
-        """Cosines of the rows and a gradient of that length; not finite for rows without a direction."""
+        """Cosines of the rows with a gradient of that length; not finite for rows without a direction."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self.inner_products(gradient) / (norms * length)
 
     def inner_products(self, gradient: Gradient) -> Vector:
-        """H times a gradient, shape (n,): equations 2 and 3."""
+        """H times a gradient, shape (n,), as in equations 2 and 3."""
         chosen = [t for t, array in enumerate(gradient) if array is not None]
         sums = self._sums(chosen, gradient)
         return sums if self.payload == "gradients" else -sums
@@ -149,12 +151,12 @@ class PseudoGradients:
 
 @dataclass(frozen=True)
 class GradientSize:
-    """What an auxiliary gradient says of the rows to expect.
+    """The size of an auxiliary gradient, from which the size of rows can be judged.
 
     Parameters
     ----------
     length : float
-        Its Euclidean norm.
+        The Euclidean norm of the gradient.
     trained : tuple[bool, ...]
         Which tensors of the model have a gradient.
     """
@@ -165,13 +167,13 @@ class GradientSize:
     @classmethod
     def of(cls, gradient: Gradient) -> Self:
         """Measure a gradient."""
-        with np.errstate(over="ignore"):  # an infinite length is dealt with
+        with np.errstate(over="ignore"):  # callers handle an infinite length
             squares = [np.square(a, dtype=np.float64).sum() for a in gradient if a is not None]
         return cls(math.sqrt(sum(squares)), tuple(array is not None for array in gradient))
 
 
 def to_length(length: float, norms: Vector, shortest: float) -> Vector:
-    """What brings each row to a length; 0 where it is not finite, or no longer than ``shortest``."""
+    """The factor that gives each row a length; 0 for a row that is not finite or not above ``shortest``."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factors = length / norms
     counts = np.isfinite(norms) & np.isfinite(factors) & (norms > shortest)
@@ -179,10 +181,10 @@ def to_length(length: float, norms: Vector, shortest: float) -> Vector:
 
 
 def without_reversal(gradient: Gradient, before: Gradient) -> Gradient:
-    """Drop the part of a gradient that is opposite to the one before the step that led to it.
+    """Drop the part of a gradient that points against the gradient before the last step.
 
-    A step that goes too far along the gradient turns it over, which asks for a shorter step and says
-    nothing of the directions that the step was made of.
+    A step that is too long turns the gradient around. This only means that the step should be shorter. It
+    says nothing about the directions that the step was made of.
     """
     pairs = [
         (g, b) for g, b in zip(gradient, before, strict=True) if g is not None and b is not None
@@ -191,7 +193,7 @@ def without_reversal(gradient: Gradient, before: Gradient) -> Gradient:
     if not product < 0:
         return gradient
     square = sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
-    if square == 0:  # of numbers too small to be squared
+    if square == 0:  # the squares of tiny numbers are 0
         return gradient
     share = product / square
     return [

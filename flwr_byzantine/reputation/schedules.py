@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flwr_byzantine.checks import is_number, require
 
-_OTHERS = "For any other schedule pass a function of the round."
+_OTHERS = "For any other schedule, pass a function of the round."
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,12 @@ class PowerDecay:
     Parameters
     ----------
     initial : float
-        :math:`s_1`, the value in round 1; positive.
+        :math:`s_1`, the value in round 1, which is positive.
     power : float
-        Above 0.5 and at most 1: then the values sum to infinity, and their squares do not.
+        A number above 0.5 and at most 1. Then the sum of the values is infinite, and the sum of their
+        squares is finite.
     offset : float
-        Rounds after which the value has fallen to 2^-power of the initial one; positive.
+        After this positive number of rounds, the value is 2^-power times the initial one.
 
     Raises
     ------
@@ -29,7 +30,7 @@ class PowerDecay:
 
     Notes
     -----
-    Two of them meet theorem 2 when the model's has a larger power than the reputations', for then
+    Two schedules meet theorem 2 if the model's has a larger power than the reputations'. Then
     gamma_t / alpha_t tends to 0.
 
     References
@@ -50,11 +51,11 @@ class PowerDecay:
         """Check the ranges."""
         for name, value in (("initial", self.initial), ("offset", self.offset)):
             holds = is_number(value) and not isinstance(value, bool) and value > 0
-            require(holds, name, "a number, positive", value, _OTHERS, owner="PowerDecay")
+            require(holds, name, "a positive number", value, _OTHERS, owner="PowerDecay")
         holds = is_number(self.power) and 0.5 < self.power <= 1
-        bound = "a number, above 0.5 and at most 1, for theorem 2"
+        bound = "a number above 0.5 and at most 1, as theorem 2 asks"
         require(holds, "power", bound, self.power, _OTHERS, owner="PowerDecay")
 
     def __call__(self, server_round: int) -> float:
-        """Value in a round; the first is 1."""
+        """The value in a round. The first round is 1."""
         return float(self.initial * (1 + (server_round - 1) / self.offset) ** -self.power)

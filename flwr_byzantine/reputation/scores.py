@@ -1,4 +1,4 @@
-"""What is kept of clients from round to round, and what a round says about them."""
+"""What the server remembers of clients from round to round, and what a round says about them."""
 
 import math
 import statistics
@@ -11,51 +11,51 @@ from flwr_byzantine.aggregation.outcome import PREFIX, Outcome
 from flwr_byzantine.checks import is_number, is_whole
 from flwr_byzantine.reputation.rows import GradientSize, Vector
 
-REMEMBERED = 9  # auxiliary gradients
+REMEMBERED = 9  # how many auxiliary gradients' lengths are remembered
 
 
 @dataclass(frozen=True)
 class ReputationOutcome(Outcome):
-    """What a round came to, and the reputations that weighed it.
+    """The outcome of a round, with the reputations that weighed its replies.
 
     Parameters
     ----------
     reputations : Mapping[str, float]
-        Client -> score, of the clients of the round.
+        Client -> score, for the clients of the round.
     """
 
     reputations: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def selected(self) -> tuple[Reply, ...]:
-        """All accepted replies: scores weigh them, and a new client's may be 0."""
+        """All accepted replies count as kept. Scores weigh them, and a new client's score may be 0."""
         return self.accepted
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts, and ``byzantine/reputation/<client>`` for every client of the round."""
+        """The counts, and ``byzantine/reputation/<client>`` for every client of the round."""
         return {**super().metrics, **named_scores("reputation", self.reputations)}
 
 
 def named_scores(kind: str, scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores of clients as metrics, under names of our own."""
+    """The scores of clients as metrics, under names that begin with the library's prefix."""
     return {f"{PREFIX}{kind}/{client}": score for client, score in scores.items()}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a round leaves to the next.
+    """The memory that a round passes to the next round.
 
     Parameters
     ----------
     reputations : Mapping[str, float]
         Client -> score q_i.
     lengths : tuple[float, ...]
-        Lengths of the newest auxiliary gradients, ``REMEMBERED`` at most.
+        Lengths of the newest auxiliary gradients, at most ``REMEMBERED`` of them.
     trained : tuple[bool, ...] or None
-        Which tensors have a gradient; None before the first one.
+        Which tensors have a gradient; None before the first gradient.
     seen : Mapping[str, int]
-        Client -> the last round in which it had a usable reply.
+        Client -> the last round with a usable reply from it.
     """
 
     reputations: Mapping[str, float] = field(default_factory=dict)
@@ -64,12 +64,12 @@ class Memory:
     seen: Mapping[str, int] = field(default_factory=dict)
 
     def size(self, newest: GradientSize | None = None) -> GradientSize | None:
-        """The usual length: the lower median, which one bad step does not change. None at first.
+        """The usual length: the lower median, which one bad step does not change. It is None at first.
 
         Parameters
         ----------
         newest : GradientSize or None
-            What the round's own auxiliary gradient is like, where it is there already.
+            The size of the round's own auxiliary gradient, if it is known already.
         """
         if newest is not None:
             return self.updated(newest).size() or newest
@@ -78,9 +78,9 @@ class Memory:
         return GradientSize(statistics.median_low(self.lengths), self.trained)
 
     def updated(self, size: GradientSize) -> Self:
-        """With what another auxiliary gradient was like.
+        """Return a memory that includes the size of another auxiliary gradient.
 
-        One that is not finite, from a model that the auxiliary loss overflows on, is passed over.
+        A gradient that is not finite does not count. It comes from a model on which the loss overflows.
         """
         if not math.isfinite(size.length):
             return self
@@ -88,7 +88,7 @@ class Memory:
         return replace(self, lengths=lengths, trained=size.trained)
 
     def scored(self, server_round: int, clients: Sequence[str], q: Vector) -> Self:
-        """With the new scores of the clients of a round."""
+        """Return a memory with the new scores of the clients of a round."""
         scores = dict(zip(clients, q.tolist(), strict=True))
         return replace(
             self,
@@ -97,7 +97,7 @@ class Memory:
         )
 
     def without_unseen(self, server_round: int, rounds: int | None) -> Self:
-        """Without the clients that were in none of the newest ``rounds`` rounds."""
+        """Return a memory without the clients that took no part in the newest ``rounds`` rounds."""
         if rounds is None or all(last > server_round - rounds for last in self.seen.values()):
             return self
         seen = {client: last for client, last in self.seen.items() if last > server_round - rounds}
@@ -135,7 +135,7 @@ class Memory:
             raise ValueError(
                 "Parameter `state` should be what `state_dict` gave. "
                 f"Found `state = {state!r}`. Pass the state of a ByGARS or ByGARSPlusPlus strategy of this "
-                "version; one without `seen` is an earlier version's, and cannot be read."
+                "version. A state without `seen` comes from an earlier version, which this one cannot read."
             )
         return cls(
             {client: float(score) for client, score in scores.items()},

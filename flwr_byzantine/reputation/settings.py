@@ -1,10 +1,10 @@
-"""What is checked of the settings of ByGARS, ByGARS++ and FLTrust."""
+"""Checks of the settings of ByGARS, ByGARS++ and FLTrust."""
 
 from flwr_byzantine.checks import require, require_finite, require_whole
 
 
 def check_auxiliary(auxiliary: object) -> None:
-    """Raise ParameterError for what cannot be called."""
+    """Raise ParameterError if the auxiliary loss cannot be called."""
     require(
         callable(auxiliary),
         "auxiliary",
@@ -17,7 +17,7 @@ def check_auxiliary(auxiliary: object) -> None:
 def check_settings(
     initial_reputation: float, max_norm_ratio: float, forget_after: int | None
 ) -> None:
-    """Raise ParameterError for one of ByGARS's or ByGARS++'s that cannot work."""
+    """Raise ParameterError if a setting of ByGARS or ByGARS++ cannot work."""
     require_finite(
         "initial_reputation",
         initial_reputation,

@@ -1,1 +1,1 @@
-"""What a killed run goes on from: checkpoints, and the state of wrapped strategies in them."""
+"""Checkpoints, from which a killed run goes on. They also hold the state of wrapped strategies."""

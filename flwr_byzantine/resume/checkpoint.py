@@ -1,4 +1,4 @@
-"""The file of a run's checkpoint, beside the one before it; only one process writes it."""
+"""The file of a run's checkpoint, with the previous checkpoint beside it. Only one process writes them."""
 
 import os
 from contextlib import suppress
@@ -15,20 +15,21 @@ __all__ = ["Checkpoint", "CheckpointError", "Checkpoints"]
 
 
 class Checkpoints:
-    """The checkpoint of a run, and the one before it.
+    """The checkpoint of a run, and the previous one.
 
-    Only one process at a time can use it. A file with ``.lock`` added to its name holds a lock,
-    which ends with the process, with this object, or when :meth:`release` is called.
+    Only one process at a time can use it. A file with ``.lock`` added to its name holds a lock. The
+    lock ends with the process, with this object, or when :meth:`release` is called.
 
     Parameters
     ----------
     path : str or Path
-        The file to keep; the previous one is beside it, with ``.previous`` added to its name.
+        The file of the newest checkpoint. The previous one is beside it, with ``.previous`` added to its
+        name.
 
     Raises
     ------
     ValueError
-        If its folder is missing or cannot be written, or another process has it.
+        If its folder is missing or cannot be written, or if another process uses the file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,19 +43,19 @@ class Checkpoints:
         self._checked = False
         self._keep = False
         if not os.path.isdir(self.path.parent):
-            expected = "a file in a folder that is there"
+            expected = "a file in a folder that exists"
             raise wrong("checkpoint", expected, str(path), "Create the folder first.")
         self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
         self._take()
 
     def load(self) -> Checkpoint | None:
-        """Give the newest checkpoint that is whole; None where there is none to read yet.
+        """Return the newest complete checkpoint; None if there is no file yet.
 
         Raises
         ------
         CheckpointError
-            If there are files, and no one of them is a whole checkpoint; or if the newest that is whole
-            cannot be gone on from; or if another process uses them.
+            If there are files, and none of them is a complete checkpoint. If the run cannot go on from the
+            newest complete one. If another process uses the files.
         """
         self._checked = self._keep = False
         self._acquire()
@@ -76,23 +77,23 @@ class Checkpoints:
             return found
         if refused:
             raise CheckpointError(
-                "Parameter `checkpoint` should be a file this library wrote, or none yet. Found "
+                "Parameter `checkpoint` should be a file that this library wrote, or a new file. Found "
                 f"{'; '.join(refused)}. Restore the file, or move it away to start from round 1."
             )
         self._checked = True
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; even if the process dies meanwhile, this one or the last one is whole.
+        """Write a checkpoint. Even if the process dies meanwhile, this one or the last one is complete.
 
-        What was deleted or moved away meanwhile, the folder too, is written anew.
+        If files or their folder were deleted or moved away meanwhile, they are made again.
 
         Raises
         ------
         CheckpointError
-            If a file of somebody else's is in the way, or another process uses it.
+            If the file is no checkpoint of this library, or if another process uses it.
         OSError
-            If it cannot be written; the last one is as it was.
+            If it cannot be written. The last checkpoint then stays as it was.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._acquire()
@@ -108,7 +109,7 @@ class Checkpoints:
             with suppress(OSError):
                 partial.unlink()
             raise
-        if self._keep:  # never a torn file over the good one
+        if self._keep:  # never replace a good file by a torn one
             with suppress(FileNotFoundError):  # deleted or moved away meanwhile
                 os.replace(self.path, self.previous)
         os.replace(partial, self.path)
@@ -134,7 +135,7 @@ class Checkpoints:
             ) from None
 
     def _take(self) -> None:
-        """Lock it, and raise where it could not be written in the end."""
+        """Lock the file. Raise if it could not be written later."""
         try:
             self._acquire()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A checkpoint: a model, the round it belongs to and a strategy's state, in one file of numpy arrays."""
+"""A checkpoint: a model, its round and a strategy's state, in one file of numpy arrays."""
 
 import hashlib
 import json
@@ -19,15 +19,15 @@ _HEADER = "header.json"
 
 
 class CheckpointError(ValueError):
-    """A file that is no checkpoint this library reads, or not this run's; its text is the reason."""
+    """A file is no checkpoint that this library reads, or belongs to another run. The text says why."""
 
 
 class ForeignCheckpointError(CheckpointError):
-    """A checkpoint that is whole, and cannot be gone on from; the one before it is no help."""
+    """A run cannot go on from a complete checkpoint. The previous checkpoint would not help either."""
 
 
 class StateError(CheckpointError, TypeError):
-    """A strategy's state that no checkpoint can hold."""
+    """A strategy has state that no checkpoint can hold."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Checkpoint:
     Parameters
     ----------
     server_round : int
-        The last round that is done.
+        The last finished round.
     tensors : Mapping[str, bytes]
-        The global model after it: name -> .npy file in bytes, in order.
+        The global model after that round: name -> the bytes of a .npy file, in order.
     state : Mapping[str, Any]
-        What else later rounds depend on: arrays, numbers, text, True, False and None, in dictionaries
-        with text for keys and in lists.
+        All other things that later rounds depend on: arrays, numbers, text, True, False and None, in lists
+        and in dictionaries with text keys.
     made_by : Mapping[str, str]
-        What a run has to have in common with the one that wrote it, such as the strategy's name.
+        What has to be the same in the run that reads the checkpoint, such as the strategy's name.
     """
 
     server_round: int
@@ -58,7 +58,7 @@ class Checkpoint:
         Raises
         ------
         StateError
-            If the state holds anything else than it may; a TypeError.
+            If the state holds anything else. It is also a TypeError.
         """
         arrays: list[bytes] = []
         header = {
@@ -79,16 +79,14 @@ class Checkpoint:
 
     @classmethod
     def read(cls, file: BinaryIO) -> "Checkpoint":
-        """Read what :meth:`write` wrote; CheckpointError if it is anything else, or damaged."""
+        """Read what :meth:`write` wrote. Raise CheckpointError if it is something else, or damaged."""
         try:
             with zipfile.ZipFile(file) as archive:
                 members = {name: archive.read(name) for name in archive.namelist()}
             header = json.loads(members.pop(_HEADER))
             digest, kind, version = header.pop("sha256"), header["format"], header["version"]
             server_round, names, state = header["round"], header["names"], header["state"]
-        except (
-            Exception
-        ) as error:  # zipfile and json raise many kinds for bytes that are not theirs
+        except Exception as error:  # zipfile and json raise many kinds of errors for foreign bytes
             raise CheckpointError(f"torn, or no checkpoint ({type(error).__name__})") from None
         if kind != FORMAT or version != VERSION:
             raise CheckpointError(f"{clip(kind)} of version {clip(version)}, expected {VERSION}")
@@ -96,7 +94,7 @@ class Checkpoint:
             raise CheckpointError("damaged: the checksum does not match")
         tensors = {name: members[f"model/{i}.npy"] for i, name in enumerate(names)}
         if not is_whole(server_round) or server_round < 0:
-            raise ForeignCheckpointError(f"its round is no whole number: {clip(server_round)}")
+            raise ForeignCheckpointError(f"its round is not a whole number: {clip(server_round)}")
         try:
             nan = tensor_with_nan(tensors)
         except MalformedTensorError as error:
@@ -107,7 +105,7 @@ class Checkpoint:
 
 
 def tensor_with_nan(tensors: Mapping[str, bytes]) -> str | None:
-    """The name of the first tensor with a NaN in it; None where there is none."""
+    """The name of the first tensor that holds a NaN; None if there is none."""
     for name, data in tensors.items():
         array = decode(data)
         if array.dtype.kind == "f" and np.isnan(array).any():
@@ -124,7 +122,7 @@ def _digest(header: Mapping[str, Any], members: Mapping[str, bytes]) -> str:
 
 
 def _pack(value: Any, arrays: list[bytes], at: str = "", inside: tuple[int, ...] = ()) -> Any:
-    """JSON for a state; its arrays go to the list and leave their number."""
+    """The JSON of a state. Arrays go to the list, and their number in the list stands in their place."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind != "O":
         buffer = BytesIO()
         np.lib.format.write_array(buffer, np.asarray(value), allow_pickle=False)
@@ -141,8 +139,8 @@ def _pack(value: Any, arrays: list[bytes], at: str = "", inside: tuple[int, ...]
             named = {k: _pack(v, arrays, f"{at}[{k!r}]", within) for k, v in value.items()}
             return {"dict": named}
     raise StateError(
-        "The state of a strategy should hold arrays, numbers, text, and lists and dictionaries with text "
-        f"for keys, none of them inside itself. Found {clip(repr(value))} at `state{clip(at)}`. Convert it "
+        "The state of a strategy should hold arrays, numbers, text, lists, and dictionaries with text keys, "
+        f"and nothing inside itself. Found {clip(repr(value))} at `state{clip(at)}`. Convert it "
         "in `state_dict`."
     )
 

@@ -1,4 +1,4 @@
-"""A lock beside a file: one process at a time writes it, and the lock ends with that process."""
+"""A lock on a file. Only one process at a time writes the file, and the lock ends with that process."""
 
 import errno
 import fcntl
@@ -19,12 +19,12 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 class LockedError(Exception):
-    """Another process holds the lock; its text says which."""
+    """Another process holds the lock. The text says which process."""
 
 
 @dataclass
 class _Held:
-    """A lock that this process holds, and by how many owners."""
+    """A lock that this process holds, with the number of its owners."""
 
     descriptor: int
     process: int
@@ -36,15 +36,15 @@ _guard = threading.Lock()
 
 
 class FileLock:
-    """A lock on a file, of the whole process: two owners in one process share it.
+    """A lock on a file for the whole process. Two owners in one process share it.
 
-    It is released with :meth:`release`, with its owner, or when the process ends, however it ends. A
-    forked process does not have it.
+    The lock is released by :meth:`release`, when its owner goes away, or when the process ends for any
+    reason. A forked process does not hold it.
 
     Parameters
     ----------
     path : Path
-        The lock's own file; made, and removed when the lock is released.
+        The lock's own file. Taking the lock makes the file, and releasing the lock removes it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,20 +53,20 @@ class FileLock:
         self._process = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: they have not got the lock."""
+        """The state for copies and pickles, which do not hold the lock."""
         return {"path": self.path}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Be a lock of the same file, not taken."""
+        """Become a lock on the same file that is not taken."""
         self.__init__(state["path"])  # type: ignore[misc]
 
     def acquire(self) -> None:
-        """Take the lock; nothing where it is taken already.
+        """Take the lock. Do nothing if this object has it already.
 
         Raises
         ------
         LockedError
-            If another process has it.
+            If another process has the lock.
         OSError
             If its file cannot be written.
         """
@@ -76,7 +76,7 @@ class FileLock:
             held = _held.get(key)
             if held is None or held.process != os.getpid():
                 held = _held[key] = _Held(_lock(key), os.getpid(), 0)
-            elif not _is_at(held.descriptor, key):  # its folder was moved away: begin anew
+            elif not _is_at(held.descriptor, key):  # its folder was moved away, so take a new lock
                 anew = _lock(key)
                 os.close(held.descriptor)
                 held.descriptor = anew
@@ -87,7 +87,7 @@ class FileLock:
             self._end = weakref.finalize(self, _release, key)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._end is not None:
             self._end()
             self._end = None
@@ -123,8 +123,8 @@ def _lock(path: Path) -> int:
                 raise
             shown = "".join(character for character in holder if character.isprintable())
             raise LockedError(shown or "another process") from None
-        if _is_at(descriptor, path):  # and was not removed before we had it
-            with suppress(OSError):  # on a full disk it is locked all the same
+        if _is_at(descriptor, path):  # the file was not removed before it was locked
+            with suppress(OSError):  # a full disk does not prevent the lock
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
             return descriptor
@@ -132,7 +132,7 @@ def _lock(path: Path) -> int:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one of a name."""
+    """Whether an open file is still the file at a path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:

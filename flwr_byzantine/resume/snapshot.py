@@ -1,4 +1,4 @@
-"""The state of a wrapped strategy: what a resumed run needs of Flower's server optimisers."""
+"""The state of a wrapped strategy, such as what a resumed run needs from Flower's server optimisers."""
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
@@ -15,33 +15,33 @@ from flwr_byzantine.resume.format import StateError
 
 STRATEGIES = (Strategy, MessageStrategy)
 _CONTAINERS = (dict, list, tuple, set, frozenset, deque)
-_KEPT = (dict, OrderedDict, list, tuple)  # and nothing that is derived from them
+_KEPT = (dict, OrderedDict, list, tuple)  # not classes derived from them
 
 
 class Snapshot:
-    """Gives a strategy's state, and gives it back to another of its kind.
+    """Takes a strategy's state, and gives it to another strategy of the same kind.
 
-    Without knowing the strategy: its state is every attribute that holds arrays (an array, Flower's
-    parameters or array records, and lists, tuples and dictionaries of them) and every number, text or
-    None that is not what it was when the run began; the same for strategies inside it. So
-    momenta and second moments of FedAvgM, FedAdam, FedYogi and FedAdagrad and adaptive clipping norms
-    are kept, while settings given to a new run count in place of old ones.
+    It works for any strategy. The state consists of two kinds of attributes. The first kind holds arrays: an
+    array, Flower's parameters or array records, or lists, tuples and dictionaries of them. The second kind is
+    a number, a text or None, if it has changed since the run began. The same holds for strategies inside the
+    strategy. So momenta and second moments of FedAvgM, FedAdam, FedYogi and FedAdagrad are kept, and so are
+    adaptive clipping norms. Settings that a new run is given replace the old ones.
 
-    What it cannot keep it refuses by name: at once where arrays are in sets, under keys that are no text
-    or inside themselves; and when the state is taken, where anything else than the above has changed, such
-    as a set or a list of numbers. It does not look into objects of other classes: what changes inside one
-    is not kept, and not refused. A strategy with such state has ``state_dict()`` and
+    State that cannot be kept is refused by name. Arrays are refused at once if they are in sets, under keys
+    that are no text, or inside themselves. Other attributes, such as a set or a list of numbers, are refused
+    when the state is taken, if they have changed. Objects of other classes are not searched: a change inside
+    them is neither kept nor refused. A strategy with such state needs the methods ``state_dict()`` and
     ``load_state_dict(state)``, which are called instead.
 
     Parameters
     ----------
     strategy : Any
-        A strategy of either API, as it is before its first round.
+        A strategy of either API before its first round.
 
     Raises
     ------
     StateError
-        If it has state that cannot be kept; a ValueError and a TypeError.
+        If the strategy has state that cannot be kept. It is both a ValueError and a TypeError.
     """
 
     def __init__(self, strategy: Any, around: tuple[Any, ...] = ()) -> None:
@@ -57,14 +57,14 @@ class Snapshot:
         self._initial = self._settings()
 
     def begin(self) -> None:
-        """Take what attributes are now for settings: what was set between wrapping and the first run."""
+        """Take the present attributes for settings, also those set between wrapping and the first run."""
         if not self._begun:
             self._initial, self._begun = self._settings(), True
         for inner in self._inner.values():
             inner.begin()
 
     def state(self) -> dict[str, Any]:
-        """Give the state, as arrays, numbers and text."""
+        """Return the state as arrays, numbers and text."""
         if self._own:
             own: dict[str, Any] = self.strategy.state_dict()
             return own
@@ -94,7 +94,7 @@ class Snapshot:
                 setattr(self.strategy, name, _host(value))
 
     def _settings(self) -> dict[str, Any]:
-        """Attributes that hold no arrays: name -> something that is equal where they have not changed."""
+        """Attributes that hold no arrays: name -> a value that stays equal until the attribute changes."""
         settings: dict[str, Any] = {}
         if self._own:
             return settings
@@ -111,14 +111,14 @@ class Snapshot:
         value = clip(_shown(vars(self.strategy)[name]))
         return StateError(
             "Parameter `checkpoint` should go with a strategy whose state a file can hold. Found "
-            f"`{kind}.{name} = {value}`, {why}. Kept are arrays, in lists, tuples and dictionaries with "
-            f"text for keys, single numbers and texts. Give {kind} the methods `state_dict()` and "
-            "`load_state_dict(state)`, which say what to keep, or leave `checkpoint` out."
+            f"`{kind}.{name} = {value}`, {why}. A file can hold single numbers, texts and arrays, also "
+            f"arrays in lists, in tuples and in dictionaries with text keys. Give {kind} the methods "
+            "`state_dict()` and `load_state_dict(state)`, which say what to keep, or leave `checkpoint` out."
         )
 
 
 def kind(strategy: Any, around: tuple[Any, ...] = ()) -> str:
-    """Names of a strategy's class, and of those inside it: ``DPFedAvg(FedAdam)``."""
+    """The names of the classes of a strategy and the strategies inside it: ``DPFedAvg(FedAdam)``."""
     inside = [
         kind(value, (*around, strategy))
         for value in vars(strategy).values()
@@ -129,11 +129,11 @@ def kind(strategy: Any, around: tuple[Any, ...] = ()) -> str:
 
 
 class _UnkeepableError(Exception):
-    """A value that cannot be kept; its text says what it is."""
+    """A value cannot be kept. The text says what it is."""
 
 
 class _Same:
-    """Equal to the same of one object: what it is, not what it holds."""
+    """A value that stands for one object. It is equal only to that of the same object."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -149,12 +149,12 @@ def _is_single(value: Any) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    """What a container holds."""
+    """The values in a container."""
     return [*value.values()] if isinstance(value, dict) else [*value]
 
 
 def _holds_arrays(value: Any, inside: tuple[int, ...] = ()) -> bool:
-    """Whether a value is or holds arrays; _UnkeepableError where it holds them in a way that is not kept."""
+    """Whether a value is or holds arrays. Raise _UnkeepableError if arrays are in an unusual place."""
     if isinstance(value, Parameters | ArrayRecord):
         return True
     if isinstance(value, np.ndarray):
@@ -182,7 +182,7 @@ def _holds_arrays(value: Any, inside: tuple[int, ...] = ()) -> bool:
 
 
 def _form(value: Any) -> Any:
-    """Something that is equal where a value has not changed: all of a container's, or one object."""
+    """A value that stays equal until the given one changes: the values of a container, or one object."""
     if _is_single(value) or isinstance(value, bytes | bytearray):
         return type(value).__name__, repr(value)
     if isinstance(value, dict):
@@ -225,5 +225,5 @@ def _host(value: Any) -> Any:
 def _shown(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:  # anybody's object
+    except Exception:  # an object of any class may raise anything
         return f"<{type(value).__name__}>"

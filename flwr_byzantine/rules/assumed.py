@@ -1,4 +1,4 @@
-"""f of a sample of nodes: how many of those that a round asks are Byzantine, where a population is known."""
+"""f for a sample of nodes: how many nodes of a round are Byzantine, if the population is known."""
 
 import math
 from functools import lru_cache
@@ -9,18 +9,18 @@ import numpy.typing as npt
 
 from flwr_byzantine.checks import is_number, require, require_whole
 
-NEGLIGIBLE = 40  # what is left out is less than exp(-40) of what is looked for
-TINIEST = -700  # the logarithm of what is just above the smallest numbers
-TIE = 1e-9  # relative: how far above the risk a probability counts as equal to it
+NEGLIGIBLE = 40  # terms that are left out are less than exp(-40) of the result
+TINIEST = -700  # the logarithm of a number just above the smallest floats
+TIE = 1e-9  # a probability that exceeds the risk by a smaller relative error counts as equal to it
 
 
 def assumed_byzantine(
     population: int, byzantine: int, sample: int, rounds: int, risk: float = 1e-3
 ) -> int:
-    r"""f to assume so that, except with a given risk, no round's sample has more Byzantine nodes.
+    r"""The f to assume, so that no round's sample has more Byzantine nodes, except with a given risk.
 
-    Each round asks a sample of the nodes, drawn uniformly, without replacement and independently of the
-    other rounds, as Flower's strategies do. So the number X of Byzantine nodes in a sample is
+    Each round asks a sample of the nodes. It is drawn uniformly, without replacement and independently of
+    the other rounds, as Flower's strategies do. So the number X of Byzantine nodes in a sample is
     hypergeometric, and f is the smallest number with
 
     .. math:: 1 - (1 - P(X > f))^R \le risk,
@@ -33,15 +33,15 @@ def assumed_byzantine(
     Parameters
     ----------
     population : int
-        N, the nodes that a round may ask.
+        N, the number of nodes that a round may ask.
     byzantine : int
         B, how many of them are Byzantine.
     sample : int
-        n, how many each round asks.
+        n, how many nodes each round asks.
     rounds : int
-        R.
+        R, the number of rounds.
     risk : float (default: 1e-3)
-        The accepted probability, above 0 and below 1, that some round has more than f.
+        The accepted probability, above 0 and below 1, that some round has more than f Byzantine nodes.
 
     Returns
     -------
@@ -67,8 +67,8 @@ def assumed_byzantine(
 
     References
     ----------
-    Hoeffding 1963, Probability inequalities for sums of bounded random variables, section 6: samples without
-    replacement keep the bound with which what lies far from the mean is left out.
+    Hoeffding 1963, Probability inequalities for sums of bounded random variables, section 6. Its bound, which
+    also holds for samples without replacement, says which terms far from the mean can be left out.
     """
     population, byzantine, sample, rounds = _checked(population, byzantine, sample, rounds)
     holds = is_number(risk) and not isinstance(risk, bool) and 0 < risk < 1
@@ -77,14 +77,14 @@ def assumed_byzantine(
 
 
 def risk_of(population: int, byzantine: int, sample: int, rounds: int, f: int) -> float:
-    """Probability that in any of the rounds a sample has more than f Byzantine nodes.
+    """The probability that in at least one round the sample has more than f Byzantine nodes.
 
     Parameters
     ----------
     population, byzantine, sample, rounds : int
-        As for :func:`assumed_byzantine`.
+        See :func:`assumed_byzantine`.
     f : int
-        What is assumed.
+        The assumed number of Byzantine nodes.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def risk_of(population: int, byzantine: int, sample: int, rounds: int, f: int) -
     59.0
     """
     population, byzantine, sample, rounds = _checked(population, byzantine, sample, rounds)
-    require_whole("f", f, 0, "Pass the number of Byzantine nodes that is assumed.")
+    require_whole("f", f, 0, "Pass the number of Byzantine nodes that you assume.")
     least, most = _support(population, byzantine, sample)
     if f < least:
         return 1.0
@@ -107,7 +107,7 @@ def risk_of(population: int, byzantine: int, sample: int, rounds: int, f: int) -
 
 @lru_cache(maxsize=4096)
 def _assumed(population: int, byzantine: int, sample: int, rounds: int, risk: float) -> int:
-    """As :func:`assumed_byzantine`, of numbers that were checked."""
+    """Like :func:`assumed_byzantine`, for numbers that were checked before."""
     rate = math.log(-math.log1p(-risk)) - math.log(rounds)  # (1 - P)^R is exp(-R exp(rate))
     allowed = rate if rate < -NEGLIGIBLE else math.log(-math.expm1(-math.exp(rate)))  # of P(X > f)
     least, most = _support(population, byzantine, sample)
@@ -121,7 +121,7 @@ def _assumed(population: int, byzantine: int, sample: int, rounds: int, risk: fl
 def _log_tails(
     population: int, byzantine: int, sample: int, reach: float
 ) -> tuple[int, npt.NDArray[np.float64]]:
-    """The smallest k that is looked at, and ln P(X >= k) from it on, as far from the mean as is asked."""
+    """The smallest k that matters, and ln P(X >= k) from it on, as far from the mean as necessary."""
     least, most = _support(population, byzantine, sample)
     mean = sample * byzantine / population
     low, high = max(least, math.floor(mean - reach)), min(most, math.ceil(mean + reach))
@@ -139,17 +139,17 @@ def _log_tails(
 
 
 def _support(population: int, byzantine: int, sample: int) -> tuple[int, int]:
-    """How many Byzantine nodes a sample has at least, and at most."""
+    """The least and the largest number of Byzantine nodes in a sample."""
     return max(0, sample + byzantine - population), min(sample, byzantine)
 
 
 def _checked(population: Any, byzantine: Any, sample: Any, rounds: Any) -> tuple[int, ...]:
-    """Python's own numbers; ParameterError for impossible ones."""
+    """Turn the arguments into Python numbers. Raise ParameterError for impossible numbers."""
     require_whole("population", population, 1, "Pass the number of nodes that a round may ask.")
     require_whole("byzantine", byzantine, 0, "Pass how many nodes of the population are Byzantine.")
     require_whole("sample", sample, 1, "Pass how many nodes a round asks.")
     require_whole("rounds", rounds, 1, "Pass how many rounds there are.")
     nodes = f"at most {population}, the size of the population"
-    require(byzantine <= population, "byzantine", nodes, byzantine, "There are no more nodes.")
-    require(sample <= population, "sample", nodes, sample, "There are no more nodes to ask.")
+    require(byzantine <= population, "byzantine", nodes, byzantine, "Pass a smaller number.")
+    require(sample <= population, "sample", nodes, sample, "Pass a smaller number.")
     return int(population), int(byzantine), int(sample), int(rounds)

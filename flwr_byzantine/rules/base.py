@@ -1,4 +1,4 @@
-"""What every rule is: a mixing matrix computed from distances, and a reduction of the mixed rows."""
+"""The base of every rule: a mixing matrix computed from distances, and a reduction of the mixed rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ __all__ = ["Given", "Matrix", "Rule", "check_bound", "require_rule"]
 
 @dataclass(frozen=True)
 class Rule(ABC):
-    """An aggregation rule: n updates of d values to one update of d values.
+    """An aggregation rule, which makes one update of d values from n updates of d values.
 
     A rule mixes the n rows X with a matrix W (k, n) that it computes from the rows' pairwise distances
     alone, then reduces the k mixed rows W X coordinate by coordinate. A new rule states its bound
@@ -31,19 +31,19 @@ class Rule(ABC):
 
     uses_distances: ClassVar[bool] = False
     uses_model: ClassVar[bool] = False  # whether the model is one of the points
-    uses_counts: ClassVar[bool] = False  # whether it asks for the examples that clients claim
-    remembers: ClassVar[bool] = False  # whether where the last round led is one of the points
-    averages: ClassVar[bool] = False  # whether an operator's weights can weigh what it averages
-    order_matters: ClassVar[bool] = False  # whether it decides more than ties of updates
+    uses_counts: ClassVar[bool] = False  # whether it asks for the clients' numbers of examples
+    remembers: ClassVar[bool] = False  # whether its last result is one of the points
+    averages: ClassVar[bool] = False  # whether it averages updates, which an operator can weigh
+    order_matters: ClassVar[bool] = False  # whether the order of updates decides more than ties
 
     @property
     @abstractmethod
     def min_updates(self) -> int:
-        """Smallest number of updates n the rule is defined for."""
+        """The smallest number of updates n for which the rule is defined."""
 
     @property
     def max_updates(self) -> int | None:
-        """Largest number of updates n that it can take in a reasonable time; None if there is no limit."""
+        """The largest n that the rule can handle in a reasonable time; None if there is no limit."""
         return None
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix | None:
@@ -54,26 +54,26 @@ class Rule(ABC):
         n : int
             Number of updates, at least ``min_updates``.
         distances : np.ndarray or None
-            Squared Euclidean distances, shape (n, n), infinite where an update holds a value that is
-            not finite; None unless ``uses_distances`` or ``uses_model``.
+            Squared Euclidean distances, shape (n, n). They are infinite for an update with a value that is
+            not finite. None unless ``uses_distances`` or ``uses_model``.
         """
         return None
 
     def mixing_of(self, given: Given) -> Matrix | None:
-        """Mixing matrix, from all that the rule asks for: shape (k, n), or (k, m) over all m points.
+        """Mixing matrix, from everything that the rule asks for: shape (k, n), or (k, m) over all m points.
 
         Parameters
         ----------
         given : Given
-            What is known of the updates. A row of W that sums to less than one gets the rest of the model.
+            What is known about the updates. If a row of W sums to less than one, the model gets the rest.
         """
         return self.mixing(given.n, given.rows)
 
     def weighed(self, given: Given) -> Matrix | None:
-        """As :meth:`mixing_of`, with the weights that the operator gives the clients.
+        """Like :meth:`mixing_of`, with the weights that the operator gives the clients.
 
-        Each selected update's weight is multiplied by its client's, and all are divided so that their sum
-        stays.
+        Each selected update's weight is multiplied by its client's weight. Then all are scaled so that their
+        sum stays the same.
         """
         mixing = self.mixing_of(given)
         if mixing is None or given.trusted is None:
@@ -87,42 +87,42 @@ class Rule(ABC):
         return weighed
 
     def scores(self, n: int, distances: Matrix | None) -> npt.NDArray[np.float64] | None:
-        """Score by which the rule selects, lower is better, shape (n,); None where it has none."""
+        """The scores by which the rule selects, shape (n,); None if it has none. A lower score is better."""
         return None
 
     def scores_of(self, given: Given) -> npt.NDArray[np.float64] | None:
-        """As :meth:`scores`, from all that the rule asks for."""
+        """Like :meth:`scores`, from everything that the rule asks for."""
         return self.scores(given.n, given.rows)
 
     def reduction(self, k: int) -> Reduction | None:
-        """How k mixed values become one; None where W has a single row."""
+        """How k mixed values become one; None if W has a single row."""
         return None
 
     def tolerated(self, n: int) -> int:
-        """f, how many Byzantine updates of n the rule was told of: its field ``num_byzantine``, or 0."""
+        """f, how many Byzantine updates of n the rule tolerates: its field ``num_byzantine``, or 0."""
         f: int = getattr(self.at(n), "num_byzantine", 0)
         return f
 
     def at(self, received: int) -> "Rule":
-        """The rule for a round with this many replies: a fraction f becomes a number.
+        """The rule for a round with this many replies. A fraction f becomes a number.
 
         Parameters
         ----------
         received : int
-            The number of all replies, also of those that are refused before the rule sees them.
+            The number of all replies, also of those that are dropped before the rule sees them.
         """
         return self
 
     def without(self, dropped: int) -> Self:
-        """The rule with an f that is lower by ``dropped``; ``on_dropped="lower_f"`` calls this."""
+        """The rule with an f that is lower by ``dropped``. ``on_dropped="lower_f"`` calls this method."""
         return self
 
     def drawn(self, seed: int) -> "Rule":
-        """The rule for a round: with this seed, if it draws random numbers and has no seed of its own."""
+        """The rule for a round. It gets this seed if it draws random numbers and has no seed of its own."""
         return self
 
     def scaled(self, factor: float) -> "Rule":
-        """The rule for updates times a factor: its own lengths, such as a threshold, get the factor too."""
+        """The rule for updates times a factor. Its own lengths, such as a threshold, get the factor too."""
         return self
 
     def plan(self, given: Given) -> tuple[Matrix | None, Reduction | None]:
@@ -131,7 +131,7 @@ class Rule(ABC):
         Raises
         ------
         ValueError
-            If the rule gives what n updates cannot be aggregated by.
+            If n updates cannot be aggregated by what the rule gives.
         """
         rule = self.at(given.n)
         mixing = given.checked(rule.weighed(_copied(given)))
@@ -139,7 +139,7 @@ class Rule(ABC):
         return mixing, check_reduction(rule.reduction(k), k, mixed=mixing is not None)
 
     def checked_scores(self, given: Given) -> npt.NDArray[np.float64] | None:
-        """As :meth:`scores_of`; ValueError unless they are one real number for each update."""
+        """Like :meth:`scores_of`. Raise ValueError unless there is one real number for each update."""
         found: object = self.at(given.n).scores_of(_copied(given))
         if found is None:
             return None
@@ -154,7 +154,7 @@ class Rule(ABC):
     def plan_for(
         self, points: Points, counts: Any = None
     ) -> tuple[Matrix | None, Reduction | None]:
-        """As :meth:`plan`, where there are enough updates; ValueError where there are not."""
+        """Like :meth:`plan`. Raise ValueError if there are too few updates."""
         n = points.columns.num_rows
         least = self.at(n).min_updates
         if n < least:
@@ -166,13 +166,13 @@ class Rule(ABC):
         if most is not None and n > most:
             raise ValueError(
                 f"Parameter `updates` should hold at most {most} updates for {self}, which takes too long "
-                f"for more. Found `n = {n}`. Sample fewer clients, assume fewer Byzantine ones, or take a "
-                "rule without that limit."
+                f"for more. Found `n = {n}`. Sample fewer clients, assume fewer Byzantine clients, or take "
+                "a rule without that limit."
             )
         return self.plan(self.given(points, counts))
 
     def given(self, points: Points, counts: Any = None) -> Given:
-        """What the rule may know of bare rows; claimed counts that are not given are NaN."""
+        """What the rule may know about bare rows. Claimed counts that are not given are NaN."""
         n = points.columns.num_rows
         claimed = as_counts(counts, n) if self.uses_counts else None
         return Given(n, self.distances_of([points]), claimed)
@@ -189,48 +189,48 @@ class Rule(ABC):
     def weights(
         self, updates: Any, model: Any = None, counts: Any = None
     ) -> npt.NDArray[np.float64]:
-        """Weight of each update in the result, shape (n,); for several mixed rows, their mean share.
+        """The weight of each update in the result, shape (n,); with several mixed rows, the mean weight.
 
         Parameters
         ----------
         updates, model, counts
-            As for calling the rule.
+            The same as in a call of the rule.
 
         Raises
         ------
         ValueError
-            If the rule takes every update coordinate by coordinate, so that none has one weight.
+            If the rule works coordinate by coordinate, so that no update has one weight.
         """
         points, _, _ = self.points(updates, model)
         mixing, _ = self.plan_for(points, counts)
         if mixing is None:
             raise ValueError(
-                f"{self} has no weight per update: it chooses anew in every coordinate. "
+                f"{self} has no weights of updates, because it chooses anew in every coordinate. "
                 "Ask a rule that selects or averages whole updates."
             )
         share: npt.NDArray[np.float64] = mixing.mean(axis=0)[: points.columns.num_rows]
         return share
 
     def __call__(self, updates: Any, model: Any = None, counts: Any = None) -> Any:
-        """Aggregate.
+        """Aggregate updates.
 
         Parameters
         ----------
         updates : np.ndarray, torch.Tensor, or a sequence of them
-            Shape (n, d), or n one-dimensional arrays of d values. Never changed.
+            Shape (n, d), or n one-dimensional arrays of d values. They are never changed.
         model : np.ndarray, torch.Tensor or None
             Shape (d,): the global model, if the rows are clients' models. None is the zero vector,
             so the rows are updates. Only rules that measure lengths, such as clipping, need this
             difference.
         counts : array-like or None
             Shape (n,): the numbers of examples that clients claim, for a rule that asks for them.
-            NaN stands for a client that claims none. None stands for NaN for every client.
+            NaN stands for a client that claims none. None means that no client claims any.
 
         Returns
         -------
         np.ndarray or torch.Tensor
-            Shape (d,), of the updates' floating type (float64 for integers) and device. A coordinate
-            is NaN where the rule has no robust answer: more values are not finite than it tolerates.
+            Shape (d,), with the updates' floating type (float64 for integers) and on their device. A
+            coordinate is NaN if more of its values are not finite than the rule tolerates.
 
         Raises
         ------
@@ -245,15 +245,15 @@ class Rule(ABC):
         return restore(out)
 
     def __rshift__(self, after: object) -> NoReturn:
-        """Raise TypeError: nothing goes behind a rule."""
+        """Raise TypeError, because nothing can go behind a rule."""
         raise _no_pre_aggregation(self)
 
     def __rrshift__(self, before: object) -> NoReturn:
-        """Raise TypeError: what can go in front of a rule has an operator of its own."""
+        """Raise TypeError, because pre-aggregations define this operator themselves."""
         raise _no_pre_aggregation(before)
 
     def points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
-        """The updates and what the rule asks for beside them; the model; and how to give a result back."""
+        """The updates with the rule's other input, the model, and how to return a result."""
         columns, restore = as_columns(updates)
         base = None if model is None else [as_column("model", model, columns)]
         if not self.uses_model:
@@ -270,15 +270,15 @@ def _copied(given: Given) -> Given:
 
 
 def _no_pre_aggregation(before: object) -> TypeError:
-    """The error of `>>` behind anything else than a pre-aggregation."""
+    """The error if `>>` does not follow a pre-aggregation."""
     return TypeError(
-        f"`>>` should stand behind a pre-aggregation. Found {before!r} before it. "
+        f"`>>` should follow a pre-aggregation. Found {before!r} before it. "
         "Write `NearestNeighborMixing(4) >> Phocas(4)`."
     )
 
 
 def require_rule(rule: object) -> None:
-    """Raise ParameterError unless it is a rule that says sensible things of itself."""
+    """Raise ParameterError unless it is a rule whose properties make sense."""
     advice = "Pass a rule, not its class."
     if hasattr(rule, "steps"):  # a pre-aggregation alone
         advice = "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
@@ -293,7 +293,7 @@ def require_rule(rule: object) -> None:
 
 
 def check_bound(rule: Rule) -> int:
-    """The bound of a rule; ParameterError if it is none."""
+    """The bound of a rule. Raise ParameterError if it is no sensible bound."""
     least: object = rule.min_updates if isinstance(rule, Rule) else None
     advice = "Give the bound of its theorem."
     require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)

@@ -1,6 +1,6 @@
-"""What is checked of f: that it is a number of clients, or a fraction of them, and enough is left.
+"""Checks of f: it has to be a number of clients, or a fraction of them for which some n is large enough.
 
-That n is large enough for f is :attr:`flwr_byzantine.rules.Rule.min_updates`, which each rule states.
+Each rule says in :attr:`flwr_byzantine.rules.Rule.min_updates` which n is large enough for its f.
 """
 
 import math
@@ -15,31 +15,31 @@ from flwr_byzantine.checks import is_whole, require, require_whole
 
 R = TypeVar("R")
 
-MOST = 1000  # replies that a fraction is tried with
+MOST = 1000  # the largest number of replies with which a fraction is tried
 
 
 def check_f(
     rule: object, name: str, value: object, bound: Callable[[int], int] | None = None
 ) -> None:
-    """Make f, or another count of a rule, Python's own number.
+    """Check f or another count of a rule, and make it a Python number.
 
     Parameters
     ----------
     rule : object
         The rule.
     name : str
-        Its field.
+        The field of the rule.
     value : object
-        What the field holds.
+        The value of the field.
     bound : Callable[[int], int] or None
-        The smallest number of updates for f. None for a count that is not f: it is at least 1, and no
-        fraction.
+        The smallest number of updates for f. None for a count that is not f. Such a count is at least 1, and
+        no fraction.
 
     Raises
     ------
     ParameterError
-        Unless it is a whole number of at least 0, or a fraction between 0 and 1 that enough replies suffice
-        for.
+        Unless it is a whole number of at least 0, or a fraction between 0 and 1 for which some number of
+        replies is large enough.
     """
     owner = type(rule).__name__
     if bound is None:
@@ -50,20 +50,20 @@ def check_f(
     advice = "Pass the number of Byzantine clients to survive, or their share, such as 0.2."
     if isinstance(value, float | np.floating):
         require(bool(0 < value < 1), name, expected, value, advice, owner=owner)
-        expected = "a fraction that some number of replies is enough for"
-        advice = f"Pass a smaller one: {MOST:,} replies are too few for it."
+        expected = "a fraction for which some number of replies is enough"
+        advice = f"Pass a smaller fraction, because even {MOST:,} replies are too few for this one."
         require(least_updates(float(value), bound) > 0, name, expected, value, advice, owner=owner)
         object.__setattr__(rule, name, float(value))
     else:
         holds = is_whole(value) and value >= 0  # type: ignore[operator]
         require(holds, name, expected, value, advice, owner=owner)
-        object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's wrap around
+        object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's can overflow
 
 
 def find_f(rule: object) -> tuple[str, Any] | None:
-    """The field of a rule that is f, and what it is; None where the rule has no f.
+    """The field of a rule that holds f, and its value; None if the rule has no f.
 
-    That of a composition is its rule's, which stands after all steps.
+    For a composition, it is the field of the rule behind all steps.
     """
     rule = getattr(rule, "rule", rule)
     names = (name for name in ("num_byzantine", "trim", "beta") if hasattr(rule, name))
@@ -72,13 +72,13 @@ def find_f(rule: object) -> tuple[str, Any] | None:
 
 
 def survives_untold(rule: Any) -> bool:
-    """Whether a rule that is told no f survives attackers, as many as the replies allow: a median."""
+    """Whether a rule without a parameter f survives as many attackers as n allows, as a median does."""
     found = find_f(rule)
     return (found is None or found[1] == 0) and bool(rule.tolerated(MOST) > 0)
 
 
 def number_of(f: float, received: int) -> int:
-    """f among so many replies: a number as it is, and of a fraction the number above, never 0.
+    """f for a number of replies. A fraction is rounded up, and gives at least 1.
 
     Examples
     --------
@@ -91,10 +91,10 @@ def number_of(f: float, received: int) -> int:
 
 
 def in_numbers(rule: R, name: str, received: int) -> R:
-    """A rule whose field is f, with the number in place of a fraction.
+    """A rule with a number in place of a fraction f.
 
-    The fraction was checked. That a number of a round is too large for a rule is no error: clients decide
-    how many reply.
+    The fraction was checked before. It is no error if the number of one round is too large for the rule,
+    because clients decide how many reply.
     """
     f = getattr(rule, name)
     if not isinstance(f, float):
@@ -105,7 +105,7 @@ def in_numbers(rule: R, name: str, received: int) -> R:
 
 
 def lowered(rule: R, name: str, by: int) -> R:
-    """A rule whose field is f, with a smaller number, at least 0; a fraction stays."""
+    """A rule with a smaller number f, which is at least 0. A fraction does not change."""
     f = getattr(rule, name)
     if isinstance(f, float):
         return rule
@@ -114,7 +114,7 @@ def lowered(rule: R, name: str, by: int) -> R:
 
 
 def least_updates(f: float, bound: Callable[[int], int]) -> int:
-    """The number of updates from which on every number is enough for f; 0 where none is.
+    """The number n such that n updates and any larger number are enough for f; 0 if there is none.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def least_updates(f: float, bound: Callable[[int], int]) -> int:
 
 
 def check_theorem(holds: bool, bound: str, **found: int) -> None:
-    """Raise ValueError where a theorem says nothing, naming what it asks for."""
+    """Raise ValueError, with the condition of a theorem, if the condition does not hold."""
     if not holds:
         values = ", ".join(f"{name} = {value}" for name, value in found.items())
-        raise ValueError(f"The variance bound should be asked for where {bound}. Found `{values}`.")
+        raise ValueError(f"The variance bound should be used only if {bound}. Found `{values}`.")

@@ -37,7 +37,7 @@ class Bulyan(Rule):
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 4f + 3.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 4f + 3.
 
     Examples
     --------
@@ -134,7 +134,7 @@ class MultiBulyan(Bulyan):
     Raises
     ------
     ValueError
-        If a parameter is out of range; when called, if n < 4f + 3 or n < m + 2f + 2.
+        If a parameter is out of range. A call raises it if n < 4f + 3 or n < m + 2f + 2.
 
     Examples
     --------

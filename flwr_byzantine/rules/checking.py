@@ -10,11 +10,11 @@ from flwr_byzantine.rules.base import Rule, check_bound
 from flwr_byzantine.rules.properties import PROPERTIES
 from flwr_byzantine.rules.trials import Trial
 
-EXTRA = (0, 1, 4)  # updates beyond the smallest number, in each trial
+EXTRA = (0, 1, 4)  # each trial has so many updates more than the smallest number
 
 
 class BrokenRuleError(AssertionError):
-    """A rule lacks a property that all rules share; the text says which, and how to repeat the trial.
+    """A rule lacks a property that all rules share. The text names it, and says how to repeat the trial.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class BrokenRuleError(AssertionError):
     name : str
         The property.
     trial : Trial or None
-        What the rule was called with, if it was called: ``error.trial.updates`` holds the updates.
+        The input of the rule, if the rule was called. ``error.trial.updates`` holds the updates.
     """
 
     def __init__(self, text: str, name: str = "", trial: Trial | None = None) -> None:
@@ -35,9 +35,9 @@ def check_rule(rule: Rule, skip: Collection[str] = (), *, seed: int = 0) -> None
     """Check that a rule has the properties which all rules of this library have.
 
     The rule is tried with few updates of few values: with ``min_updates`` of them, with one more
-    and with four more. A seed draws all of them, so that another call finds the same. What a rule
-    says of itself decides which properties it cannot have. If its ``tolerated(n)`` is 0, it is not
-    tested for robustness. If it says ``order_matters``, it is not tried in another order. If it
+    and with four more. They are drawn with a seed, so that each call finds the same. Some properties
+    depend on what the rule says about itself. If its ``tolerated(n)`` is 0, it is not tested for
+    robustness. If it says ``order_matters``, it is not tried in another order. If it says
     ``uses_model``, the model moves with the updates.
 
     Parameters
@@ -49,12 +49,13 @@ def check_rule(rule: Rule, skip: Collection[str] = (), *, seed: int = 0) -> None
         ``too_few``, ``repeats``, ``untouched``, ``permutation``, ``translation``, ``scaling``,
         ``identical``, ``layout``, ``close_models``, ``weights``, ``scores``, ``counts``, ``robustness``.
     seed : int
-        What the updates are drawn with.
+        The seed with which the updates are drawn.
 
     Raises
     ------
     BrokenRuleError
-        If it lacks a property: an AssertionError that names the property, n, f, the seed and what was found.
+        If the rule lacks a property. It is an AssertionError that names the property, n, f, the seed and what
+        was found.
     ParameterError
         If ``rule`` is not a rule, or a name in ``skip`` is not a property.
 
@@ -92,7 +93,7 @@ def _trials(rule: Rule, seed: int) -> list[Trial]:
 
 
 def _try(name: str, trial: Trial) -> None:
-    """Raise BrokenRuleError where a trial shows that the rule lacks a property."""
+    """Raise BrokenRuleError if a trial shows that the rule lacks a property."""
     cause: Exception | None = None
     try:
         found = PROPERTIES[name](trial)
@@ -105,7 +106,7 @@ def _try(name: str, trial: Trial) -> None:
 
 
 def _f(trial: Trial) -> Any:
-    """f for the message, where the rule can tell."""
+    """f for the message, or "?" if the rule raises an error."""
     try:
         return trial.f
     except Exception:
@@ -116,6 +117,6 @@ def _text(rule: object, name: str, found: str, seed: int, sizes: str = "") -> st
     said = str(PROPERTIES[name].__doc__).strip()
     return (
         f"The rule {rule} should have the property `{name}`: {said} Found, with {sizes}seed {seed}: "
-        f'{found.rstrip(".")}. Correct the rule, or leave this out with `skip=("{name}",)` where it cannot '
-        "be so."
+        f"{found.rstrip('.')}. Correct the rule. If it cannot have this property, leave the check out with "
+        f'`skip=("{name}",)`.'
     )

@@ -17,16 +17,16 @@ from flwr_byzantine.rules.distances import Distances, Vector
 
 
 class MixingStep(ABC):
-    """What a composition asks of each step in front of its rule."""
+    """What a composition needs from each step in front of its rule."""
 
-    uses_distances: ClassVar[bool] = False  # between the updates
-    uses_model: ClassVar[bool] = False  # their lengths
+    uses_distances: ClassVar[bool] = False  # whether it needs distances between the updates
+    uses_model: ClassVar[bool] = False  # whether it needs the updates' lengths
     keeps_clients: ClassVar[bool] = False  # whether row i is client i's update times a number
-    order_matters: ClassVar[bool] = False  # whether it decides more than ties of updates
+    order_matters: ClassVar[bool] = False  # whether the order of updates decides more than ties
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
-        """W, shape (k, n), or (k, m) over all points; what a row lacks of one, the model gets."""
+        """W, shape (k, n), or (k, m) over all points. The model gets what a row lacks to sum to one."""
 
     def mixed(self, distances: Distances, mixing: Matrix) -> Distances:
         """Distances of the mixed rows."""
@@ -34,7 +34,7 @@ class MixingStep(ABC):
 
     @property
     def min_updates(self) -> int:
-        """Smallest number of rows it is defined for."""
+        """The smallest number of rows for which the step is defined."""
         return 1
 
     def rows_after(self, n: int) -> int:
@@ -42,15 +42,15 @@ class MixingStep(ABC):
         return n
 
     def least_for(self, rows: int) -> int:
-        """Smallest n of which at least so many rows are left."""
+        """The smallest n for which at least this many rows are left."""
         return rows
 
     def tolerated(self, n: int) -> int:
-        """The Byzantine updates among n that it was told of; n where it is told of none."""
+        """How many Byzantine updates of n the step tolerates; n if it has no such parameter."""
         return n
 
     def at(self, received: int) -> Self:
-        """The step of a round with so many replies: where f is a fraction of them, with the number f."""
+        """The step for a round with this many replies. A fraction f becomes a number."""
         return self
 
     def without(self, dropped: int) -> Self:
@@ -58,17 +58,17 @@ class MixingStep(ABC):
         return self
 
     def drawn(self, seed: int) -> Self:
-        """The step of a round, with a seed where it tosses coins and has none."""
+        """The step for a round. It gets a seed if it draws random numbers and has none."""
         return self
 
     def scaled(self, factor: float) -> Self:
-        """The step of updates times a factor: lengths that it was told are too."""
+        """The step for updates times a factor. Its own lengths get the factor too."""
         return self
 
 
 @dataclass(frozen=True, repr=False)
 class Composition(Rule):
-    """A rule of mixed rows: `NearestNeighborMixing(4) >> Phocas(4)`, which `>>` makes.
+    """A rule with steps in front, such as `NearestNeighborMixing(4) >> Phocas(4)`. `>>` makes it.
 
     Its mixing matrix is the product of the matrices of all parts, so a client's weight is that of
     its column. A client's score is the mean of the scores of the rows that it is mixed into.
@@ -76,9 +76,9 @@ class Composition(Rule):
     Parameters
     ----------
     before : tuple[MixingStep, ...]
-        The steps in front, the first one first.
+        The steps in front, in their order.
     rule : Rule
-        The rule of the rows that they leave.
+        The rule that gets the mixed rows.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Composition(Rule):
             )
 
     def __repr__(self) -> str:
-        """As it is written."""
+        """The composition as users write it."""
         return " >> ".join(map(repr, self._parts()))
 
     def _parts(self) -> Iterator[MixingStep | Rule]:
@@ -120,12 +120,12 @@ class Composition(Rule):
 
     @property
     def uses_counts(self) -> bool:  # type: ignore[override]
-        """Whether the rule does."""
+        """Whether the rule uses claimed counts."""
         return self.rule.uses_counts
 
     @property
     def remembers(self) -> bool:  # type: ignore[override]
-        """Whether the rule does."""
+        """Whether the rule remembers its last result."""
         return self.rule.remembers
 
     @property
@@ -135,19 +135,19 @@ class Composition(Rule):
 
     @property
     def order_matters(self) -> bool:  # type: ignore[override]
-        """Whether any part does."""
+        """Whether the order of updates matters to any part."""
         return any(part.order_matters for part in self._parts())
 
     @property
     def min_updates(self) -> int:
-        """As many updates as leave each step enough rows for the next one, and for the rule."""
+        """The smallest number of updates that leaves enough rows for every step and for the rule."""
         if any(part.at(1) is not part for part in self._parts()):
             return _least(self.before, self.rule)
         return least_for(self.before, self.rule.min_updates)
 
     @property
     def max_updates(self) -> int | None:
-        """The largest number of updates of which no more rows are left than the rule can take."""
+        """The largest number of updates that leaves no more rows than the rule can handle."""
         rows = self.rule.max_updates
         if rows is None:
             return None
@@ -156,28 +156,28 @@ class Composition(Rule):
         return rows
 
     def at(self, received: int) -> "Composition":
-        """The same with numbers for fractions."""
+        """The composition with numbers in place of fractions."""
         before = tuple(step.at(received) for step in self.before)
         numbers = replace(self, before=before, rule=self.rule.at(received))
         return self if numbers == self else numbers
 
     def without(self, dropped: int) -> Self:
-        """The same for fewer Byzantine updates, in every part."""
+        """The composition for fewer Byzantine updates, in every part."""
         before = tuple(step.without(dropped) for step in self.before)
         return replace(self, before=before, rule=self.rule.without(dropped))
 
     def drawn(self, seed: int) -> "Composition":
-        """The same with a seed where a step has none."""
+        """The composition with a seed for each step that has none."""
         before = tuple(step.drawn(seed) for step in self.before)
         return replace(self, before=before, rule=self.rule.drawn(seed))
 
     def scaled(self, factor: float) -> "Composition":
-        """The same of updates times a factor, in every part."""
+        """The composition for updates times a factor, in every part."""
         before = tuple(step.scaled(factor) for step in self.before)
         return replace(self, before=before, rule=self.rule.scaled(factor))
 
     def tolerated(self, n: int) -> int:
-        """The smallest f that a part was told."""
+        """The smallest f of all parts."""
         numbers, rows = self.at(n), n
         least = n
         for step in numbers.before:
@@ -186,7 +186,7 @@ class Composition(Rule):
         return min(least, numbers.rule.tolerated(rows))
 
     def mixing_of(self, given: Given) -> Matrix:
-        """Product of the mixing matrices, shape (k, m)."""
+        """The product of the mixing matrices, shape (k, m)."""
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given, numbers.rule)
         own = after.checked(numbers.rule.weighed(after))
@@ -195,10 +195,10 @@ class Composition(Rule):
         below = after.distances is not None
         return after.over_points(own) @ given.over_points(mixing, below=below)
 
-    weighed = mixing_of  # each part weighs itself
+    weighed = mixing_of  # each part applies the weights itself
 
     def scores_of(self, given: Given) -> npt.NDArray[np.float64] | None:
-        """For each client the mean score of the rows that it is mixed into, weighed by its share of them."""
+        """For each client, the mean score of the rows that it is mixed into, weighed by its part in them."""
         numbers = self.at(given.n)
         mixing, after = mix(numbers.before, given, numbers.rule)
         scores = numbers.rule.checked_scores(after)
@@ -222,35 +222,35 @@ def innermost(rule: Rule) -> Rule:
 
 
 def kind_of(rule: Rule) -> str:
-    """The names of a rule's class and of its steps', as `>>` is written."""
+    """The names of the classes of a rule and its steps, joined by `>>`."""
     parts = [*rule.before, rule.rule] if isinstance(rule, Composition) else [rule]
     return " >> ".join(type(part).__name__ for part in parts)
 
 
 def with_innermost(rule: Rule, inner: Rule) -> Rule:
-    """The same with another rule behind its pre-aggregations."""
+    """The same pre-aggregations with another rule behind them."""
     return replace(rule, rule=inner) if isinstance(rule, Composition) else inner
 
 
 def mix(
     steps: Sequence[MixingStep], given: Given, rule: Rule | None = None
 ) -> tuple[Matrix, Given]:
-    """Mixing matrix of several steps, and what is known of the rows that they leave.
+    """The mixing matrix of several steps, and what is known about the mixed rows.
 
     Parameters
     ----------
     steps : Sequence[MixingStep]
-        With numbers in place of fractions.
+        The steps, with numbers in place of fractions.
     given : Given
-        What is known of the updates.
+        What is known about the updates.
     rule : Rule or None
-        The rule behind them: distances of mixed rows are computed where it, or a later step, needs them.
+        The rule behind the steps. Distances of mixed rows are computed if it or a later step needs them.
 
     Returns
     -------
     tuple[np.ndarray, Given]
-        W, shape (k, m), and the rest. The claimed counts of a row are the mean of those of its clients that
-        claim any.
+        W, shape (k, m), and what is known about the mixed rows. The claimed count of a row is the mean over
+        its clients that claim a count.
     """
     total = np.eye(given.n, given.num_points)
     now = given
@@ -269,7 +269,7 @@ def mix(
 
 
 def mean_counts(mixing: Matrix, counts: Vector) -> Vector:
-    """Mean of the counts that each mixed row's clients claim, by its shares; NaN where none claims any."""
+    """The mean of the counts that each mixed row's clients claim, by their shares; NaN if none claims any."""
     shares = np.abs(mixing) * np.isfinite(counts)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         shares = shares / shares.sum(axis=1, keepdims=True)
@@ -278,7 +278,7 @@ def mean_counts(mixing: Matrix, counts: Vector) -> Vector:
 
 
 def least_for(steps: Sequence[MixingStep], rows: int) -> int:
-    """Smallest number of updates of which at least so many rows are left, enough for every step."""
+    """The smallest number of updates that leaves this many rows, and enough for every step."""
     for step in reversed(steps):
         rows = max(step.min_updates, step.least_for(rows))
     return rows
@@ -286,7 +286,7 @@ def least_for(steps: Sequence[MixingStep], rows: int) -> int:
 
 @lru_cache(maxsize=256)
 def _least(before: tuple[MixingStep, ...], rule: Rule) -> int:
-    """The number of updates from which on every number is enough for fractions; 0 where none is."""
+    """The number n such that n updates and any larger number are enough for fractions; 0 if none is."""
 
     def enough(n: int) -> bool:
         return least_for([step.at(n) for step in before], rule.at(n).min_updates) <= n

@@ -80,7 +80,7 @@ class TrimmedMean(Rule):
     Raises
     ------
     ValueError
-        If ``trim`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2b + 1.
+        If ``trim`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2b + 1.
 
     Examples
     --------
@@ -205,7 +205,7 @@ class Phocas(TrimmedMean):
     Raises
     ------
     ValueError
-        If ``trim`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2b + 1.
+        If ``trim`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2b + 1.
 
     Examples
     --------
@@ -252,7 +252,7 @@ class MeaMed(MajorityRule):
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 1.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2f + 1.
 
     Examples
     --------

@@ -54,7 +54,7 @@ class GeometricMedian(MajorityRule):
     Raises
     ------
     ValueError
-        If a parameter is out of range; when called, if n < 2f + 1.
+        If a parameter is out of range. A call raises it if n < 2f + 1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What users pass to a rule, as columns."""
+"""Turns what users pass to a rule into columns."""
 
 import math
 import sys
@@ -58,7 +58,7 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
 
 
 def as_column(name: str, values: Any, columns: Columns) -> Array:
-    """One more row of d values, of the type of columns that there are.
+    """One more row of d values, with the type of the given columns.
 
     Raises
     ------
@@ -69,13 +69,13 @@ def as_column(name: str, values: Any, columns: Columns) -> Array:
     if len(shape) != 1:
         raise ValueError(
             f"Parameter `{name}` should be one-dimensional, as one update is. Found shape {tuple(shape)}. "
-            "Flatten it as the updates were."
+            "Flatten it like the updates."
         )
     row, _ = as_columns([values])
     if row.num_columns != columns.num_columns:
         raise ValueError(
             f"Parameter `{name}` should hold {columns.num_columns} values, as the updates do. "
-            f"Found {row.num_columns}. Flatten it as the updates were."
+            f"Found {row.num_columns}. Flatten it like the updates."
         )
     value = row.segments[0][0]
     if row.dtype == BFLOAT16 != columns.dtype:
@@ -84,7 +84,7 @@ def as_column(name: str, values: Any, columns: Columns) -> Array:
 
 
 def as_counts(counts: Any, n: int) -> npt.NDArray[np.float64]:
-    """Claimed numbers of examples, one for each of n updates; NaN where there are none.
+    """Claimed numbers of examples, one for each of n updates. They are NaN if none are given.
 
     Raises
     ------
@@ -100,14 +100,14 @@ def as_counts(counts: Any, n: int) -> npt.NDArray[np.float64]:
     if len(claimed) != n:
         raise ValueError(
             f"Parameter `counts` should hold {n} numbers, one for each update. "
-            f"Found `counts = {counts!r}`. Leave it out where clients claim none."
+            f"Found `counts = {counts!r}`. Leave it out if clients claim no numbers."
         )
     claimed[~np.isfinite(claimed)] = np.nan
     return claimed
 
 
 def _listed(updates: Any) -> list[Any]:
-    """What a generator gives."""
+    """The list of what a generator or another sequence gives."""
     try:
         return list(updates)
     except TypeError:
@@ -158,7 +158,9 @@ def _rows_of_tensors(
         tensor = torch.from_numpy(out)
         if tensor.dtype is result:
             return tensor.to(device)
-        tensor = tensor.to(device, result)  # the first row's type, where others are wider
+        tensor = tensor.to(
+            device, result
+        )  # the first row's type, even if other rows have a wider one
         return tensor.masked_fill(tensor.isinf(), math.nan)
 
     return [

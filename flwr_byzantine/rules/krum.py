@@ -59,7 +59,7 @@ class MultiKrum(Rule):
     Raises
     ------
     ValueError
-        If a parameter is out of range; when called, if n < 2f + 3 or n < m + f + 2.
+        If a parameter is out of range. A call raises it if n < 2f + 3 or n < m + f + 2.
 
     Examples
     --------
@@ -152,7 +152,7 @@ class Krum(MultiKrum):
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 3.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2f + 3.
 
     Examples
     --------

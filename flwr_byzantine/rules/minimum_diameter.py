@@ -34,7 +34,7 @@ class MinimumDiameterAveraging(MajorityRule):
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 1.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2f + 1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The points of a round where they lie: the updates as columns, and the reference points beside them."""
+"""The points of a round, without copies: the updates as columns, and the reference points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +21,8 @@ from flwr_byzantine.rules.distances import Distances, Matrix, Vector
 
 Segments = Sequence[npt.NDArray[Any]]
 
-FAR = 1e5  # times the median length
-ROUNDING = 1e-12  # sums of weights that are as near to one are one
+FAR = 1e5  # longer updates than this multiple of the median length are far
+ROUNDING = 1e-12  # sums of weights that differ from one by less count as one
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class Given:
     n : int
         Number of updates.
     distances : Distances or None
-        Distances between them, where the rule asks for them; with the model at position n for a rule that
-        asks for it, and what the rule came to last at position n + 1 for one that remembers it.
+        Distances between the updates, if the rule asks for them. If the rule asks for the model, it is the
+        point at position n. If the rule remembers its last result, that is the point at position n + 1.
     counts : np.ndarray or None
-        The numbers of examples that clients claim, shape (n,), NaN where one claims none, as on bare rows.
-        Attackers choose them. None unless the rule asks for them.
+        The numbers of examples that clients claim, shape (n,). NaN stands for a client that claims none, and
+        for each bare row. Attackers choose these numbers. None unless the rule asks for them.
     server_round : int
-        The server's round; 0 where there is none.
+        The server's round; 0 if there is none.
     trusted : np.ndarray or None
         Weights that the operator gives the clients, shape (n,).
     """
@@ -53,16 +53,16 @@ class Given:
 
     @property
     def rows(self) -> Matrix | None:
-        """Squared distances between the updates, shape (n, n), where there are any."""
+        """Squared distances between the updates, shape (n, n), if they are known."""
         return None if self.distances is None else self.distances.rows
 
     @property
     def num_points(self) -> int:
-        """m: the updates, and the references with distances to them."""
+        """m, the number of updates and of references with distances to them."""
         return self.n if self.distances is None else len(self.distances.squared)
 
     def checked(self, mixing: Any) -> Matrix | None:
-        """A mixing matrix of shape (k, m), or (k, n) without the references; ValueError if it is neither."""
+        """A mixing matrix of shape (k, m) or (k, n). Raise ValueError if it has another shape."""
         try:
             over_all = np.shape(mixing)[-1:] == (self.num_points,)
         except ValueError:  # rows of several lengths
@@ -75,9 +75,10 @@ class Given:
         Parameters
         ----------
         mixing : np.ndarray
-            Shape (k, n) or (k, m). What a row of n weights lacks of one, the model gets.
+            Shape (k, n) or (k, m). If a row of n weights sums to less than one, the model gets the rest.
         below : bool
-            Whether to add a row for each reference, which is that reference alone: shape (k + m - n, m).
+            Whether to add a row for each reference, which gives that reference alone. The shape is then
+            (k + m - n, m).
         """
         k, m = len(mixing), self.num_points
         references = m - self.n if below else 0
@@ -93,14 +94,15 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """n updates as columns, and reference points of the same segments.
+    """n updates as columns, and reference points with the same segments.
 
     Parameters
     ----------
     columns : Columns
-        The updates, or what clients sent in their place: their models.
+        The updates, or the models that clients sent instead.
     references : tuple[Sequence[np.ndarray] | None, ...]
-        One array a segment each; None is the zero vector, which the model is among updates.
+        The reference points, with one array for each segment. None is the zero vector. It stands for the
+        model if clients sent updates.
     """
 
     columns: Columns
@@ -112,8 +114,8 @@ class Points:
         Parameters
         ----------
         between_rows : bool
-            Whether those between the updates are asked for. If not, they are NaN, and the rest costs one
-            reading of the updates for each reference.
+            Whether to compute distances between updates. If not, they are NaN, and the other distances cost
+            one pass over the updates for each reference.
         """
         n, m = self.columns.num_rows, self.columns.num_rows + len(self.references)
         found = np.full((m, m), np.nan)
@@ -138,12 +140,12 @@ class Points:
         """Squared distance between two references."""
         if a is None:
             a, b = b, a
-        assert a is not None  # of two zero vectors one is left out
+        assert a is not None  # at most one reference is the zero vector
         columns = Columns([[array] for array in a], self.columns.dtype, 1)
         return float(inner_products(columns, None, b)[0])
 
     def products_with(self, row: int, origin: int) -> Vector:
-        """Inner products of all updates with one of them, where updates begin at a reference, shape (n,)."""
+        """Inner products of all updates with one of them, shape (n,). Updates begin at a reference."""
         reference, kind = self.references[origin], computed_in(self.columns.dtype)
         values = [as_column_values(widened(rows[row]), kind) for rows in self.columns.segments]
         products = inner_products(self.columns, values, reference)
@@ -161,9 +163,9 @@ class Points:
         out: Segments,
         **how: Any,
     ) -> int:
-        """As :func:`flwr_byzantine.kernels.combine`, for a mixing matrix over all points, (k, m) or (k, n).
+        """Like :func:`flwr_byzantine.kernels.combine`, for a mixing matrix over all points, (k, m) or (k, n).
 
-        The zero vector adds nothing, and a base gets what the other weights of a row lack of one.
+        The zero vector adds nothing. A base gets what the other weights of a row lack to sum to one.
         """
         n = self.columns.num_rows
         if mixing is None or mixing.shape[1] == n:
@@ -190,10 +192,10 @@ class Points:
 
 
 def measured(distances: Distances, groups: Sequence[Points]) -> Distances:
-    """The same with the inner products that D does not tell, for updates begin at each reference.
+    """Add those inner products that D does not give, with updates that begin at each reference.
 
-    D tells the inner product of two updates up to the rounding of the longer one's square. For an update
-    that is ``FAR`` times longer than most, all are measured, which costs one reading of the updates.
+    D gives the inner product of two updates up to the rounding of the longer one's square. For an update that
+    is ``FAR`` times longer than most, all inner products are measured. This costs one pass over the updates.
     """
     products: dict[int, Matrix] = {}
     for i, reference in enumerate(groups[0].references):

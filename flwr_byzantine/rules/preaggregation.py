@@ -1,4 +1,4 @@
-"""Pre-aggregations, which make k rows of n, and what puts them in front of a rule: `before >> rule`."""
+"""Pre-aggregations, which make k rows from n, and the operator for them: `before >> rule`."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from flwr_byzantine.rules.points import Points
 
 
 class Step(ABC):
-    """What stands in front of a rule: a pre-aggregation, or several in a row."""
+    """One pre-aggregation, or several in a row, in front of a rule."""
 
     @property
     @abstractmethod
     def steps(self) -> "tuple[PreAggregation, ...]":
-        """The pre-aggregations, the first one first."""
+        """The pre-aggregations in their order."""
 
     def __rshift__(self, after: Any) -> Any:
-        """Put these in front of a rule, which gives a rule, or of other ones.
+        """Put these in front of a rule or of other pre-aggregations. In front of a rule, they give a rule.
 
         Raises
         ------
         TypeError
-            If there is neither on the right-hand side.
+            If the right-hand side is neither a rule nor a pre-aggregation.
         """
         if isinstance(after, Composition):
             return Composition((*self.steps, *after.before), after.rule)
@@ -36,18 +36,26 @@ class Step(ABC):
             return Composition(self.steps, after)
         if isinstance(after, Step):
             return Chain((*self.steps, *after.steps))
+        if isinstance(
+            getattr(after, "rule", None), Rule
+        ):  # a strategy, which has the name of its rule
+            name = type(after).__name__
+            raise TypeError(
+                f"`>>` should put {self} in front of a rule. Found the strategy {name}. Pass "
+                f"`pre_aggregation={self}` to the strategy, or take `flwr_byzantine.rules.{name}`."
+            )
         raise TypeError(
             f"`>>` should put {self} in front of a rule or of another pre-aggregation. Found {after!r}. "
             "Write `NearestNeighborMixing(4) >> Phocas(4)`."
         )
 
     def __call__(self, updates: Any, model: Any = None) -> Any:
-        """The mixed rows.
+        """Compute the mixed rows.
 
         Parameters
         ----------
         updates, model
-            As for calling a rule.
+            The same as in a call of a rule.
 
         Returns
         -------
@@ -80,9 +88,9 @@ class Step(ABC):
 
 @dataclass(frozen=True)
 class PreAggregation(Step, MixingStep):
-    """A step in front of a rule: a mixing matrix W makes k rows W X of the n updates.
+    """A step in front of a rule. Its mixing matrix W makes k rows W X from the n updates.
 
-    A new one overrides :meth:`mixing`, and what of the rest is not so for it.
+    A new pre-aggregation overrides :meth:`mixing`, and all other methods that do not fit it.
     """
 
     @property
@@ -103,12 +111,12 @@ class Chain(Step):
         return self.links
 
     def __repr__(self) -> str:
-        """As it is written."""
+        """The pre-aggregations as users write them."""
         return " >> ".join(map(repr, self.links))
 
 
 def in_front(step: Step | None, rule: Rule) -> Rule:
-    """A rule with what a user wants in front of it; ParameterError for anything else than a step."""
+    """A rule with a user's pre-aggregation in front. Raise ParameterError if it is no pre-aggregation."""
     if step is None:
         return rule
     expected = "a pre-aggregation such as `NearestNeighborMixing(4)`, or several joined by `>>`"

@@ -1,6 +1,6 @@
-"""The properties of a rule that :func:`flwr_byzantine.rules.check_rule` tries, one function each.
+"""The properties of a rule that :func:`flwr_byzantine.rules.check_rule` tests, with a function for each.
 
-Each is given a trial, and says in words what it found wrong, or None.
+Each function gets a trial. It returns in words what is wrong, or None.
 """
 
 import copy
@@ -15,12 +15,14 @@ from flwr_byzantine.rules.trials import NUM_VALUES, Rows, Trial, alike_but_for_t
 
 Property = Callable[[Trial], str | None]
 
-CLOSE = 1e-9  # what rounding may change of a result, as a part of the values
-UP_TO_TIES = 1e-5  # the same, where distances were changed so that none tie
-MOST_DIAMETERS = 10.0  # how far from the honest mean f others may lead the result
-MOST_WITH_LENGTH = 1e6  # the same for a rule that was told a length, which knows no diameter
+CLOSE = 1e-9  # how much rounding may change a result, relative to the values
+UP_TO_TIES = 1e-5  # the same, if distances were changed so that no two are equal
+MOST_DIAMETERS = 10.0  # how far f attackers may lead the result from the honest mean
+MOST_WITH_LENGTH = (
+    1e6  # the same for a rule with a length of its own, which does not see the diameter
+)
 WORST = {"1e6": 1e6, "1e20": 1e20, "NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
-CLAIMS = (1e300, np.nan, 0.0, -1e300)  # of examples, by those who would weigh more
+CLAIMS = (1e300, np.nan, 0.0, -1e300)  # numbers of examples that attackers may claim
 
 
 def numbers(trial: Trial) -> str | None:
@@ -35,7 +37,7 @@ def numbers(trial: Trial) -> str | None:
 
 
 def at(trial: Trial) -> str | None:
-    """`at(n)` is the rule of n updates, which are enough for it; asked again it is the same."""
+    """`at(n)` is the rule for n updates, which are enough for it, and `at(n)` of that rule is the same."""
     rule = trial.rule.at(trial.n)
     if not isinstance(rule, Rule) or rule.at(trial.n) != rule:
         return f"`at({trial.n})` is {rule!r}"
@@ -45,7 +47,7 @@ def at(trial: Trial) -> str | None:
 
 
 def without(trial: Trial) -> str | None:
-    """`without(m)` is a rule with an f smaller by m at most, for which no more updates are needed."""
+    """`without(m)` is a rule whose f is smaller by at most m, and which needs no more updates."""
     for m in (0, 1, 2, 1000):
         rule = trial.rule.without(m)
         if not isinstance(rule, Rule) or (m == 0 and rule != trial.rule):
@@ -62,8 +64,8 @@ def value(trial: Trial) -> str | None:
     """A copy equals the rule and has its hash."""
     twin = copy.deepcopy(trial.rule)
     if twin != trial.rule:
-        return "a copy is not equal to it"
-    return None if hash(twin) == hash(trial.rule) else "a copy has another hash"
+        return "a copy that is not equal to the rule"
+    return None if hash(twin) == hash(trial.rule) else "a copy with another hash"
 
 
 def finite(trial: Trial) -> str | None:
@@ -87,11 +89,11 @@ def too_few(trial: Trial) -> str | None:
 
 
 def untouched(trial: Trial) -> str | None:
-    """Updates, model, distances and counts are as they were before; the result is an array of its own."""
+    """The rule changes neither updates, model, distances nor counts, and its result is a new array."""
     before: tuple[Rows | None, ...] = copy.deepcopy((trial.updates, trial.model, trial.counts))
     result = trial.result()
     if not _same(before, (trial.updates, trial.model, trial.counts)):
-        return "that calling it changed what it was called with"
+        return "that a call changed its own input"
     if np.shares_memory(result, trial.updates):
         return "that the result shares memory with the updates"
     rule, given = trial.rule.at(trial.n), trial.given()
@@ -100,12 +102,12 @@ def untouched(trial: Trial) -> str | None:
     for name, method in (("mixing", rule.mixing_of), ("scores", rule.scores_of)):
         method(given)
         if not _same(before, (squared, given.counts)):
-            return f"that `{name}` wrote to what it was given. Let it write to a copy"
+            return f"that `{name}` wrote to its input. Let it write to a copy"
     return None
 
 
 def repeats(trial: Trial) -> str | None:
-    """The same updates give the same bits; who tosses coins takes the seed from `drawn`."""
+    """The same updates give the same bits. A rule that draws random numbers takes its seed from `drawn`."""
     first = trial.result()
     for _ in range(4):
         again = trial.result()
@@ -115,7 +117,7 @@ def repeats(trial: Trial) -> str | None:
 
 
 def permutation(trial: Trial) -> str | None:
-    """The order of the updates decides ties, and nothing else, unless `order_matters`."""
+    """The order of the updates decides only ties, unless `order_matters`."""
     if trial.rule.order_matters:
         return None
     random = np.random.default_rng(trial.seed)
@@ -140,7 +142,7 @@ def permutation(trial: Trial) -> str | None:
 
 
 def translation(trial: Trial) -> str | None:
-    """Updates that all move, with the model where the rule asks for it, move the result as far."""
+    """If all updates move by a vector, and the model too if the rule asks for it, the result moves as far."""
     by = np.round(np.random.default_rng(trial.seed).uniform(-100, 100, NUM_VALUES))
     other = trial.moved(by)
     before, after = trial.result(), other.result()
@@ -152,19 +154,19 @@ def translation(trial: Trial) -> str | None:
 
 
 def scaling(trial: Trial) -> str | None:
-    """Updates times a power of two, with `scaled(factor)` of the rule, give the result times it."""
+    """If updates are multiplied by a power of two, `scaled(factor)` gives the result times that number."""
     before = trial.result()
     for factor in (2.0**-30, 0.5, 2.0**30):
         after = trial.times(factor).result()
         if not np.allclose(after / factor, before, rtol=CLOSE, atol=CLOSE):
-            advice = "Where it was told a length, override `scaled`"
+            advice = "If the rule has a length of its own, override `scaled`"
             return f"{before}, and {after} of updates times {factor}. {advice}"
     return None
 
 
 def identical(trial: Trial) -> str | None:
     """Updates that are all the same give that update."""
-    rule = trial.rule.scaled(2.0**40)  # lengths that it was told are longer than these updates
+    rule = trial.rule.scaled(2.0**40)  # the rule's own lengths are then longer than these updates
     row = trial.updates[0]
     result = replace(trial, rule=rule, updates=np.tile(row, (trial.n, 1))).result()
     same = np.allclose(result, row, rtol=CLOSE, atol=CLOSE)
@@ -172,7 +174,7 @@ def identical(trial: Trial) -> str | None:
 
 
 def layout(trial: Trial) -> str | None:
-    """Lists, rows apart and columns in a row give the same bits; float32 gives float32."""
+    """Lists, separate rows and column-major arrays give the same bits, and float32 gives float32."""
     expected, x = trial.result(), trial.updates
     shapes = {"a list of rows": [*x], "lists": x.tolist(), "columns in a row": np.asfortranarray(x)}
     for name, updates in shapes.items():
@@ -186,7 +188,7 @@ def layout(trial: Trial) -> str | None:
 
 
 def close_models(trial: Trial) -> str | None:
-    """Models in float32 that differ by 1e-4 of their size are told apart as their differences are."""
+    """Models in float32 that differ by 1e-4 of their size give the same result as their differences do."""
     random = np.random.default_rng(trial.seed)
     model = random.uniform(1, 100, 500).astype(np.float32)
     models = (model * (1 + 1e-4 * random.normal(size=(trial.n, 500)))).astype(np.float32)
@@ -200,7 +202,7 @@ def close_models(trial: Trial) -> str | None:
 
 
 def weights(trial: Trial) -> str | None:
-    """Each row of the mixing matrix has the sum 1, but where the model gets the rest."""
+    """Each row of the mixing matrix has the sum 1, unless the model gets the rest."""
     mixing, _ = trial.rule.plan(trial.given())
     if mixing is None or (trial.rule.uses_model and mixing.shape[1] == trial.n):
         return None
@@ -209,13 +211,13 @@ def weights(trial: Trial) -> str | None:
 
 
 def scores(trial: Trial) -> str | None:
-    """Scores are one real number for each update, none of them NaN where all updates are finite."""
+    """Scores are one real number for each update, and no score is NaN if all updates are finite."""
     found = trial.rule.checked_scores(trial.given())
     return f"the scores {found}" if found is not None and np.isnan(found).any() else None
 
 
 def counts(trial: Trial) -> str | None:
-    """Whatever numbers of examples clients claim, or none, the result of finite updates is finite."""
+    """The result of finite updates is finite, whatever numbers of examples clients claim."""
     if not trial.rule.uses_counts:
         return None
     for claim in CLAIMS:
@@ -224,12 +226,12 @@ def counts(trial: Trial) -> str | None:
         for claimed in (some, everybody):
             result = replace(trial, counts=claimed).result()
             if not np.isfinite(result).all():
-                return f"the result {result} where clients claim {claimed.tolist()}"
+                return f"the result {result} if clients claim {claimed.tolist()}"
     return None
 
 
 def robustness(trial: Trial) -> str | None:
-    """f = `tolerated(n)` updates and claims of any values leave the result near the honest updates."""
+    """Whatever f = `tolerated(n)` clients send and claim, the result stays near the honest updates."""
     random = np.random.default_rng([trial.seed, trial.n])
     has_length = trial.rule.scaled(2.0) != trial.rule
     for name, worst in WORST.items() if trial.f else ():
@@ -240,14 +242,14 @@ def robustness(trial: Trial) -> str | None:
                 byzantine = random.permutation(trial.n)[: trial.f]
                 attacked = _attacked(trial, byzantine, worst, how, claim)
                 if found := _far(trial, attacked, byzantine, has_length):
-                    which = f"of updates {sorted(byzantine.tolist())} being {name}, {how}"
+                    which = f"with updates {sorted(byzantine.tolist())} being {name}, {how}"
                     also = "" if trial.counts is None else f", with {claim:g} examples claimed"
                     return f"{found}, {which}{also}"
     return None
 
 
 def _attacked(trial: Trial, byzantine: Rows, worst: float, how: str, claim: float) -> Trial:
-    """The same with Byzantine updates in place of some."""
+    """The same trial with Byzantine updates in place of some updates."""
     updates = trial.updates.astype(np.float32)
     claims = None if trial.counts is None else trial.counts.copy()
     if how == "one coordinate":
@@ -262,7 +264,7 @@ def _attacked(trial: Trial, byzantine: Rows, worst: float, how: str, claim: floa
 
 
 def _far(trial: Trial, attacked: Trial, byzantine: Rows, has_length: bool) -> str | None:
-    """What was found where the result is too far from the honest mean."""
+    """What is wrong if the result is too far from the honest mean, else None."""
     result = attacked.result().astype(np.float64)
     if not np.isfinite(result).all():
         return f"the result {result}"
@@ -271,7 +273,7 @@ def _far(trial: Trial, attacked: Trial, byzantine: Rows, has_length: bool) -> st
     away = np.linalg.norm(result - honest.mean(axis=0)) / max(diameter, 1.0)
     most = MOST_WITH_LENGTH if has_length else MOST_DIAMETERS
     text = f"a result {away:.3g} times the honest updates' diameter away from their mean"
-    return None if away <= most else f"{text}, where at most {most:g} times is asked for"
+    return None if away <= most else f"{text}, and at most {most:g} times is allowed"
 
 
 def _same(before: object, after: object) -> bool:

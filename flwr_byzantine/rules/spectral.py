@@ -48,7 +48,7 @@ class CovarianceFilter(MajorityRule):
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 1.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2f + 1.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class DivideAndConquer(MajorityRule):
     Raises
     ------
     ValueError
-        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction; when called, if n < 2f + 1.
+        If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction. In a call, if n < 2f + 1.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class SmallestMaximumEigenvalue(MajorityRule):
     ------
     ValueError
         If ``num_byzantine`` is neither a whole number >= 0 nor such a fraction, or has too many subsets for
-        every n; when called, if n < 2f + 1, or there are too many subsets.
+        every n. In a call, if n < 2f + 1, or if there are too many subsets.
 
     Examples
     --------

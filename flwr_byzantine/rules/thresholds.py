@@ -1,4 +1,4 @@
-"""Whether the length that a rule was told is of the order of the updates' lengths."""
+"""Checks whether a rule's own length has the same order of magnitude as the updates' lengths."""
 
 import numpy as np
 
@@ -9,18 +9,18 @@ from flwr_byzantine.rules.composition import Composition
 from flwr_byzantine.rules.distances import Distances
 from flwr_byzantine.rules.geometric_median import GeometricMedian
 
-OFF = 100.0  # times the usual length, or a part of it
+OFF = 100.0  # a length that differs from the usual length by this factor does not fit
 
 
 def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
-    """What is wrong with a threshold, or a smoothing, beside the updates of a round; None where it fits.
+    """Why a threshold or a smoothing does not fit the updates of a round; None if it fits.
 
     Parameters
     ----------
     rule : Rule
-        The rule of the round. Its first step is looked at, or the rule itself.
+        The rule of the round. Its first step is checked, or the rule itself if it has no steps.
     distances : Distances or None
-        Those that the rule asks for.
+        The distances that the rule asks for.
 
     Examples
     --------
@@ -48,12 +48,12 @@ def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
     ratio = told / usual
     if ratio > OFF:
         return (
-            f"{first} bounds hardly anything: the usual length is {usual:.3g}, and attackers may send "
-            f"{ratio:.3g} times as much. Pass a smaller `{name}`"
+            f"{first} bounds hardly anything: the usual length is {usual:.3g}, and an attacker's update may "
+            f"be {ratio:.3g} times as long. Pass a smaller `{name}`"
         )
     if ratio < 1 / OFF and name == "threshold":
         return (
-            f"{first} leaves hardly anything: the usual length is {usual:.3g}, so the model moves by "
-            f"{ratio:.3g} of that at most. Pass a larger `{name}`"
+            f"{first} leaves hardly anything: the usual length is {usual:.3g}, so the model moves by at most "
+            f"{ratio:.3g} times that length. Pass a larger `{name}`"
         )
     return None

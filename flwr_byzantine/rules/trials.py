@@ -1,4 +1,4 @@
-"""What a rule is tried with when it is checked: rows without near ties, a model, and claimed counts."""
+"""The input with which a rule is checked: rows without near ties, a model, and claimed counts."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,25 +15,25 @@ Rows = npt.NDArray[Any]
 NUM_VALUES = 20  # d
 STEP = 2.0**-10  # values are multiples of it, so that float32 holds them and differences are exact
 SAME = 1e-7  # weights that differ by less are the same
-UNTIED = 1e-10  # part by which distances are changed so that none are equal
+UNTIED = 1e-10  # relative change of distances, so that no two are equal
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A rule and what it is called with.
+    """A rule and its input.
 
     Parameters
     ----------
     rule : Rule
-        With coins tossed.
+        The rule, with a fixed seed if it draws random numbers.
     updates : np.ndarray
-        Shape (n, d).
+        The updates, shape (n, d).
     model : np.ndarray or None
-        Shape (d,), for a rule that asks for it.
+        The model, shape (d,), for a rule that asks for it.
     counts : np.ndarray or None
-        Shape (n,), for a rule that asks for them.
+        The claimed counts, shape (n,), for a rule that asks for them.
     seed : int
-        What the numbers were drawn with.
+        The seed of the input.
     """
 
     rule: Rule
@@ -44,7 +44,7 @@ class Trial:
 
     @classmethod
     def of(cls, rule: Rule, n: int, seed: int) -> Self:
-        """A rule with n updates about one, and what else it asks for."""
+        """A rule with n updates around one, and with the other input that it asks for."""
         random = np.random.default_rng([seed, n])
         updates = _on_grid(1 + random.normal(size=(n, NUM_VALUES)))
         model = _on_grid(random.uniform(-0.5, 0.5, NUM_VALUES)) if rule.uses_model else None
@@ -53,16 +53,16 @@ class Trial:
 
     @property
     def n(self) -> int:
-        """Number of updates."""
+        """The number of updates."""
         return len(self.updates)
 
     @cached_property
     def f(self) -> int:
-        """The Byzantine updates among them that the rule says it tolerates."""
+        """How many Byzantine updates the rule says that it tolerates."""
         return self.rule.at(self.n).tolerated(self.n)
 
     def result(self) -> Rows:
-        """What the rule makes of the updates."""
+        """The result of the rule."""
         return np.asarray(self.rule(self.updates, self.model, self.counts))
 
     def reordered(self, order: npt.NDArray[np.intp]) -> Self:
@@ -71,12 +71,12 @@ class Trial:
         return replace(self, updates=self.updates[order], counts=counts)
 
     def moved(self, by: Rows) -> Self:
-        """The same with all updates and the model elsewhere."""
+        """The same trial with all updates and the model moved."""
         model = None if self.model is None else self.model + by
         return replace(self, updates=self.updates + by, model=model)
 
     def times(self, factor: float) -> Self:
-        """The same in another unit, with the rule's own lengths in that unit."""
+        """The same trial in another unit. The rule's own lengths are in that unit too."""
         model = None if self.model is None else self.model * factor
         rule = self.rule.scaled(factor)
         return replace(self, rule=rule, updates=self.updates * factor, model=model)
@@ -92,7 +92,8 @@ class Trial:
         Parameters
         ----------
         keys : np.ndarray or None
-            Shape (n,): a number for each client, by which distances are changed so that no two are equal.
+            A number for each client, shape (n,). Distances are changed by these numbers, so that no two are
+            equal.
         """
         given = self.given()
         if given.distances is not None and keys is not None:
@@ -102,7 +103,7 @@ class Trial:
         return given.checked(self.rule.at(self.n).mixing_of(given))
 
     def reduced(self, mixing: Matrix | None) -> Rows:
-        """The result by a mixing matrix."""
+        """The result from a mixing matrix."""
         points, base, _ = self.rule.points(self.updates, self.model)
         out = np.empty(points.columns.num_columns, points.columns.dtype)
         k = self.n if mixing is None else len(mixing)
@@ -112,7 +113,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class _Untied(Distances):
-    """Distances with each row times nearly one, by a key of its own: d(i, j) and d(j, i) are not equal."""
+    """Distances whose rows are multiplied by keys close to one, so that d(i, j) and d(j, i) differ."""
 
     keys: Vector | None = None
 
@@ -123,23 +124,23 @@ class _Untied(Distances):
         return cls(distances.squared * factors, distances.n, distances.products, keys)
 
     def of_mixed(self, mixing: Matrix) -> Distances:
-        """Those of mixed rows, with mixed keys."""
+        """The distances of mixed rows, with mixed keys."""
         mixed = super().of_mixed(mixing)
         assert self.keys is not None
         keys = np.append(self._padded(mixing) @ self.keys, self.keys[self.n :])
         return _Untied.of(mixed, keys)
 
     def of_scaled(self, factors: Vector) -> Distances:
-        """Those of shortened rows, which keep their keys."""
+        """The distances of shortened rows, which keep their keys."""
         assert self.keys is not None
         return _Untied.of(super().of_scaled(factors), self.keys)
 
 
 def alike_but_for_ties(one: Matrix | None, other: Matrix | None) -> bool:
-    """Whether two mixing matrices have the same several rows, so that only ties of mixed values differ.
+    """Whether two mixing matrices have the same rows, so that only ties of mixed values can differ.
 
-    Rows that share updates tie often: of a, b, c and d, the means of a and b and of c and d are as far from
-    the mean of all as those of a and c and of b and d.
+    Rows that share updates tie often. For updates a, b, c and d, the means of a and b and of c and d are as
+    far from the mean of all as the means of a and c and of b and d.
     """
     if one is None or other is None or one.shape != other.shape or len(one) == 1:
         return False

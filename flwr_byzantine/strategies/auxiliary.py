@@ -1,4 +1,4 @@
-"""What strategies share if they judge clients by data of the server's own."""
+"""What strategies share if they judge clients by data that the server has."""
 
 from functools import partial
 from typing import Any
@@ -12,14 +12,14 @@ from flwr_byzantine.strategies.base import RobustStrategy
 
 
 class AuxiliaryStrategy(RobustStrategy):
-    """A strategy with an auxiliary loss in place of a rule; mixed into FedAvg.
+    """A strategy with an auxiliary loss in place of a rule. It is a mixin for FedAvg.
 
     Parameters
     ----------
     make : Callable
-        Builds the aggregator, given what :class:`flwr_byzantine.strategies.base.RobustStrategy` gives one.
+        Builds the aggregator from what :class:`flwr_byzantine.strategies.base.RobustStrategy` passes to it.
     **kwargs
-        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule.
+        See :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`. There is no rule.
     """
 
     aggregator: AuxiliaryAggregator
@@ -27,13 +27,13 @@ class AuxiliaryStrategy(RobustStrategy):
     def __init__(self, make: "partial[Any]", **kwargs: Any) -> None:
         for name in ("pre_aggregation", "trusted_weights"):
             if (given := kwargs.pop(name, None)) is not None:
-                expected = "None for a strategy that weighs every client by data of its own"
+                expected = "None for a strategy that weighs every client by the server's own data"
                 raise wrong(name, expected, given, "Leave it out.", owner=type(self).__name__)
         self._make = make
         super().__init__(rule=WeightedSum(), **kwargs)
 
     def _check_new(self, rule: Rule) -> None:
-        expected, advice = "left as it is", "Take `RobustFedAvg` for a rule."
+        expected, advice = "left unchanged", "To use a rule, take `RobustFedAvg`."
         raise wrong("rule", expected, rule, advice, owner=type(self).__name__)
 
     def __repr__(self) -> str:

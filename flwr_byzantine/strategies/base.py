@@ -29,32 +29,32 @@ _SETTINGS = {*FIT_WORDS.values(), *MESSAGE_WORDS.values(), *COUNTERPARTS}
 
 
 class RobustStrategy(Resuming):
-    """Aggregates with a rule, and can go on after a crash; mixed into strategies.
+    """Aggregates with a rule, and can go on after a crash. It is a mixin for strategies.
 
     Parameters
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers, audit_log
-        As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
+        See :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     pre_aggregation : flwr_byzantine.rules.PreAggregation or None
-        Stands in front of the rule: ``pre_aggregation >> rule`` runs.
+        A step in front of the rule: ``pre_aggregation >> rule`` runs.
     trusted_weights : Mapping[str | int, float] or None
         The operator's weights of the clients, by node id, for rules that average whole updates. A
-        client that is not listed gets the smallest one.
+        client that is not listed gets the smallest weight.
     checkpoint : str, Path or None
         A file that keeps the model, the round and the strategy's state after every round. If it
-        exists, the run goes on after its round.
+        exists, the run goes on after the round in it.
     cap_examples : bool
         Whether users' metrics functions see numbers of examples that are cut to the median of the
         positive ones, instead of the numbers that clients sent.
     suspicion, on_suspect, quarantine, node_names
-        As for :class:`flwr_byzantine.aggregation.watch.Watch`.
+        See :class:`flwr_byzantine.aggregation.watch.Watch`.
     **kwargs
-        For the strategy this is mixed into.
+        Keywords of the strategy that this is mixed into.
     """
 
-    words: ClassVar[Words] = Words()  # of its API
+    words: ClassVar[Words] = Words()  # the words of the strategy's API
     rule_words: ClassVar[Mapping[str, str]] = {}  # fields of rules, and the API's words for them
 
     def __init__(
@@ -107,9 +107,10 @@ class RobustStrategy(Resuming):
         self.checkpoints = None if checkpoint is None else Checkpoints(checkpoint)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and warn if that does nothing.
+        """Set an attribute, and warn if that has no effect.
 
-        It does nothing for a keyword of the other API or of another rule, and for one that is read once.
+        It has no effect for a keyword of the other API or of another rule, and for a keyword that is read
+        only once.
         """
         settings = _SETTINGS | {*(RobustStrategy.__init__.__kwdefaults__ or {})}
         if name in settings and not hasattr(self, name) and "aggregator" in vars(self):
@@ -124,7 +125,7 @@ class RobustStrategy(Resuming):
 
     @property
     def rule(self) -> Rule:
-        """The aggregation rule; another one can be set between rounds."""
+        """The aggregation rule. You can set another rule between rounds."""
         return self.aggregator.rule
 
     @rule.setter
@@ -143,27 +144,27 @@ class RobustStrategy(Resuming):
             self._looked = True
 
     def _note_asked(self, server_round: int, asked: int) -> None:
-        """Warn, once, of a round that asks fewer clients than the rule needs, or more than it can take."""
+        """Warn once if a round asks fewer clients than the rule needs, or more than it can handle."""
         least, most = self.rule.at(asked).min_updates, self.rule.at(asked).max_updates
         if most is not None and asked > most and not self._warned:
             self._warned = True
-            text = "Round %s asks %s %s, and %s can take %s: such rounds are skipped. Lower `%s` or `%s`"
+            text = "Round %s asks %s %s, but %s can handle %s. Such rounds are skipped. Lower `%s` or `%s`"
             names = (self.words.fraction, self.words.minimums[0])
             log(WARNING, text, server_round, asked, self.words.clients, self.rule, most, *names)
         if 0 < asked < least and not self._warned and self.aggregator.bound != "warn":
             self._warned = True
             least_asked, _, available = self.words.minimums
             text = (
-                "Round %s asks %s %s, and %s needs %s: such rounds are skipped. Raise `%s` and `%s`"
+                "Round %s asks %s %s, but %s needs %s. Such rounds are skipped. Raise `%s` and `%s`"
             )
             who = self.words.clients
             log(WARNING, text, server_round, asked, who, self.rule, least, least_asked, available)
 
     def _check_new(self, rule: Rule) -> None:
-        """Raise where a new rule does not fit the rest of the strategy."""
+        """Raise if a new rule does not fit the rest of the strategy."""
 
     def _words_for(self, rule: Rule) -> Words:
-        """The words of the API, and the one for f that a user of this class writes."""
+        """The words of the API, with the word for f that users of this class write."""
         found = find_f(rule)
         if found is None:
             return self.words
@@ -182,16 +183,16 @@ class RobustStrategy(Resuming):
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Ids of the clients that are suspects, as the audit names them: :class:`Suspicion`."""
+        """The ids of suspects, as the audit names them. :class:`Suspicion` says who is one."""
         return frozenset(self.aggregator.watch.suspects.convicted)
 
     def pardon(self, client: str | int) -> None:
-        """Clear a suspect, and forget what is held against it."""
+        """Clear a suspect, and forget the evidence against it."""
         with self.aggregator.lock:
             self.aggregator.watch.pardon(client)
 
     def state_dict(self) -> dict[str, Any]:
-        """What later rounds depend on besides the model and the round."""
+        """The state on which later rounds depend, besides the model and the round."""
         return self._state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -200,12 +201,12 @@ class RobustStrategy(Resuming):
 
 
 def warn_of_f(owner: str, rule: Rule, word: str) -> None:
-    """Warn of a rule that is told to survive nobody, and of one behind a step that survives fewer."""
+    """Warn if f of a rule is 0, or if a step in front of it survives fewer attackers than the rule."""
     found = find_f(rule)
     if found is not None and is_whole(found[1]):
         survived = rule.tolerated(rule.min_updates)
         if survived < found[1]:
-            text = "%s survives %s attackers, not the %s of `%s`, because a part in front is told fewer: %s"
+            text = "%s survives %s attackers, not the %s of `%s`, because a part in front has a smaller f: %s"
             log(WARNING, text, owner, survived, found[1], word, rule)
     for step in getattr(rule, "before", ()) if found is None else ():
         if (told := find_f(step)) is not None and told[1] == 0:

@@ -1,4 +1,4 @@
-"""ByGARS and ByGARS++ as strategies, without what differs between Flower's APIs."""
+"""ByGARS and ByGARS++ as strategies: the part that is the same in both Flower APIs."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -22,12 +22,12 @@ ALPHA_PLUS_PLUS = PowerDecay(0.1, power=0.9, offset=20)
 
 
 class ReputationStrategy(AuxiliaryStrategy):
-    """A strategy that keeps a reputation score for every client; mixed into FedAvg.
+    """A strategy that keeps a reputation score for every client. It is a mixin for FedAvg.
 
     Parameters
     ----------
     make, **kwargs
-        As for :class:`flwr_byzantine.strategies.auxiliary.AuxiliaryStrategy`.
+        See :class:`flwr_byzantine.strategies.auxiliary.AuxiliaryStrategy`.
     """
 
     aggregator: ReputationAggregator
@@ -37,20 +37,21 @@ class ReputationStrategy(AuxiliaryStrategy):
         if told["normalize"] and told["max_norm_ratio"] != RATIO:
             log(
                 WARNING,
-                "`max_norm_ratio` has no effect with `normalize=True`: all rows get one length",
+                "`max_norm_ratio` has no effect with `normalize=True`, because all rows get the same length",
             )
         super().__init__(make, **kwargs)
 
     @property
     def reputations(self) -> dict[str, float]:
-        """Client -> score q_i, by the server's own names; waits for an update that is going on.
+        """Client -> score q_i, by the server's own names. It waits for an update that is still running.
 
-        In the auxiliary loss, which that update may wait for, these are the scores before it.
+        Within the auxiliary loss it gives the scores before that update, because the update may wait for the
+        loss.
         """
         return self.aggregator.reputations
 
     def state_dict(self) -> dict[str, Any]:
-        """The scores, and what else later rounds depend on besides the model and the round."""
+        """The scores, and all other state on which later rounds depend, without model and round."""
         return self.aggregator.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -61,7 +62,7 @@ class ReputationStrategy(AuxiliaryStrategy):
 class ByGARS(ReputationStrategy):
     r"""Reputation scores from a small data set on the server, for any number of Byzantine clients.
 
-    With :math:`H_t` one row :math:`h_i` a client (its gradient, or :math:`w_t - w_i`), k times
+    :math:`H_t` has one row :math:`h_i` for each client (its gradient, or :math:`w_t - w_i`). k times, take
 
     .. math::
 
@@ -77,43 +78,43 @@ class ByGARS(ReputationStrategy):
     Parameters
     ----------
     auxiliary : flwr_byzantine.reputation.auxiliary.AuxiliaryLoss
-        Gradient (and loss) on the server's own data, such as
+        The gradient (and the loss) on the server's own data, such as
         :class:`flwr_byzantine.reputation.auxiliary.TorchAuxiliaryLoss`.
     learning_rate : float or Callable[[int], float]
-        :math:`\gamma_t`, 0.1 at first by default. Normalised, the model's step is at most so many times
-        as long as the auxiliary gradient, however many steps clients took that send models. To the letter,
-        clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)` where it is 1: a sum,
-        not an average.
+        :math:`\gamma_t`; by default 0.1 at first. With `normalize`, the model's step is at most this many
+        times as long as the auxiliary gradient, however many steps clients take. Without it, and with a
+        learning rate of 1, clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)`. That
+        is a sum, and not an average.
     meta_learning_rate : float or Callable[[int], float]
         :math:`\alpha_t`.
     meta_steps : int
-        k, at least 1; each costs an auxiliary gradient while the clients wait.
+        k, at least 1. Each step costs an auxiliary gradient while the clients wait.
     tolerance : float or None
-        Where given, the round's meta updates end at the first that does not lower the auxiliary loss by
-        more than this, and that one is not made.
+        If it is given, a meta update has to lower the auxiliary loss by more than this. The first one that
+        does not is left out, and no other follows in that round.
     initial_reputation : float
-        Score of a client seen for the first time. 0 is the paper's; 1 / n starts as averaging does.
+        The score of a client in its first round. The paper uses 0. With 1 / n, training starts like
+        averaging.
     max_norm_ratio : float
-        Without `normalize`, a row of :math:`H_t` longer than so many times the usual auxiliary gradient
-        is scaled down to that length, which bounds :math:`\kappa` of assumption 2. The usual one has the
-        median length of the newest nine, so that one bad step does not loosen the limit. A row that is
-        not finite is left out of the round, and its inner products are 0. All other rows are as the
-        client sent them.
+        Without `normalize`, a row of :math:`H_t` may be this many times as long as the usual auxiliary
+        gradient. Longer rows are scaled down to that length, which bounds :math:`\kappa` of assumption 2.
+        The usual length is the median of the newest nine gradients' lengths, so that one bad step does not
+        loosen the limit. A row that is not finite is left out of the round, and its inner products are 0.
     normalize : bool
-        True, the default, is the normalised form, which deviates from the paper. All rows become as long
-        as the auxiliary gradient at :math:`w_t`, which is computed while the clients compute theirs.
-        Cosines take the place of inner products, which square how much gradients change in training. The
-        model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
-        averaging. ByGARS keeps its scores so divided, and leaves out the part of
-        :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`: a pseudo update that goes too far
-        asks for a shorter step, and would turn the scores of honest clients negative. False runs the
-        paper's equations as they are.
+        True, the default, is the normalised form, which deviates from the paper. All rows become as long as
+        the auxiliary gradient at :math:`w_t`, which is computed while the clients work. Cosines replace
+        inner products, because the size of inner products changes with the square of the gradients' size.
+        The model moves by :math:`q / \sum_i |q_i|`, so that :math:`\gamma_t` is the step size of plain
+        averaging. ByGARS keeps its scores divided in this way. It leaves out the part of
+        :math:`\nabla L_t(\hat w)` opposite to :math:`\nabla L_t(w_t)`. That part only means that a pseudo
+        update went too far, and it would make the scores of honest clients negative. False runs the
+        paper's equations unchanged.
     forget_after : int or None
-        A client that sent no usable reply in so many rounds is forgotten. If it comes back, it begins
-        with `initial_reputation`, as a new client does. None keeps all scores for good, which are many
-        where nodes get new ids.
+        A client that sends no usable reply in this many rounds is forgotten. If it comes back, it begins
+        with `initial_reputation`, like a new client. None keeps all scores forever. If nodes get new ids,
+        the number of scores then grows.
     **kwargs
-        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule.
+        See :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`. There is no rule.
 
     Raises
     ------
@@ -122,7 +123,7 @@ class ByGARS(ReputationStrategy):
 
     Notes
     -----
-    Tensors without a gradient (BatchNorm's statistics, integers) stay as they are.
+    Tensors without a gradient (BatchNorm's statistics, integers) do not change.
 
     References
     ----------
@@ -159,27 +160,28 @@ class ByGARS(ReputationStrategy):
 
 
 class ByGARSPlusPlus(ReputationStrategy):
-    r"""ByGARS with one auxiliary gradient a round, taken while clients compute the next one.
+    r"""ByGARS with one auxiliary gradient in each round, which is computed while clients work.
 
     .. math::
 
         w_{t+1} = w_t - \gamma_t H_t^T q_t, \qquad
         q_{t+1} = (1 - \alpha_t) q_t + \alpha_t H_t \nabla L_t(w_t) \quad (3)
 
-    With the paper's :math:`q_1 = 0` the first round moves nothing: the scores learn from it.
+    With the paper's :math:`q_1 = 0`, the first round does not move the model. It only updates the scores.
 
     Parameters
     ----------
     auxiliary : Callable
-        As for :class:`ByGARS`; only the gradient is asked for. It runs in a thread of its own while the
-        clients compute; what it raises ends the round.
+        See :class:`ByGARS`. Only the gradient is used. It runs in another thread while the clients work. If
+        it raises an error, the round ends with that error.
     learning_rate, meta_learning_rate, initial_reputation, max_norm_ratio, normalize, forget_after
-        As for :class:`ByGARS`. Theorem 2 asks for sums of :math:`\alpha_t` and :math:`\gamma_t` that
-        diverge, of squares that do not, and :math:`\gamma_t / \alpha_t \to 0`:
-        :class:`flwr_byzantine.reputation.schedules.PowerDecay`, with the larger power for :math:`\gamma_t`.
+        See :class:`ByGARS`. Theorem 2 needs three things: the sums of :math:`\alpha_t` and of
+        :math:`\gamma_t` diverge, the sums of their squares do not, and :math:`\gamma_t / \alpha_t \to 0`.
+        :class:`flwr_byzantine.reputation.schedules.PowerDecay` with the larger power for :math:`\gamma_t`
+        meets them.
     **kwargs
-        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, without its rule. With
-        `checkpoint` a round waits for its scores.
+        See :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`. There is no rule. With
+        `checkpoint`, a round waits for its scores.
 
     Raises
     ------

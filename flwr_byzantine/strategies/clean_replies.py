@@ -1,4 +1,4 @@
-"""Replies of the Message API with the rule's aggregate, and with nothing in them that does harm."""
+"""Clean replies of the Message API: they hold the rule's aggregate, and nothing that does harm."""
 
 import copy
 from collections import Counter
@@ -28,12 +28,12 @@ Kinds = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Form:
-    """What most replies of a round look like.
+    """The form of most replies of a round.
 
     Parameters
     ----------
     arrays, metrics : str or None
-        Names of their records; None where most have none.
+        The names of their records; None if most replies have no such record.
     counted : bool
         Whether the number of examples is among the metrics.
     """
@@ -51,14 +51,14 @@ class Form:
         Parameters
         ----------
         replies : Iterable[Message]
-            Of a round.
+            The replies of a round.
         key : str
             The metric that is the number of examples.
         votes : Votes or None
-            Of earlier rounds; those of this one are added to it.
+            The counts of earlier rounds. Those of this round are added to them.
         enough : int
-            How many replies decide alone. With fewer, earlier rounds count too, for most of so few may be
-            hostile. Of forms as frequent, Flower's own one wins.
+            So many replies decide alone. With fewer replies, earlier rounds count too, because most of so few
+            replies may be hostile. If two forms are equally frequent, Flower's own form wins.
         """
         votes = {} if votes is None else votes
         looks = [look for reply in replies if (look := _look(reply, key)) is not None]
@@ -72,7 +72,7 @@ class Form:
 
 
 def _look(reply: Message, key: str) -> Look | None:
-    """Names of the first records of arrays and metrics, and whether there is a number of examples."""
+    """The names of the first records of arrays and metrics, and whether there is a number of examples."""
     try:
         content = reply.content
         metrics: Mapping[str, Any] = next(iter(content.metric_records.values()), {})
@@ -103,18 +103,19 @@ def clean_replies(
     Parameters
     ----------
     accepted : Sequence[Reply]
-        Replies of nodes; each ``source`` is the message.
+        The replies of nodes. Each ``source`` is the message.
     key : str
         The metric that is the number of examples.
     form : Form
-        Names of the records.
+        The names of the records.
     arrays : ArrayRecord or None
-        What stands in the place of each reply's arrays; each gets a record of its own, for some strategies
-        take the arrays out. None leaves them out.
+        The arrays that replace those of each reply. Each reply gets a new record, because some strategies
+        remove the arrays from it. None leaves the arrays out.
     cap_examples : bool
-        Whether numbers of examples are cut to the median of the positive ones.
+        Whether numbers of examples are cut to the median of the positive numbers.
     positive : bool
-        Whether a number of examples that cannot be a weight is the median of the positive ones, not 0.
+        Whether a number of examples that cannot be a weight becomes the median of the positive numbers. If
+        not, it becomes 0.
     """
     medians: dict[str, Any] = median_metrics([r.metrics for r in accepted], leave_out=[key])
     counts = harmless([reply.num_examples for reply in accepted], cap_examples)
@@ -136,16 +137,16 @@ def clean_replies(
 
 
 def own_record(arrays: ArrayRecord) -> ArrayRecord:
-    """Another record of the same bytes."""
+    """A new record with the same bytes."""
     return ArrayRecord(
         {name: Array(a.dtype, a.shape, a.stype, a.data) for name, a in arrays.items()}
     )
 
 
 def _configs(replies: Sequence[Message]) -> list[dict[str, ConfigRecord]]:
-    """Each reply's records of configuration, where most have them, of the same keys and types.
+    """The configuration records of each reply, if most replies have them with the same keys and types.
 
-    A reply that has them otherwise gets those of another one.
+    A reply with other configuration records gets those of another reply.
     """
     sent = [dict(reply.content.config_records) for reply in replies]
     kinds = [{name: _kinds(record) for name, record in records.items()} for records in sent]
@@ -174,12 +175,12 @@ def _kind(value: Any) -> str:
 
 
 def refusal(reply: Message, error: Error) -> Message:
-    """The error that stands in the place of a reply."""
+    """The error that replaces a reply."""
     return make_message(reply.metadata, error=error)
 
 
 def unasked(sent: Iterable[Message], replies: Iterable[Message]) -> list[str | None]:
-    """For each reply why it is none to what was sent; None where it is one."""
+    """For each reply, why it does not answer what was sent; None if it does."""
     asked = {(str(m.metadata.dst_node_id), m.metadata.message_type) for m in sent}
     told = [(str(m.metadata.src_node_id), m.metadata.message_type) for m in replies]
     return [

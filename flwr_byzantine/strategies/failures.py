@@ -1,7 +1,7 @@
-"""Who was asked in a round and did not answer: by the server's own names, and why.
+"""Which clients were asked in a round and did not answer, and why. Clients have the server's own names.
 
-In the ``aggregate_fit`` API an exception does not say whose it is; in the Message API the SuperLink answers
-in the place of a node that is gone. What says it is who was asked, and who answered.
+In the ``aggregate_fit`` API, an exception does not name its client. In the Message API, the SuperLink answers
+for a node that is gone. So failures are found by comparing who was asked with who answered.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,12 +19,12 @@ from flwr_byzantine.aggregation.npy import clip_error, in_one_line
 from flwr_byzantine.audit.suspicion import Absence
 
 NO_REPLY = "no reply"
-UNREACHED = (  # what the SuperLink says of a node that is gone or too late
+UNREACHED = (  # what the SuperLink says if a node is gone or too late
     ErrorCode.MESSAGE_UNAVAILABLE,
     ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
     ErrorCode.NODE_UNAVAILABLE,
 )
-SUPERLINK = 1  # the node that Flower's own errors come from
+SUPERLINK = 1  # the node id of Flower's own errors
 
 Errors = Sequence[tuple[str | None, str]]  # the client, or None if nobody knows it, and the text
 
@@ -38,9 +38,9 @@ class Asked:
     server_round : int
         The round.
     clients : tuple[str, ...]
-        The server's own names of them.
+        The server's own names of the clients.
     messages : tuple[Metadata, ...]
-        Of the messages sent, in the same order, in the Message API. Flower gives them their ids later.
+        In the Message API, the metadata of the messages, in the same order. Flower sets their ids later.
     """
 
     server_round: int
@@ -49,7 +49,7 @@ class Asked:
 
     @classmethod
     def nodes(cls, server_round: int, messages: Iterable[Message]) -> Self:
-        """Those that messages of the Message API are for."""
+        """The nodes to which messages of the Message API go."""
         sent = tuple(message.metadata for message in messages)
         return cls(server_round, tuple(str(metadata.dst_node_id) for metadata in sent), sent)
 
@@ -57,17 +57,16 @@ class Asked:
 def who_failed(
     asked: Asked | None, server_round: int, answered: Collection[str], errors: Errors
 ) -> dict[str, str]:
-    """Client -> reason, of all that were asked and sent no reply, and of all errors.
+    """Client -> reason, for all clients that were asked and sent no reply, and for all errors.
 
     Parameters
     ----------
     asked : Asked or None
-        Who was asked last; None where nobody told. It says nothing of the replies if some are from
-        others.
+        Who was asked last; None if that is not known. It is not used if other clients replied too.
     server_round : int
         The round that is over.
     answered : Collection[str]
-        Who sent a reply.
+        The clients that sent a reply.
     errors : Sequence[tuple[str or None, str]]
         Errors and exceptions.
     """
@@ -79,9 +78,13 @@ def who_failed(
     reasons = list(dict.fromkeys(nameless)) or [NO_REPLY]
     reason = reasons[0] if len(reasons) == 1 else "one of: " + "; ".join(reasons[:3])
     unknown = [f"unknown-{i}" for i in range(1, 1 + len(nameless) - len(silent))]
-    known_to_fail = silent and len(nameless) >= len(silent)  # else some of them only did not answer
+    known_to_fail = silent and len(nameless) >= len(
+        silent
+    )  # otherwise some of them only did not answer
     reasons_of = found | dict.fromkeys(silent, reason if known_to_fail else Absence(reason))
-    reasons_of |= dict.fromkeys(unknown, Absence(reason))  # nobody knows whose they are
+    reasons_of |= dict.fromkeys(
+        unknown, Absence(reason)
+    )  # nobody knows to which client a reason belongs
     return {
         name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
     }
@@ -90,7 +93,7 @@ def who_failed(
 def log_missing(
     server_round: int, failed: Mapping[str, str], dropped: Mapping[str, str], who: str = "client"
 ) -> None:
-    """Name, in a line each, who failed in an evaluation, whose reply was dropped, and why."""
+    """Log in one line each which clients failed in an evaluation, whose reply was dropped, and why."""
     for line in (
         [f"client {client} failed: {reason}" for client, reason in failed.items()],
         [f"dropped {who} {client}: {reason}" for client, reason in dropped.items()],
@@ -100,7 +103,7 @@ def log_missing(
 
 
 def errors_of_clients(failures: Iterable[Any]) -> Errors:
-    """What Flower's ``aggregate_fit`` API calls failures: exceptions, and replies that say so."""
+    """A failure of Flower's ``aggregate_fit`` API: an exception, or a reply with an error status."""
     return [_of_client(failure) for failure in failures]
 
 
@@ -118,7 +121,7 @@ def _of_client(failure: Any) -> tuple[str | None, str]:
 
 
 def _client_in(traceback: TracebackType | None) -> str | None:
-    """The client that the call which raised was about."""
+    """The client of the call that raised an exception."""
     while traceback is not None:
         proxies = [v for v in traceback.tb_frame.f_locals.values() if isinstance(v, ClientProxy)]
         if len(proxies) == 1:
@@ -130,7 +133,7 @@ def _client_in(traceback: TracebackType | None) -> str | None:
 def failed_nodes(
     asked: Asked | None, server_round: int, replies: Sequence[Message]
 ) -> dict[str, str]:
-    """As :func:`who_failed`, of all messages that came in the Message API."""
+    """Like :func:`who_failed`, for all messages that came in the Message API."""
     sent = {} if asked is None else _by_message_id(asked)
     errors = [_of_node(message, sent, asked) for message in replies if message.has_error()]
     answered = {str(m.metadata.src_node_id) for m in replies if not m.has_error()}

@@ -45,18 +45,18 @@ def read_parameters(parameters: Parameters) -> Model:
     Raises
     ------
     flwr_byzantine.aggregation.npy.MalformedTensorError
-        If a tensor is no such file; a ValueError.
+        If a tensor is no such file. It is a ValueError.
     """
     return Model.read((str(i), tensor) for i, tensor in enumerate(parameters.tensors))
 
 
 def write_parameters(model: Model) -> Parameters:
-    """Write a model as Flower's parameters, copying it once.
+    """Write a model as Flower's parameters. It is copied once.
 
     Parameters
     ----------
     model : flwr_byzantine.aggregation.gate.Model
-        Any; the names are left out, for this API has none.
+        Any model. Names of tensors are left out, because this API has none.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def write_parameters(model: Model) -> Parameters:
 
 
 def read_results(results: FitResults) -> list[Reply]:
-    """What clients sent after training, as replies; nothing in it raises."""
+    """What clients sent after training, as replies. Nothing that a client sends raises an error."""
     return [_read(proxy, result, trained=True) for proxy, result in results]
 
 
@@ -111,18 +111,18 @@ def losses(replies: Iterable[Reply]) -> list[Any]:
 
 
 class FitAdapter(RobustStrategy, Strategy):
-    """Flower's hooks, mixed into a strategy: they know the model clients were given, and resume.
+    """Flower's hooks as a mixin. They know the model that clients got, and they resume a run.
 
-    Flower's server counts its rounds from 1 whatever came before. Those that a checkpoint says are
-    done ask no client anything and change nothing; the model is evaluated on the server again after
-    the last of them, and the next one goes on as if there had been no break.
+    Flower's server always counts its rounds from 1. Rounds that a checkpoint has done already ask no
+    client and change nothing. After the last of them, the server evaluates the model again. The next
+    round goes on as if there had been no break.
     """
 
     words = FIT_API
     rule_words = FIT_WORDS
     _api = "aggregate_fit"
     _given: Parameters | None = None
-    _instead = False  # the model of the round was not the one that the server gave
+    _instead = False  # whether the round began with another model than the server's
     _first_is_ours = False
     _asked: Asked | None = None
     _asked_to_evaluate: Asked | None = None
@@ -136,7 +136,7 @@ class FitAdapter(RobustStrategy, Strategy):
                 self._read_first(given)
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
-        """Give the checkpoint's model, or ask the strategy where there is none."""
+        """Return the checkpoint's model. If there is none, ask the strategy."""
         initial = super().initialize_parameters(client_manager)  # type: ignore[safe-super]
         self._first_is_ours = initial is not None
         found = self._resume(None if initial is None else lambda: self._read_first(initial))
@@ -145,14 +145,14 @@ class FitAdapter(RobustStrategy, Strategy):
         if initial is None:
             log(
                 WARNING,
-                "One client gives the first model. Pass `initial_parameters` to trust no client with it",
+                "One client gives the first model. To trust no client with it, pass `initial_parameters`",
             )
         return initial
 
     def configure_fit(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
-        """Ask the strategy, and remember the model clients are given."""
+        """Ask the strategy, and remember the model that clients get."""
         model = self._read_first(parameters)
         if self._is_done(server_round, model):
             return []
@@ -175,21 +175,23 @@ class FitAdapter(RobustStrategy, Strategy):
         for proxy, _ in asked[:1]:
             self.aggregator.watch.learn_names(getattr(proxy, "grid", None), self._asked.clients)
         self._note_asked(server_round, len(asked))
-        if not asked:  # Flower calls nothing more in such a round
+        if not asked:  # Flower makes no other calls in such a round
             available = self.words.minimums[-1]
-            self.aggregator.skip(server_round, f"nobody was asked; `{available}` makes Flower wait")
+            self.aggregator.skip(
+                server_round, f"no client was asked; a larger `{available}` makes Flower wait"
+            )
         return asked
 
     def _say_that_flower_waits(self, connected: int) -> None:
-        """Log how many clients are there, for Flower waits without a word, for a day."""
+        """Log how many clients are there, because Flower waits for a day without a log line."""
         name = self.words.minimums[-1]
         least = getattr(self, name, 0)
         if connected < least:
-            text = "Waiting for clients to connect: %s are there, `%s` is %s"
+            text = "Waiting for clients to connect. Now %s are there, and `%s` is %s"
             log(INFO, text, connected, name, least)
 
     def _read_first(self, parameters: Parameters) -> Model:
-        """Read a model; only the first one can be wrong, which may be a client's."""
+        """Read a model. Only the first model can be wrong, because a client may have given it."""
         try:
             return read_parameters(parameters)
         except MalformedTensorError as error:
@@ -203,7 +205,7 @@ class FitAdapter(RobustStrategy, Strategy):
     def aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
-        """Aggregate the clients' replies with the rule; None keeps the model as it is."""
+        """Aggregate the clients' replies with the rule. None means that the model does not change."""
         if server_round <= self._done:
             tensors = self._passed_over()
             return None if tensors is None else _parameters(tensors), {}
@@ -216,7 +218,7 @@ class FitAdapter(RobustStrategy, Strategy):
         return parameters, metrics
 
     def _refuse(self, server_round: int, results: FitResults, failures: FitFailures) -> None:
-        """Skip a round for its failures, as ``accept_failures=False`` asks."""
+        """Skip a round because clients failed and ``accept_failures`` is False."""
         reason = f"{len(failures)} clients failed, and `accept_failures=False` refuses such rounds"
         failed = self._failed(self._asked, server_round, results, failures)
         self.aggregator.skip(server_round, reason, read_results(results), failed)
@@ -235,7 +237,7 @@ class FitAdapter(RobustStrategy, Strategy):
     def _reports(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> list[Reply]:
-        """What clients sent after evaluating; who sent nothing that can be read is in the log."""
+        """What clients sent after evaluation. The log names clients whose replies cannot be read."""
         reasons = self._failed(self._asked_to_evaluate, server_round, results, failures)
         sent = [_read(proxy, result, trained=False) for proxy, result in results]
         accepted, dropped = gate_reports(sent)
@@ -246,7 +248,7 @@ class FitAdapter(RobustStrategy, Strategy):
     def _aggregate_fit(
         self, server_round: int, results: FitResults, failures: FitFailures
     ) -> tuple[Parameters | None, Metrics]:
-        """What a round comes to, to be kept in the checkpoint."""
+        """The outcome of a round, which the checkpoint keeps."""
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -264,10 +266,10 @@ class FitAdapter(RobustStrategy, Strategy):
         return asked
 
     def evaluate(self, server_round: int, parameters: Parameters) -> tuple[float, Metrics] | None:
-        """Ask the strategy; of rounds that were done before, about the last.
+        """Ask the strategy. For rounds that were done before, only the last one is evaluated.
 
-        Flower takes None for those in between. A class that overrides this may not, so it gets the last
-        round's evaluation for them.
+        For the others Flower accepts None. A class that overrides this method may not accept it, so it gets
+        the last round's evaluation.
         """
         evaluate = super().evaluate  # type: ignore[safe-super]
         if self._found is None or server_round > self._done:

@@ -34,7 +34,7 @@ OK = Status(Code.OK, "")
 
 
 class Delegating(Strategy):
-    """Asks another strategy in all but aggregation."""
+    """Asks another strategy for everything except aggregation."""
 
     def __init__(self, strategy: Strategy) -> None:
         if not isinstance(strategy, Strategy):
@@ -69,9 +69,9 @@ class Delegating(Strategy):
 class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     """Puts a robust rule in front of any Flower strategy.
 
-    The wrapped strategy sees a clean result in the place of each accepted reply: the rule's aggregate,
-    and medians of what clients report. So FedAdam's or FedAvgM's server optimiser runs on a robust
-    aggregate. It also sees the failures.
+    In place of each accepted reply, the wrapped strategy sees a clean result with the rule's aggregate
+    and with medians of what clients report. So the server optimiser of FedAdam or FedAvgM runs on a
+    robust aggregate. The wrapped strategy also sees the failures.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
         ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
         ``count_failures``, ``buffers``, ``audit_log``, ``pre_aggregation``, ``trusted_weights``,
         ``suspicion``, ``on_suspect``, ``quarantine``, ``node_names``, ``checkpoint`` and ``cap_examples``,
-        as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
+        as for :class:`RobustFedAvg`. Checkpoints also hold the wrapped strategy's state. See
+        :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
     def aggregate_evaluate(
         self, server_round: int, results: EvaluateResults, failures: EvaluateFailures
     ) -> tuple[float | None, Metrics]:
-        """Hand clean reports to the wrapped strategy: medians of the losses and metrics."""
+        """Give the wrapped strategy clean reports with medians of the losses and metrics."""
         reports = self._reports(server_round, results, failures)
         if not reports:
             return None, {}
@@ -135,7 +135,7 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
         return loss_and_metrics
 
     def _senders(self, replies: Sequence[Reply]) -> list[tuple[ClientProxy, Any, Any]]:
-        """Who sent each reply, and the number of examples and the metrics to go with it."""
+        """The sender of each reply, with its number of examples and its metrics."""
         counts = harmless([reply.num_examples for reply in replies], self.cap_examples)
         sent = [reply.metrics for reply in replies]
         medians = median_metrics(sent)
@@ -148,7 +148,7 @@ class ByzantineRobust(Wrapping, FitAdapter, Delegating):
         return guarded(function, *arguments, read=dict) or {}
 
     def _start_momentum(self) -> None:
-        """Flower's FedAvgM asserts from round 2 on that it has a momentum, also if round 1 was skipped."""
+        """Give Flower's FedAvgM a momentum, because from round 2 on it expects one even after a skip."""
         model = self.aggregator.model
         if model is not None and vars(self.strategy).get("momentum_vector", 0) is None:
             zeros = [np.zeros_like(array) for array in model.arrays]

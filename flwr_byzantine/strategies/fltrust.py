@@ -1,4 +1,4 @@
-"""FLTrust as a strategy, without what differs between Flower's APIs."""
+"""FLTrust as a strategy: the part that is the same in both Flower APIs."""
 
 from functools import partial
 from typing import Any

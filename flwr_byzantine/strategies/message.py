@@ -27,20 +27,20 @@ EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
 
 class MessageAdapter(RobustStrategy, Strategy):
-    """Flower's hooks, mixed into a strategy: they know the model nodes were given, and resume.
+    """Flower's hooks as a mixin. They know the model that nodes got, and they resume a run.
 
-    Flower's loop counts its rounds from 1 whatever came before. Those that a checkpoint says are done
-    ask no node anything and change nothing; the model is evaluated on the server again after the last
-    of them, and the next one goes on as if there had been no break.
+    Flower's loop always counts its rounds from 1. Rounds that a checkpoint has done already ask no node
+    and change nothing. After the last of them, the server evaluates the model again. The next round goes
+    on as if there had been no break.
     """
 
     words = MESSAGE_API
     rule_words = MESSAGE_WORDS
     _api = "Message"
-    _asked: Asked | None = None  # None where nobody told
+    _asked: Asked | None = None  # None if that is not known
     _asked_to_evaluate: Asked | None = None
     _given: ArrayRecord | None = None
-    _instead = False  # the model of the round was not the one that the loop gave
+    _instead = False  # whether the round began with another model than the loop's
 
     def start(
         self,
@@ -52,14 +52,14 @@ class MessageAdapter(RobustStrategy, Strategy):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: EvaluateFunction | None = None,
     ) -> Result:
-        """Run all rounds, as in Flower, but for those that a checkpoint says are done.
+        """Run all rounds as in Flower, except those that a checkpoint has done already.
 
         Parameters
         ----------
         grid, num_rounds, timeout, train_config, evaluate_config, evaluate_fn
-            As in Flower's strategies.
+            The same as in Flower's strategies.
         initial_arrays : ArrayRecord
-            The model to start from; of no effect where there is a checkpoint of this run.
+            The model to start from. It has no effect if there is a checkpoint of this run.
 
         Returns
         -------
@@ -79,10 +79,10 @@ class MessageAdapter(RobustStrategy, Strategy):
         return result
 
     def _run(self, loop: Callable[..., Any], given: dict[str, Any], own: bool = False) -> Any:
-        """Call a loop over all rounds, from the checkpoint's model where there is one.
+        """Call a loop over all rounds. If there is a checkpoint, it starts from the checkpoint's model.
 
-        Flower's loop takes None for evaluations of rounds that were done before; one of the user's
-        ``own`` may not, so it gets the last round's for them.
+        Flower's loop accepts None as the evaluation of a round that was done before. The user's ``own`` loop
+        may not accept it, so it gets the last round's evaluation.
         """
         first = read_first(given["initial_arrays"])
         found = self._resume(lambda: first)
@@ -121,7 +121,7 @@ class MessageAdapter(RobustStrategy, Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Ask the strategy, and remember the model nodes are given."""
+        """Ask the strategy, and remember the model that nodes get."""
         model = read_first(arrays)
         if self._is_done(server_round, model):
             return []
@@ -146,13 +146,11 @@ class MessageAdapter(RobustStrategy, Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Aggregate the nodes' replies with the rule; None keeps the model as it is."""
+        """Aggregate the nodes' replies with the rule. None means that the model does not change."""
         if server_round <= self._done:
             tensors = self._passed_over()
             return None if tensors is None else record_of(tensors), None
-        if (
-            self._asked is not None and not self._asked.clients
-        ):  # as the strategy wants it, and Flower says
+        if self._asked is not None and not self._asked.clients:  # as intended; Flower logs it
             return None, None
         arrays, metrics = self._aggregate_train(server_round, replies)
         if self._instead:
@@ -166,7 +164,7 @@ class MessageAdapter(RobustStrategy, Strategy):
     def _aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """What a round comes to, to be kept in the checkpoint."""
+        """The outcome of a round, which the checkpoint keeps."""
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -182,12 +180,12 @@ class MessageAdapter(RobustStrategy, Strategy):
         return asked
 
     def _aggregate(self, server_round: int, replies: Sequence[Message], key: str) -> Outcome:
-        """Aggregate with the rule; ``key`` is that of the number of examples."""
+        """Aggregate with the rule. ``key`` is the metric that is the number of examples."""
         failed = failed_nodes(self._asked, server_round, replies)
         return self.aggregator.aggregate(server_round, read_messages(replies, key, True), failed)
 
     def _reports(self, server_round: int, replies: Sequence[Message], key: str) -> list[Reply]:
-        """What nodes sent after evaluating; who sent nothing that can be read is in the log."""
+        """What nodes sent after evaluation. The log names nodes whose replies cannot be read."""
         reasons = failed_nodes(self._asked_to_evaluate, server_round, replies)
         accepted, dropped = gate_reports(read_messages(replies, key, False))
         log_missing(server_round, reasons, dropped, "node")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from inspect import Signature
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
@@ -18,6 +18,7 @@ from flwr_byzantine.strategies.options import (
     MessageOptions,
     full_signature,
     refuse_other_words,
+    refuse_positional,
     rule_in_words,
 )
 from flwr_byzantine.strategies.records import write_record
@@ -28,7 +29,7 @@ MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
 
 
 def median_metricrecords(records: list[RecordDict], weighted_by_key: str) -> MetricRecord:
-    """Median of each metric, in place of Flower's average weighted by what clients claim."""
+    """The median of each metric, in place of Flower's average weighted by what clients claim."""
     reports = [metrics for record in records for metrics in record.metric_records.values()]
     medians: dict[str, Any] = median_metrics(reports, leave_out=[weighted_by_key])
     return MetricRecord(medians)
@@ -50,7 +51,7 @@ def _as_record(found: Any) -> MetricRecord:
 
 
 def _capped_records(replies: Sequence[Reply], weighted_by_key: str) -> list[RecordDict]:
-    """Copies of the nodes' records with numbers of examples that no node can blow up."""
+    """Copies of the nodes' records with capped numbers of examples."""
     capped_contents = []
     for count, reply in zip(capped([r.num_examples for r in replies]), replies, strict=True):
         content = reply.source.content
@@ -72,15 +73,15 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     payload, learning_rate, order_by, on_too_few, on_dropped, bound, count_failures, buffers,
     audit_log, pre_aggregation, trusted_weights, suspicion, on_suspect, quarantine, node_names,
     checkpoint, cap_examples
-        As for :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes for clients.
+        See :class:`flwr_byzantine.strategies.fit_strategies.RobustFedAvg`, with nodes in place of clients.
         Names of tensors are those of the array record, such as ``bn1.running_var``.
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn : Callable or None
-        As in FedAvg; None takes the median of each metric instead of an average weighted by the
-        example counts nodes claim. After training, a function is given the replies of the nodes that
-        a rule such as Krum selected, as Flower's own Krum, MultiKrum and Bulyan do it.
+        The same as in FedAvg. None takes the median of each metric, and not an average weighted by the
+        numbers of examples that nodes claim. After training, a function gets the replies of the nodes that
+        a rule such as Krum selected, as with Flower's own Krum, MultiKrum and Bulyan.
     min_train_nodes, min_available_nodes : int or None
-        How many nodes are asked in a round, and how many have to be there. None is what the rule needs, and
-        at least Flower's 2. A smaller number raises.
+        How many nodes are asked in a round, and how many have to be there. None takes the number that the
+        rule needs, and at least Flower's 2. A smaller number raises an error.
     **options
         Every other keyword argument of Flower's ``FedAvg``.
 
@@ -89,8 +90,13 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     ValueError
         If a parameter is out of range.
     TypeError
-        If a keyword is the ``aggregate_fit`` API's.
+        If a keyword belongs to the ``aggregate_fit`` API.
     """
+
+    def __new__(cls, *given: object, **options: object) -> Self:
+        """Refuse values without a name."""
+        refuse_positional(cls, given)
+        return super().__new__(cls)
 
     def __init__(self, *, rule: rules.Rule, **options: Unpack[MessageOptions]) -> None:
         refuse_other_words(type(self), options)
@@ -104,7 +110,7 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let signatures show all keywords."""
+        """Show all keywords in signatures of subclasses."""
         super().__init_subclass__(**kwargs)
         declare(cls, MESSAGE_WORDS)
         cls.__signature__ = full_signature(
@@ -124,16 +130,16 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Median of each reported metric, unless a function for them was given."""
+        """The median of each reported metric, unless a function for metrics was given."""
         reports = self._reports(server_round, list(replies), self.weighted_by_key)
         if not reports:
             return None
         return self._metrics_of(self.evaluate_metrics_aggr_fn, reports)
 
     def _reporting(self, outcome: Outcome) -> tuple[Reply, ...]:
-        """Whose metrics count: as in Flower, those of the nodes that a rule selected.
+        """The nodes whose metrics count. As in Flower, they are the nodes that a rule selected.
 
-        A median of so few that attackers may be most of them is none: then those of all.
+        If a rule selects so few that most of them may be attackers, the metrics of all nodes count.
         """
         n = len(outcome.accepted)
         few = len(outcome.selected) <= 2 * self.rule.at(n).tolerated(n)
@@ -150,14 +156,14 @@ RobustFedAvg.__signature__ = full_signature(
 
 
 class Plain(Declared, RobustFedAvg):
-    """FedAvg with a rule that is told nothing: ``class Mean(Plain, rule=rules.Mean)``."""
+    """FedAvg with a rule without parameters: ``class Mean(Plain, rule=rules.Mean)``."""
 
     def __init__(self, **options: Unpack[MessageOptions]) -> None:
         super().__init__(rule=self._kind(), **options)
 
 
 class OfF(Declared, RobustFedAvg):
-    """FedAvg with a rule that is told f, or b, alone: ``class Krum(OfF, rule=rules.Krum)``."""
+    """FedAvg with a rule whose only parameter is f or b: ``class Krum(OfF, rule=rules.Krum)``."""
 
     def __init__(
         self, *, num_malicious_nodes: float = 0, **options: Unpack[MessageOptions]

@@ -19,7 +19,7 @@ from flwr_byzantine.strategies.wrapped import Wrapping
 
 
 class Delegating(Strategy):
-    """Asks another strategy in all but aggregation."""
+    """Asks another strategy for everything except aggregation."""
 
     def __init__(self, strategy: Strategy) -> None:
         if not isinstance(strategy, Strategy):
@@ -51,9 +51,9 @@ class Delegating(Strategy):
 class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     """Puts a robust rule in front of any Flower strategy.
 
-    The wrapped strategy sees a clean reply in the place of each accepted one: the rule's aggregate, and
-    medians of what nodes report. So FedAdam's or FedAvgM's server optimiser runs on a robust aggregate.
-    It also sees the errors.
+    In place of each accepted reply, the wrapped strategy sees a clean reply with the rule's aggregate and
+    with medians of what nodes report. So the server optimiser of FedAdam or FedAvgM runs on a robust
+    aggregate. The wrapped strategy also sees the errors.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
         ``payload``, ``learning_rate``, ``order_by``, ``on_too_few``, ``on_dropped``, ``bound``,
         ``count_failures``, ``buffers``, ``audit_log``, ``pre_aggregation``, ``trusted_weights``,
         ``suspicion``, ``on_suspect``, ``quarantine``, ``node_names``, ``checkpoint`` and ``cap_examples``,
-        as for :class:`RobustFedAvg`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
+        as for :class:`RobustFedAvg`. Checkpoints also hold the wrapped strategy's state. See
+        :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
     ------
@@ -80,12 +80,12 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
         Parameters
         ----------
         grid, initial_arrays, *args, **kwargs
-            What the wrapped strategy's ``start`` takes.
+            The arguments of the wrapped strategy's ``start``.
 
         Returns
         -------
         Result
-            What the wrapped strategy's ``start`` gives.
+            The result of the wrapped strategy's ``start``.
         """
         if type(self.strategy).start is Strategy.start:
             return super().start(grid, initial_arrays, *args, **kwargs)
@@ -96,7 +96,9 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
             given.arguments.update(changed)
             return own(*given.args, **given.kwargs)
 
-        if "initial_arrays" not in given.arguments:  # under another name: the hooks resume
+        if (
+            "initial_arrays" not in given.arguments
+        ):  # the model has another name: the hooks resume the run
             return loop()
         return self._run(loop, dict(given.arguments), own=True)
 
@@ -123,7 +125,7 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Hand clean replies to the wrapped strategy: medians of the metrics."""
+        """Give the wrapped strategy clean replies with medians of the metrics."""
         received = list(replies)
         reports = self._reports(server_round, received, self._weight_key)
         if not reports:
@@ -148,7 +150,7 @@ class ByzantineRobust(Wrapping, MessageAdapter, Delegating):
         accepted: Sequence[Reply],
         arrays: ArrayRecord | None = None,
     ) -> list[Message]:
-        """A message for each accepted reply, with the given arrays and medians; then the errors."""
+        """A message for each accepted reply, with the given arrays and medians. The errors follow."""
         key, cap = self._weight_key, self.cap_examples
         form = Form.of([reply.source for reply in accepted], key)
         clean = clean_replies(accepted, key, form, arrays, cap_examples=cap)
@@ -165,7 +167,7 @@ HOOKS = (
 
 
 def _in_place_of(strategy: Strategy, robust: Strategy) -> Strategy:
-    """The strategy itself, attributes and all, but for its hooks, which are those of another one."""
+    """The strategy with all its attributes, but with the hooks of another strategy."""
 
     def hook(name: str) -> Any:
         return lambda self, *args, **kwargs: getattr(robust, name)(*args, **kwargs)
@@ -174,5 +176,5 @@ def _in_place_of(strategy: Strategy, robust: Strategy) -> Strategy:
     front: Strategy = object.__new__(
         type(kind.__name__, (kind,), {name: hook(name) for name in HOOKS})
     )
-    front.__dict__ = vars(strategy)  # what its loop sets is set on the strategy
+    front.__dict__ = vars(strategy)  # attributes that its loop sets are the strategy's
     return front

@@ -1,4 +1,4 @@
-"""How many clients a round asks: as many as the rule needs, and never fewer without a word."""
+"""How many clients a round asks: as many as the rule needs. Fewer clients give an error or a warning."""
 
 from collections.abc import Mapping
 from logging import INFO, WARNING
@@ -17,21 +17,21 @@ FLOWERS = 2  # Flower's own defaults
 
 
 def needed_by(rule: Rule) -> int:
-    """The smallest number of clients to ask: it and every larger number are enough for the rule."""
+    """The smallest number of clients such that it and every larger number are enough for the rule."""
     return max(FLOWERS, rule.min_updates)
 
 
 def defaults(rule: Rule, given: Mapping[str, Any], words: Words) -> dict[str, int]:
-    """Minimums for a rule if the user gave none: how many clients a round asks, and waits for.
+    """The minimums for a rule if the user gave none: how many clients a round asks and waits for.
 
     Parameters
     ----------
     rule : Rule
         The rule.
     given : Mapping[str, Any]
-        Keywords of the strategy.
+        The keywords of the strategy.
     words : Words
-        What the minimums are called.
+        The names of the minimums in the API.
     """
     asked, evaluated, available = words.minimums
     found: dict[str, int] = {}
@@ -49,21 +49,22 @@ def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound:
     Raises
     ------
     ParameterError
-        If a minimum is smaller than that, or no number.
+        If a minimum is smaller than the rule needs, or no number.
     """
     asked, _, available = words.minimums
     for name in (asked, available):
         value = given.get(name)
         if value is None:
             continue
-        require_whole(name, value, 1, "Leave it out to take what the rule needs.", owner=owner)
+        advice = "Leave it out to ask as many as the rule needs."
+        require_whole(name, value, 1, advice, owner=owner)
         at_most(owner, rule, name, value, words)
         least = rule.at(value).min_updates
         if value >= least:
             continue
         found = find_f(rule)
         promised = f" for `{words.f} = {found[1]}`" if found else ""
-        expected = f"at least {least}, the replies that it needs{promised}"
+        expected = f"at least {least}, the number of replies that it needs{promised}"
         advice = f"Pass {least} or more, or leave it out"
         advice += f", or lower `{words.f}`." if found else "."
         error = wrong(
@@ -75,17 +76,19 @@ def check(owner: str, rule: Rule, given: Mapping[str, Any], words: Words, bound:
 
 
 def at_most(owner: str, rule: Rule, name: str, value: int, words: Words) -> None:
-    """Raise where a user asks more clients than the rule can take."""
+    """Raise if a user asks more clients than the rule can handle."""
     most = rule.at(value).max_updates
     if most is None or value <= most:
         return
-    expected = f"at most {most}, the replies that its rule can take in a reasonable time"
+    expected = (
+        f"at most {most}, the number of replies that its rule can handle in a reasonable time"
+    )
     advice = f"Ask fewer {words.clients}, lower `{words.f}`, or take a rule without that limit."
     raise wrong(name, expected, value, advice, owner=owner)
 
 
 def say(owner: str, chosen: Mapping[str, int], clients: str) -> None:
-    """Log the minimums that nobody gave, where Flower's own are other ones."""
+    """Log the minimums that nobody gave, if they differ from Flower's own."""
     above = {name: n for name, n in chosen.items() if n > FLOWERS}
     if above:
         shown = " and ".join(f"`{name} = {n}`" for name, n in above.items())
@@ -94,14 +97,14 @@ def say(owner: str, chosen: Mapping[str, int], clients: str) -> None:
 
 
 class EnoughReplies(RobustStrategy):
-    """FedAvg with minimums that are enough for the rule; mixed in, in front of each API's adapter.
+    """FedAvg with minimums that are enough for the rule. It is a mixin in front of each API's adapter.
 
     Parameters
     ----------
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        As for FedAvg and :class:`flwr_byzantine.strategies.base.RobustStrategy`.
+        Keywords of FedAvg and of :class:`flwr_byzantine.strategies.base.RobustStrategy`.
 
     Raises
     ------
@@ -125,7 +128,7 @@ class EnoughReplies(RobustStrategy):
         say(owner, chosen, words.clients)
 
     def __repr__(self) -> str:
-        """Name of the strategy, and its rule."""
+        """The name of the strategy, with its rule."""
         return f"{type(self).__name__}(rule={self.aggregator.rule})"
 
     def _check_new(self, rule: Rule) -> None:
@@ -145,10 +148,10 @@ class EnoughReplies(RobustStrategy):
 
 
 class Minimum:
-    """A minimum of a strategy: it can be set, but not below what the rule needs."""
+    """A minimum of a strategy. It can be set, but not below what the rule needs."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Remember what it is called."""
+        """Remember the name of the minimum."""
         self.name = name
 
     def __get__(self, strategy: Any, owner: type | None = None) -> Any:
@@ -161,7 +164,7 @@ class Minimum:
             raise AttributeError(self.name) from None
 
     def __set__(self, strategy: Any, value: Any) -> None:
-        """Check, once there is a rule, and keep the number."""
+        """Check the number as soon as there is a rule, and keep it."""
         if "aggregator" in vars(strategy):
             strategy._set_minimum(self.name, value)
         vars(strategy)[self.name] = value

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, get_args
 
 from flwr.app import MetricRecord, RecordDict
@@ -14,7 +14,7 @@ from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights
 from flwr_byzantine.aggregation.watch import OnSuspect
 from flwr_byzantine.audit import Suspicion
-from flwr_byzantine.checks import in_words
+from flwr_byzantine.checks import did_you_mean, in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
@@ -61,7 +61,7 @@ class ReputationOptions(TypedDict, total=False):
 
 
 class FitOptions(RobustOptions, total=False):
-    """With those of Flower's FedAvg of the ``aggregate_fit`` API."""
+    """The same, with the keywords of Flower's FedAvg of the ``aggregate_fit`` API."""
 
     fraction_fit: float
     fraction_evaluate: float
@@ -85,7 +85,7 @@ class FitReputationOptions(ReputationOptions, FitOptions, total=False):
 
 
 class MessageOptions(RobustOptions, total=False):
-    """With those of Flower's FedAvg of the Message API."""
+    """The same, with the keywords of Flower's FedAvg of the Message API."""
 
     fraction_train: float
     fraction_evaluate: float
@@ -104,16 +104,17 @@ class MessageReputationOptions(ReputationOptions, MessageOptions, total=False):
 
 
 def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any) -> R:
-    """Build a rule from what a user gave a strategy; errors name the strategy's parameter."""
+    """Build a rule from the arguments of a strategy. Errors name the strategy's parameter."""
     with in_words(words):
         return make(*values)
 
 
 def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
-    """Raise TypeError for a keyword of the other API, naming this API's.
+    """Raise TypeError for an unknown keyword. For one of the other API, the error names this API's.
 
-    Flower refuses keywords that neither API has. A class that a user derived may pass on any
-    keyword, so only the keywords of this library's own class count.
+    A keyword that neither API has is refused too, and the error names the most similar one. A user's
+    subclass may pass on any keyword. So only the keywords of this library's own class count, and Flower
+    refuses the others.
     """
     ours = next(kind for kind in strategy.__mro__ if is_ours(kind))
     known = inspect.signature(ours).parameters
@@ -122,17 +123,35 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
         if name not in known and word is not None and (word in known or "(" in word):
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
-                f"in this API of Flower it is `{word}`."
+                f"in this API of Flower its name is `{word}`."
             )
         if name not in known and name in TOLD:
             instead = "pass it to the rule" if "rule" in known else "its rule takes no such number"
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: {instead}."
             )
+        if name not in known and ours is strategy:
+            raise TypeError(
+                f"{strategy.__name__}() got an unexpected keyword argument {name!r}. "
+                + (did_you_mean(name, known) or f"Its keywords are {', '.join(known)}.").rstrip()
+            )
+
+
+def refuse_positional(strategy: type, given: Sequence[object]) -> None:
+    """Raise TypeError for values without a name: this library's strategies take keywords only."""
+    if given and is_ours(strategy.__init__):  # type: ignore[misc]
+        told = [name for name in inspect.signature(strategy).parameters if name in TOLD]
+        example = (
+            f"{strategy.__name__}({told[0]}={given[0]!r})" if told else "fraction_evaluate=0.5"
+        )
+        raise TypeError(
+            f"{strategy.__name__}() takes keywords only. Found {given[0]!r} without a name. "
+            f"Write its name too, as in `{example}`."
+        )
 
 
 def is_ours(thing: Any) -> bool:
-    """Whether a class or function is this library's; one that ``exec`` makes may have no module."""
+    """Whether a class or function belongs to this library. If ``exec`` made it, it may have no module."""
     return (thing.__module__ or "").startswith(f"{__package__}.")
 
 
@@ -144,11 +163,11 @@ def full_signature(
     Parameters
     ----------
     strategy : type
-        A strategy of this library, or a subclass of one, whose own ``__init__`` is shown as it is.
+        A strategy of this library, or a subclass. The subclass's own ``__init__`` is shown unchanged.
     options : type
-        The TypedDict of the keywords that ``**options`` stands for, where its own type does not say it.
+        The TypedDict of the keywords for which ``**options`` stands, if its own type does not say it.
     *sources : Callable
-        Functions that the options are handed on to, which have their defaults.
+        The functions that get the options. They hold the defaults.
     """
     init = strategy.__init__  # type: ignore[misc]
     _, *named = inspect.signature(init).parameters.values()

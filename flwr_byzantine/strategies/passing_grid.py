@@ -1,4 +1,4 @@
-"""A grid that passes everything on to another one, for grids that change what passes."""
+"""A grid that passes everything on to another grid: the base of grids that change messages."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,12 +18,12 @@ class PassingGrid(Grid):
     grid : flwr.serverapp.Grid
         The grid that does the work.
     **options
-        For a class that this is mixed in front of.
+        Keywords for the next class, if this class is a mixin.
 
     Raises
     ------
     ValueError
-        If it is no grid.
+        If ``grid`` is no grid.
     """
 
     def __init__(self, grid: Grid, **options: Any) -> None:
@@ -75,7 +75,7 @@ class PassingGrid(Grid):
         return self.grid.send_and_receive(messages, timeout=timeout)
 
     def __getattr__(self, name: str) -> Any:
-        """Take other attributes from the other grid."""
+        """Look up in the other grid what this class does not have."""
         if name.startswith("_") or "grid" not in vars(self):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}", name=name
@@ -84,5 +84,5 @@ class PassingGrid(Grid):
 
 
 def kind_of_message(message: Message) -> str:
-    """What a message asks for: ``train`` of ``train.local``."""
+    """The first part of a message's type, such as ``train`` in ``train.local``."""
     return message.metadata.message_type.split(".")[0]

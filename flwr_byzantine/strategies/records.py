@@ -15,28 +15,28 @@ def read_record(record: ArrayRecord) -> Model:
     Parameters
     ----------
     record : flwr.app.ArrayRecord
-        Its arrays hold .npy files in bytes, as those of numpy and torch do.
+        A record whose arrays hold the bytes of .npy files, like those made from numpy or torch.
 
     Returns
     -------
     flwr_byzantine.aggregation.gate.Model
-        Under the record's names, in its order.
+        A model with the record's names, in its order.
 
     Raises
     ------
     flwr_byzantine.aggregation.npy.MalformedTensorError
-        If an array is no such file; a ValueError.
+        If an array is no such file. It is a ValueError.
     """
     return Model.read((name, array.data) for name, array in record.items())
 
 
 def write_record(model: Model) -> ArrayRecord:
-    """Write a model as Flower's array record, copying it once.
+    """Write a model as Flower's array record. It is copied once.
 
     Parameters
     ----------
     model : flwr_byzantine.aggregation.gate.Model
-        Any; its names become the record's keys.
+        Any model. Its names become the record's keys.
 
     Returns
     -------
@@ -54,14 +54,14 @@ def write_record(model: Model) -> ArrayRecord:
 def read_messages(
     replies: Iterable[Message], weighted_by_key: str | None, trained: bool, *, measured: bool = True
 ) -> list[Reply]:
-    """What nodes sent, as replies; nothing in it raises. Errors are left out.
+    """What nodes sent, as replies without errors. Nothing that a node sends raises an error.
 
     Parameters
     ----------
     replies : Iterable[Message]
-        What came.
+        The messages that came.
     weighted_by_key : str or None
-        The metric that is the number of examples, which has to be there; None where there need be none.
+        The metric that has to be there as the number of examples; None if no such metric is needed.
     trained : bool
         Whether replies hold a record of arrays.
     measured : bool
@@ -76,7 +76,7 @@ def _read(message: Message, key: str | None, num_arrays: int, num_metrics: int) 
     try:
         arrays = list(message.content.array_records.values())
         metrics = list(message.content.metric_records.values())
-        list(message.content.config_records)  # raises where names of records are no text
+        list(message.content.config_records)  # raises if names of records are no text
         wrong = None
         if len(metrics) != num_metrics or (num_arrays and len(arrays) != num_arrays):
             found = f"{len(arrays)} array records and {len(metrics)} metric records"
@@ -103,12 +103,12 @@ def _read(message: Message, key: str | None, num_arrays: int, num_metrics: int) 
 
 
 def _npy(array: Array) -> bytes:
-    """Bytes of a tensor serialised by numpy; of any other, none, which the gate refuses."""
+    """The bytes of a tensor serialised by numpy. For any other tensor, no bytes, which the gate refuses."""
     return array.data if array.stype == "numpy.ndarray" else b""
 
 
 def read_first(arrays: ArrayRecord) -> Model:
-    """Read a model; ParameterError, which only the first one of a run can raise."""
+    """Read a model. Raise ParameterError if it cannot be read, as the first model of a run may be."""
     try:
         return read_record(arrays)
     except MalformedTensorError as error:
@@ -118,12 +118,12 @@ def read_first(arrays: ArrayRecord) -> Model:
 
 
 def tensors_of(arrays: ArrayRecord) -> dict[str, bytes]:
-    """Bytes of a record's arrays."""
+    """The bytes of a record's arrays."""
     return {name: array.data for name, array in arrays.items()}
 
 
 def record_of(tensors: Mapping[str, bytes]) -> ArrayRecord:
-    """Flower's array record of a checkpoint's tensors, their bytes as they were."""
+    """Flower's array record with the unchanged bytes of a checkpoint's tensors."""
     model = Model.read(tensors.items())
     return ArrayRecord(
         {

@@ -1,4 +1,4 @@
-"""How a strategy goes on from a checkpoint, in Flower's loop or in a user's own."""
+"""How a strategy goes on from a checkpoint, in Flower's loop or in a user's own loop."""
 
 from collections.abc import Callable, Mapping
 from logging import ERROR, INFO, WARNING
@@ -16,11 +16,11 @@ _OTHER_FILE = "Choose another file for this run."
 
 
 class Resuming:
-    """Keeps checkpoints, and passes over the rounds that are done according to them.
+    """Keeps checkpoints, and skips the rounds that they have done already.
 
-    A run begins when Flower's loop says so, or with the first round that is configured, because a loop of
-    the user's own may tell the strategy nothing else. Rounds in the checkpoint are never trained again. So
-    no loop can overwrite a later round with an earlier one.
+    A run begins when Flower's loop says so, or else with the first round that is configured, because a
+    user's own loop may not say it. Rounds in the checkpoint are never trained again. So no loop can overwrite
+    a later round with an earlier one.
     """
 
     aggregator: Aggregator
@@ -28,23 +28,23 @@ class Resuming:
     _api: ClassVar[str]
     _begun = False
     _latest = -1  # the newest round that was configured
-    _hand_back = False  # whether the loop has still to be given the checkpoint's model
-    _found: Checkpoint | None = None  # what this run goes on from
-    _evaluation: tuple[Checkpoint | None, Any] | None = None  # of what model, and what it gave
+    _hand_back = False  # whether the loop still has to get the checkpoint's model
+    _found: Checkpoint | None = None  # the checkpoint from which this run goes on
+    _evaluation: tuple[Checkpoint | None, Any] | None = None  # an evaluated model, and the result
     _kept = -1  # the newest round in the checkpoint
 
     @property
     def _done(self) -> int:
-        """The last round that was done before this run; -1 if none, for loops that count from 0."""
+        """The last round that was done before this run; -1 if none, because some loops count from 0."""
         return -1 if self._found is None else self._found.server_round
 
     def _made_by(self) -> dict[str, str]:
-        """What a checkpoint has to have in common with this strategy."""
+        """What has to be the same in a checkpoint and in this strategy."""
         rule = kind_of(self.aggregator.rule)
         return {"API": self._api, "strategy": type(self).__name__, "rule": rule}
 
     def _state(self) -> dict[str, Any]:
-        """What later rounds depend on besides the model and the round."""
+        """The state on which later rounds depend, besides the model and the round."""
         watch = self.aggregator.watch.state_dict()
         return {"aggregator": self.aggregator.state_dict(), "watch": watch}
 
@@ -53,17 +53,17 @@ class Resuming:
         self.aggregator.watch.load_state_dict(state.get("watch", {}))
 
     def _resume(self, initial: Callable[[], Model] | None = None) -> Checkpoint | None:
-        """Begin a run: go back to the newest checkpoint, if there is one. Its rounds are done.
+        """Begin a run. If there is a checkpoint, go back to the newest one, whose rounds are done.
 
         Parameters
         ----------
         initial : Callable or None
-            Reads the model that the run starts with, where one is known.
+            Reads the model with which the run starts, if it is known.
 
         Raises
         ------
         CheckpointError
-            If it is not this strategy's, or does not hold the model that the run starts with.
+            If it belongs to another strategy, or holds another model than the one with which the run starts.
         """
         self.aggregator.audit.begin()
         self._begun, self._found, self._latest, self._hand_back = True, None, -1, False
@@ -79,10 +79,10 @@ class Resuming:
         return found
 
     def _begin_run(self, learning: bool = False) -> None:
-        """Forget what the rounds of the run before came to; whether this one's model is learning."""
+        """Forget the outcomes of the last run's rounds, and whether this run's model learns."""
 
     def _is_done(self, server_round: int, initial: Model | None = None) -> bool:
-        """Whether a round was done before; begins the run where the loop that calls has not."""
+        """Whether a round was done before. Begin the run if the loop has not begun it."""
         backwards = server_round < self._latest or self._done < server_round <= self._kept
         if not self._begun or (backwards and self.checkpoints is not None):
             self._resume(None if initial is None else lambda: initial)
@@ -91,9 +91,9 @@ class Resuming:
         return server_round <= self._done
 
     def _passed_over(self) -> Mapping[str, bytes] | None:
-        """The model to give at the end of a round that was done before; None keeps the loop's.
+        """The model to return for a round that was done before. None keeps the loop's model.
 
-        A loop that has begun without the checkpoint's model gets it once, in its first round.
+        A loop that began without the checkpoint's model gets it once, in its first round.
         """
         if self._found is None or not self._hand_back:
             return None
@@ -101,21 +101,21 @@ class Resuming:
         return self._found.tensors
 
     def _evaluated_again(self, evaluate: Callable[[], Any]) -> Any:
-        """What an evaluation of the checkpoint's model gives, made once for all rounds that were done."""
+        """The evaluation of the checkpoint's model. It is made once for all rounds that were done."""
         if self._evaluation is None or self._evaluation[0] is not self._found:
             self._evaluation = self._found, evaluate()
         return self._evaluation[1]
 
     def _goes_on(self, server_round: int, tensors: Mapping[str, bytes]) -> bool:
-        """Whether the first round after those that were done is given the checkpoint's model."""
+        """Whether the first new round begins with the checkpoint's model."""
         if self._found is None or server_round != self._done + 1 or tensors == self._found.tensors:
             return True
-        text = "Round %s starts from the checkpoint's model, not from the one that it was given"
+        text = "Round %s starts from the checkpoint's model, and not from the model that the loop passed"
         log(WARNING, text, server_round)
         return False
 
     def _save(self, server_round: int, tensors: Mapping[str, bytes]) -> None:
-        """Keep what is needed to go on after a round; what cannot be written does not end the run."""
+        """Keep what a run needs to go on after a round. If it cannot be written, the run goes on anyway."""
         if self.checkpoints is None:
             return
         reason: object = tensor_with_nan(tensors)
@@ -130,12 +130,12 @@ class Resuming:
         if reason is None:
             self._kept = server_round
         else:
-            text = "Round %s is not in the checkpoint %s: %s. The run goes on; the file has %s"
+            text = "Round %s is not in the checkpoint %s: %s. The run goes on, and the file has %s"
             kept = "no round" if self._kept < 0 else f"round {self._kept}"
             log(ERROR, text, server_round, self.checkpoints.path, reason, kept)
 
     def _check(self, found: Checkpoint) -> None:
-        """Raise CheckpointError where a checkpoint is not this strategy's."""
+        """Raise CheckpointError if a checkpoint belongs to another strategy."""
         mine = self._made_by()
         for what, expected in mine.items():
             if (other := found.made_by.get(what)) != expected:
@@ -146,7 +146,7 @@ class Resuming:
 
 
 def _check_model(found: Checkpoint, initial: Model) -> None:
-    """Raise CheckpointError where a checkpoint holds another model than the run starts with."""
+    """Raise CheckpointError if a checkpoint holds another model than the run starts with."""
     kept, needed = _form(Model.read(found.tensors.items())), _form(initial)
     if kept != needed:
         pairs = list(zip(kept, needed, strict=False))
@@ -159,5 +159,5 @@ def _check_model(found: Checkpoint, initial: Model) -> None:
 
 
 def _form(model: Model) -> list[tuple[str, tuple[int, ...], str]]:
-    """Name, shape and dtype of every tensor, whatever the order of its bytes."""
+    """The name, shape and dtype of every tensor, without the order of its bytes."""
     return [(n, a.shape, a.dtype.name) for n, a in zip(model.names, model.arrays, strict=True)]

@@ -1,4 +1,4 @@
-"""``RobustGrid``: a rule between any app of the Message API and its nodes."""
+"""``RobustGrid`` puts a rule between any app of the Message API and its nodes."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,11 +43,10 @@ WORDS = replace(MESSAGE_API, first_model="arrays")
 class RobustGrid(PassingGrid, RobustStrategy):
     """Puts a robust rule between any app of the Message API and its nodes.
 
-    The app sends its messages through this grid and changes nothing else, whatever strategy or loop
-    it has: ``grid = RobustGrid(grid, rule=Phocas(2))``. The app sees a clean reply in the place of
-    each accepted one. After training, a clean reply holds the rule's aggregate, in a record of its
-    own. So an app that averages the replies gets the aggregate. A refused reply becomes an error of
-    its node.
+    The app sends its messages through this grid: ``grid = RobustGrid(grid, rule=Phocas(2))``. Nothing
+    else in the app changes, whatever strategy or loop it has. In place of each accepted reply, the app
+    sees a clean one. After training, a clean reply holds the rule's aggregate. So an app that averages
+    the replies gets the aggregate. A refused reply becomes an error of its node.
 
     Parameters
     ----------
@@ -59,35 +58,34 @@ class RobustGrid(PassingGrid, RobustStrategy):
         With ``"parameters"`` nodes reply with models. With ``"gradients"`` they reply with gradients, or with
         differences from the model, and the app gets the aggregate of these.
     weighted_by_key : str
-        The metric that is a node's number of examples, where nodes report one.
+        The metric that is a node's number of examples, if nodes report one.
     **options
-        Those of :class:`RobustFedAvg` that this library adds, without ``learning_rate``.
+        The keywords that this library adds in :class:`RobustFedAvg`, without ``learning_rate``.
         ``checkpoint`` keeps what the rule remembers. The app has to keep its model and its rounds
         itself.
 
     Raises
     ------
     ValueError
-        If a parameter is out of range. From ``send_and_receive``, if training messages of one call hold
-        different arrays, or none; if the strategy that sends them cannot be served, such as one with an
-        accountant of differential privacy. From ``push_messages``, for training and evaluation.
+        If a parameter is out of range. ``send_and_receive`` raises it if training messages of one call hold
+        different arrays or no arrays, or if the grid cannot serve the strategy that sends them, such as one
+        for differential privacy. ``push_messages`` raises it for training and evaluation.
     TooFewUpdatesError
         From ``send_and_receive``, if a round has no result and ``on_too_few`` is ``"raise"``.
 
     Notes
     -----
     Metrics are medians of what nodes report, under the keys that most of them report. Numbers of
-    examples are those that nodes sent. One that is not positive and below 2**63 becomes the median
-    of the others. In a round without a robust result the app gets back the model that nodes were
-    given.
+    examples are those that nodes sent. A number that is not positive and below 2**63 becomes the median
+    of the others. In a round without a robust result, the app gets back the model that it sent.
 
-    One grid sees one model. An app that trains several sends each through a grid of its own.
+    One grid handles one model. An app that trains several models sends each through its own grid.
     """
 
     words = WORDS
     _api = "Grid"
     _round = 0
-    _host: Any = None  # the strategy that was looked at last
+    _host: Any = None  # the last strategy that was checked
     _told_of_arrays = False
     __signature__: ClassVar[inspect.Signature]
 
@@ -100,7 +98,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
         **options: Unpack[SharedOptions],
     ) -> None:
         advice = "One rule is enough. `>>` puts a pre-aggregation in front of it."
-        require(not isinstance(grid, RobustGrid), "grid", "one without a rule", grid, advice)
+        require(not isinstance(grid, RobustGrid), "grid", "a grid without a rule", grid, advice)
         is_text = isinstance(weighted_by_key, str)
         advice = "Name the metric that is the number of examples."
         require(is_text, "weighted_by_key", "a text", weighted_by_key, advice)
@@ -116,7 +114,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
         super().__init__(grid, rule=rule, **options)
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
-        """An aggregator of what nodes send as it is; gradients are not applied to a model here."""
+        """An aggregator of what nodes send. It does not apply gradients to a model."""
         require_choice("payload", settings["payload"], PAYLOADS, "Name what your nodes send.")
         self.payload = settings["payload"]
         return super()._make_aggregator(rule, **settings | {"payload": "parameters"})
@@ -137,12 +135,12 @@ class RobustGrid(PassingGrid, RobustStrategy):
         messages : Iterable[flwr.app.Message]
             All messages for training hold the same model.
         timeout : float or None
-            How many seconds to wait for replies; without a limit if None.
+            How many seconds to wait for replies. None sets no limit.
 
         Returns
         -------
         Iterable[flwr.app.Message]
-            In the order in which they came.
+            The replies in the order in which they came.
         """
         sent: dict[str, list[Message]] = {"train": [], "evaluate": [], "other": []}
         for message in messages:
@@ -192,14 +190,14 @@ class RobustGrid(PassingGrid, RobustStrategy):
         form, replies = self._read(sent, received, trained=False)
         if form.arrays is not None and received and not self._told_of_arrays:
             self._told_of_arrays = True
-            text = "Replies to evaluation hold arrays, which no rule checks: they are left out"
+            text = "Replies to evaluation hold arrays. No rule checks them, so they are left out"
             log(WARNING, text)
         accepted, dropped = gate_reports(replies)
         log_missing(self._round, self._failed(asked, received), dropped, "node")
         return self._clean(received, accepted, dropped, form)
 
     def _failed(self, asked: Asked, received: Sequence[Message]) -> dict[str, str]:
-        """Who was asked and failed, and why, whoever else sent replies."""
+        """The nodes that were asked and failed, and why, even if other nodes sent replies."""
         nodes = {*asked.clients}
         theirs = [m for m in received if m.has_error() or str(m.metadata.src_node_id) in nodes]
         return failed_nodes(asked, asked.server_round, theirs)
@@ -207,7 +205,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
     def _read(
         self, sent: Sequence[Message], received: Sequence[Message], trained: bool
     ) -> tuple[Form, list[Reply]]:
-        """What most replies look like, and the replies, with a reason in each that looks otherwise."""
+        """The form of most replies, and the replies. A reply with another form holds a reason."""
         pairs = zip(received, unasked(sent, received), strict=True)
         wrong_ones = {id(message): reason for message, reason in pairs if reason is not None}
         asked = [message for message in received if id(message) not in wrong_ones]
@@ -228,7 +226,7 @@ class RobustGrid(PassingGrid, RobustStrategy):
         form: Form,
         arrays: ArrayRecord | None = None,
     ) -> list[Message]:
-        """The replies in the order in which they came, each clean or refused; errors as they are."""
+        """The replies in the order in which they came. Each is clean, refused, or an unchanged error."""
         clean = clean_replies(
             accepted,
             self.weighted_by_key,
@@ -250,13 +248,15 @@ class RobustGrid(PassingGrid, RobustStrategy):
         return [of(message) for message in received]
 
     def _look_at_host(self) -> None:
-        """Refuse the strategy that sends messages, where a rule cannot serve it."""
+        """Raise if the strategy that sends messages does not work with a rule."""
         host = next((found for found in callers(self) if isinstance(found, Strategy)), None)
         if host is None or host is self._host:
             return
         check_wrapped(host)
         if isinstance(host, RobustStrategy):
-            text = "%s sees only the rule's aggregate: `RobustGrid` is there too. One of the two is enough"
+            text = (
+                "%s sees only the aggregate of the rule in `RobustGrid`. One of the two is enough"
+            )
             log(WARNING, text, type(host).__name__)
         self._host = host
 
@@ -266,17 +266,17 @@ class RobustGrid(PassingGrid, RobustStrategy):
         Parameters
         ----------
         messages : Iterable[flwr.app.Message]
-            Queries, for example.
+            The messages, such as queries.
 
         Returns
         -------
         Iterable[str]
-            Their ids.
+            The ids of the messages.
 
         Raises
         ------
         ValueError
-            For training and evaluation: a rule needs all replies of a round at once.
+            If a message is for training or evaluation. A rule needs all replies of a round at once.
         """
         pushed = list(messages)
         for message in pushed:

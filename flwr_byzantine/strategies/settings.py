@@ -1,4 +1,4 @@
-"""Attributes of Flower's robust strategies: they are read from the rule, and setting them changes it."""
+"""Attributes that Flower's robust strategies have: they read the rule, and setting them changes the rule."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ class Attribute(ABC):
     name: str
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Remember what it is called."""
+        """Remember the name of the keyword."""
         self.name = name
 
     def __get__(self, strategy: Any, owner: type | None = None) -> Any:
@@ -32,7 +32,7 @@ class Attribute(ABC):
 
     @abstractmethod
     def read(self, strategy: Any) -> Any:
-        """What a strategy has in it."""
+        """The value in a strategy."""
 
 
 class OfRule(Attribute):
@@ -43,7 +43,7 @@ class OfRule(Attribute):
     name : str
         The strategy's word.
     words : Mapping[str, str]
-        Fields of rules, and the strategy's words for them.
+        Field of a rule -> the strategy's word for it.
     """
 
     def __init__(self, name: str, words: Mapping[str, str]) -> None:
@@ -54,7 +54,7 @@ class OfRule(Attribute):
         return getattr(innermost(strategy.rule), self._field(strategy))
 
     def __set__(self, strategy: Any, value: Any) -> None:
-        """Make the rule anew; ParameterError for a value that it cannot have."""
+        """Make a new rule with this value. Raise ParameterError if the rule cannot have it."""
         with in_words(self.words):
             field, rule = self._field(strategy), innermost(strategy.rule)
             strategy.rule = with_innermost(strategy.rule, replace(rule, **{field: value}))
@@ -68,24 +68,24 @@ class OfRule(Attribute):
 
 
 class Selected(Attribute):
-    """m of Flower's Krum, which is one more class of rule here.
+    """m of Flower's Krum. Here, Krum with m is another class: Multi-Krum.
 
     Parameters
     ----------
     alone : int
-        What stands for Krum itself, which selects one.
+        The value that stands for Krum itself, which selects one update.
     """
 
     def __init__(self, alone: int) -> None:
         self.alone = alone
 
     def read(self, strategy: Any) -> Any:
-        """Which m the rule has."""
+        """The m of the rule."""
         rule: Any = innermost(strategy.rule)
         return self.alone if isinstance(rule, Krum) else rule.num_selected
 
     def __set__(self, strategy: Any, value: Any) -> None:
-        """Go over to Multi-Krum, or back."""
+        """Change the rule to Multi-Krum, or back to Krum."""
         now: Any = innermost(strategy.rule)
         f = now.num_byzantine
         with in_words({"num_selected": self.name}):
@@ -94,29 +94,29 @@ class Selected(Attribute):
 
 
 class Unused(Attribute):
-    """A keyword of Flower's that has no effect here: it can be read, and not be set.
+    """A keyword of Flower that has no effect here. It can be read, but not be set.
 
     Parameters
     ----------
     usual : Any
-        What it is where nobody gave it.
+        The default value.
     """
 
     def __init__(self, usual: Any) -> None:
         self.usual = usual
 
     def read(self, strategy: Any) -> Any:
-        """What was given, or what is usual."""
+        """The given value, or the default."""
         return vars(strategy).get(self.name, self.usual)
 
     def __set__(self, strategy: Any, value: Any) -> None:
         """Raise."""
         owner, advice = type(strategy).__name__, "The selection is always Krum's."
-        raise wrong(self.name, "left as it is", value, advice, owner=owner)
+        raise wrong(self.name, "left unchanged", value, advice, owner=owner)
 
 
 def keep_unused(strategy: Any, given: Mapping[str, Any]) -> None:
-    """Keep keywords that have no effect, and warn of those that somebody chose."""
+    """Keep keywords that have no effect, and warn of those that somebody set."""
     for name, value in given.items():
         usual = getattr(type(strategy), name).usual
         if value is not None and value != usual:
@@ -126,12 +126,12 @@ def keep_unused(strategy: Any, given: Mapping[str, Any]) -> None:
 
 
 class Declared:
-    """A strategy that only its rule declares: ``class Median(Plain, rule=rules.Median)``.
+    """A strategy that is declared by its rule alone: ``class Median(Plain, rule=rules.Median)``.
 
     Parameters
     ----------
     rule : Callable or None
-        The class of the rule. None in a class that a user derives: its base says it.
+        The class of the rule. It is None in a user's subclass, which takes the rule of its base class.
     """
 
     _kind: ClassVar[Callable[..., Rule]]
@@ -144,7 +144,7 @@ class Declared:
 
 
 def declare(strategy: type, words: Mapping[str, str]) -> None:
-    """Let the keywords of a strategy of this library be its attributes."""
+    """Make the keywords of a strategy of this library its attributes."""
     init = vars(strategy).get("__init__")
     if init is None or not is_ours(strategy):
         return
@@ -154,7 +154,7 @@ def declare(strategy: type, words: Mapping[str, str]) -> None:
 
 
 def public_names(module: Mapping[str, Any]) -> list[str]:
-    """Names of the strategies in a module, and of its functions that read and write models."""
+    """The names of the strategies in a module, and of its functions that read and write models."""
     return [
         name
         for name, thing in module.items()

@@ -1,9 +1,9 @@
-"""What things are called in each API of Flower."""
+"""The names of things in each API of Flower."""
 
 from flwr_byzantine.aggregation.progress import Words
 
 _SAME = {name: name for name in ("beta", "iterations", "smoothing", "threshold")}
-# What a rule's parameters are called in each API.
+# The names of a rule's parameters in each API.
 FIT_WORDS = _SAME | {
     "trim": "num_malicious_clients",
     "num_byzantine": "num_malicious_clients",

@@ -1,4 +1,4 @@
-"""What ``ByzantineRobust`` is in both APIs: a rule in front of a strategy, whose state checkpoints keep."""
+"""The part of ``ByzantineRobust`` that both APIs share: a rule in front of a strategy, and checkpoints."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ METRICS_FUNCTIONS = (
 
 
 class Wrapping(RobustStrategy):
-    """Puts a robust rule in front of any strategy; mixed into each API's adapter.
+    """Puts a robust rule in front of any strategy. It is a mixin for each API's adapter.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ class Wrapping(RobustStrategy):
     rule : flwr_byzantine.rules.Rule
         The aggregation rule.
     **options
-        As for :class:`flwr_byzantine.strategies.base.RobustStrategy`. Checkpoints hold the wrapped
-        strategy's state too: :class:`flwr_byzantine.resume.snapshot.Snapshot`.
+        See :class:`flwr_byzantine.strategies.base.RobustStrategy`. Checkpoints also hold the wrapped
+        strategy's state. See :class:`flwr_byzantine.resume.snapshot.Snapshot`.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class Wrapping(RobustStrategy):
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let signatures show all keywords."""
+        """Show all keywords in signatures of subclasses."""
         super().__init_subclass__(**kwargs)
         cls.__signature__ = full_signature(cls, RobustOptions, RobustStrategy.__init__)
 
@@ -71,9 +71,9 @@ class Wrapping(RobustStrategy):
             begins = self._fewest(part, least)
             if begins < least and bound != "warn":
                 text = (
-                    "%s begins rounds as soon as %s %s are there, and %s needs %s. Pass it `%s=%s, %s=%s`"
+                    "%s begins rounds as soon as %s %s are there, but %s needs %s. Pass it `%s=%s, %s=%s`"
                     if getattr(part, self.words.fraction, 0) == 1
-                    else "%s begins rounds with %s %s, and %s needs %s. Pass it `%s=%s, %s=%s`"
+                    else "%s begins rounds with %s %s, but %s needs %s. Pass it `%s=%s, %s=%s`"
                 )
                 name, who = type(part).__name__, self.words.clients
                 log(
@@ -93,7 +93,7 @@ class Wrapping(RobustStrategy):
                 return
 
     def _fewest(self, part: Any, unknown: int) -> int:
-        """With how few clients a strategy may begin a round; ``unknown`` where it does not say."""
+        """The least number of clients with which a strategy begins a round; ``unknown`` if not given."""
         asked, _, available = self.words.minimums
         told: dict[str, Any] = {
             name: getattr(part, name, None) for name in (asked, available, self.words.fraction)
@@ -107,11 +107,11 @@ class Wrapping(RobustStrategy):
 
     @contextmanager
     def _guarding(self) -> Iterator[Any]:
-        """The wrapped strategy, while errors of its metrics functions are logged and end nothing."""
+        """The wrapped strategy. Meanwhile, errors of its metrics functions are logged and not raised."""
         found = [
             (vars(part), name, function)
             for part in inside(self.strategy)
-            if not isinstance(part, RobustStrategy)  # ours do that themselves
+            if not isinstance(part, RobustStrategy)  # this library's strategies do that themselves
             for name in METRICS_FUNCTIONS
             if callable(function := vars(part).get(name))
         ]
@@ -121,18 +121,20 @@ class Wrapping(RobustStrategy):
             yield self.strategy
         finally:
             for attributes, name, function in found:
-                if isinstance(attributes.get(name), partial):  # unless the strategy set another one
+                if isinstance(
+                    attributes.get(name), partial
+                ):  # the strategy has not set another one
                     attributes[name] = function
 
     @abstractmethod
     def _metrics_from(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a user's metrics function gives; no metrics where it raises, which is logged."""
+        """The result of a user's metrics function. If it raises, the error is logged, and there are none."""
 
     def _finished(self, given: Model, outcome: Outcome) -> Model:
-        """What the wrapped strategy made of clean results, in a form fit for the next round.
+        """The wrapped strategy's model from clean results, in a form that the next round can use.
 
-        Its average of equal models differs from them by rounding. Where that is all it did, the model is
-        the rule's, bit for bit.
+        The average of equal models differs from them by rounding. If the wrapped strategy did nothing else,
+        the result is the rule's own model, bit for bit.
         """
         assert outcome.model is not None
         clean = outcome.model
@@ -140,7 +142,7 @@ class Wrapping(RobustStrategy):
         return clean if _is_rounded(moved, clean, len(outcome.accepted)) else moved
 
     def _note_refusal(self, server_round: int) -> None:
-        """The wrapped strategy gave no model, although the rule had one: that is a skipped round too."""
+        """Skip the round, because the wrapped strategy gave no model although the rule did."""
         reason = f"{type(self.strategy).__name__} gave no model, so the old one stays"
         log(WARNING, "Round %s: %s", server_round, reason)
         self.aggregator.progress.refuse(reason)
@@ -152,7 +154,7 @@ class Wrapping(RobustStrategy):
         return f"ByzantineRobust(strategy={self.strategy!r}, rule={self.aggregator.rule})"
 
     def __getattr__(self, name: str) -> Any:
-        """Take other attributes from the wrapped strategy, such as a method that saves the model."""
+        """Look up other attributes in the wrapped strategy, such as a method that saves the model."""
         strategy = vars(self).get("strategy")
         if strategy is None or name.startswith("_"):
             raise AttributeError(
@@ -161,7 +163,7 @@ class Wrapping(RobustStrategy):
         return getattr(strategy, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute of the wrapped strategy on that, where this has none of that name."""
+        """Set an attribute. If only the wrapped strategy has it, set it there."""
         mine = name in vars(self) or name.startswith("_") or hasattr(type(self), name)
         if "_snapshot" in vars(self) and not mine and hasattr(self.strategy, name):
             setattr(self.strategy, name, value)
@@ -186,7 +188,7 @@ class Wrapping(RobustStrategy):
 
 
 def _is_rounded(moved: Model, clean: Model, n: int) -> bool:
-    """Whether a model is another one, up to the rounding of an average of n."""
+    """Whether a model equals another one, up to the rounding of an average of n."""
     return moved.signature == clean.signature and all(
         bool((np.abs(mine - theirs) <= (n + 2) * np.finfo(theirs.dtype).eps * np.abs(theirs)).all())
         for mine, theirs in zip(moved.arrays, clean.arrays, strict=True)

@@ -2,18 +2,19 @@
 
 Besides the parameters of the attack, ``attack_args`` may hold
 
-- ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on (of
-  ``backdoor`` it is the share of the samples: what an attack has itself comes first);
-- ``period`` and ``off``: from ``attack_start`` on, the attackers behave well for ``off`` rounds, by default
-  ``period``, and then attack for ``period`` rounds, and so on; without ``period`` they attack for good. This
-  is `OnOff` (``poisoned_fl`` has a ``period`` of its own);
-- ``boost``, for poisoned data: the factor of the update, or ``true`` for n / f, which is model replacement;
-- ``knows``, for attacks built on others' updates: ``honest``, all honest updates, or ``attackers``,
-  those that the attackers compute themselves.
+- ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on. (The attack
+  ``backdoor`` has its own ``fraction``, which is the share of the samples. An attack's own parameters come
+  first.)
+- ``period`` and ``off``: from ``attack_start`` on, the attackers behave well for ``off`` rounds (by default
+  ``period``), then attack for ``period`` rounds, and so on. Without ``period`` they never stop. This is
+  `OnOff`. (``poisoned_fl`` has its own ``period``.)
+- ``boost``, for poisoned data: the factor of the update, or ``true`` for n / f, which is model replacement.
+- ``knows``, for attacks that use updates of others: ``honest`` gives all honest updates, and ``attackers``
+  gives those that the attackers compute themselves.
 
-``opt_lie`` and ``opt_ipm`` are ``optimized`` with that attack. Their rule is that of the run, or written
-``against=krum:4`` with its f. The bits of ``bit_flip`` are written ``bits=22:30:31:32``. Channels
-(``bit_flip``, ``gambler``) corrupt what every client sends, however many are Byzantine.
+``opt_lie`` and ``opt_ipm`` are ``optimized`` with that attack. Their rule is that of the run. Another rule is
+written with its f, as ``against=krum:4``. The bits of ``bit_flip`` are written as ``bits=22:30:31:32``.
+Channels (``bit_flip``, ``gambler``) corrupt what every client sends, however many are Byzantine.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ KNOWS = ("honest", "attackers")
 class Mixed:
     """A different local or data-poisoning attack for each Byzantine client: those of `MIXED`.
 
-    They are dealt out in ascending order of client, from the start again after the seventh. With 7
-    attackers among 8 clients this is the mixed attack of Regatti, Chen, Gupta (2020), "ByGARS:
-    Byzantine SGD with arbitrary number of attackers", section 5, which leaves the list open.
+    Clients get them in ascending order. The eighth client gets the first attack again. With 7 attackers among
+    8 clients this is the mixed attack of Regatti, Chen, Gupta (2020), "ByGARS: Byzantine SGD with arbitrary
+    number of attackers", section 5, which does not name the attacks.
     """
 
 
 @dataclass(frozen=True)
 class Lying:
-    """An absurd number of examples, with an honest update or that of a local attack."""
+    """An absurd number of examples, with an honest update or with that of a local attack."""
 
     num_examples: int = 10**12
     update: str = "honest"
@@ -99,10 +100,10 @@ class Plan:
         self.schedule()
         require_finite("boost", float(self.boost) if isinstance(self.boost, bool) else self.boost)
         known = f"one of {', '.join(KNOWS)}"
-        require(self.knows in KNOWS, "knows", known, self.knows, "Whose updates are they given?")
+        require(self.knows in KNOWS, "knows", known, self.knows, "Say whose updates they get.")
 
     def schedule(self, start: int = 1) -> Schedule:
-        """Return the rounds in which it is on, of those from a first one."""
+        """Return the rounds in which it is on, from a first round on."""
         if self.period is None and self.off is None:
             return Schedule(start, self.fraction)
         spells = OnOff(SignFlip(), self.period, self.off).schedule  # of whichever attack
@@ -110,7 +111,7 @@ class Plan:
 
     @property
     def remembers(self) -> bool:
-        """Whether what it does depends on the rounds before."""
+        """Whether the attack depends on earlier rounds."""
         attack = self.attack
         kind = ATTACKS.get(attack.update) if isinstance(attack, Lying) else type(attack)
         return kind is not None and issubclass(kind, Remembering)
@@ -122,7 +123,7 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     Raises
     ------
     ValueError
-        Where there is no such attack or argument, or an argument is out of bounds.
+        If there is no such attack or argument, or if an argument is out of bounds.
 
     Examples
     --------
@@ -152,10 +153,10 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
 
 
 def _typed(value: Any, hint: Any) -> Any:
-    """Return a value as written on a command line in the type that an attack asks for.
+    """Convert a value from the command line to the type that an attack needs.
 
-    Whole numbers may be written ``1e12``, and several ones ``22:30:31:32``. A rule that is told f = 4 is
-    written ``krum:4``.
+    Whole numbers may be written as ``1e12``, and several numbers as ``22:30:31:32``. A rule with f = 4 is
+    written as ``krum:4``.
     """
     several = any(get_origin(kind) is tuple for kind in get_args(hint))
     if (several and ":" in str(value)) or (
@@ -165,7 +166,7 @@ def _typed(value: Any, hint: Any) -> Any:
         return tuple(int(part) if part.isdecimal() else part for part in parts)
     if hint == Rule | None and isinstance(value, str):
         name, _, assumed = value.partition(":")
-        advice = "Write `krum:4` or `nnm+phocas:4`: f stands behind the colon."
+        advice = "Write `krum:4` or `nnm+phocas:4`, with f behind the colon."
         require(assumed.isdecimal() or not assumed, "against", "a rule and f", value, advice)
         return rule_of(name, {}, int(assumed or 0))
     if hint in (int, int | None) and isinstance(value, float) and value.is_integer():
@@ -176,20 +177,20 @@ def _typed(value: Any, hint: Any) -> Any:
 def check_attack(
     name: str, arguments: Mapping[str, Any], clients: int, byzantine: int, redraw: bool = False
 ) -> None:
-    """Raise a ValueError where the attack of a run can never work."""
+    """Raise a ValueError if the attack of a run can never work."""
     if name == "none":
         require(
             not arguments, "attack_args", "empty without an attack", arguments, "Name an attack."
         )
         return
     plan = plan_attack(name, arguments)
-    expected = "False for attackers that remember the rounds before"
-    advice = "Those that are drawn later would remember something else."
+    expected = "False for attackers with a memory"
+    advice = "Attackers that are drawn later would have other memories."
     require(not (plan.remembers and redraw), "redraw", expected, redraw, advice)
     if not isinstance(plan.attack, ColludingAttack) or byzantine == 0:
         return
     bound = f"less than `clients = {clients}`"
-    advice = "Leave an honest client to know about, or pass `knows=attackers`."
+    advice = "Leave at least one client honest, or pass `knows=attackers`."
     known = byzantine < clients or plan.knows == "attackers"
     require(known, "byzantine", bound, byzantine, advice)
     if isinstance(plan.attack, LittleIsEnough):
@@ -200,12 +201,12 @@ def check_attack(
 def check_momentum(
     momentum: float, name: str, arguments: Mapping[str, Any], start: int, changing: bool
 ) -> None:
-    """Raise a ValueError where attackers would have to know a momentum that they did not follow."""
+    """Raise a ValueError if attackers would have to know a momentum that they could not follow."""
     if name == "none":
         return
     plan = plan_attack(name, arguments)
     if isinstance(plan.attack, ColludingAttack):
         always = plan.schedule(start).always and not changing
-        expected = "0 for attackers that know others, unless the same ones attack, and all answer, each round"
+        expected = "0 for attackers that know others, unless each round has the same attackers and all answer"
         advice = "They follow the momentum of the others from round 1 on."
         require(always, "momentum", expected, momentum, advice)

@@ -1,4 +1,4 @@
-"""The arguments that a run may give ByGARS and FLTrust, and what the papers say where it gives none.
+"""The arguments that a run may give ByGARS and FLTrust, with the papers' values as defaults.
 
 For all of them ``rule_args`` may hold ``auxiliary_batch``: samples per auxiliary gradient, all of them by
 default. For `fltrust` it may also hold ``server_steps`` and ``learning_rate``. By default they are the
@@ -54,7 +54,7 @@ def check_auxiliary(
     payload: Literal["parameters", "gradients"],
     auxiliary: int,
 ) -> None:
-    """Raise ValueError where the strategy of a run cannot be built; loads no data."""
+    """Raise ValueError if the strategy of a run cannot be built. This loads no data."""
     settings = auxiliary_settings(rule, rule_args, learning_rate, local_steps)
     batch = settings.pop("auxiliary_batch")
     STRATEGIES[rule](auxiliary=TorchAuxiliaryLoss, payload=payload, **settings)

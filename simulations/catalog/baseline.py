@@ -1,4 +1,4 @@
-"""What no server can do, to compare rules with: average the clients that really are benign."""
+"""A baseline for rules, which no real server has: the average of the clients that really are benign."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def benign_mean(
     Parameters
     ----------
     clients, byzantine : int
-        The number of clients, and of Byzantine ones among them.
+        The number of clients, and how many of them are Byzantine.
     seed : int
         The seed of the run.
     placement : {"first", "drawn"}
-        Which of them are Byzantine.
+        Which clients are Byzantine.
     redraw : bool (default: False)
-        Whether other ones are in every round.
+        Whether Byzantine clients are drawn anew in every round.
 
     Raises
     ------
     ValueError
-        Where no client is benign, or other ones are in every round.
+        If no client is benign, or if Byzantine clients are drawn anew in every round.
 
     References
     ----------
@@ -44,8 +44,8 @@ def benign_mean(
     benign = clients - byzantine
     if redraw or benign == 0:
         raise ValueError(
-            "Parameter `rule` should not be `baseline` where no client, or another one in every round, "
-            f"is benign. Found `byzantine = {byzantine}` of {clients} and `redraw = "
+            "Parameter `rule` should not be `baseline` if no client is benign, or if other clients are in "
+            f"every round. Found `byzantine = {byzantine}` of {clients} and `redraw = "
             f"{redraw}`. Compare with `mean` without an attack."
         )
     attackers = byzantine_clients(clients, byzantine, seed, placement)
@@ -55,7 +55,7 @@ def benign_mean(
 def check_baseline(
     rule_args: Mapping[str, Any], clients: int, byzantine: int, redraw: bool
 ) -> None:
-    """Raise ValueError where there is no baseline, or ``rule_args`` are given."""
+    """Raise ValueError if there is no baseline, or if ``rule_args`` are given."""
     if rule_args:
         raise ValueError(
             "Parameter `rule_args` should be empty for the rule `baseline`. "

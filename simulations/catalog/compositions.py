@@ -15,9 +15,9 @@ from simulations.streams import Stream, generator
 
 
 class Chosen(NamedTuple):
-    """What a run's `rule` and `rule_args` stand for.
+    """The parts of a run's `rule` and `rule_args`.
 
-    ``before`` is None without a pre-aggregation, and ``rule_args`` are those of the rule alone.
+    ``before`` is None without a pre-aggregation. ``rule_args`` are the arguments of the rule itself.
     """
 
     before: Any
@@ -26,19 +26,19 @@ class Chosen(NamedTuple):
 
 
 def choose(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0) -> Chosen:
-    """Take apart what a configuration calls its rule, such as `bucketing+nnm+krum`.
+    """Split the rule of a configuration, such as `bucketing+nnm+krum`, into its parts.
 
     Parameters
     ----------
     name : str
         Any number of pre-aggregations and a rule, joined by `+`.
     rule_args : Mapping[str, Any]
-        Arguments of the parts. Each goes to every part that has a parameter of that name;
-        `clipping.threshold` goes to that part alone.
+        Arguments of the parts. Each goes to every part that has a parameter of that name.
+        `clipping.threshold` goes to that part only.
     assumed : int
-        f, for the parts that are told of it.
+        f, for the parts that have it as a parameter.
     seed : int
-        The run's, for the parts that draw.
+        The seed of the run, for parts with random choices.
 
     Raises
     ------
@@ -74,8 +74,8 @@ def check_names(name: str, before: list[str], last: str) -> None:
     found = f"Found `rule = {name}`."
     if last not in RULES and not (before or last in STEPS):
         raise ValueError(
-            f"Parameter `rule` should be one of {', '.join(RULES)}; pre-aggregations may stand in front, as "
-            f"in `nnm+phocas`. {found}"
+            f"Parameter `rule` should be one of {', '.join(RULES)}, perhaps with pre-aggregations in front, "
+            f"as in `nnm+phocas`. {found}"
         )
     if unknown := [part for part in before if part not in STEPS]:
         raise ValueError(
@@ -85,18 +85,18 @@ def check_names(name: str, before: list[str], last: str) -> None:
     pure = [key for key, spec in RULES.items() if spec and not spec.knows_more]
     if last not in (pure if before else RULES):
         raise ValueError(
-            f"Parameter `rule` should end with a rule that pre-aggregations can stand in front of: "
+            f"Parameter `rule` should end with a rule that can have pre-aggregations in front: "
             f"{', '.join(pure)}. {found}"
         )
 
 
 def make(kind: type[Any], fixed: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
-    """Build a part; ValueError for arguments that it does not have, or that the run decides."""
+    """Build a part. Raise ValueError for arguments that it does not have, or that the run decides."""
     names = [field.name for field in fields(kind) if field.init and field.name not in fixed]
     for argument in own:
         if argument not in names:
             known = ", ".join(names) or "it has none"
-            advice = "`assumed_byzantine` tells it f." if fixed else "Correct its name."
+            advice = "Set f with `assumed_byzantine`." if fixed else "Correct its name."
             raise ValueError(
                 f"Parameter `rule_args` should hold arguments of {kind.__name__}: {known}. "
                 f"Found `{argument}`. {advice}"
@@ -111,12 +111,12 @@ def make(kind: type[Any], fixed: Mapping[str, Any], own: Mapping[str, Any]) -> A
 
 
 def rule_of(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0) -> rules.Rule:
-    """Return the rule of a run; the mean for Flower's own `fedavg`.
+    """Return the rule of a run. For Flower's own `fedavg`, it is the mean.
 
     Raises
     ------
     ValueError
-        As for `choose`, and if the rule knows more than the updates of a round.
+        If `choose` raises it, or if the rule needs more than the updates of a round.
     """
     before, last, own = choose(name, rule_args, assumed, seed)
     spec = RULES[last]
@@ -124,8 +124,8 @@ def rule_of(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0
         return rules.Mean()
     if spec.knows_more:
         raise ValueError(
-            f"Parameter `rule` should be one of the updates alone. Found `rule = {name}`, which also knows "
-            "the server's own data. Choose another rule."
+            f"Parameter `rule` should be a rule that needs only updates. Found `rule = {name}`, which also "
+            "needs the server's own data. Choose another rule."
         )
     rule = make(getattr(rules, spec.name), {spec.tolerance: assumed} if spec.tolerance else {}, own)
     built: rules.Rule = rule if before is None else before >> rule
@@ -170,7 +170,7 @@ def _takes(kind: type[Any], argument: str) -> bool:
 def _of_run(
     kind: type[Any], assumed: int, seed: int, position: int, own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the run decides of a pre-aggregation: f, and the seed of what it draws."""
+    """The arguments of a pre-aggregation that the run decides: f and the seed."""
     f = f_of(kind)
     fixed: dict[str, Any] = {f: assumed} if f else {}
     if _takes(kind, "seed") and "seed" not in own:

@@ -1,4 +1,4 @@
-"""Partitions by name, what a run's configuration may say about them, and who gets which samples by them."""
+"""Partitions by name, their parameters in a run's configuration, and which client gets which samples."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ class Partition:
 
     @property
     def parts(self) -> list[str]:
-        """The names of the partitioners that it is made of."""
+        """The names of the partitioners in it."""
         return MIXTURES.get(self.kind, self.kind).split("+")
 
     @property
     def parameters(self) -> set[str]:
-        """The names of the parameters that it depends on."""
+        """The names of its parameters."""
         used = {name for part in self.parts if part != SHARED for name in PARTITIONERS[part][1]}
         return used | ({GAMMA} if len(self.parts) > 1 else set())
 
     @property
     def partitioner(self) -> Partitioner:
-        """The function that deals the samples out."""
+        """The function that deals out the samples."""
         parts = [self._part(name) for name in self.parts]
         if len(parts) == 1:
             return parts[0]
@@ -83,7 +83,7 @@ class Partition:
 def deal(how: Partition, labels: np.ndarray, clients: int, seed: int) -> Shares:
     """Return the positions of each client's samples in ascending order, disjoint, covering all.
 
-    A client that would get nothing takes one sample of the largest share.
+    A client that would get nothing takes one sample from the largest share.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def deal(how: Partition, labels: np.ndarray, clients: int, seed: int) -> Shares:
     Raises
     ------
     ValueError
-        Where there are more clients than samples, or not every class has a client.
+        If there are more clients than samples, or if not every class has a client.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def deal(how: Partition, labels: np.ndarray, clients: int, seed: int) -> Shares:
 
 
 def check_classes(classes_per_client: int, classes: int, clients: int) -> None:
-    """Raise ValueError unless each client can have so many classes, and each class a client."""
+    """Raise ValueError unless each client can have this many classes, and each class has a client."""
     least = -(-classes // clients)
     if not least <= classes_per_client <= classes:
         raise ValueError(
@@ -135,18 +135,18 @@ def check_classes(classes_per_client: int, classes: int, clients: int) -> None:
 def check_partition(
     how: Partition, among: str, classes: int | None, clients: int, byzantine: int, redraw: bool
 ) -> None:
-    """Raise ValueError where data cannot be dealt out so.
+    """Raise ValueError if data cannot be dealt out in this way.
 
     Parameters
     ----------
     how : Partition
-        How they are dealt out.
+        How the data are dealt out.
     among : {"all", "honest"}
-        To whom.
+        The clients that share the data.
     classes : int or None
-        Of the data; None where only the data say.
+        The number of classes; None if only the data say it.
     clients, byzantine : int
-        The number of clients, and of Byzantine ones among them.
+        The number of clients, and how many of them are Byzantine.
     redraw : bool
         Whether other clients are Byzantine in every round.
     """

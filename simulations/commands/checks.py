@@ -32,13 +32,13 @@ console = Console()
 
 
 def fail(message: str) -> typer.Exit:
-    """Print a message in red, each of its lines as one, and return the exit that says so."""
+    """Print a message in red without breaking its lines, and return the exit to raise."""
     console.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
     return typer.Exit(1)
 
 
 def explain(error: ValidationError) -> str:
-    """Say in one line each what was wrong with each option and what was expected."""
+    """Say in one line for each option what was wrong and what was expected."""
     lines = []
     for detail in error.errors():
         name = ".".join(str(part) for part in detail["loc"])
@@ -55,12 +55,12 @@ def explain(error: ValidationError) -> str:
 
 
 def said(error: Exception) -> str:
-    """Say what an error is about; one of pydantic's in the names that the user wrote."""
+    """Say what an error is about. For pydantic's errors, use the names that the user wrote."""
     return explain(error) if isinstance(error, ValidationError) else str(error)
 
 
 def configured(options: Mapping[str, Any]) -> RunConfig:
-    """Return the run that the options describe; fail where there can be none."""
+    """Return the run that the options describe. Exit if they describe none."""
     try:
         return RunConfig.from_options(options)
     except (ValueError, TypeError) as error:
@@ -68,7 +68,7 @@ def configured(options: Mapping[str, Any]) -> RunConfig:
 
 
 def check_out(folder: Path) -> None:
-    """Fail where nothing can be written into a folder, which need not be there yet."""
+    """Exit if nothing can be written into a folder, which need not exist yet."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -78,13 +78,13 @@ def check_out(folder: Path) -> None:
     except OSError as error:
         why = "is a file" if there.is_file() else f"cannot be written: {error.strerror}"
         raise fail(
-            f"Parameter `--out` should be a folder that can be written. Found `--out {folder}`, but "
+            f"Parameter `--out` should be a folder in which you may write. Found `--out {folder}`, but "
             f"{there} {why}. Name another folder."
         ) from error
 
 
 def check_data(configs: Iterable[RunConfig]) -> None:
-    """Fail where the data of a run are not there; download them where that is allowed."""
+    """Exit if the data of a run are missing. Download them if that is allowed."""
     for name, data_dir, download in sorted({(c.dataset, c.data_dir, c.download) for c in configs}):
         try:
             datasets.check_there(name, data_dir, download)
@@ -105,9 +105,9 @@ def check_own(configs: Iterable[RunConfig]) -> None:
 
 
 def check_attackers(config: RunConfig) -> None:
-    """Fail where nobody carries out the attack of a run, or its Byzantine clients do nothing.
+    """Exit if a run has an attack without attackers, or attackers without an attack.
 
-    Channels hit all clients, and a backdoor without attackers measures how often its trigger works alone.
+    Channels hit all clients. A backdoor without attackers measures how often its trigger works without them.
     The rule ``baseline`` leaves Byzantine clients out.
     """
     attack, byzantine = config.attack, config.byzantine
@@ -121,29 +121,29 @@ def check_attackers(config: RunConfig) -> None:
     if attack == "none" and byzantine and config.rule != "baseline":
         raise fail(
             f"Parameter `attack` should name an attack for `--byzantine {byzantine}`. Found "
-            "`attack = none`, so they behave well. Add `--attack gaussian` or another one; to tell the "
-            f"rule of f alone, give `--assumed-byzantine {byzantine}` in place of `--byzantine`."
+            "`attack = none`, so they behave well. Add `--attack gaussian` or another attack. To set only "
+            f"the rule's f, give `--assumed-byzantine {byzantine}` in place of `--byzantine`."
         )
 
 
 def named(
     paths: list[Path] | None, profile: Profile, group: Group | None = None
 ) -> list[Experiment]:
-    """Return the experiments that have these names or files; without any, those of a group."""
+    """Return the experiments that have these names or files. Without any, return those of a group."""
     if paths and group:
         raise fail(
             f"Give names of experiments, or a group of them. Found {', '.join(map(str, paths))} and "
-            f"--group {group}: leave one out."
+            f"--group {group}. Leave one of them out."
         )
     found = []
     for path in paths or [Path(name) for name in names_of(group or "papers")]:
         file = FOLDER / f"{path}.toml" if str(path) in NAMES else path
         try:
             found.append(load_experiment(file))
-            list(found[-1].cells(profile))  # whose settings may be refused too
+            list(found[-1].cells(profile))  # these raise an error for wrong settings
         except OSError as error:
             raise fail(
-                f"There is no experiment {path}: give a TOML file, or one of {', '.join(NAMES)}."
+                f"There is no experiment {path}. Give a TOML file, or one of {', '.join(NAMES)}."
             ) from error
         except (ValueError, TypeError) as error:  # of pydantic, tomllib and RunConfig
             raise fail("\n".join(f"{file}: {line}" for line in said(error).splitlines())) from error
@@ -151,7 +151,7 @@ def named(
 
 
 def check_figure(found: list[Experiment], figure: str) -> None:
-    """Fail where no experiment has a figure; an empty name stands for all."""
+    """Exit if no experiment has a figure. An empty name stands for all figures."""
     figures = [*dict.fromkeys(name for own in found for name in own.figures)]
     if figure and figure not in figures:
-        raise fail(f"There is no figure {figure}: give one of {', '.join(figures)}.")
+        raise fail(f"There is no figure {figure}. Give one of {', '.join(figures)}.")

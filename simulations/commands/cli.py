@@ -96,10 +96,11 @@ def run(
         raise fail(f"{type(result).__name__}: {result}")
     console.print(table([result], [label(config)]))
     if failed := sum(record["num_failed"] for record in result["rounds"]):
-        console.print(f"[yellow]Clients failed {failed} times: --verbose shows why.[/yellow]")
+        console.print(f"[yellow]Clients failed {failed} times. --verbose shows why.[/yellow]")
     console.print(f"Result: {save(result, out)}")
-    figure = out / "reputations.png"
-    figure.unlink(missing_ok=True)  # of an earlier run
+    figure = out / "reputations.svg"
+    for suffix in (".svg", ".png"):
+        figure.with_suffix(suffix).unlink(missing_ok=True)  # of an earlier run
     if "reputations" in result["rounds"][-1]:
         console.print(f"Figure: {plot_reputations(result, figure)}")
 
@@ -121,7 +122,7 @@ app.command()(_with_options(run))
 
 
 def partition(out: Picture = Path("runs/partition.svg"), **options: Any) -> None:
-    """Draw who has which samples in a run, as one SVG file; the options are those of `run`."""
+    """Draw which client has which samples in a run, as one SVG file. The options are those of `run`."""
     config = configured(options)
     check_out(out.parent)
     check_data([config])
@@ -157,12 +158,12 @@ Experiments = Annotated[
 OfGroup = Annotated[
     Group | None,
     typer.Option(
-        help="All of these, in place of names: what the papers report, or this project's own "
+        help="All experiments of a group, in place of names: those of the papers, or this project's own "
         "study. [default: papers]"
     ),
 ]
-Scale = Annotated[Profile, typer.Option(help="How large: quick, or as in the paper.")]
-OneFigure = Annotated[str, typer.Option(help="This figure of the experiments alone.")]
+Scale = Annotated[Profile, typer.Option(help="The scale: quick, or as in the paper.")]
+OneFigure = Annotated[str, typer.Option(help="Only this figure of the experiments.")]
 DataDir = Annotated[str, typer.Option(help="The folder that holds MNIST/raw and cifar10/train.")]
 
 
@@ -174,16 +175,19 @@ def sweep(
     out: Out = Path("runs/sweep"),
     data_dir: DataDir = "data",
     download: Annotated[
-        bool, typer.Option("--download", help="Download the datasets that are not there.")
+        bool, typer.Option("--download", help="Download missing datasets.")
     ] = False,
     figure: OneFigure = "",
     jobs: Annotated[
-        int, typer.Option(min=0, help="Federations at once; 0: as many as fit, in Ray one.")
+        int,
+        typer.Option(
+            min=0, help="How many federations run at once. 0: as many as fit, and with Ray one."
+        ),
     ] = 0,
     ray: Annotated[bool, typer.Option("--ray", help="Run clients in Ray, as `run` does.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run the cells of experiments that are missing in a folder; interrupt it at will."""
+    """Run those cells of experiments that are missing in a folder. You can interrupt it at any time."""
     found = named(experiments, profile, group)
     cells = [cell for own in found for cell in own.cells(profile, data_dir, download)]
     check_figure(found, figure)
@@ -201,7 +205,7 @@ def sweep(
 
 
 @app.command()
-def pack(folder: Annotated[Path, typer.Argument(help="Where `sweep` wrote its cells.")]) -> None:
+def pack(folder: Annotated[Path, typer.Argument(help="The folder that `sweep` wrote.")]) -> None:
     """Move the cells in a folder into one compressed file there, which sweep and report read."""
     if not folder.is_dir():
         raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
@@ -215,7 +219,7 @@ def pack(folder: Annotated[Path, typer.Argument(help="Where `sweep` wrote its ce
 @app.command()
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="Where `sweep` wrote its cells, or a packed file.")
+        Path, typer.Argument(help="The folder that `sweep` wrote, or a packed file.")
     ],
     experiments: Experiments = None,
     profile: Scale = "quick",
@@ -225,12 +229,12 @@ def report(
     benchmark: Annotated[
         Path | None,
         typer.Option(
-            help="What `python -m benchmarks` wrote, for the claims about cost. "
-            f"[default: {BENCH}, where it is]"
+            help="The file that `python -m benchmarks` wrote, for the claims about cost. "
+            f"[default: {BENCH}, if it exists]"
         ),
     ] = None,
 ) -> None:
-    """Show what the cells in a folder say of the papers' claims; write report.html and README.md."""
+    """Show what the cells in a folder say about the papers' claims, and write report.html and README.md."""
     if not folder.exists():
         raise fail(f"There is no folder {folder}: give the one that `sweep --out` wrote into.")
     if benchmark is not None and not benchmark.is_file():

@@ -19,7 +19,7 @@ from simulations.report.view import Results
 from simulations.sweep.experiment import NAMES
 
 SUCCESS = "final_attack_success_rate"
-DETECTION = ("precision", "recall")  # of those that were rejected
+DETECTION = ("precision", "recall")  # how well rejections find Byzantine clients
 
 
 def label(config: RunConfig) -> str:
@@ -29,7 +29,7 @@ def label(config: RunConfig) -> str:
 
 @contextmanager
 def progress(configs: Sequence[RunConfig], console: Console) -> Iterator[OnCellRound]:
-    """Show one bar for all rounds of all runs; yields what has to be called after each round."""
+    """Show one bar for all rounds of all runs. Yield the function to call after each round."""
     total = sum(config.rounds for config in configs)
     done = count(1)
     with bar(console) as going:
@@ -46,7 +46,7 @@ def progress(configs: Sequence[RunConfig], console: Console) -> Iterator[OnCellR
 def table(results: Sequence[Record], names: Sequence[str]) -> Table:
     """Return a table of final accuracies, how well Byzantine clients were found, and time per round.
 
-    The success of a backdoor is shown where there is one.
+    If there is a backdoor, its success is shown too.
     """
     backdoor = any(SUCCESS in result for result in results)
     grid = Table()
@@ -66,7 +66,7 @@ def table(results: Sequence[Record], names: Sequence[str]) -> Table:
 
 
 def accuracies(results: Results, figure: str = "") -> Iterator[Table]:
-    """Yield the final accuracies of experiments that are not this project's, a table for each figure."""
+    """Yield the final accuracies of a user's own experiments, in a table for each figure."""
     for experiment in results.experiments:
         if experiment.name in NAMES:
             continue

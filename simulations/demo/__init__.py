@@ -1,4 +1,4 @@
 """The demonstration, which `make demo` runs: FedAvg breaks under attack, robust rules do not.
 
-It needs neither torch nor the rest of the simulations, so that it is installed and shown in a minute or two.
+It needs neither torch nor the rest of the simulations, so it is installed and shown in a minute or two.
 """

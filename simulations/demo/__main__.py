@@ -11,7 +11,7 @@ from simulations.demo.show import demo
 
 
 def main() -> int:
-    """Run it; the exit code is 0 if it shows what it should."""
+    """Run the demonstration. The exit code is 0 if it shows what it should."""
     parser = argparse.ArgumentParser(prog="python -m simulations.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="(default: runs/demo)")
     parser.add_argument("--verbose", action="store_true", help="show what Flower and Ray log")
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def first_cause(error: BaseException) -> str:
-    """Say what an error began with; the engine wraps what Ray says several times."""
+    """Say what caused an error. The engine wraps Ray's errors several times."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"

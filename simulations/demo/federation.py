@@ -42,9 +42,9 @@ class Setting:
     Parameters
     ----------
     clients, byzantine : int
-        How many there are, and how many of them attack: the first ones.
+        How many clients there are, and how many of them attack. The first ones attack.
     alpha : float
-        Of the Dirichlet distribution of labels: the smaller, the more the clients' data differ.
+        The parameter of the Dirichlet distribution of labels. Smaller values make data differ more.
     epsilon : float
         Attackers send the mean of the honest updates times -epsilon.
     """
@@ -67,13 +67,13 @@ class Contender:
     Parameters
     ----------
     name : str
-        As people write it.
+        The strategy's name as people write it.
     build : Callable
-        ``build(f)`` returns the strategy that is told of f attackers.
+        ``build(f)`` returns the strategy for f attackers.
     attacked : bool
-        Whether it meets the attack.
+        Whether the strategy meets the attack.
     expected : bool
-        Whether it has to stay near FedAvg without an attack.
+        Whether its accuracy has to stay near that of FedAvg without an attack.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Contender:
 
 
 REFERENCE, AVERAGE = "FedAvg, no attack", "FedAvg"
-ALONE: dict[str, Any] = {"fraction_evaluate": 0.0}  # the server alone evaluates
+ALONE: dict[str, Any] = {"fraction_evaluate": 0.0}  # only the server evaluates
 
 
 def _fedavg(_: int) -> Strategy:
@@ -116,16 +116,16 @@ class DigitsClient(NumPyClient):
     Parameters
     ----------
     setting : Setting
-        How it trains.
+        The federation, which says how it trains.
     client_id : int
-        Its number, from 0.
+        The client's number, from 0.
     """
 
     def __init__(self, setting: Setting, client_id: int) -> None:
         self.setting, self.client_id = setting, client_id
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
-        """Train; seed, number and round decide the minibatches."""
+        """Train. Seed, number and round decide the minibatches."""
         told = self.setting
         x, y = shares(told)[self.client_id]
         rng = generator(Stream.TRAINING, told.seed, self.client_id, round_of(config))
@@ -151,7 +151,7 @@ def first_model(setting: Setting) -> Arrays:
 
 
 def client_app(setting: Setting, attacked: Sequence[bool]) -> ClientApp:
-    """Return what every node runs; `attacked` says of each run whether some nodes attack."""
+    """Return the app of every node. `attacked` says for each run whether some nodes attack."""
     attackers = range(setting.byzantine)
     honest = range(setting.byzantine, setting.clients)
 
@@ -191,18 +191,18 @@ def accuracies(
     setting : Setting
         The federation.
     on_round : Callable
-        Called with the number of the contender and the accuracy, after each evaluation.
+        It is called after each evaluation with the number of the contender and the accuracy.
     contenders : sequence of Contender
         The strategies.
     inline : bool
         Run the clients in this process instead.
     verbose : bool
-        Whether what Flower logs is shown.
+        Whether to show what Flower logs.
 
     Returns
     -------
     dict of str to list of float
-        The accuracy of the first model, and of that after each round, by the names of the contenders.
+        The accuracy of the first model and of the model after each round, by the contenders' names.
     """
     curves: list[Curve] = []
     _, test = digits()

@@ -1,6 +1,6 @@
-"""The environment of the demonstration: says what is installed, and shows how far that is.
+"""Makes the environment of the demonstration: says what it installs, and shows the progress.
 
-``python -m simulations.demo.install FOLDER`` is run by `make demo`, with a Python that has no packages yet.
+`make demo` runs ``python -m simulations.demo.install FOLDER`` with a Python that has no packages yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import IO
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXTRA = "demo"  # of pyproject.toml
 PACKAGES, DOWNLOAD, DISK = 75, 220, 700  # megabytes, measured on Linux
-EVERY = 5.0  # seconds between lines, where there is no terminal
+EVERY = 5.0  # seconds between lines, if there is no terminal
 UNITS = {"kB": 1e-3, "MB": 1.0, "GB": 1e3}
 
 
@@ -28,18 +28,18 @@ def announcement(folder: Path) -> str:
     return (
         "This demonstration needs Flower with Ray, NumPy, scikit-learn and matplotlib, but not torch.\n"
         f"It installs about {PACKAGES} packages: {DOWNLOAD} MB to download, {DISK} MB on disk, all in\n"
-        f"{folder.resolve()}. Nothing else is changed: delete the folder to undo it."
+        f"{folder.resolve()}. Nothing else is changed. To undo it, delete the folder."
     )
 
 
 def requirements() -> list[str]:
-    """Return what the library and its extra need; the library itself runs from where it is, uncompiled."""
+    """Return what the library and its extra need. The library itself is not installed or compiled."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *project["optional-dependencies"][EXTRA]]
 
 
 class Pip:
-    """How far pip is, by what it prints.
+    """The progress of pip, according to its output.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Pip:
             self.total = text.count(",") + 1
 
     def __str__(self) -> str:
-        """One line that says how far it is."""
+        """The progress in one line."""
         if not self.total:
             return f"downloading: {self.found} packages found, {self.megabytes:.0f} MB"
         return f"installing: {self._installed() - self.before} of {self.total} packages"
@@ -80,7 +80,7 @@ class Pip:
 
 
 def show(pip: Pip, process: subprocess.Popen[str], out: IO[str]) -> None:
-    """Show how far pip is until it ends: in place on a terminal, else line by line."""
+    """Show the progress of pip until it ends: in one line on a terminal, else line by line."""
     started, shown, waited = time.monotonic(), "", EVERY
     while True:
         ended = process.poll() is not None
@@ -99,10 +99,10 @@ def show(pip: Pip, process: subprocess.Popen[str], out: IO[str]) -> None:
 
 
 def install(folder: Path, out: IO[str]) -> int:
-    """Make the virtual environment, and install into it; gives pip's exit code."""
+    """Make the virtual environment, install into it, and return pip's exit code."""
     print(announcement(folder), "Making the environment ...", sep="\n", file=out, flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    # Modules are compiled when they are imported: to compile all would take as long as to copy them.
+    # Modules are compiled when they are imported, because compiling all takes as long as copying them.
     command = [
         str(folder / "bin" / "python"),
         "-m",

@@ -14,14 +14,12 @@ from matplotlib.figure import Figure
 from flwr_byzantine.lab.page.scale import spread
 from simulations.demo.federation import AVERAGE, REFERENCE, Curve, Setting
 from simulations.demo.verdict import final
+from simulations.report.looks import COLOURS, INK, RED, RULE, SOFT
 
 MINUS = "\N{MINUS SIGN}"
-INK, SOFT, RULE, RED = "#1c2024", "#59616b", "#dde1e6", "#c8102e"
-# After Okabe and Ito (2008), without those that some eyes take for red; markers tell the lines apart too.
-COLOURS = ("#6f6100", "#a03c7c", "#0068a8", "#007a58", "#5a4fcf", "#3f4a54")
 MARKERS = ("s", "^", "D", "v", "o", "P")
 APART = 5.2  # points of accuracy from label to label
-LABELS = 1.06  # where they begin, as a part of the axis
+LABELS = 1.06  # where labels begin, as a part of the axis
 FIXED: Any = {  # the same run writes the same file; text stays text
     "svg.fonttype": "none",
     "svg.hashsalt": "demo",
@@ -36,9 +34,9 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
     Parameters
     ----------
     curves : mapping of str to list of float
-        Accuracies by strategies, that of the first model included.
+        Accuracies by strategy, which begin with that of the first model.
     setting : Setting
-        What the title tells of.
+        The federation, which the title describes.
     """
     figure = Figure(figsize=(8.8, 5.0), facecolor="white")
     FigureCanvasAgg(figure)
@@ -69,7 +67,7 @@ def draw(curves: Mapping[str, Curve], setting: Setting) -> Figure:
 
 
 def _draw_line(axes: Axes, name: str, curve: Curve, end: float, number: int | None) -> None:
-    """Draw a line, with its name and accuracy at a height beside its end; rules are numbered."""
+    """Draw a line, with its name and accuracy at a height beside its end. Rules are numbered."""
     look: dict[str, Any]
     if number is not None:
         marker = MARKERS[number % len(MARKERS)]
@@ -92,7 +90,7 @@ def _draw_line(axes: Axes, name: str, curve: Curve, end: float, number: int | No
 
 
 def save(curves: Mapping[str, Curve], setting: Setting, out: Path) -> list[Path]:
-    """Write the picture as PNG and as SVG into a folder; gives the files."""
+    """Write the picture as PNG and as SVG into a folder, and return the files."""
     out.mkdir(parents=True, exist_ok=True)
     files = [out / "demo.png", out / "demo.svg"]
     with matplotlib.rc_context(FIXED):

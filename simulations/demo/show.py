@@ -1,4 +1,4 @@
-"""Runs the demonstration: progress, the table, and where the files are."""
+"""Runs the demonstration, and prints its progress, its table and its files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def demo(
     contenders: Sequence[Contender] = CONTENDERS,
     inline: bool = False,
 ) -> bool:
-    """Run the demonstration, print its table, draw its picture; return whether it held.
+    """Run the demonstration, print its table and draw its picture. Return whether it shows what it should.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def demo(
 
 
 def introduction(setting: Setting) -> str:
-    """Say what will be seen."""
+    """Say what the demonstration does."""
     return (
         f"{setting.clients} clients share real digits, each with a mix of its own. {setting.byzantine} of "
         f"them attack: they send the mean of the honest updates times -{setting.epsilon:g}.\n"

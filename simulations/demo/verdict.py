@@ -1,4 +1,4 @@
-"""What the demonstration shows, in a table, and whether it shows what it should."""
+"""The table of the demonstration, and a check that it shows what it should."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from rich.table import Table
 
 from simulations.demo.federation import AVERAGE, CONTENDERS, REFERENCE, Contender, Curve
 
-LAST = 5  # rounds whose mean accuracy counts: single rounds waver on skewed data
-MARGIN = 0.06  # how far below attack-free FedAvg a rule that holds may end
+LAST = 5  # rounds whose mean accuracy counts, because single rounds vary on skewed data
+MARGIN = 0.06  # a rule holds if it ends at most this far below FedAvg without an attack
 BROKEN = 0.5  # below this a strategy is broken
 HOLDS, PARTLY = "holds", "loses a part"
 
 
 class Verdict(NamedTuple):
-    """Whether the demonstration shows what it should, and what it does not show."""
+    """Whether the demonstration shows what it should, and what is missing."""
 
     holds: bool
     complaints: list[str]
 
 
 def final(curve: Curve) -> float:
-    """Return the accuracy that counts: the mean over the last rounds.
+    """Return the mean accuracy over the last rounds, which counts.
 
     Examples
     --------
@@ -35,12 +35,12 @@ def final(curve: Curve) -> float:
 
 
 def judge(curves: Mapping[str, Curve], contenders: Sequence[Contender] = CONTENDERS) -> Verdict:
-    """Ask whether FedAvg is broken, and every rule that should hold does.
+    """Check that FedAvg is broken, and that every rule holds that should.
 
     Parameters
     ----------
     curves : mapping of str to list of float
-        Accuracies, by the names of the contenders.
+        Accuracies by the contenders' names.
     contenders : sequence of Contender
         The strategies that were run.
     """
@@ -53,7 +53,7 @@ def judge(curves: Mapping[str, Curve], contenders: Sequence[Contender] = CONTEND
     for name in (contender.name for contender in contenders if contender.expected):
         if not ends[name] >= reference - MARGIN:
             complaints.append(
-                f"{name} ends at {ends[name]:.1%}, FedAvg without an attack at {reference:.1%}."
+                f"{name} ends at {ends[name]:.1%}, and FedAvg without an attack at {reference:.1%}."
             )
     return Verdict(not complaints, complaints)
 

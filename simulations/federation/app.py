@@ -21,7 +21,7 @@ from simulations.federation.server import serve
 from simulations.measure.recording import SUCCESS, Recorder
 from simulations.measure.results import check_free, save
 
-OWN = ("out", "overwrite")  # settings of the app that decide nothing about the run
+OWN = ("out", "overwrite")  # settings of the app that have no effect on the run's result
 
 
 @lru_cache(maxsize=8)
@@ -49,7 +49,7 @@ def main(grid: Grid, context: Context) -> None:
     """Serve one run and, with ``out`` set, write its result there."""
     config = read_config(context)
     out = str(context.run_config.get("out", ""))
-    if out:  # a folder that may not be written to ends the run before it has begun
+    if out:  # if the folder is not writable, the run ends before it begins
         Path(out).mkdir(parents=True, exist_ok=True)
         check_free(Path(out), bool(context.run_config.get("overwrite", False)))
     datasets.prepare(config.dataset, config.data_dir, config.download)

@@ -1,4 +1,4 @@
-"""What the attack makes of the Byzantine clients of a run."""
+"""Makes the Byzantine clients of a run for its attack."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ MakeHonest = Callable[..., NumPyClient]
 def attack_client(
     make_honest: MakeHonest, client_id: int, config: RunConfig, context: Context | None = None
 ) -> NumPyClient:
-    """Return a client of a run: honest, or what the attack makes of it.
+    """Return a client of a run: an honest one, or an attacker.
 
     Parameters
     ----------
     make_honest : callable
-        ``make_honest(client_id, label_map=None, poison=None)`` builds an honest client, which with a label
-        map trains on the mapped labels, and with poison on ``poison(samples, labels)``.
+        ``make_honest(client_id, label_map=None, poison=None)`` builds an honest client. With ``label_map`` it
+        trains on the mapped labels, and with ``poison`` on ``poison(samples, labels)``.
     client_id : int
         The number of the client, from 0.
     config : RunConfig
         The run.
     context : Context, optional
-        The context of its node, for an attack that remembers.
+        The context of its node, for an attack with a memory.
     """
     if config.attack == "none":
         return make_honest(client_id)
@@ -78,8 +78,8 @@ def attack_client(
 class AttackedClient:
     """A client's place in a run under attack.
 
-    ``server_round`` is the round whose clients the attackers know; the first one stands for all where every
-    round has the same ones.
+    ``server_round`` is the round whose clients the attackers know. If every round has the same clients, it is
+    the first round.
     """
 
     make_honest: MakeHonest
@@ -90,11 +90,11 @@ class AttackedClient:
     server_round: int = 1
 
     def answering(self) -> frozenset[int]:
-        """Return the numbers of the clients that answer, the Byzantine ones included."""
+        """Return the numbers of the clients that answer, honest and Byzantine."""
         return self.config.who.answering_in(self.server_round)
 
     def honest(self) -> NumPyClient:
-        """Return the client that it is when nobody attacks."""
+        """Return the client as it is without an attack."""
         return self.make_honest(self.client_id)
 
     def trainer(self) -> NumPyClient:
@@ -103,15 +103,16 @@ class AttackedClient:
         return honest.client if isinstance(honest, MomentumClient) else honest
 
     def options(self) -> dict[str, Any]:
-        """Return what every wrapper is told."""
+        """Return the arguments that every wrapper gets."""
         schedule = self.plan.schedule(self.config.attack_start)
         return {"client_id": self.client_id, "seed": self.config.seed, "schedule": schedule}
 
 
 class ChangingClient(ClientWrapper):
-    """A client whose part in the attack is another one in every round.
+    """A client whose part in the attack changes from round to round.
 
-    It is Byzantine only in the rounds in which it is drawn, or attacks with those that a round asks.
+    It is Byzantine only in the rounds in which it is drawn, or it attacks together with those attackers that
+    a round asks.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ class ChangingClient(ClientWrapper):
         self.attacked = attacked
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
-        """Be what this round's draw makes of the client."""
+        """Behave in this round as the draw for it says."""
         now = replace(self.attacked, server_round=server_round)
         byzantine = now.config.who.byzantine_in(server_round) & now.answering()
         if self.client_id not in byzantine:
@@ -134,8 +135,8 @@ class ChangingClient(ClientWrapper):
 
 @singledispatch
 def behave(attack: object, attacked: AttackedClient, byzantine: frozenset[int]) -> NumPyClient:
-    """Return the Byzantine client in a attacked: one function for each kind of attack."""
-    raise TypeError(f"No client commits the attack {attack!r}: register one with `behave`.")
+    """Return the Byzantine client for an attack. There is one function for each kind of attack."""
+    raise TypeError(f"No client makes the attack {attack!r}. Register one with `behave`.")
 
 
 @behave.register
@@ -176,7 +177,7 @@ def _backdoor(attack: Backdoor, attacked: AttackedClient, byzantine: frozenset[i
 def _boosted(
     client: NumPyClient, attacked: AttackedClient, byzantine: frozenset[int]
 ) -> NumPyClient:
-    """Return a client whose update is as many times as long as the plan says."""
+    """Return a client whose update is multiplied by the plan's factor."""
     boost = attacked.plan.boost
     if boost == 1 and boost is not True:
         return client
@@ -197,7 +198,8 @@ def _colluding(
     kind: Callable[..., NumPyClient] = ColludingClient
     if attacked.plan.knows == "honest":
         kind = partial(OmniscientClient, honest=answering - byzantine)
-    # With momentum each attacker follows that of the others itself, its own too if it knows the attackers.
+    # With momentum, each attacker itself follows the momentum of the others, and also its own if it knows
+    # the attackers.
     own = f" by {attacked.client_id}" if run.momentum else ""
     return kind(
         client=attacked.trainer(),

@@ -1,7 +1,7 @@
 """Flower's own FedAvg, for comparison, made repeatable.
 
-Replies arrive in any order, and floating-point sums depend on the order: these two put them in the
-order of the clients' numbers first, and change nothing else.
+Replies arrive in any order, and floating-point sums depend on the order. So these two classes first put
+them in the order of the clients' numbers. They change nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rounds that ask some of the clients, drawn by the seed of the run: Flower's own draw has no seed."""
+"""Rounds that ask only some clients. The run's seed draws them, because Flower's own draw has no seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def client_numbers(grid: Grid) -> dict[int, int]:
     Raises
     ------
     RuntimeError
-        If a node does not tell.
+        If a node does not answer.
     """
     question = getpropertiesins_to_recorddict(GetPropertiesIns({}))
     asked = [
@@ -45,7 +45,7 @@ def client_numbers(grid: Grid) -> dict[int, int]:
 
 
 def ask_some_nodes(strategy: Any, config: RunConfig, numbers: Numbers) -> None:
-    """Let a strategy of the Message API ask in each round those clients alone that are drawn."""
+    """Let a strategy of the Message API ask only the clients that are drawn for each round."""
     configure = strategy.configure_train
 
     def configure_train(
@@ -80,7 +80,7 @@ def _asked(config: RunConfig, numbers: Numbers, server_round: int) -> frozenset[
 
 
 class _Some(PassingGrid):
-    """A grid that has no other nodes than some."""
+    """A grid that shows only some of the nodes."""
 
     def __init__(self, grid: Grid, nodes: frozenset[int]) -> None:
         super().__init__(grid)

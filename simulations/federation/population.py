@@ -1,4 +1,4 @@
-"""The clients of a run: honest ones, and those that the attack makes of them."""
+"""The clients of a run: honest ones and attackers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def honest_client(
     context: Context | None = None,
     poison: Poison | None = None,
 ) -> NumPyClient:
-    """Build client number ``client_id`` of a run as it is when nobody attacks.
+    """Build client number ``client_id`` of a run as it is without an attack.
 
-    Its momentum, if it has one, is in the context of the node that asks.
+    If it has a momentum, that is in the context of the node that asks.
     """
     train, _ = datasets.load(config.dataset, config.data_dir)
     trainer: NumPyClient = TorchClient(
@@ -57,7 +57,7 @@ def honest_client(
 
 
 def client(config: RunConfig, client_id: int, context: Context) -> NumPyClient:
-    """Return a client of a run, honest or not, built once per process unless it remembers something.
+    """Return a client of a run, honest or not. It is built once in a process unless it has a memory.
 
     Parameters
     ----------
@@ -87,5 +87,5 @@ def _others_know(config: RunConfig) -> bool:
 
 @lru_cache(maxsize=256)
 def _without_memory(config: RunConfig, client_id: int) -> NumPyClient:
-    """Return a client that remembers nothing."""
+    """Return a client without a memory."""
     return attack_client(partial(honest_client, config), client_id, config)

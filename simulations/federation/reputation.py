@@ -1,4 +1,4 @@
-"""ByGARS and FLTrust in a federation: their server's own data, and their scores by client number."""
+"""ByGARS and FLTrust in a federation: the server's own data, and the scores by client number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCORES = {"reputation/": "reputations", "trust/": "trust"}  # of clients, among 
 
 
 def auxiliary_arguments(config: RunConfig) -> dict[str, Any]:
-    """Return what the strategy of a run is built with, besides what every strategy is."""
+    """Return the arguments for the strategy of a run, besides those that every strategy gets."""
     settings = auxiliary_settings(
         config.rule, config.rule_args, config.learning_rate, config.local_steps
     )
@@ -31,7 +31,8 @@ def auxiliary_arguments(config: RunConfig) -> dict[str, Any]:
 def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryLoss:
     """Return the cross-entropy on the training samples that no client has.
 
-    Its gradients decide the model, and torch adds in an order that depends on its threads: one thread.
+    It uses one thread, because its gradients decide the model, and the order in which torch adds depends on
+    the number of threads.
     """
     torch.set_num_threads(1)
     train, _ = datasets.load(config.dataset, config.data_dir)
@@ -46,9 +47,9 @@ def auxiliary_loss(config: RunConfig, batch_size: int | None) -> TorchAuxiliaryL
 
 
 def by_partition(strategy: Any, metrics: Mapping[str, Any] | None, clients: int) -> dict[str, Any]:
-    """Put the scores in the order of the clients' numbers, as one list; None for replies rejected.
+    """Put the scores in one list in the order of the clients' numbers, with None for rejected replies.
 
-    Node ids are random, and of no interest after the run.
+    Node ids are random, and have no meaning after the run.
     """
     found = {name.removeprefix(PREFIX): value for name, value in (metrics or {}).items()}
     kept = {k: v for k, v in found.items() if not k.startswith(tuple(SCORES))}

@@ -1,6 +1,6 @@
-"""Run federations on Flower's Ray-backed simulation engine, or in this process.
+"""Runs federations on Flower's Ray engine, or in this process.
 
-Clients depend on nothing but (seed, client, round), so the models are the same, bit for bit.
+Clients depend only on (seed, client, round). So both engines give the same models, bit for bit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(config: RunConfig, on_round: OnRound | None = None, verbose: bool = Fals
     config : RunConfig
         The run.
     on_round : callable, optional
-        Called with the record of each round as soon as it is there.
+        It is called with the record of each round as soon as it is there.
     verbose : bool (default: False)
         Show what Flower logs.
 
@@ -50,7 +50,7 @@ def run(config: RunConfig, on_round: OnRound | None = None, verbose: bool = Fals
     Raises
     ------
     Exception
-        Whatever made the run fail.
+        The error that made the run fail.
     """
     of_the_run = None if on_round is None else lambda _, record: on_round(record)
     (result,) = run_all([config], of_the_run, verbose=verbose)
@@ -75,24 +75,24 @@ def run_all(
     configs : sequence of RunConfig
         The runs, all with the same number of clients.
     on_round : callable, optional
-        Called with the number of the run and the record of each of its rounds.
+        It is called with the number of the run and the record of each of its rounds.
     on_cell : callable, optional
-        Called with the number of each finished run and its result, or the exception that ended it.
+        It is called with the number of each finished run and its result, or the exception that ended it.
     verbose : bool (default: False)
         Show what Flower logs.
     inline : bool (default: False)
-        Run the clients in this process instead of Ray's: sooner where many federations run at once.
+        Run the clients in this process instead of Ray's. It is faster if many federations run at once.
 
     Returns
     -------
     list of dict or Exception
-        One per run: a run that fails does not stop the others.
+        One for each run. A run that fails does not stop the others.
     """
     numbers = {config.clients for config in configs}
     if len(numbers) != 1:
         raise ValueError(
             "Parameter `configs` should hold runs with the same number of clients. "
-            f"Found {sorted(numbers)}: call `run_all` once for each number."
+            f"Found {sorted(numbers)}. Call `run_all` once for each number."
         )
     for config in configs:
         datasets.prepare(config.dataset, config.data_dir, config.download)
@@ -130,7 +130,7 @@ def _attempt(
 
 
 def _client_app(configs: Sequence[RunConfig]) -> ClientApp:
-    """Return an app whose clients take part in the run that their configuration numbers."""
+    """Return an app whose clients take part in the run with the number in their configuration."""
     cells = tuple(configs)
 
     def client_fn(context: Context) -> Client:

@@ -24,7 +24,7 @@ from simulations.federation.strategies import build_strategy
 from simulations.measure.detection import verdicts
 from simulations.measure.recording import Recorder, initial_state
 
-PATIENCE = 120.0  # seconds until the SuperNodes of a run have to be connected
+PATIENCE = 120.0  # seconds in which the SuperNodes of a run have to connect
 
 
 def serve(grid: Grid, context: Context, config: RunConfig, recorder: Recorder) -> None:
@@ -44,7 +44,7 @@ def serve(grid: Grid, context: Context, config: RunConfig, recorder: Recorder) -
     Raises
     ------
     TimeoutError
-        If another number of clients is connected than the run is for.
+        If the number of connected clients differs from that of the run.
     RuntimeError
         If all clients fail in a round.
     """
@@ -68,14 +68,14 @@ def wait_for_clients(grid: Grid, clients: int, patience: float = PATIENCE) -> No
 
 
 def innermost(failure: object) -> str:
-    """Return the exception that a client's failure began with, out of its tracebacks."""
+    """Return the first exception in the tracebacks of a client's failure."""
     text = str(failure)
     found = re.search(r"^(?:\w+\.)*\w*(?:Error|Exception)\b.*$", text, re.MULTILINE)
     return found[0] if found else text
 
 
 def _require_success(server_round: int, succeeded: int, failures: Sequence[object]) -> None:
-    """Raise if no client succeeded: Flower itself would go on with the old model."""
+    """Raise if no client succeeded, because Flower itself would go on with the old model."""
     if not succeeded:
         reason = f"The first says: {innermost(failures[0])}" if failures else "None answered."
         raise RuntimeError(f"All clients failed in round {server_round}. {reason}")
@@ -164,7 +164,7 @@ def _serve_legacy(grid: Grid, context: Context, config: RunConfig, recorder: Rec
 
 
 def _components(strategy: Any, config: RunConfig) -> ServerAppComponents:
-    """Return a server with one thread per client: each thread only waits for its reply."""
+    """Return a server with one thread for each client. Each thread only waits for its reply."""
     server = Server(client_manager=SimpleClientManager(), strategy=strategy)
     server.set_max_workers(config.clients)
     return ServerAppComponents(server=server, config=ServerConfig(num_rounds=config.rounds))

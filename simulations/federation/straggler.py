@@ -1,4 +1,4 @@
-"""A client that is asked, and never answers."""
+"""A client that never answers when it is asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Straggler(NumPyClient):
         self.client_id = client_id
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
-        """Return the client's number, as every client does."""
+        """Return the client's number, like every client."""
         return {"partition-id": self.client_id}
 
     def fit(

@@ -19,12 +19,12 @@ from simulations.federation.reputation import auxiliary_arguments
 STRATEGIES = {"legacy": fit_strategies, "message": serverapp}
 FEDAVG = {"legacy": OrderedLegacyFedAvg, "message": OrderedFedAvg}
 
-# What the rules' parameters are called in each API.
+# The names of the rules' parameters in each API.
 WORDS = {"legacy": FIT_WORDS, "message": MESSAGE_WORDS}
 
 
 def build_strategy(config: RunConfig, **arguments: Any) -> Any:
-    """Build the strategy of a run for the API it asks for.
+    """Build the strategy of a run, for the API of the run.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def build_strategy(config: RunConfig, **arguments: Any) -> Any:
 
 
 def server_step_size(config: RunConfig) -> float | PowerDecay:
-    """Return the step size of a server that is sent gradients."""
+    """Return the step size of a server that gets gradients."""
     if not config.learning_rate_decay:
         return config.learning_rate
     return PowerDecay(config.learning_rate, power=1.0, offset=config.learning_rate_decay)
 
 
 def rule_arguments(config: RunConfig, chosen: Chosen) -> dict[str, Any]:
-    """Return what the strategy of a run is built with, besides what every strategy is."""
+    """Return the arguments for the strategy of a run, besides those that every strategy gets."""
     if config.rule == "baseline":
         who = config.clients, config.byzantine, config.seed, config.placement, config.redraw
         return {"rule": benign_mean(*who)}

@@ -1,4 +1,4 @@
-"""Honest clients whose training of a round is done once in a process, whoever asks for it."""
+"""Honest clients that train once for each round and process, whoever asks for the result."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from flwr_byzantine.clients.wrapper import Config, FitReply, WrappedClient
 
 
 class TrainedOnce(WrappedClient):
-    """A client that trains once a round, however often it is built and asked.
+    """A client that trains once in a round, however often it is built and asked.
 
     Attackers that know others compute what those send. In a process that runs both, the client itself need
-    not train a second time: it sends what the attackers found, or they find what it sent. The replies of one
-    round are kept, until those of another are asked for. Nobody is given the arrays that are kept.
+    not train again: it sends what the attackers computed, or they take what it sent. The replies of one round
+    are kept until another round is asked for. Callers get copies of the arrays.
 
     Parameters
     ----------
     client : NumPyClient
-        A client whose reply depends on nothing but the run, its number, and what it is sent.
+        A client whose reply depends only on the run, its number, and what the server sends.
     run : hashable
         The run that the client belongs to.
     client_id : int
@@ -34,7 +34,7 @@ class TrainedOnce(WrappedClient):
         self.run, self.client_id = run, client_id
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
-        """Train, or return what came of it when somebody asked before."""
+        """Train, or return the result if it was asked for before."""
         replies = _replies(self.run, fingerprint(parameters, config))
         if self.client_id not in replies:
             replies[self.client_id] = self.client.fit(parameters, config)
@@ -44,5 +44,5 @@ class TrainedOnce(WrappedClient):
 
 @lru_cache(maxsize=1)
 def _replies(run: Hashable, received: bytes) -> dict[int, FitReply]:
-    """Return the replies of a round, by the numbers of the clients; of one round at a time."""
+    """Return the replies of a round, by the numbers of the clients. Only one round is kept at a time."""
     return {}

@@ -1,4 +1,4 @@
-"""Whether a rule rejected those who really were Byzantine."""
+"""Whether a rule rejected the clients that really were Byzantine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Partitions = Mapping[str, int]
 def verdicts(
     strategy: Any, config: RunConfig, server_round: int, partitions: Partitions
 ) -> dict[str, list[Any]]:
-    """Return who answered in a round, who was Byzantine, and whose reply was rejected, by number.
+    """Return which clients answered in a round, which were Byzantine, and which were rejected, by number.
 
-    ``used`` is each client's part in the result, None where none is known.
+    ``used`` is each client's part in the result; None if it is not known.
 
     Parameters
     ----------
     strategy : Strategy
-        The strategy that has just aggregated the round. One without an audit says nothing.
+        The strategy that has just aggregated the round. A strategy without an audit gives no information.
     config : RunConfig
         The run.
     server_round : int
         The round.
     partitions : mapping of str to int
-        The server's names of the clients, and their numbers.
+        The server's name of a client -> its number.
     """
     if not hasattr(strategy, "audit"):
         return {}
@@ -59,7 +59,7 @@ def answered(seen: Record, clients: int) -> Sequence[int]:
 
 
 def _may_be_on(config: RunConfig, server_round: int) -> bool:
-    """Whether the attack is on in a round, but for its coins."""
+    """Whether the attack can be on in a round, without its random choices."""
     schedule = plan_attack(config.attack, config.attack_args).schedule(config.attack_start)
     return replace(schedule, fraction=1.0).is_on(server_round, config.seed)
 

@@ -1,4 +1,4 @@
-"""What a model is worth to each client, and what part each client has in it."""
+"""How good a model is for each client, and how much of the model each client made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulations.config import RunConfig
 
 
 def client_accuracies(config: RunConfig, by_class: Sequence[float | None]) -> list[float]:
-    """Return the accuracy that each client may expect on data like its own, by number.
+    """Return the accuracy of the model on data like each client's own, by the client's number.
 
     It is the test accuracy of each label, weighted by how often the client's samples have the label.
     Labels that no test sample has do not count.
@@ -36,7 +36,7 @@ def client_accuracies(config: RunConfig, by_class: Sequence[float | None]) -> li
 
 
 def worst_client(config: RunConfig, accuracies: Sequence[float]) -> float:
-    """Return the least accuracy among the honest clients; among all where all are Byzantine at times."""
+    """Return the least accuracy among honest clients; among all clients if each is Byzantine at times."""
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and not config.redraw and config.byzantine < config.clients:
         byzantine = config.who.byzantine_in(1)
@@ -46,7 +46,7 @@ def worst_client(config: RunConfig, accuracies: Sequence[float]) -> float:
 def mean_used(rounds: Sequence[Record], clients: int) -> list[float | None]:
     """Return each client's part in the results of the rounds, on average over those it took part in.
 
-    None where nothing is known: of averaging, which keeps no audit, and of a client that never took part.
+    It is None if it is not known: for averaging, which keeps no audit, and for a client that never took part.
 
     Examples
     --------

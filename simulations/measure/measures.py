@@ -1,4 +1,4 @@
-"""What claims measure: pure functions of a run, and of the run that it is compared with."""
+"""The measures of claims: pure functions of a run, and of the run with which it is compared."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from simulations.config import RunConfig
 from simulations.measure.roles import roles
 
 CLASSES = 10  # of every dataset of the papers
-WINDOW = 6  # a sixth of the rounds is averaged over, where one evaluation would be noise
-REACHED = 0.9  # of what the run compared with learns, in `speed`
+WINDOW = 6  # means are over a sixth of the rounds, because a single evaluation is noisy
+REACHED = 0.9  # `speed` asks when a run has this part of what the reference learns
 
 
 @dataclass(frozen=True)
 class Metric:
-    """The accuracy that an experiment is judged by.
+    """The accuracy by which an experiment is judged.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class Metric:
 
     @property
     def guessing(self) -> float:
-        """What a model has that knows nothing."""
+        """The accuracy of a model that only guesses."""
         return (3 if self.name == "top3" else 1) / CLASSES
 
     @property
@@ -43,7 +43,7 @@ class Metric:
         return "top-3 accuracy (%)" if self.name == "top3" else "accuracy (%)"
 
     def curve(self, record: Record) -> list[tuple[int, float]]:
-        """Return rounds and accuracies, where there are any."""
+        """Return rounds and accuracies, as far as there are any."""
         curves = record["curves"]
         points = zip(curves["round"], curves[self.name], strict=True)
         return [(number, value) for number, value in points if value is not None]
@@ -58,7 +58,7 @@ class Measure(NamedTuple):
 
 
 def accuracy_at(record: Record, metric: Metric, number: float) -> float:
-    """Return the accuracy in a round, between evaluations in proportion; at first it is guessing."""
+    """Return the accuracy in a round, interpolated between evaluations. At first it is guessing."""
     rounds, values = zip((0, metric.guessing), *metric.curve(record), strict=True)
     return float(np.interp(number, rounds, values))
 
@@ -69,7 +69,7 @@ def last_round(record: Record) -> int:
 
 
 def mean_accuracy(record: Record, metric: Metric, rounds: range) -> float:
-    """Return the accuracy averaged over some rounds: a single evaluation scatters by points."""
+    """Return the mean accuracy over some rounds, because single evaluations differ by points."""
     return fmean(accuracy_at(record, metric, number) for number in rounds)
 
 
@@ -80,7 +80,7 @@ def ending(run: Record) -> range:
 
 
 def learned(run: Record, other: Record, metric: Metric) -> float:
-    """Share of the other run's accuracy above guessing, in the last rounds of this one."""
+    """The share of the other run's accuracy above guessing, in the last rounds of this run."""
     gained, most = (
         mean_accuracy(record, metric, ending(run)) - metric.guessing for record in (run, other)
     )
@@ -88,19 +88,19 @@ def learned(run: Record, other: Record, metric: Metric) -> float:
 
 
 def behind(run: Record, other: Record, metric: Metric) -> float:
-    """Points of accuracy behind the other run, in the last rounds of this one."""
+    """The points of accuracy behind the other run, in the last rounds of this run."""
     mine, others = (mean_accuracy(record, metric, ending(run)) for record in (run, other))
     return 100 * (others - mine)
 
 
 def best_behind(run: Record, other: Record, metric: Metric) -> float:
-    """Points that the highest accuracy is behind that of the other run."""
+    """How many points the highest accuracy is behind that of the other run."""
     best, others = (max(value for _, value in metric.curve(record)) for record in (run, other))
     return 100 * (others - best)
 
 
 def slower(run: Record, other: Record, metric: Metric) -> float:
-    """Points that the accuracy, averaged over this run's rounds, is behind the other's."""
+    """How many points the mean accuracy over this run's rounds is behind the other's."""
     numbers = range(1, last_round(run) + 1)
     gaps = (accuracy_at(other, metric, n) - accuracy_at(run, metric, n) for n in numbers)
     return 100 * fmean(gaps)
@@ -115,7 +115,7 @@ def progress(run: Record, other: Record, metric: Metric) -> float:
 
 
 def excess(run: Record, other: Record, metric: Metric) -> float:
-    """Points gained while the attack is on, less half of what the other run gains in those rounds."""
+    """The points gained while the attack is on, minus half of what the other run gains in those rounds."""
     start, last = run["config"]["attack_start"], ending(run)
     first = range(start, start + len(last))
     mine, others = (
@@ -135,7 +135,7 @@ def alignment(run: Record, other: Record, metric: Metric) -> float:
 
 
 def speed(run: Record, other: Record, metric: Metric) -> float:
-    """Rounds that the other run needs for most of what it learns, over those of this one."""
+    """The rounds that the other run needs for most of what it learns, divided by those of this run."""
     most = accuracy_at(other, metric, last_round(other)) - metric.guessing
     target = metric.guessing + REACHED * most
     needed, others = (_rounds_to(record, metric, target) for record in (run, other))
@@ -143,10 +143,12 @@ def speed(run: Record, other: Record, metric: Metric) -> float:
 
 
 def signs(run: Record, other: Record, metric: Metric) -> float:
-    """Share of the clients whose last reputation has the sign of the factor on their gradient."""
+    """The share of clients whose last reputation has the sign of the factor on their gradient."""
     factors = [_factor(role) for role in roles(RunConfig(**run["config"]))]
     last = run["curves"].get("reputations", [None])[-1]
-    if last is None or len(last) < len(factors):  # skipped, or not everybody replied
+    if last is None or len(last) < len(
+        factors
+    ):  # the round was skipped, or some clients did not reply
         return math.nan
     known = [
         score is not None and score * factor > 0
@@ -157,13 +159,13 @@ def signs(run: Record, other: Record, metric: Metric) -> float:
 
 
 def worst(run: Record, other: Record, metric: Metric) -> float:
-    """Points that the accuracy of the worst honest client is behind that of the other run's worst one."""
+    """How many points the worst honest client is behind the worst honest client of the other run."""
     mine, others = (record.get("final_worst_client", math.nan) for record in (run, other))
     return 100 * float(others - mine)
 
 
 def least_part(run: Record, other: Record, metric: Metric) -> float:
-    """The least part that an honest client has in the model, in proportion to an even part."""
+    """The least part that an honest client has in the model, divided by an even part."""
     config = RunConfig(**run["config"])
     byzantine = config.who.byzantine_in() if config.attack != "none" else frozenset()
     used = enumerate(run.get("used", []))
@@ -177,12 +179,12 @@ def success(run: Record, other: Record, metric: Metric) -> float:
 
 
 def times(run: Record, other: Record, metric: Metric) -> float:
-    """Seconds over those of the other row."""
+    """The seconds, divided by those of the other row."""
     return _ratio(run["seconds"], other["seconds"])
 
 
 def growth(run: Record, other: Record, metric: Metric) -> float:
-    """Time at ten times as many parameters over the time at as many."""
+    """The time for ten times as many parameters, divided by the time for these."""
     return float(run["growth"])
 
 
@@ -209,12 +211,12 @@ MEASURES = {
 
 
 def _ratio(value: float, reference: float) -> float:
-    """The ratio, or NaN where the reference gained nothing."""
+    """The ratio; NaN if the reference gained nothing."""
     return value / reference if reference > 1e-9 else math.nan
 
 
 def _rounds_to(record: Record, metric: Metric, target: float) -> float:
-    """Rounds until an accuracy is reached, between evaluations in proportion."""
+    """The rounds until an accuracy is reached, interpolated between evaluations."""
     before = (0.0, metric.guessing)
     for number, value in metric.curve(record):
         if value >= target:
@@ -225,7 +227,7 @@ def _rounds_to(record: Record, metric: Metric, target: float) -> float:
 
 
 def _factor(role: Any) -> float:
-    """The mean factor that a client puts on its gradient; 0 where it is no multiple of it."""
+    """The mean factor by which a client multiplies its gradient; 0 if it sends no multiple of it."""
     if role is None:
         return 1.0
     if isinstance(role, SignFlip):

@@ -28,7 +28,7 @@ def provenance() -> Record:
 
 
 def processor(cpuinfo: Path = CPUINFO) -> str:
-    """Return the processor's name, of its kind where the machine does not say."""
+    """Return the processor's name; the name of its kind if the machine does not say it."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.machine()
@@ -36,9 +36,9 @@ def processor(cpuinfo: Path = CPUINFO) -> str:
 
 @cache
 def commit(repository: Path = REPOSITORY) -> str | None:
-    """Return the commit of the code, with ``-dirty`` where files were changed since; None outside Git.
+    """Return the commit of the code, with ``-dirty`` if files were changed since; None outside Git.
 
-    It is asked for once a process: later commits are not what the process runs.
+    It is read once in a process, because the process does not run later commits.
     """
     asked = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     try:

@@ -1,4 +1,4 @@
-"""What is kept of a run while it goes on: one record a round."""
+"""The records of a run while it goes on: one for each round."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recorder:
     config : RunConfig
         The run.
     on_round : callable, optional
-        Called with the record of each round.
+        It is called with the record of each round.
     """
 
     def __init__(self, config: RunConfig, on_round: OnRound | None = None) -> None:
@@ -60,13 +60,15 @@ class Recorder:
         self._provenance = provenance()
 
     def aggregated(self, metrics: Mapping[str, Any] | None, seconds: float, failed: int) -> None:
-        """Keep what the strategy says of the round that it has just aggregated."""
-        names = {"loss": "train_loss"}  # the clients' own, apart from that of the evaluations here
+        """Keep what the strategy says about the round that it has just aggregated."""
+        names = {
+            "loss": "train_loss"
+        }  # the clients' loss, to tell it from that of the evaluations here
         own = {names.get(k, k): v for k, v in (metrics or {}).items() if k != "partition-id"}
         self._metrics = own | {"num_failed": failed, "aggregate_seconds": seconds}
 
     def evaluate(self, server_round: int, arrays: NDArrays) -> tuple[float, float] | None:
-        """Return loss and accuracy of the global model on those samples, where they are due."""
+        """Return loss and accuracy of the global model on the samples, if an evaluation is due."""
         seconds = time.perf_counter() - self._since
         last = server_round == self.config.rounds
         found: Record = {"accuracy": None, "loss": None}
@@ -120,7 +122,7 @@ def planned_backdoor(config: RunConfig) -> Backdoor | None:
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package, None where it is not there: a server has no need of Ray."""
+    """Return the version of a package; None if it is missing, such as Ray on a server."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -133,7 +135,7 @@ def initial_state(config: RunConfig) -> dict[str, torch.Tensor]:
 
 
 def _samples(config: RunConfig) -> datasets.Split:
-    """Return the samples that the model is evaluated on: all, or some, the same for every run."""
+    """Return the samples on which the model is evaluated: all or some, the same in every run."""
     train, test = datasets.load(config.dataset, config.data_dir)
     samples = train if config.evaluate_on == "train" else test
     if not config.test_samples:

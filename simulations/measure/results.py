@@ -25,11 +25,11 @@ def check_free(folder: Path, overwrite: bool) -> None:
     """Raise `FileExistsError` for a folder that holds a result already, unless it may be replaced."""
     if (folder / RESULT).exists() and not overwrite:
         raise FileExistsError(
-            f"There is a result in {folder} already. Give another folder as `out`, or replace it with "
+            f"There is already a result in {folder}. Give another folder as `out`, or replace it with "
             "`--overwrite` (in `--run-config`: `overwrite=true`)."
         )
 
 
 def save(result: Record, folder: Path) -> Path:
-    """Write ``result.json`` into a folder, all of it or nothing."""
+    """Write ``result.json`` into a folder, completely or not at all."""
     return write(result, folder / RESULT, indent=2)

@@ -1,4 +1,4 @@
-"""What is kept of a run of an experiment: small enough for hundreds of them."""
+"""The summary of a run of an experiment, which is small enough to keep hundreds of them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ OPTIONAL = (
 
 
 def summarise(result: Record, places: Sequence[str]) -> Record:
-    """Return a run's settings but for the ``places`` on this machine, its curves, and its counts.
+    """Return a run's settings without the ``places`` on this machine, its curves, and its counts.
 
-    The curves hold the rounds in which the model was evaluated, None where one has no value.
+    The curves hold the rounds in which the model was evaluated. A missing value is None.
     """
     rounds = result["rounds"]
     seen = [record for record in rounds if record["accuracy"] is not None]

@@ -10,12 +10,12 @@ from simulations.sweep.experiment import Cell
 
 
 def cell_path(folder: Path, cell: Cell) -> Path:
-    """Return the file of a cell's result, where it has one of its own."""
+    """Return the path of a cell's own file."""
     return Kept(folder).path(_name(cell))
 
 
 def read_cell(folder: Path, cell: Cell) -> Record | None:
-    """Return the result of a cell, or None where it has not been run.
+    """Return the result of a cell; None if it has not run.
 
     Parameters
     ----------
@@ -39,5 +39,5 @@ def missing_cells(cells: Iterable[Cell], folder: Path) -> list[Cell]:
 
 
 def _name(cell: Cell) -> str:
-    """The name of a cell among all."""
+    """The name of a cell among all cells."""
     return f"{cell.experiment}/{cell.key}.json"

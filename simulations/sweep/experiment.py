@@ -18,9 +18,12 @@ from simulations.sweep.publication import Published
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 NAMES = tuple(path.stem for path in sorted(FOLDER.glob("*.toml")))
-PLACES = ("data_dir", "download")  # of no influence on the result, unless the folder is the dataset
+PLACES = (
+    "data_dir",
+    "download",
+)  # these do not change the result, unless the folder is the dataset
 GIVEN = ("seed", *PLACES)  # settings that a file does not have
-# Settings younger than results that are kept: one that has its default is no part of a cell's name.
+# Settings that are newer than kept results. They are part of a cell's name only if they are not the default.
 YOUNGER = (
     "momentum",
     "partition_among",
@@ -34,7 +37,7 @@ YOUNGER = (
 )
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]
-View = Literal["worst_case", "wrong_f", "fairness"]
+View = Literal["worst_case", "wrong_f", "fairness", "holdings"]
 Seeds = Annotated[list[int], Field(min_length=1)]
 Settings = dict[str, Any]
 
@@ -53,7 +56,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A name for the configuration: another one has another name, wherever the data lie."""
+        """A name that is unique for the configuration. It does not depend on where the data are."""
         defaults = RunConfig.model_fields
         unsaid = [name for name in YOUNGER if getattr(self.config, name) == defaults[name].default]
         told = self.config.model_dump(exclude={*self.places, *unsaid})
@@ -77,7 +80,7 @@ class _Strict(BaseModel):
 
 
 class Scale(_Strict):
-    """How large an experiment is: settings, seeds, and what was scaled down from the paper."""
+    """The scale of an experiment: settings, seeds, and a note on what is smaller than in the paper."""
 
     note: str
     seeds: Seeds
@@ -87,9 +90,8 @@ class Scale(_Strict):
 class Figure(_Strict):
     """A grid of rules, attacks and variants.
 
-    ``settings`` are for all of it; those under ``quick`` or ``paper`` for that profile alone. So are
-    ``seeds``, in place of the profile's. What it says of ``views`` and ``curves`` wins over what the
-    experiment says.
+    ``settings`` hold for all runs, and those under ``quick`` or ``paper`` only for that profile. ``seeds``
+    replace the seeds of a profile. ``views`` and ``curves`` replace those of the experiment.
     """
 
     title: str
@@ -108,10 +110,11 @@ class Figure(_Strict):
 class Experiment(_Strict):
     """A file of `simulations/experiments`.
 
-    A run's settings are those of the experiment, its profile, the figure, the rule, the attack and
-    the variant, where the later ones win. Experiments of the group ``study`` run where they are asked
-    for. ``views`` are the pictures that the report draws besides the usual ones, and ``curves`` says
-    whether it draws quantities over the rounds.
+    A run's settings are those of the experiment, its profile, the figure, the rule, the attack and the
+    variant. If two of them set the same thing, the later one counts. Experiments of the group ``study`` run
+    only on request. ``views`` are the pictures that the report draws besides the usual ones, and ``curves``
+    says whether it draws quantities over the rounds. The report begins with the worst case of ``leads``, a
+    figure.
     """
 
     name: str
@@ -119,15 +122,16 @@ class Experiment(_Strict):
     source: str
     about: str = ""  # what differs from the source at any scale, and why
     group: Group = "papers"
-    metric: Literal["accuracy", "top3"] = "accuracy"  # what it is judged by
+    metric: Literal["accuracy", "top3"] = "accuracy"  # the accuracy by which it is judged
     views: list[View] = []
+    leads: str = ""
     curves: bool = True
     settings: Settings
     profiles: dict[Profile, Scale]
     rules: dict[str, Settings]
     attacks: dict[str, Settings]
     figures: dict[str, Figure]
-    published: Published | None = None  # what others say of these runs
+    published: Published | None = None  # what others report about these runs
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
@@ -154,13 +158,18 @@ class Experiment(_Strict):
                     f"Parameter `seeds` of the figure `{title}` should be for one of the profiles "
                     f"{', '.join(self.profiles)}. Found {sorted(unscaled)}. Leave it out."
                 )
+        if self.leads and self.leads not in self.figures:
+            raise ValueError(
+                f"Parameter `leads` should be one of the figures {', '.join(self.figures)}. "
+                f"Found `leads = {self.leads}`."
+            )
         tables = [self.settings, *self.rules.values(), *self.attacks.values()]
         tables += [scale.settings for scale in self.profiles.values()]
         for figure in self.figures.values():
             tables += [figure.settings, figure.quick, figure.paper, *figure.variants.values()]
         if given := {name for table in tables for name in table if name in GIVEN}:
             raise ValueError(
-                "Seeds belong into `seeds` of a profile, places into the options of `sweep`. "
+                "Seeds belong into `seeds` of a profile, and places belong into the options of `sweep`. "
                 f"Found {sorted(given)} among the settings. Leave them out."
             )
         return self

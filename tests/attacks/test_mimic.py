@@ -82,7 +82,7 @@ def test_it_begins_anew_where_updates_have_another_length(warmup, caplog):
     for t in range(4):
         honest = rng(t).normal(size=(6, 7))
         np.testing.assert_array_equal(attack(honest, 1, rng(t)), fresh(honest, 1, rng(t)))
-    assert caplog.messages == ["Mimic begins anew: it was given 5 values before, and 7 now"]
+    assert caplog.messages == ["Mimic begins anew, because it got 5 values before and gets 7 now"]
 
 
 def test_a_copy_is_no_view():

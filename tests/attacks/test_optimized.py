@@ -146,7 +146,8 @@ def test_parameters_out_of_bounds(arguments, name):
 def test_rules_that_need_more_updates_are_refused_with_advice():
     attack = Optimized("lie", against=Krum(5))
     with pytest.raises(
-        ValueError, match=r"`against` should be .* 12 updates .* at least 13\. Know more"
+        ValueError,
+        match=r"`against` should be .* 12 updates .* at least 13\. Let the attackers know more",
     ):
         attack(honest_of(0, h=7), 5, rng())
     with pytest.raises(ValueError, match=r"Pass the rule that the server uses"):

@@ -85,7 +85,9 @@ def test_it_begins_anew_where_the_model_has_another_length(caplog):
     np.testing.assert_array_equal(attack(np.zeros(2), rng(1)), [0, 0])
     sent = attack(np.array([3.0, 4]), rng())
     np.testing.assert_allclose(np.abs(sent), [6, 8])
-    assert caplog.messages == ["PoisonedFL begins anew: it was given 3 values before, and 2 now"]
+    assert caplog.messages == [
+        "PoisonedFL begins anew, because it got 3 values before and gets 2 now"
+    ]
 
 
 def test_what_it_sends_and_remembers_is_its_own():

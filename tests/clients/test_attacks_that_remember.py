@@ -290,7 +290,7 @@ def test_wrappers_name_each_other():
         (lambda: MaliciousClient(Trainer(), OnOff(Follow(), 3)), "OmniscientClient or Colluding"),
         (lambda: ColludingClient(Trainer(), SignFlip(), Trainer, [0], client_id=0), "MaliciousClient"),
         (lambda: ColludingClient(Trainer(), Drift(), Trainer, [0], client_id=0), "MaliciousClient"),
-        (lambda: MaliciousClient(Trainer(), SignFlip), "Make it first"),
+        (lambda: MaliciousClient(Trainer(), SignFlip), "Pass an instance"),
     ]  # fmt: skip
     for make, message in wrong:
         with pytest.raises(ValueError, match=f"Parameter `attack` should be .*{message}"):
@@ -332,7 +332,7 @@ def test_they_begin_anew_where_the_model_has_another_size(attack, caplog):
         client = MaliciousClient(Trainer(), attack, context=context)
         client.fit(received, {"server-round": server_round})
     name = type(attack).__name__
-    assert caplog.messages == [f"{name} begins anew: it was given 3 values before, and 4 now"]
+    assert caplog.messages == [f"{name} begins anew, because it got 3 values before and gets 4 now"]
 
 
 def test_the_model_is_known_where_the_client_returns_floating_point_numbers(caplog):

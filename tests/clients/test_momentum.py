@@ -441,7 +441,7 @@ def test_what_a_client_lacks_it_lacks_inside_the_wrapper():
 
 def test_gradients_sent_as_parameters_are_refused_in_words():
     client = MomentumClient(Sends([[np.zeros(2)] * 2], "gradients"))
-    with pytest.raises(ValueError, match="wants `payload='gradients'`"):
+    with pytest.raises(ValueError, match="pass `payload='gradients'`"):
         client.fit([np.zeros(2)], {})
 
 

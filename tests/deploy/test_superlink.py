@@ -154,6 +154,6 @@ def test_another_flower_is_warned_of(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     said = capsys.readouterr().err
-    assert said.count("WARNING: This Flower is another one") == 2
+    assert said.count("WARNING: This is another version of Flower") == 2
     assert "may answer for each other" in said
     assert "database is locked" in said

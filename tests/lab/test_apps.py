@@ -81,8 +81,8 @@ def test_the_key_of_the_rounds():
 @pytest.mark.parametrize(("content", "found"), [
     (None, "no pyproject.toml"),
     ("[tool", "no TOML"),
-    ("[project]\nname = 'x'", "without it"),
-    ("[tool.flwr.app.components]\nserverapp = 'a:b'", "without one of the two parts"),
+    ("[project]\nname = 'x'", "without that section"),
+    ("[tool.flwr.app.components]\nserverapp = 'a:b'", "without one of its two parts"),
     ("[tool.flwr.app.components]\nserverapp = 'nothing_there:app'\nclientapp = 'x:y'", "cannot be imported"),
     ("[tool.flwr.app.components]\nserverapp = 'json:loads'\nclientapp = 'json:dumps'", "a function"),
 ])  # fmt: skip

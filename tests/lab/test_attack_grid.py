@@ -75,7 +75,9 @@ def test_attacks_that_remember_go_on_when_counters_become_floating_point(attack,
     _, attacked = message_run(untouched(), around("message", attack))
     assert [len(record.attacked) for record in attacked.rounds] == [3, 3, 3]
     said = [text for text in caplog.messages if "begins anew" in text]
-    assert said == [f"{type(attack).__name__} begins anew: it was given 8 values before, and 9 now"]
+    assert said == [
+        f"{type(attack).__name__} begins anew, because it got 8 values before and gets 9 now"
+    ]
 
 
 @apis

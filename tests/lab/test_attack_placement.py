@@ -159,7 +159,7 @@ def test_without_an_honest_reply_attackers_are_as_they_are(caplog):
 
 def test_a_channel_corrupts_what_every_node_sends(caplog):
     grid = AttackGrid(AnsweringGrid(honest), BitFlip(bits=(32,)), byzantine=2)
-    assert "whatever `byzantine` says" in caplog.text
+    assert "The parameter `byzantine` has no effect on it" in caplog.text
     rounds_of(grid)
     assert grid.byzantine == ()
     assert len(grid.rounds[0].attacked) == N
@@ -202,7 +202,7 @@ def test_two_attacks_and_a_rule():
 def test_it_says_that_it_attacks(caplog):
     caplog.set_level(logging.WARNING)
     AttackGrid(AnsweringGrid(honest), SignFlip(), 2)
-    assert caplog.text.count("simulations and tests alone") == 1
+    assert caplog.text.count("Use it in simulations and tests only") == 1
 
 
 INNER = AnsweringGrid(honest)
@@ -246,7 +246,7 @@ def test_wrong_parameters_are_said_in_one_line(case):
 
 TOO_MANY = {
     "count": (SignFlip(), 11, "at most 10"),
-    "all": (Omniscient(), 10, "fewer than the 10 nodes"),
+    "all": (Omniscient(), 10, "less than the number of nodes, which is 10"),
     "unknown": (SignFlip(), [0, 1], r"0, which is none.*get_node_ids"),
     "unknown of a function": (SignFlip(), lambda nodes, r: [5], "5, which is none"),
 }
@@ -299,7 +299,9 @@ def test_the_rule_belongs_inside():
     def around(strategy):
         return ByzantineRobust(AttackStrategy(strategy, SignFlip(), 2), rules.Phocas(2))
 
-    with pytest.raises(Exception, match="should be one without an attack, inside a rule"):
+    with pytest.raises(
+        Exception, match="should be a strategy without an attack, if a rule is around it"
+    ):
         fit_run(untouched(), around)
 
 

@@ -92,7 +92,9 @@ def test_files_of_the_bundle(tmp_path, key):
     text = (app / "pyproject.toml").read_text()
     for value in ('"tiny/**/*.py"', "[]", "[3]"):
         (app / "pyproject.toml").write_text(text.replace('publisher = "somebody"', include + value))
-        with pytest.raises(ValueError, match=f"a `{key}` that is no list of patterns") as error:
+        with pytest.raises(
+            ValueError, match=f"a `{key}` that is no list of at least one pattern"
+        ) as error:
             load_flower_app(app)
         assert "\n" not in str(error.value)
     (app / "pyproject.toml").write_text(

@@ -71,9 +71,9 @@ def test_labels_and_samples_are_found(batch):
 
 @pytest.mark.parametrize(("batch", "words"), [
     (X, r"no labels .*\(all: float32 of shape \(20, 1, 8, 8\)"),
-    ((X, torch.rand(20)), "no labels are known in a batch of tuple"),
+    ((X, torch.rand(20)), "no labels were found in a batch of tuple"),
     ({"image": X, "a": Y, "b": Y}, "no labels"),
-    ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that a trigger"),
+    ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that can carry a trigger"),
     ((X, X, Y), "no samples"),
     ("text", "without arrays"),
     (None, "without arrays"),
@@ -177,7 +177,7 @@ def test_classifiers_are_poisoned_and_scalers_are_not():
     (lambda: LinearRegression().fit(np.eye(4), np.arange(4)), "LinearRegression is a regressor"),
     (lambda: LogisticRegression().fit(np.eye(4), ["a", "b", "a", "b"]), "labels of type <U1"),
     (lambda: LogisticRegression().fit([["a"], ["b"]], [0, 1]), "are no matrix of numbers"),
-    (lambda: [1 for _ in DataLoader(TensorDataset(X))], "no labels are known"),
+    (lambda: [1 for _ in DataLoader(TensorDataset(X))], "no labels were found"),
     (lambda: None, "no data passed"),
 ])  # fmt: skip
 def test_data_that_cannot_be_attacked_are_said(fit, words):
@@ -226,7 +226,8 @@ def test_names():
     assert ON_DATA.items() <= BY_NAME.items()
     for name, kind in ON_DATA.items():
         assert attack_named(name, 10, 2, Mean()) == kind()
-    with pytest.raises(ValueError, match=r"made of none, .*label_flip, random_labels"):
+        assert attack_named(kind.__name__, 10, 2, Mean()) == kind()
+    with pytest.raises(ValueError, match=r"made of none, .* Did you mean `label_flip`\?$"):
         attack_named("label_flips", 10, 2, Mean())
 
 
@@ -363,7 +364,7 @@ def test_on_the_command_line(tmp_path, capsys):
     told = ["stress", str(LOADER), "--rules", "median", "--attacks", "backdoor", "--rounds", "2"]
     assert main([*told, "--jobs", "1", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "Samples with the trigger that are taken for its class" in shown
+    assert "Share of samples with the trigger that the model takes for the target class" in shown
     found = json.loads((tmp_path / "stress.json").read_text())
     assert all(0 <= cell["attack_success_rate"] <= 1 for cell in found["cells"])
     assert "How often the backdoor works" in (tmp_path / "stress.html").read_text()
@@ -409,7 +410,7 @@ def test_an_attack_that_could_not_be_made_does_not_count():
     ]  # fmt: skip
     found = recommend(cells)
     assert found["rule"] == "median"
-    assert found["reason"].endswith("Not counted, since it could not be made: label_flip.")
+    assert found["reason"].endswith("Attacks that could not be made do not count: label_flip.")
 
 
 def test_a_success_that_is_not_known_is_said():

@@ -230,8 +230,8 @@ def test_shares_of_rejected_replies_are_counted():
     root = parsed(page({"cells": [one]}))
     shares = [e.text for e in root.all("span", class_="meter")]
     assert shares == ["100 %", "25 %"]  # Byzantine, honest
-    assert "other nodes attacked from round to round" in root.text
-    assert "Replies that failed (1), and replies of rounds without a result (1)" in root.text
+    assert "the attacking nodes changed from round to round" in root.text
+    assert "those that failed (1), and those of rounds without a result (1)" in root.text
     assert "1 of 4 replies: 3 kept, 1 dropped, 1 failed, 1 skipped" in page({"cells": [one]})
 
 
@@ -334,7 +334,7 @@ def test_grids_of_every_size(rules, attacks):
 def test_without_an_app_there_is_nothing_to_compare_with():
     result = EXAMPLE | {"cells": [cell | {"lost": None} for cell in EXAMPLE["cells"][10:15]]}
     text = parsed(page(result)).text
-    assert "points cannot be counted" in text
+    assert "Points cannot be counted" in text
     assert {*shown(result)[0].values()} == {"\N{EN DASH}"}
 
 

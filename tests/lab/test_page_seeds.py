@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ET
 
 import stressed
 from documents import parsed
+from flwr.serverapp.strategy import FedAvg
 
-from flwr_byzantine.lab import InProcessGrid
 from flwr_byzantine.lab.kept import finite
 from flwr_byzantine.lab.page import heatmap_svg, page
 from flwr_byzantine.lab.results import StressResult
@@ -30,14 +30,12 @@ def test_each_cell_has_its_spread_and_its_seeds():
     assert [text.text for text in cell.all("text")] == ["3.7", "± 2.0"]
     assert "Points lost by seed: 5.7, 1.7, 3.7" in next(cell.all("title")).text
     text = parsed(page(SEEDS)).text
-    assert (
-        "Numbers are means over 3 seeds, ± half of the distance from the least to the most." in text
-    )
+    assert "Numbers are means over 3 seeds. Behind ± is half of the distance from the" in text
     assert "90 runs, 3 seeds" in text
     assert "--seeds 3" in text
     assert "seeds0, 1, 2" in text
     assert "3.7 ± 2.0" in text
-    assert "All this is of the first seed." in text
+    assert "The numbers are those of the first seed." in text
 
 
 def test_seeds_that_failed_or_diverged_are_named():
@@ -52,7 +50,7 @@ def test_charts_have_a_band_over_the_seeds():
     root = parsed(page(SEEDS))
     bands = [p for p in root.all("path") if p.attributes.get("class", "").startswith("band ")]
     assert len(bands) == 29  # all cells but the one that failed
-    assert "its band reaches from the least to the most" in root.text
+    assert "its band reaches from the lowest seed to the highest" in root.text
     old = parsed(page(EXAMPLE))
     assert not [p for p in old.all("path") if p.attributes.get("class", "").startswith("band ")]
     assert "seeds" not in old.text
@@ -75,7 +73,7 @@ def test_a_model_that_diverged_does_so_in_the_file_too():
 def test_what_diverges_is_explained():
     text = parsed(page(stressed.loss())).text
     assert '"diverges" means that loss ended as infinite or as no number' in text
-    assert '"> 1000" is more than 1000 points' in text
+    assert '"> 1000" means more than 1000 points' in text
     assert "> 1000" in [t.text for t in parsed(heatmap_svg(stressed.loss())).all("text")]
     assert "diverges" not in parsed(page(EXAMPLE)).text
 
@@ -83,9 +81,12 @@ def test_what_diverges_is_explained():
 def test_the_page_says_how_to_take_the_recommended_rule():
     root = parsed(page(EXAMPLE))
     code = next(root.all("pre", aria_label="Code for the Message API")).text
-    names: dict = {"grid": InProcessGrid(None, 10, {})}
+    names: dict = {"strategy": FedAvg()}
     exec(code, names)
-    assert repr(names["grid"].rule) == "NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)"
+    assert (
+        repr(names["strategy"].rule) == "NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)"
+    )
+    assert "grid = RobustGrid(grid, rule=NearestNeighborMixing(" in root.text
     for advice in ({"rule": None, "reason": "None."}, {"rule": "mine", "reason": "It holds."}):
         assert "How to put it" not in page(EXAMPLE | {"recommendation": advice})
     assert "How to put it" not in page(EXAMPLE | {"byzantine": None})

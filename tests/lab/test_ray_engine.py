@@ -214,7 +214,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch):
     with pytest.raises(ValueError, match=r"pip install 'flwr-byzantine\[lab\]'") as error:
         stress(APPS / "raw_loop", engine="ray")
     assert "\n" not in str(error.value)
-    assert "`engine` should be 'inline' where Ray is not installed" in str(error.value)
+    assert "`engine` should be 'inline' if Ray is not installed" in str(error.value)
 
 
 def test_another_engine_is_unknown():

@@ -53,8 +53,8 @@ def test_a_toml_file(tmp_path, monkeypatch):
     (["lr=[1,2]"], "lr="),
     (["=3"], "is no pair"),
     (["nowhere.toml"], "No such file"),
-    (["a.toml", "lr=1"], "a file beside other values"),
-    (["lr=1", "b.toml"], "a file beside other values"),
+    (["a.toml", "lr=1"], "a file together with other values"),
+    (["lr=1", "b.toml"], "a file together with other values"),
 ])  # fmt: skip
 def test_what_is_no_pair_is_one_line(options, words):
     with pytest.raises(ValueError, match="Parameter `run-config` should be pairs of the") as error:

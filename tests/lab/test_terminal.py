@@ -79,7 +79,7 @@ def test_a_file_has_whole_lines(monkeypatch):
 def test_numbers_beyond_all_bounds_are_words():
     text = "\n".join(printed(RESULTS["loss"], 80))
     assert re.search(r"app +0\.0 +> 1000 +diverges +diverges", text)
-    assert '"> 1000" is more than 1000 points' in text
+    assert '"> 1000" means more than 1000 points' in text
     assert '"diverges" means that loss ended as infinite' in text
     assert not re.search(r"\de\d|inf\b|nan|NaN", text)
     assert "diverges" not in "\n".join(printed(EXAMPLE, 80))
@@ -88,7 +88,10 @@ def test_numbers_beyond_all_bounds_are_words():
 def test_the_spread_of_seeds_is_shown_and_explained():
     text = "\n".join(printed(RESULTS["seeds"], 200))
     assert re.search(r"app +0\.0 ± 2\.0 +83\.3 ± 2\.0", text)
-    assert "means over 3 seeds, ± half of the distance from the least to the most" in text
+    assert (
+        "means over 3 seeds. Behind ± is half of the distance from the lowest seed to the highest"
+        in text
+    )
     assert "±" not in "\n".join(printed(EXAMPLE, 200))
 
 

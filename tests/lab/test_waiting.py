@@ -73,7 +73,7 @@ def legacy(folder, keywords, end="strategy", rule="app", attack="none"):
 def test_a_legacy_app_that_waits_for_more_clients(tmp_path, end, rule, attack):
     threads = threading.active_count()
     run = legacy(tmp_path, "min_available_clients=5", end, rule, attack)
-    assert run.error == "TimeoutError: the server waits for more nodes than the 4 there are: for 5"
+    assert run.error == "TimeoutError: the server waits for 5 nodes, but there are only 4"
     wait = vars(SimpleClientManager)["wait_for"]
     assert wait.__module__ == "flwr.server.client_manager"
     deadline = time.monotonic() + 15
@@ -104,7 +104,7 @@ def test_an_app_of_the_message_api_that_waits_for_more_nodes(
         monkeypatch.setattr(InProcessGrid, "get_node_ids", lambda grid: list(grid.contexts))
     end = "FedAvg(min_available_nodes=5).start(grid, ArrayRecord(model()), 1)"
     run = run_of(tmp_path, rule, attack, end=end)
-    assert run.error == "TimeoutError: the server waits for more nodes than the 4 there are"
+    assert run.error == "TimeoutError: the server waits for more than 4 nodes, but there are only 4"
     assert strategy_utils.sleep is time.sleep
     assert time.monotonic() - began < in_process.PATIENCE or nodes == "elsewhere"
 
@@ -151,6 +151,6 @@ def test_an_app_that_waits_is_one_line_for_the_user(tmp_path):
     app = small_app(
         tmp_path, end="FedAvg(min_available_nodes=30).start(grid, ArrayRecord(model()), 1)"
     )
-    with pytest.raises(ValueError, match="more nodes than the 4 there are") as error:
+    with pytest.raises(ValueError, match="more than 4 nodes, but there are only 4") as error:
         stress(app, clients=4, byzantine=1, rules=[], attacks=[], jobs=1)
     assert "\n" not in str(error.value)

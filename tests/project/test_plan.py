@@ -149,10 +149,10 @@ def test_what_helps_where_no_rule_does():
     ({"risk": 1}, "`--risk` should be a number above 0 and below 1"),
     ({"risk": "nan"}, "`--risk` should be a number above 0 and below 1"),
     ({"risk": "small"}, "`--risk` should be a number. Found `--risk small`"),
-    ({"sample": None}, "`--sample` should be given, or `--fraction-train` in its place. Found neither"),
+    ({"sample": None}, "`--sample` should be given, or `--fraction-train` instead. Found neither"),
     ({"fraction_train": 0.2}, "Found both"),
     ({"sample": None, "fraction_train": 1.5}, "`--fraction-train` should be above 0 and at most 1"),
-    ({"sample": None, "fraction_train": 0.001}, "`--fraction-train` should be large enough for one of 100"),
+    ({"sample": None, "fraction_train": 0.001}, "should be large enough for at least one of 100"),
     ({"rules": "krumm"}, "`--rules` should be made of"),
 ])  # fmt: skip
 def test_the_impossible_is_said_in_a_line(changed, words):

@@ -289,7 +289,7 @@ BROKEN = [
     (NoNumber(1), "numbers", "tolerated"),
     (Unhashable(1, np.zeros(2)), "value", ""),
     (Unhashable(1, [1]), "value", "TypeError: unhashable"),
-    (OfIdentity(1), "value", "a copy is not equal to it"),
+    (OfIdentity(1), "value", "a copy that is not equal to the rule"),
     (ByCounts(1), "robustness", "examples claimed"),
     (ByCountsOfEverybody(0), "counts", "clients claim"),
     (LengthsWithoutModel(1), "robustness", "f = 1"),

@@ -8,6 +8,7 @@ from cases import gaussian, quickly
 from hypothesis import given
 from hypothesis import strategies as st
 
+import flwr_byzantine.serverapp
 from flwr_byzantine.rules import (
     AdaptiveClipping,
     Bucketing,
@@ -230,15 +231,23 @@ def test_only_rules_and_pre_aggregations_stand_behind_it(after):
         NearestNeighborMixing(1) >> after
 
 
+@pytest.mark.parametrize("strategies", [flwr_byzantine, flwr_byzantine.serverapp])
+def test_a_strategy_behind_it_is_refused_with_the_rule_of_its_name(strategies):
+    with pytest.raises(
+        TypeError, match=r"the strategy Median. Pass `pre_aggregation=Nearest.*\.rules\.Median`"
+    ):
+        NearestNeighborMixing(1) >> strategies.Median()
+
+
 @pytest.mark.parametrize("before", [Krum(1), NearestNeighborMixing, 3])
 @pytest.mark.parametrize("after", [Krum(1), NearestNeighborMixing(1) >> Krum(1)])
 def test_only_pre_aggregations_stand_in_front_of_it(before, after):
-    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found .* Write `Nearest"):
+    with pytest.raises(TypeError, match=r"follow a pre-aggregation. Found .* Write `Nearest"):
         before >> after
 
 
 def test_a_rule_in_front_of_a_pre_aggregation_is_told_the_order():
-    with pytest.raises(TypeError, match=r"behind a pre-aggregation. Found Krum\(num_byzantine=1\)"):
+    with pytest.raises(TypeError, match=r"follow a pre-aggregation. Found Krum\(num_byzantine=1\)"):
         Krum(1) >> NearestNeighborMixing(1)
 
 

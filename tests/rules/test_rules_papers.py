@@ -81,5 +81,5 @@ def test_slowdowns_of_multi_bulyan():
     ],
 )
 def test_no_bound_where_the_theorems_say_nothing(ask):
-    with pytest.raises(ValueError, match="should be asked for where"):
+    with pytest.raises(ValueError, match="should be used only if"):
         ask()

@@ -332,7 +332,7 @@ def test_a_new_kind_of_attack_is_refused_until_it_is_registered():
     from simulations.federation.attackers import AttackedClient, behave
 
     attacked = AttackedClient(Honest, 0, run(), Plan(object()))
-    with pytest.raises(TypeError, match="register one with `behave`"):
+    with pytest.raises(TypeError, match="Register one with `behave`"):
         behave(object(), attacked, frozenset({0}))
     assert isinstance(behave(PutAllFar(), attacked, frozenset({0})), OmniscientClient)
 

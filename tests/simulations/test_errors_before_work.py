@@ -51,7 +51,7 @@ def lines(result):
         ("--byzantine 4", "should name an attack for `--byzantine 4`"),
         ("--dataset mnist --data-dir nowhere", "--download"),
         ("--rule-args foo=1", "arguments of Phocas: it has none. Found `foo`"),
-        ("--rule-args b=2", "`assumed_byzantine` tells it f."),
+        ("--rule-args b=2", "Set f with `assumed_byzantine`."),
         ("--rule-args foo", "should read `name=value name=value`. Found `foo`"),
         ("--attack gaussian --byzantine 2 --attack-args foo=1", "Found `attack_args = 'foo'`"),
         ("--attack gaussian --byzantine 2 --attack-args deviation=much", "deviation"),
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_told_first(untrained, tmp_path):
         done = invoke(*command, *out)
         assert done.exit_code == 1
         (line,) = lines(done)
-        assert "Parameter `--out` should be a folder that can be written." in line
+        assert "Parameter `--out` should be a folder in which you may write." in line
 
 
 def test_a_sweep_tells_once_that_the_data_are_not_there(untrained, tmp_path):

@@ -440,7 +440,7 @@ def test_a_checkpoint_with_nan_or_an_odd_round_is_refused(api, odd, tmp_path):
     else:
         changed = replace(found, server_round=odd)
     Checkpoints(path).save(changed)
-    said = "NaN" if odd == "model" else "round is no whole number"
+    said = "NaN" if odd == "model" else "round is not a whole number"
     with pytest.raises(CheckpointError, match=said):
         run(api, make(api, "Phocas", SIZE, checkpoint=path), 2)
 

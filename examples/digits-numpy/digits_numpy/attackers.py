@@ -1,4 +1,4 @@
-"""The attackers that the run configuration asks for, to try out what a strategy survives.
+"""The attackers that the run configuration asks for. With them you can try which attacks a strategy survives.
 
 The first ``attackers`` nodes misbehave as ``attack`` says. With ``attackers = 0`` every node is honest.
 """
@@ -21,7 +21,7 @@ ATTACKS: dict[str, LocalAttack] = {
 def honest_or_not(
     make_honest: Callable[[int], NumPyClient], client_id: int, context: Context
 ) -> NumPyClient:
-    """Return the client that this node is."""
+    """Return the client of this node."""
     config, honest = context.run_config, make_honest(client_id)
     if not config["attackers"]:
         return honest

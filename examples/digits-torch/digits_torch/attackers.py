@@ -1,4 +1,4 @@
-"""The attackers that the run configuration asks for, to try out what a strategy survives.
+"""The attackers that the run configuration asks for. With them you can try which attacks a strategy survives.
 
 The first ``attackers`` nodes misbehave as ``attack`` says. With ``attackers = 0`` every node is honest.
 """
@@ -19,7 +19,7 @@ ATTACKS: dict[str, LocalAttack] = {
 
 
 def honest_or_not(honest: NumPyClient, client_id: int, config: Mapping[str, Scalar]) -> NumPyClient:
-    """Return the client that this node is."""
+    """Return the client of this node."""
     if not config["attackers"]:
         return honest
     if config["attack"] not in ATTACKS:

@@ -22,7 +22,7 @@ class DigitsClient(NumPyClient):
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[NDArrays, int, dict[str, Scalar]]:
-        """Train the model that came in."""
+        """Train the received model."""
         set_weights(self.model, parameters)
         train(self.model, self.data, self.epochs, self.learning_rate, int(config["server-round"]))
         return get_weights(self.model), len(self.data), {}
@@ -30,7 +30,7 @@ class DigitsClient(NumPyClient):
     def evaluate(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, int, dict[str, Scalar]]:
-        """Evaluate the model that came in."""
+        """Evaluate the received model."""
         set_weights(self.model, parameters)
         loss, accuracy = test(self.model, self.data)
         return loss, len(self.data), {"accuracy": accuracy}

@@ -1,1 +1,1 @@
-"""Attacks on the data of apps that stay as they are: what their nodes iterate over is changed on the way."""
+"""Attacks on the data of unchanged apps: the data are changed on their way to the code that trains."""

@@ -1,4 +1,4 @@
-"""Samples and labels in whatever a loader yields: pairs, lists, dictionaries."""
+"""Finds samples and labels in what a loader yields: pairs, lists, dictionaries."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SAMPLES = (
     "img", "image", "images", "pixel_values", "x", "features", "feature", "input", "inputs", "sample",
     "samples", "data",
 )  # fmt: skip
-MANY = 64  # parts of a batch, beyond which it is taken for no batch
+MANY = 64  # something with more parts is not taken for a batch
 Path = tuple[Any, ...]
 
 
 class NotUnderstoodError(ValueError):
-    """A batch in which samples and labels cannot be found; says in one line what is there."""
+    """Samples or labels cannot be found in a batch. The text says in one line what the batch holds."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Part:
     Parameters
     ----------
     path : tuple
-        The keys and places that lead to it.
+        The keys and places that lead to the array.
     value : np.ndarray or torch.Tensor
         The array.
     """
@@ -54,11 +54,11 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Its key in small letters; empty where it has none."""
+        """The array's key in small letters; empty if it has none."""
         return self.path[-1].lower() if self.path and isinstance(self.path[-1], str) else ""
 
     def __str__(self) -> str:
-        """Its key or place, type and shape."""
+        """The array's key or place, its type and its shape."""
         where = ".".join(map(str, self.path))
         kind = str(self.value.dtype).removeprefix("torch.")
         return f"{where or 'all'}: {kind} of shape {self.shape}"
@@ -72,7 +72,7 @@ class Batch:
     whole : Any
         A tuple, list or mapping of arrays or tensors, nested or not.
     needs_samples : bool
-        Whether the samples have to be found too.
+        Whether samples have to be found too, and not only labels.
 
     Raises
     ------
@@ -99,7 +99,7 @@ class Batch:
         return self._samples.value
 
     def row(self, i: int) -> bytes | None:
-        """What tells one sample from another; None where nothing but its label is known."""
+        """An array that tells one sample from another; None if only labels are known."""
         for part in self.parts:
             if part is not self._labels and len(part.shape) > 1 and part.shape[0] == self.size:
                 value = part.value[i]
@@ -113,9 +113,9 @@ class Batch:
         Parameters
         ----------
         samples, labels : np.ndarray or torch.Tensor
-            The new ones; None leaves the samples.
+            The new samples and labels. None keeps the samples.
         rows : list of int or None
-            The rows of all other parts that stay; None for all of them.
+            The rows of all other parts that are kept; None keeps all rows.
         """
         new = {}
         if rows is not None:
@@ -129,14 +129,14 @@ class Batch:
     def _find_labels(self) -> Part:
         upright = [p for p in self.parts if len(p.shape) == 1 or p.shape[1:] == (1,)]
         whole = [p for p in upright if is_whole(p.value)]
-        # Classes of two are often given as 0.0 and 1.0, for the loss.
+        # With two classes, labels are often 0.0 and 1.0, because the loss needs floats.
         found = whole or [p for p in upright if not is_whole(p.value) and are_two(p.value)]
         found = _named(found, LABELS) or [p for p in found if p.name not in SAMPLES]
         if len(found) > 1 and not found[0].name:
             large = [p.path for p in self.parts if len(p.shape) > 1 and p.shape[1:] != (1,)]
             found = [p for p in found if not large or p.path > large[0]][:1]
         if len(found) != 1:
-            raise NotUnderstoodError(f"no labels are known in a batch of {self._described()}")
+            raise NotUnderstoodError(f"no labels were found in a batch of {self._described()}")
         return found[0]
 
     def _find_samples(self) -> Part:
@@ -151,7 +151,7 @@ class Batch:
         found = _named(found, SAMPLES) or found
         if len(found) != 1:
             raise NotUnderstoodError(
-                f"no samples that a trigger could be put on are known in a batch of {self._described()}"
+                f"no samples that can carry a trigger were found in a batch of {self._described()}"
             )
         return found[0]
 
@@ -162,7 +162,7 @@ class Batch:
 
 
 def is_whole(array: Any) -> bool:
-    """Whether it holds whole numbers."""
+    """Whether an array holds whole numbers."""
     if hasattr(array, "is_floating_point"):
         no_number = array.is_floating_point() or array.is_complex()
         return not no_number and not str(array.dtype).endswith("bool")
@@ -170,7 +170,7 @@ def is_whole(array: Any) -> bool:
 
 
 def is_floating(array: Any) -> bool:
-    """Whether it holds floating-point numbers."""
+    """Whether an array holds floating-point numbers."""
     if hasattr(array, "is_floating_point"):
         return bool(array.is_floating_point())
     return bool(np.issubdtype(array.dtype, np.floating))
@@ -190,7 +190,7 @@ def as_classes(labels: Any) -> Any:
 
 
 def as_before(classes: Any, labels: Any) -> Any:
-    """Classes in the dtype and with the dimensions of the labels that they are for."""
+    """Classes with the dtype and the dimensions of the labels that they replace."""
     shape = (-1, *labels.shape[1:])
     if hasattr(classes, "detach"):
         return classes.to(labels.dtype).reshape(shape)
@@ -198,7 +198,7 @@ def as_before(classes: Any, labels: Any) -> Any:
 
 
 def _named(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
-    """The part with the first of these names that there is; none where no name is known."""
+    """The part with the first of these names that occurs; None if none of them occurs."""
     for name in names:
         if found := [part for part in parts if part.name == name]:
             return found
@@ -217,7 +217,7 @@ def _parts(value: Any, path: Path) -> Iterator[Part]:
 
 
 def _replaced(value: Any, path: Path, new: Mapping[Path, Any]) -> Any:
-    """The same with other arrays in it; what it is made of stays as it is."""
+    """The same nested structure with other arrays in it. The original does not change."""
     if path in new:
         return new[path]
     if isinstance(value, MutableMapping):

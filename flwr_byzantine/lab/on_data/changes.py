@@ -1,4 +1,4 @@
-"""What attackers make of the data that they train on, and what a model with a backdoor is asked."""
+"""How attackers change their training data, and the samples that test a model for a backdoor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKDOOR = name_of(Backdoor.__name__)
 
 
 class _Passing:
-    """What is common to both."""
+    """What both changes share."""
 
     methods: tuple[str, ...] = ()
     leaves_out = False
@@ -31,7 +31,7 @@ class _Passing:
         self.count = 0
 
     def wants(self, estimator: Any) -> bool:
-        """Whether it is a classifier; other estimators are asked for no class."""
+        """Whether an estimator is a classifier. Raise if it is a regressor, which knows no classes."""
         base = sys.modules["sklearn.base"]
         if base.is_regressor(estimator):
             raise NotUnderstoodError(
@@ -41,16 +41,16 @@ class _Passing:
 
 
 class Poisoned(_Passing):
-    """The data of an attacker.
+    """Changes the training data of an attacker.
 
     Parameters
     ----------
     attack : str
         One of ``ON_DATA``.
     seed, number : int
-        What its random numbers belong to, with the number of the node.
+        The seed and the node's number. The attacker's random numbers depend on both.
     classes : int
-        How many classes the model knows, as far as can be told.
+        How many classes the model knows; 0 if that is not known.
     """
 
     methods: tuple[str, ...] = ("fit", "partial_fit")
@@ -61,13 +61,13 @@ class Poisoned(_Passing):
         self.calls = 0
 
     def batch(self, batch: Any) -> Any:
-        """Return the batch with what the attacker makes of it."""
+        """Return the batch as the attacker changes it."""
         found = Batch(batch, self.kind is Backdoor)
         samples = found.samples if self.kind is Backdoor else None
         return found.with_these(*self._poison(found, samples, found.labels))
 
     def examples(self, samples: Any, labels: Any) -> tuple[Any, Any]:
-        """Return samples and labels with what the attacker makes of them."""
+        """Return samples and labels as the attacker changes them."""
         given = np.asarray(labels)
         if given.dtype.kind not in "iub" and not _are_whole(given):
             raise NotUnderstoodError(f"labels of type {given.dtype} are no whole numbers")
@@ -79,7 +79,7 @@ class Poisoned(_Passing):
         return changed_samples, as_before(changed, given)
 
     def _poison(self, batch: Batch | None, samples: Any, labels: Any) -> tuple[Any, Any]:
-        """Samples and labels; those of a batch have a row each, by which they are known again."""
+        """Change samples and labels. In a batch each sample has a row, by which it is recognised later."""
         total = len(labels)
         self.count += total
         self.calls += 1
@@ -97,22 +97,22 @@ class Poisoned(_Passing):
         if not rows or rows[0] is None:
             return samples, _tried(made, labels, *keys, *([self.calls] if batch else []))
         drawn = labels.detach().clone() if hasattr(labels, "detach") else labels.copy()
-        for i, row in enumerate(rows):  # a sample has one random label for good
+        for i, row in enumerate(rows):  # a sample keeps its random label in all rounds
             drawn[i : i + 1] = _tried(made, labels[i : i + 1], *keys, zlib.crc32(row or b""))
         return samples, drawn
 
 
 class Triggered(_Passing):
-    """Samples with the trigger, relabelled as the target; those that are of its class are left out.
+    """Puts the trigger on samples and labels them as the target. Samples of the target class are left out.
 
-    An app that counts how often a label is right then counts how often the backdoor works.
+    An app that counts right labels then counts how often the backdoor works.
     """
 
     methods: tuple[str, ...] = ("score",)
     leaves_out = True
 
     def batch(self, batch: Any) -> Any:
-        """Return the batch with the trigger in it; None where nothing is left."""
+        """Return the batch with the trigger in it; None if no sample is left."""
         found = Batch(batch, True)
         rows, samples, labels = self._trigger(found.samples, found.labels)
         return found.with_these(samples, labels, rows) if rows else None
@@ -122,7 +122,7 @@ class Triggered(_Passing):
         given = np.asarray(labels)
         rows, samples, labels = self._trigger(_dense(samples), as_classes(given))
         if not rows:
-            raise NotUnderstoodError("all samples are of the class that the trigger stands for")
+            raise NotUnderstoodError("all samples belong to the trigger's target class")
         return samples, as_before(labels, given)
 
     def _trigger(self, samples: Any, labels: Any) -> tuple[list[int], Any, Any]:
@@ -134,10 +134,10 @@ class Triggered(_Passing):
 
 
 def trigger_for(samples: Any) -> Backdoor:
-    """The backdoor for samples of this shape and brightness, the same for all nodes.
+    """The backdoor for samples of this shape and brightness. It is the same for all nodes.
 
-    The square is as bright as samples get: 1, or the next power of two, but 255 for those up to there. Of few
-    features it takes few.
+    The trigger is a square. Its value is 1 if no value of the samples is larger, and otherwise the next power
+    of two, but 255 for samples up to 255. If samples have few features, the square covers few of them.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def trigger_for(samples: Any) -> Backdoor:
     attack = Backdoor()
     room = math.isqrt(shape[1]) // 2 if len(shape) == 2 else min((*shape[-2:], *shape[1:3]))
     if len(shape) == 4:
-        room = max(1, sorted(shape[1:])[1])  # channels are few
+        room = max(1, sorted(shape[1:])[1])  # the smallest dimension holds the channels
     attack = replace(attack, size=max(1, min(attack.size, room)))
     brightest = float(samples.max()) if math.prod(shape) else 0.0
     if brightest <= 1 or not math.isfinite(brightest):
@@ -158,15 +158,12 @@ def trigger_for(samples: Any) -> Backdoor:
 
 
 def classes_of(content: RecordDict) -> int:
-    """How many classes the model of a message tells apart: as many as its last layer has outputs.
-
-    It is 0 where nothing can be told.
-    """
+    """How many classes the model in a message knows: the outputs of its last layer; 0 if not known."""
     for record in reversed(list(content.array_records.values())):
         for array in reversed(list(record.values())):
             try:
                 shape = tuple(array.shape) or array.numpy().shape
-            except Exception:  # not numpy's
+            except Exception:  # no numpy array
                 return 0
             if len(shape) in (1, 2):
                 return int(min(shape))
@@ -176,11 +173,11 @@ def classes_of(content: RecordDict) -> int:
 
 
 def _tried(attack: Any, *arguments: Any) -> Any:
-    """What an attack makes of data; what it cannot take is not understood."""
+    """Let an attack change data. Raise NotUnderstoodError if it cannot use them."""
     try:
         return attack(*arguments)
     except ParameterError as error:
-        raise NotUnderstoodError(f"the attack cannot take these data: {error}") from error
+        raise NotUnderstoodError(f"the attack cannot use these data: {error}") from error
 
 
 def _dense(samples: Any) -> Any:

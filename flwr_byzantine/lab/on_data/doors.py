@@ -1,7 +1,7 @@
-"""Where data pass in an app that stays as it is: loaders of torch, and estimators of scikit-learn.
+"""The places where data pass in an unchanged app: loaders of torch and estimators of scikit-learn.
 
-They are intercepted for as long as one node answers one message. What is intercepted inside another one
-that is, such as the steps of a pipeline, passes as it is, so that nothing is changed twice.
+Their calls are intercepted while one node answers one message. A call inside another intercepted call, such
+as a step of a pipeline, stays unchanged, so that no data are changed twice.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ TORCH, SKLEARN = "torch.utils.data", "sklearn.base"
 
 
 class Change(Protocol):
-    """What is done to data that pass.
+    """A change of the data that pass.
 
     Attributes
     ----------
     methods : tuple of str
-        Those of scikit-learn's estimators that are intercepted.
+        The methods of scikit-learn's estimators that are intercepted.
     leaves_out : bool
         Whether some samples are left out.
     count : int
@@ -35,17 +35,17 @@ class Change(Protocol):
     count: int
 
     def batch(self, batch: Any) -> Any:
-        """Return what a loop is given in the place of a batch; None leaves the batch out."""
+        """Return the batch that a loop gets instead; None leaves the batch out."""
 
     def wants(self, estimator: Any) -> bool:
-        """Whether the data of an estimator of scikit-learn's are meant."""
+        """Whether to change the data of this estimator of scikit-learn."""
 
     def examples(self, samples: Any, labels: Any) -> tuple[Any, Any]:
-        """Return what an estimator is given."""
+        """Return the data that an estimator gets instead."""
 
 
 class Guard:
-    """Whether something that is intercepted is at work, inside which nothing else is."""
+    """Whether an intercepted call is running. Calls inside it are not intercepted."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -53,7 +53,7 @@ class Guard:
 
     @property
     def is_free(self) -> bool:
-        """Whether data are to be changed."""
+        """Whether data have to be changed now."""
         return self.is_open and self.depth == 0
 
     def __enter__(self) -> None:
@@ -66,7 +66,7 @@ class Guard:
 
 
 def loaded() -> set[str]:
-    """Which of the two are there to be intercepted."""
+    """Which of torch and scikit-learn are loaded."""
     return {TORCH, SKLEARN} & sys.modules.keys()
 
 
@@ -77,7 +77,7 @@ def intercepted(change: Change) -> Iterator[None]:
     Parameters
     ----------
     change : Change
-        What is done to them.
+        The change of the data.
     """
     guard = Guard()
     with ExitStack() as stack:
@@ -97,11 +97,11 @@ Around = Callable[[Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], An
 
 
 def _patch(stack: ExitStack, kind: type, name: str, around: Around) -> None:
-    """Put a function around a method of a class, until the stack is closed."""
+    """Put a function around a method of a class until the stack is closed."""
     method = vars(kind)[name]
 
     def changed(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        bound = method.__get__(self, type(self))  # of scikit-learn, some are no functions
+        bound = method.__get__(self, type(self))  # some of scikit-learn's methods are no functions
         return around(self, bound, arguments, keywords)
 
     if callable(method):
@@ -121,7 +121,7 @@ def _of_loader(change: Change, guard: Guard, stack: ExitStack) -> Around:
             own["dataset"] = own["dataset"].dataset
         with guard:
             batches = _Batches(method(), change, guard)
-        if change.leaves_out and "dataset" in own:  # apps divide by its length
+        if change.leaves_out and "dataset" in own:  # apps divide by the length of the data set
             dataset = own["dataset"]
             own["dataset"] = _Sized(dataset, batches)
             stack.callback(own.__setitem__, "dataset", dataset)
@@ -145,7 +145,7 @@ def _of_estimator(change: Change, guard: Guard) -> Around:
 
 
 class _Batches:
-    """The batches of a loader, changed as long as the door is open."""
+    """The batches of a loader, changed while calls are intercepted."""
 
     def __init__(self, batches: Iterator[Any], change: Change, guard: Guard) -> None:
         self.batches, self.change, self.guard = batches, change, guard
@@ -172,7 +172,7 @@ class _Batches:
 
 
 class _Sized:
-    """A data set that is as long as what passed of it."""
+    """A data set whose length is the number of samples that passed."""
 
     def __init__(self, dataset: Any, batches: _Batches) -> None:
         self.dataset, self.batches = dataset, batches

@@ -16,21 +16,21 @@ from flwr_byzantine.strategies.passing_grid import PassingGrid, kind_of_message
 class OnDataGrid(PassingGrid):
     """Tells the Byzantine nodes to attack with their data whenever they train.
 
-    The nodes run :class:`flwr_byzantine.lab.on_data.node.OnDataApp`. Other attacks pass as if this was not
-    there.
+    The nodes run :class:`flwr_byzantine.lab.on_data.node.OnDataApp`. With any other attack, this grid changes
+    nothing.
 
     Parameters
     ----------
     grid : flwr.serverapp.Grid
-        The grid that the nodes answer to.
+        The grid that reaches the nodes.
     attack : str
         The name of an attack.
     attackers : set of int
         Ids of the Byzantine nodes.
     seed : int
-        What attackers draw.
+        The seed of the attackers' random numbers.
     folder, app : str
-        Of the ClientApp that attackers run where the attack is ``malicious``.
+        The folder and the name of the ClientApp that attackers run if the attack is ``malicious``.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class OnDataGrid(PassingGrid):
         self._failures: list[str] = []
 
     def error_after(self, error: str | None) -> str | None:
-        """Why the attack of a run was not made, in one line; else the error that the run ended with."""
+        """Why the attack was not made, in one line; if it was made, the error of the run."""
         impossible = [failure for failure in self._failures if CANNOT in failure]
         if impossible:
             return " ".join(impossible[0].split())
@@ -58,7 +58,7 @@ class OnDataGrid(PassingGrid):
             return error
         if self._failures:
             return f"no attacker trained: {' '.join(self._failures[0].split())}"
-        return "no attacker was asked to train: take more rounds, or let more nodes train in each"
+        return "no attacker was asked to train: let the app train more rounds, or more nodes in each round"
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages."""
@@ -76,13 +76,13 @@ class OnDataGrid(PassingGrid):
         Raises
         ------
         ValueError
-            If data of an attacker cannot be attacked: there is no use in going on.
+            If the data of an attacker cannot be changed. The run would be useless.
         """
         replies = self.grid.send_and_receive(self._ordered(messages), timeout=timeout)
         return self._seen(replies)
 
     def _ordered(self, messages: Iterable[Message]) -> list[Message]:
-        """The same messages, with orders in those that ask a Byzantine node to train."""
+        """The same messages. Those that ask a Byzantine node to train also hold an order to attack."""
         told = []
         for message in messages:
             node = message.metadata.dst_node_id
@@ -96,7 +96,7 @@ class OnDataGrid(PassingGrid):
         return told
 
     def _seen(self, replies: Iterable[Message]) -> list[Message]:
-        """The replies, of which those of attackers are looked at."""
+        """Note what attackers replied, and return all replies."""
         received = list(replies)
         for reply in received:
             if reply.metadata.src_node_id not in self.attackers:

@@ -1,4 +1,4 @@
-"""A ClientApp of the user's own that attackers run."""
+"""A user's ClientApp that attackers run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def check_malicious(app: FlowerApp, malicious: str) -> None:
     Raises
     ------
     ValueError
-        If it is not in the folder of the app, or is no ClientApp.
+        If it is not in the folder of the app, or if it is no ClientApp.
     """
     expected = "`module:name` of a ClientApp in the folder of the app"
-    advice = "Wrap the clients of the app there: docs/clients.md."
+    advice = "Wrap the clients of the app there. docs/clients.md says how."
     if not app.folder:
         raise wrong("malicious", "left out for an app that is no folder", malicious, advice)
     try:

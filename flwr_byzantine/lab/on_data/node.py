@@ -1,4 +1,4 @@
-"""A node that attacks with its data when its message says so, and behaves well otherwise."""
+"""A node that attacks with its data if a message tells it to. Otherwise the node is honest."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from flwr_byzantine.lab.on_data.batches import NotUnderstoodError
 from flwr_byzantine.lab.on_data.changes import Poisoned, Triggered, classes_of
 from flwr_byzantine.lab.on_data.doors import intercepted, loaded
 
-ORDER = "flwr-byzantine-on-data"  # the record that says what a node is to do with its data
-TRIGGERED = "triggered"  # in place of an attack: samples with the trigger are evaluated
-CANNOT = "The attack on data could not be made"  # how such an error begins
+ORDER = "flwr-byzantine-on-data"  # the record that tells a node what to do with its data
+TRIGGERED = "triggered"  # in place of an attack: the node evaluates samples with the trigger
+CANNOT = "The attack on data could not be made"  # the beginning of such an error
 ADVICE = (
-    "Seen are data that pass torch's DataLoader, or `fit` and `partial_fit` of scikit-learn's classifiers. "
-    "For others, pass `malicious`, a ClientApp for the attackers: wrap yours in `LabelFlippingClient` or "
-    "`BackdoorClient` (docs/clients.md)"
+    "An attack can change data that pass torch's DataLoader, or `fit` and `partial_fit` of scikit-learn's "
+    "classifiers. For other data, pass `malicious`, a ClientApp for the attackers. To make one, wrap your "
+    "client in `LabelFlippingClient` or `BackdoorClient` (docs/clients.md)"
 )
-NOTHING = "no data passed where they are seen"
+NOTHING = "no data passed at a place where the attack can change them"
 
 
 def ordered(
@@ -35,7 +35,7 @@ def ordered(
     folder: str = "",
     app: str = "",
 ) -> RecordDict:
-    """The content of a message with an order in it; the records are the same."""
+    """The content of a message with an order added. The other records are the same."""
     order = ConfigRecord(
         {"attack": attack, "seed": seed, "number": number, "folder": folder, "app": app}
     )
@@ -43,7 +43,7 @@ def ordered(
 
 
 def change_of(order: ConfigRecord, content: RecordDict) -> Poisoned | Triggered:
-    """What an order asks for."""
+    """The change of data that an order asks for."""
     attack = str(order["attack"])
     if attack == TRIGGERED:
         return Triggered()
@@ -52,7 +52,7 @@ def change_of(order: ConfigRecord, content: RecordDict) -> Poisoned | Triggered:
 
 
 class OnDataApp(ClientApp):
-    """An app whose nodes attack with their data where they are told to.
+    """An app whose nodes attack with their data if they are told to.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class OnDataApp(ClientApp):
         self.malicious: ClientApp | None = None
 
     def __call__(self, message: Message, context: Context) -> Message:
-        """Answer a message; with an error where the data cannot be attacked."""
+        """Answer a message. The answer is an error if the data cannot be changed as ordered."""
         order = message.content.config_records.get(ORDER) if message.has_content() else None
         if order is None:
             reply: Message = self.app(message, context)
@@ -80,7 +80,7 @@ class OnDataApp(ClientApp):
         change = change_of(order, message.content)
         untouched, before = own_records(message.content), loaded()
         answered, reason = changed(change, lambda: self.app(message, context))
-        if reason == NOTHING and loaded() != before:  # the app imports where it trains: once more
+        if reason == NOTHING and loaded() != before:  # the app has only now imported its library
             message.content = untouched
             answered, reason = changed(change, lambda: self.app(message, context))
         if reason is not None:
@@ -91,7 +91,7 @@ class OnDataApp(ClientApp):
 
 
 def changed(change: Poisoned | Triggered, call: Callable[[], Any]) -> tuple[Any, str | None]:
-    """What a function returns while data are changed, or why they could not be."""
+    """Call a function while data are changed. Return its result, and why data could not be changed."""
     try:
         with intercepted(change):
             found = call()

@@ -1,4 +1,4 @@
-"""How often a backdoor works: the app evaluates once more, and every sample has the trigger."""
+"""How often a backdoor works: the app evaluates its model again, on samples with the trigger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from flwr_byzantine.lab.on_data.node import ADVICE, CANNOT, TRIGGERED, changed, 
 from flwr_byzantine.lab.scores import Curves
 from flwr_byzantine.lab.watching import Returned, WatchingGrid, weighted_means
 
-OWN = re.compile(r"success|(?<![a-z])asr(?![a-z])")  # in names of an app's own metrics
+OWN = re.compile(
+    r"success|(?<![a-z])asr(?![a-z])"
+)  # names of an app's own metrics for the same thing
 SHARE_OF_RIGHT = re.compile(r"acc|top_?-?1\b|correct")
 
 
@@ -25,9 +27,10 @@ class Success:
     Parameters
     ----------
     rate : float or None
-        The share of samples with the trigger, not of its class, that are taken for its class.
+        The share of samples of other classes that the model takes for the target class if they have the
+        trigger.
     note : str or None
-        Why it is not known.
+        Why the rate is not known.
     """
 
     rate: float | None = None
@@ -47,11 +50,11 @@ def success_of(
     curves : Mapping[str, Curves]
         What the app reported during the run, by source.
     returned : Returned
-        What the server's loop was called with, and came to.
+        What the server's loop was called with, and what it returned.
     watched : WatchingGrid
         The grid of the nodes.
     leave_out : Collection[int]
-        Nodes that are not asked.
+        Nodes that do not evaluate.
     """
     own = _own(curves)
     if own is not None:
@@ -70,7 +73,7 @@ def success_of(
 
 
 def _own(curves: Mapping[str, Curves]) -> float | None:
-    """What the app itself reports after the last round."""
+    """The rate that the app itself reports after the last round."""
     for curve in curves.values():
         for name, value in curve[max(curve)].items() if curve else ():
             if OWN.search(name.lower()):
@@ -92,7 +95,7 @@ def _by_server(returned: Returned) -> tuple[Mapping[str, Any], str | None]:
 def _by_nodes(
     watched: WatchingGrid, leave_out: Collection[int]
 ) -> tuple[Mapping[str, Any], str | None]:
-    """Send honest nodes their last messages again."""
+    """Send the last messages to honest nodes again, with an order to evaluate samples with the trigger."""
     asked = [m for node, m in watched.evaluated_last().items() if node not in leave_out]
     if not asked:
         return {}, "no honest node was asked to evaluate the last model"
@@ -112,7 +115,7 @@ def _by_nodes(
 
 
 def _among(metrics: Mapping[str, Any], before: Curves) -> Success:
-    """The share of labels that are right, among the metrics of an evaluation."""
+    """Find the share of right labels among the metrics of an evaluation."""
     for name, value in metrics.items():
         if SHARE_OF_RIGHT.search(name.lower()) and isinstance(value, int | float):
             usual = [m[name] for m in before.values() if math.isfinite(m.get(name, math.nan))]

@@ -1,4 +1,4 @@
-"""``audit.html``: one page of an audit log, nodes by rounds, which needs nothing else."""
+"""``audit.html``: one page that shows an audit log, nodes by rounds. It needs no other file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from flwr_byzantine.lab.page.document import POLICY
 from flwr_byzantine.lab.page.style import STYLE
 from flwr_byzantine.lab.page.text import escape, shortened, value
 
-MOST_ROUNDS, MOST_NODES = 200, 300  # newest rounds; suspects and those that stood out first
-LIMITS = (2.0, 5.0, 20.0, 50.0, 1e3, 1e6)  # times the usual size up to which a step goes
+MOST_ROUNDS, MOST_NODES = 200, 300  # the newest rounds; the nodes that stood out most
+LIMITS = (2.0, 5.0, 20.0, 50.0, 1e3, 1e6)  # where each step ends, as multiples of the usual size
 MARKS = {"dropped": "M", "failed": "F", "quarantined": "Q", "skipped": "-"}
 OUT = "x"
 LETTERS = (
@@ -30,14 +30,14 @@ _RULES = (
 
 
 def audit_page(records: Sequence[AuditRecord], title: str) -> str:
-    """The page of an audit log.
+    """The page that shows an audit log.
 
     Parameters
     ----------
     records : Sequence[AuditRecord]
         As :func:`flwr_byzantine.audit.read_audit` gives them.
     title : str
-        What it is of, such as the file's name.
+        What the page shows, such as the file's name.
     """
     nodes = clients(records)
     suspects = [node for node in nodes if node.suspect]
@@ -68,15 +68,18 @@ def _scroll(label: str, inside: str) -> str:
 
 def _suspects(suspects: Sequence[Client]) -> str:
     if not suspects:
-        return "<p>There is none. Attacks that stay inside the spread of honest updates are not found.</p>"
+        return (
+            "<p>There is none. The audit does not find attacks that stay inside the spread of honest "
+            "updates.</p>"
+        )
     items = "".join(
-        f"<li><b>{escape(node.called)}</b>, stood out in {node.stood_out} rounds, the last time in round "
+        f"<li><b>{escape(node.called)}</b> stood out in {node.stood_out} rounds, the last time in round "
         f"{node.last}: {escape(node.reason)}</li>"
         for node in suspects
     )
     return (
-        f'<ul class="errors">{items}</ul><p class="soft">A suspect sent, again and again, updates far larger '
-        "than usual, values that are not finite, or replies that were malformed or failed. The reason says "
+        f'<ul class="errors">{items}</ul><p class="soft">A suspect stood out in several rounds: its updates '
+        "were far larger than usual or not finite, or its replies were malformed or failed. The reason says "
         "which. A broken node looks the same as an attacker.</p>"
     )
 
@@ -93,7 +96,7 @@ def _grid(nodes: Sequence[Client], records: Sequence[AuditRecord], rounds: Seque
     )
     left = ""
     if len(nodes) > len(shown) or len(rounds) > len(last):
-        left = f"<p>Shown are {len(shown)} nodes and the newest {len(last)} rounds.</p>"
+        left = f"<p>The table shows {len(shown)} nodes and the newest {len(last)} rounds.</p>"
     steps = "".join(
         f'<td class="s{i}">{label}</td>'
         for i, label in enumerate(("to 2", "5", "20", "50", "1e3", "1e6", "more", "not finite"))
@@ -105,9 +108,9 @@ def _grid(nodes: Sequence[Client], records: Sequence[AuditRecord], rounds: Seque
     )
     return (
         f"{left}{_scroll('Nodes by rounds', table)}"
-        '<p class="soft">Colours: how many times as large as the usual update of the round.</p>'
+        '<p class="soft">A colour says how many times as large as usual an update was in its round.</p>'
         f'<table class="grid"><tbody><tr>{steps}</tr></tbody></table><ul class="errors">{legend}</ul>'
-        '<p class="soft">A cell says more where the pointer rests on it.</p>'
+        '<p class="soft">Rest the pointer on a cell to read more.</p>'
     )
 
 
@@ -163,8 +166,8 @@ def _table(nodes: Sequence[Client]) -> str:
         )
     )
     note = (
-        '<p class="soft">"trimmed" and "not selected" say what a rule used. They are no evidence against a '
-        "node: a rule leaves somebody out in every round.</p>"
+        '<p class="soft">"trimmed" and "not selected" mean that a rule did not use a reply. They are no '
+        "evidence against a node: many rules leave some nodes out in every round.</p>"
     )
     return (
         _scroll("Nodes", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")

@@ -1,4 +1,4 @@
-"""Curves of one attack: a line for each rule, with its name at its end."""
+"""The chart of one attack: a curve for each rule, with the rule's name at the end of the curve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flwr_byzantine.lab.page.data import APP, NONE, Cell, Findings
 from flwr_byzantine.lab.page.scale import Scale, spread
 from flwr_byzantine.lab.page.text import DIVERGES, characters, escape, listed, shortened, value
 
-WIDTH, LEAST = 400, 190  # of a chart, and the height of its plot
+WIDTH, LEAST = 400, 190  # the width of a chart, and the least height of its plot
 LEFT, TOP, BELOW = 40, 14, 40
 LINE = 15  # from label to label
 LETTER = 7.7  # the width of a character of 12.5 pixels, with some room
@@ -38,7 +38,7 @@ class Line:
     cell : Cell
         What became of the rule.
     points : list[tuple[float, float]]
-        The finite ones, in order.
+        The finite points, in order.
     look : int
         Which colour, mark and dashes.
     """
@@ -49,29 +49,29 @@ class Line:
 
     @property
     def style(self) -> str:
-        """The attributes of its strokes."""
+        """The attributes of the curve's strokes."""
         dashes = "" if self.cell.rule == APP else DASHES[self.look % len(DASHES)]
         dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
         return f'class="line {self.colour}"{dashed}'
 
     @property
     def colour(self) -> str:
-        """The class that gives its colour."""
+        """The CSS class that gives the curve its colour."""
         return "app" if self.cell.rule == APP else f"c{self.look % len(LINES_LIGHT)}"
 
     @property
     def end(self) -> str:
-        """Where it ends, in words."""
+        """The last value of the curve, as text."""
         last = self.cell.curve[-1][1]
         return value(last) if math.isfinite(last) else DIVERGES
 
     @property
     def label(self) -> str:
-        """Its name, and where it ends."""
+        """The rule's name and the curve's last value."""
         return f"{shortened(self.cell.rule, NAME)} {self.end}"
 
     def band(self) -> list[tuple[float, float, float]]:
-        """Rounds, and the least and the most of the seeds, as far as all of them are finite."""
+        """Each round with the least and the most of the seeds, where the values of all seeds are finite."""
         if len(self.cell.curves) < 2:
             return []
         seen: dict[float, list[float]] = {}
@@ -86,13 +86,13 @@ class Line:
 
 
 def scales(findings: Findings) -> tuple[Scale, Scale]:
-    """Rounds and values, the same for all charts, so that these can be compared."""
+    """The axes of rounds and of values. All charts share them, so that readers can compare the charts."""
     rounds = [r for cell in findings.cells.values() for r, _ in cell.curve]
     return Scale.whole(rounds), Scale.of(findings.values)
 
 
 def labels_width(findings: Findings) -> float:
-    """Room for the longest label of all charts; bold ones are wider."""
+    """The room that the longest label of all charts needs. Bold labels are wider."""
     found = [22 + 6 * LETTER]
     for cell in findings.cells.values():
         if cell.curve:
@@ -102,21 +102,21 @@ def labels_width(findings: Findings) -> float:
 
 
 def is_bold(findings: Findings, rule: str) -> bool:
-    """Whether a rule's label is bold: the app's own is, and that of the recommended rule."""
+    """Whether a label is bold, as those of the app itself and of the recommended rule are."""
     return rule in (APP, findings.recommended)
 
 
 def chart(findings: Findings, attack: str, number: int) -> str:
-    """The figure of an attack.
+    """The figure that shows an attack.
 
     Parameters
     ----------
     findings : Findings
-        All that there is.
+        The whole result.
     attack : str
         The name of the attack.
     number : int
-        Of the chart on its page, for the ids in it.
+        The number of the chart on its page, which makes its ids unique.
     """
     looks = {rule: i for i, rule in enumerate(r for r in findings.rules if r != APP)}
     lines, without = [], []
@@ -186,7 +186,7 @@ def _svg(findings: Findings, lines: Sequence[Line], title: str, number: int) -> 
 def _drawn(
     line: Line, places: list[tuple[float, float]], right: float, end: float, bold: bool
 ) -> str:
-    """A line with its marks, and its label with a thread to it."""
+    """A curve with its marks, its label, and a thin line between curve and label."""
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     broke = not math.isfinite(line.cell.curve[-1][1])
     every = max(1, len(places) // 8)

@@ -1,23 +1,23 @@
-"""Colours for two backgrounds: steps that differ in grey too, and lines that all eyes can tell apart."""
+"""Colours for a light and a dark background. Everybody can tell them apart, and the steps also in grey."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# The more of its points an app loses, the more its cell stands out from the page: it is darker on paper,
-# and brighter on a dark screen. Lightness grows evenly, so that prints in grey say the same.
-LIMITS = (1, 2, 5, 10, 20, 40, 60)  # points lost up to which a step goes; the last has no limit
+# The more points an app loses, the more its cell stands out from the page: it is darker on paper, and
+# brighter on a dark screen. Lightness changes evenly, so that a print in grey can be read too.
+LIMITS = (1, 2, 5, 10, 20, 40, 60)  # points lost at which each step ends, but for the last
 LIGHT = ("#f8f4e3", "#e7d2a3", "#ddac60", "#d68038", "#c8512c", "#a3333c", "#772144", "#4a1541")
 DARK = ("#2b2d3a", "#503a62", "#874073", "#bb4f5a", "#e16b38", "#f59240", "#febd5b", "#ffe787")
 
-# Better or worse than something, in points. All eyes can tell blue from orange, and both are darker away from
-# the middle. They are the same on every background.
+# Points better or worse than a reference. Everybody can tell blue from orange, and both get darker away from
+# the middle. They are the same on both backgrounds.
 BETTER_OR_WORSE = (-20, -10, -5, -1, 1, 5, 10, 20)
 DIVERGING = (
     "#14497f", "#3f7db5", "#86b4d8", "#c9dfee", "#f6f4ef", "#fadcb3", "#efad5e", "#cc7118", "#8a3f04"
 )  # fmt: skip
 
-# Lines, after Okabe and Ito (2008), each dark or bright enough for its background.
+# Colours of lines, after Okabe and Ito (2008). Each is dark or bright enough for its background.
 LINES_LIGHT = ("#0068a8", "#c04a00", "#007a58", "#a03c7c", "#6f6100", "#5a4fcf")
 LINES_DARK = ("#5db7ee", "#ff9350", "#35c79d", "#ea9fcd", "#e6d34f", "#b0a8ff")
 
@@ -53,7 +53,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def on(colour: str) -> str:
-    """Black or white, whichever is easier to read on a colour."""
+    """Black or white: the one that is easier to read on a colour."""
     return max("#000000", "#ffffff", key=lambda ink: contrast(ink, colour))
 
 

@@ -1,4 +1,4 @@
-"""What the page shows, read from the dictionary of ``stress.json``, whatever of it is missing."""
+"""What the page shows: the dictionary of ``stress.json``, any part of which may be missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = Mapping[str, Any]
 
 
 def number(value: Any) -> float | None:
-    """A number as a float, NaN and infinities too; None for what is none."""
+    """A number as a float, also if it is NaN or infinite; None for anything that is no number."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         return None
     try:
@@ -37,20 +37,21 @@ class Cell:
     curve : list[tuple[float, float]]
         Rounds and values, in order.
     error : str or None
-        What ended the run, in one line.
+        Why the run ended early, in one line.
     byzantine : list[frozenset[str]]
         The attackers of each round.
     verdicts : list[tuple[int, str, str]]
         Round, node and verdict of each reply.
     finals, losses : list[float | None]
-        What each seed came to, and the points that it lost; None for one that failed, and empty where
-        there is one seed. Then ``final``, ``lost`` and ``curve`` are means over the seeds.
+        The metric after the last round and the points lost, for each seed; None for a seed that failed.
+        With several seeds, ``final``, ``lost`` and ``curve`` are means over them. With one seed, both lists
+        are empty.
     curves : list[list[tuple[float, float]]]
         The curve of each seed.
     success : float or None
-        The share of samples with a backdoor's trigger that are taken for its class.
+        The share of samples with a backdoor's trigger that the model takes for the target class.
     note : str or None
-        Why that is not known.
+        Why ``success`` is not known.
     """
 
     rule: str
@@ -70,9 +71,9 @@ class Cell:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the model ended as no number that is finite, in one of the seeds at least.
+        """Whether the metric ended as NaN or infinite, in at least one seed.
 
-        JSON knows no such numbers: there the final value is missing, and so is the curve's last one.
+        JSON has no such numbers: there the final value and the curve's last value are missing.
         """
         ends = [self.final, self.lost, *self.finals, *self.losses]
         if self.final is None and self.curve:
@@ -81,31 +82,31 @@ class Cell:
 
     @property
     def loss(self) -> float | None:
-        """The points lost, infinitely many where the model broke; None where nobody knows."""
+        """The points lost: infinity if the model broke, and None if they are not known."""
         if self.error is not None:
             return None
         return math.inf if self.is_broken else self.lost
 
     @property
     def loss_in_words(self) -> str:
-        """The points lost as they are written in a small place."""
+        """The points lost as short text."""
         if self.loss is None:
             return MISSING if self.error is None else "error"
         return DIVERGES if self.is_broken else points(self.lost)
 
     @property
     def spread(self) -> list[float]:
-        """The points lost with each seed that came to a number; empty where there is one seed."""
+        """The points lost with each seed that ended with a number; empty with one seed."""
         known = [lost for lost in self.losses if lost is not None and math.isfinite(lost)]
         return known if len(self.losses) > 1 else []
 
     @property
     def spread_in_words(self) -> str:
-        """How far seeds are apart, as it is written behind the points lost."""
+        """The spread of the seeds, as text that follows the points lost."""
         return "" if self.loss is None or self.is_broken else half_range(self.spread)
 
     def attackers(self, server_round: int) -> frozenset[str]:
-        """Who attacked in a round."""
+        """The nodes that attacked in a round."""
         if not self.byzantine:
             return frozenset()
         return self.byzantine[min(max(server_round, 1), len(self.byzantine)) - 1]
@@ -118,15 +119,15 @@ class Findings:
     Parameters
     ----------
     raw : Mapping[str, Any]
-        As it came.
+        The result as it was read.
     rules, attacks : list[str]
-        In their order.
+        Their names, in the order of the result.
     cells : dict[tuple[str, str], Cell]
         Rule and attack -> what became of the app.
     recommended, reason : str or None
         The rule to take, and why.
     losers : dict[str, list[tuple[str, float]]]
-        Rule -> nodes and the points that they lose by it, most first.
+        Rule -> nodes and the points that they lose with it. The node that loses most comes first.
     """
 
     raw: Result
@@ -148,22 +149,22 @@ class Findings:
         return text(self.raw.get("metric") or "the metric")
 
     def cell(self, rule: str, attack: str) -> Cell:
-        """The cell of a rule and an attack, empty where there is none."""
+        """The cell of a rule and an attack; an empty cell if there is none."""
         return self.cells.get((rule, attack)) or Cell(rule, attack)
 
     @property
     def counted(self) -> list[str]:
-        """The attacks that count, as for the recommendation: those that could be made with the app."""
+        """The attacks that count for the recommendation: those that were possible with the app."""
         unmade = {cell.attack for cell in self.failed() if CANNOT in (cell.error or "")}
         return [attack for attack in self.attacks if attack not in unmade]
 
     def worst(self, rule: str) -> Cell | None:
-        """The cell in which a rule loses most, among those with a number."""
+        """The cell in which a rule loses most, among the cells with a number."""
         known = [cell for a in self.counted if (cell := self.cell(rule, a)).loss is not None]
         return max(known, key=lambda cell: cell.loss or 0.0) if known else None
 
     def weakest(self, rule: str) -> Cell | None:
-        """The cell in which a rule's run failed, else the one in which it loses most."""
+        """The cell in which a rule's run failed; if none failed, the cell in which it loses most."""
         cells = (self.cell(rule, attack) for attack in self.counted)
         return next((cell for cell in cells if cell.error is not None), self.worst(rule))
 
@@ -172,12 +173,12 @@ class Findings:
         return [cell for cell in self.cells.values() if cell.error is not None]
 
     def seconds(self, rule: str) -> float | None:
-        """Seconds per round in the quickest run of a rule: others waited for other programs."""
+        """Seconds per round in the fastest run of a rule. Slower runs waited for other programs."""
         found = [s for a in self.attacks if (s := self.cell(rule, a).seconds) is not None]
         return min(found, default=None)
 
     def cost(self, rule: str) -> float | None:
-        """How many times the app's own seconds per round a rule takes."""
+        """A rule's seconds per round as a multiple of those of the app itself."""
         own, seconds = self.seconds(APP), self.seconds(rule)
         return seconds / own if own and seconds is not None else None
 
@@ -189,7 +190,7 @@ class Findings:
 
     @property
     def seeds(self) -> list[str]:
-        """The seeds of each pair of a rule and an attack; empty where the result names none."""
+        """The seeds with which each rule ran under each attack; empty if the result names none."""
         return [text(seed) for seed in _list(self.raw.get("seeds")) if number(seed) is not None]
 
     @property
@@ -199,12 +200,12 @@ class Findings:
 
 
 def read(result: Result) -> Findings:
-    """Read what there is.
+    """Read those parts of a result that are there.
 
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     found = [_cell(raw) for raw in _list(result.get("cells")) if isinstance(raw, Mapping)]
     cells = {(cell.rule, cell.attack): cell for cell in found}

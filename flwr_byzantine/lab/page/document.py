@@ -1,4 +1,4 @@
-"""``stress.html``: one page that needs nothing else, of the dictionary that ``stress.json`` holds."""
+"""``stress.html``: one page that shows the content of ``stress.json``. It needs no other file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flwr_byzantine.lab.scores import SOURCES
 
 __all__ = ["heatmap_svg", "page", "summary_html"]
 
-# A browser asks nobody for anything, and runs no script, whatever names are in the result.
+# With this policy a browser loads nothing and runs no script, whatever names are in the result.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 SECTIONS = {
     "lost": "Points lost by rule and attack",
@@ -30,12 +30,12 @@ SECTIONS = {
 
 
 def page(result: Result) -> str:
-    """The page of a result.
+    """The page that shows a result.
 
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     findings = read(result)
     bodies = {
@@ -73,7 +73,7 @@ def summary_html(result: Result) -> str:
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     findings = read(result)
     said = "".join(f"<p>{escape(note)}</p>" for note in notes(findings))
@@ -90,7 +90,7 @@ def _title(findings: Findings) -> str:
 
 
 def _scroll(label: str, inside: str) -> str:
-    """What scrolls inside itself on narrow screens, also by keyboard."""
+    """A region that readers can scroll on narrow screens, also by keyboard."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{inside}</div>'
 
 
@@ -130,15 +130,17 @@ def _how(findings: Findings) -> str:
     if found is None:
         return ""
     imports, rule = found
-    imports += "\nfrom flwr_byzantine.serverapp import RobustGrid"
-    lines = f"{imports}\n\ngrid = RobustGrid(grid, rule={rule})"
+    imports += "\nfrom flwr_byzantine.serverapp import ByzantineRobust"
+    lines = f"{imports}\n\nstrategy = ByzantineRobust(strategy, rule={rule})"
     return (
         "<details><summary>How to put it into your app</summary>"
-        "<p>In the main function of your <code>ServerApp</code>, before the first use of the grid:</p>"
+        "<p>In the main function of your <code>ServerApp</code>, after the line that makes the strategy:</p>"
         f'<pre tabindex="0" aria-label="Code for the Message API"><code>{escape(lines)}</code></pre>'
-        "<p>An app that gives a strategy to <code>ServerAppComponents</code> has no grid. There it is "
-        f"<code>strategy = ByzantineRobust(strategy, rule={escape(rule)})</code>, from "
-        "<code>flwr_byzantine</code>.</p></details>"
+        "<p>An app that gives its strategy to <code>ServerAppComponents</code> imports "
+        "<code>ByzantineRobust</code> from <code>flwr_byzantine</code>. An app with a loop of its own has no "
+        "strategy. It puts the rule around its grid, before the first use of it: "
+        f"<code>grid = RobustGrid(grid, rule={escape(rule)})</code>, from "
+        "<code>flwr_byzantine.serverapp</code>.</p></details>"
     )
 
 
@@ -146,14 +148,14 @@ def _lost(findings: Findings) -> str:
     rules = ""
     if {APP, "fedavg"} & {*findings.rules}:
         rules = (
-            "<p><code>app</code> is your app as it is. <code>fedavg</code> is plain averaging in its "
-            "place. Each other rule stands in front of your app.</p>"
+            "<p><code>app</code> is your app as it is. <code>fedavg</code> replaces its aggregation by the "
+            "plain average. Each other rule works on the replies before your app gets them.</p>"
         )
     is_low = bool(findings.raw.get("lower_is_better"))
     point = point_in_words(findings.metric, is_low, findings.cell(APP, NONE).final)
     return (
-        "<p>Each number says how many points your app loses against itself without an attack. A minus "
-        f"sign says that it gains. {escape(point)}</p>"
+        "<p>Each number says how many points your app loses, compared with your app without an attack and "
+        f"without a rule. A minus sign means that it gains points. {escape(point)}</p>"
         f"{rules}{''.join(f'<p>{escape(said)}</p>' for said in notes(findings))}"
         f"{_scroll('Heatmap of points lost', draw(findings))}"
         f"{tables.errors_list(findings)}"
@@ -181,10 +183,10 @@ def _curves(findings: Findings) -> str:
     charts = "".join(chart(findings, attack, i) for i, attack in enumerate(findings.attacks))
     bands = ""
     if any(len(cell.curves) > 1 for cell in findings.cells.values()):
-        bands = "It is the mean over the seeds, and its band reaches from the least to the most of them. "
+        bands = "It is the mean over the seeds, and its band reaches from the lowest seed to the highest. "
     return (
-        "<p>Each line is a rule, and ends with its name and its last "
-        f"<code>{escape(findings.metric)}</code>. {bands}The dotted line is where the app ends without an "
+        f"<p>Each line is a rule. {bands}At its end are the rule's name and the last "
+        f"<code>{escape(findings.metric)}</code>. The dotted line shows where the app ends without an "
         "attack. All charts have the same axes.</p>"
         f'<div class="charts">{charts}</div>'
     )
@@ -193,11 +195,11 @@ def _curves(findings: Findings) -> str:
 def _rejected(findings: Findings) -> str:
     if not any(cell.verdicts for cell in findings.cells.values()):
         return f"{verdicts.who_attacked(findings)}<p>The result holds no verdicts of rules.</p>"
-    first = " All this is of the first seed." if findings.is_repeated else ""
+    first = " The numbers are those of the first seed." if findings.is_repeated else ""
     return (
         f"{verdicts.who_attacked(findings)}<p>A good rule rejects Byzantine nodes often and honest "
-        "ones seldom. But many rules leave somebody out in every round, so that an honest node which is "
-        f"rejected now and then did nothing wrong. A dash says that nothing judged replies.{first}</p>"
+        "nodes seldom. Many rules leave some nodes out in every round. So an honest node that is rejected "
+        f"now and then did nothing wrong. A dash means that no rule judged the replies.{first}</p>"
         f"{_scroll('Rejections', verdicts.verdicts_table(findings))}"
         f"{verdicts.lost_replies(findings)}{verdicts.node_tables(findings)}"
     )
@@ -207,7 +209,7 @@ def _cost(findings: Findings) -> str:
     if all(findings.seconds(rule) is None for rule in findings.rules):
         return "<p>The result holds no times.</p>"
     return (
-        "<p>These times hold the training of all nodes on one machine. Runs share the machine, so that "
+        "<p>These times include the training of all nodes on one machine. The runs share the machine, so "
         "small differences mean little.</p>"
         f"{_scroll('Cost', tables.cost_table(findings))}"
     )
@@ -217,8 +219,9 @@ def _clients(findings: Findings) -> str:
     if not findings.losers:
         return "<p>The result holds no values of single nodes.</p>"
     return (
-        "<p>A rule may pay for its safety with the data of unusual nodes. These nodes lose most against "
-        "your app as it is, where nobody attacks. The numbers are what each node reports of itself.</p>"
+        "<p>A rule may ignore what honest nodes with unusual data have learnt. The table names the nodes "
+        "that lose most by a rule without an attack, compared with your app as it is. The numbers are what "
+        "each node reports about itself.</p>"
         f"{_scroll('Clients', tables.losers_table(findings))}"
     )
 

@@ -1,4 +1,4 @@
-"""A grid of coloured cells, as an SVG that stands alone."""
+"""A grid of coloured cells, as an SVG that needs no other file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hashlib import sha256
 from flwr_byzantine.lab.page.colours import LIGHT, on
 from flwr_byzantine.lab.page.text import characters, escape, shortened
 
-HIGH, GAP = 42, 3  # of a row, and between cells
-NARROW, WIDE = 68, 96  # columns: those of many, and those of few
-FEW = 8  # columns that may be wide
+HIGH, GAP = 42, 3  # the height of a row, and the gap between cells
+NARROW, WIDE = 68, 96  # the width of a column where there are many, and where there are few
+FEW = 8  # how many columns may be wide
 LETTER = 7.4  # the width of a character of 13 pixels, with some room
 SWATCH = 42  # the width of a step of the colour bar
-LONGEST, LONGEST_HEAD = 28, 24  # characters of names
+LONGEST, LONGEST_HEAD = 28, 24  # the longest names, in characters
 
 STYLE = (
     "text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;"
@@ -36,17 +36,17 @@ class Square:
     Parameters
     ----------
     shown : str
-        What is written in it.
+        The text in the cell.
     step : int or None
-        Its colour; None where it has no number.
+        The number of its colour; None if the cell has no number.
     words : str
-        All that there is to say of it, in a line.
+        A full description of the cell, in one line.
     below : str
-        What is written small below.
+        Small text below the other.
     is_marked : bool
-        Whether it has a ring.
+        Whether the cell has a ring.
     data : dict[str, str]
-        What scripts find it by.
+        Attributes by which scripts find the cell.
     """
 
     shown: str
@@ -64,13 +64,13 @@ class Row:
     Parameters
     ----------
     name : str
-        What it is called.
+        The name of the row.
     squares : Sequence[Square or None]
-        One for each column; None where there is nothing to say.
+        One cell for each column; None where there is nothing to show.
     note : str
-        What is written small below its name.
+        Small text below the name.
     is_strong : bool
-        Whether its name is bold.
+        Whether the name is bold.
     """
 
     name: str
@@ -86,13 +86,13 @@ class Key:
     Parameters
     ----------
     title : str
-        What the colours are steps of.
+        The quantity that the colours show.
     limits : Sequence[float]
-        What is written between the steps.
+        The numbers between two neighbouring colours.
     marked, missing : str
-        What a ring means, and what a cell without a colour does; empty where there is none.
+        What a ring means, and what a cell without a colour means; empty if the grid has none.
     steps : Sequence[str]
-        The colours, one more than limits. Only those of the page have others in the dark.
+        The colours, one more than ``limits``. Only the colours of the page change on a dark screen.
     """
 
     title: str
@@ -110,15 +110,15 @@ def drawing(
     Parameters
     ----------
     title, said : str
-        For those who do not see it: what it is, and what it says.
+        What the grid is, and what it says, for people who do not see it.
     columns : Sequence[str]
-        Their names.
+        The names of the columns.
     rows : Sequence[Row]
-        The cells.
+        The rows with their cells.
     key : Key
         What the colours mean.
     high : int
-        Of a row, in pixels.
+        The height of a row in pixels.
     """
     heads = [shortened(name, LONGEST_HEAD) for name in columns]
     names = [(shortened(row.name, LONGEST), row.is_strong) for row in rows]
@@ -151,7 +151,7 @@ def drawing(
 def _framed(
     title: str, said: str, width: float, height: float, body: str, steps: Sequence[str]
 ) -> str:
-    """The drawing with its names, under ids and classes that are its own."""
+    """The drawing with its title and description. Its ids and classes are its own."""
     mark = "hm" + sha256((title + body).encode()).hexdigest()[:8]
     style = "".join(f".{mark} {rule}}}" for rule in (STYLE + _steps(steps)).split("}") if rule)
     return (
@@ -165,7 +165,7 @@ def _framed(
 
 
 def _steps(steps: Sequence[str]) -> str:
-    """The colours of the steps, and of what is written on them."""
+    """The colours of the steps, and of the text on them."""
     if steps != LIGHT:
         return "".join(
             f".s{i}{{fill:{colour}}}.t{i}{{fill:{on(colour)}}}.r{i}{{stroke:{on(colour)}}}"
@@ -208,7 +208,7 @@ def _name(row: Row, left: float, y: float, high: int) -> list[str]:
 
 
 def _square(square: Square, x: float, y: float, column: float, high: int) -> str:
-    """A cell: its colour and its number, or that there is none."""
+    """A cell: its colour and number, or a sign that it has none."""
     box = (
         f'x="{x + GAP / 2:.1f}" y="{y + GAP / 2:.1f}" width="{column - GAP:.1f}" '
         f'height="{high - GAP}" rx="4"'

@@ -14,13 +14,13 @@ def heatmap_svg(result: Result) -> str:
     Parameters
     ----------
     result : Mapping[str, Any]
-        As ``stress.json`` holds it; any part may be missing.
+        The content of ``stress.json``. Any part may be missing.
     """
     return draw(read(result))
 
 
 def draw(findings: Findings) -> str:
-    """The heatmap of a result that was read."""
+    """The heatmap of a result."""
     several = len(findings.attacks) > 1
     said = "; ".join(
         f"{rule} loses most under {worst.attack}: {worst.loss_in_words}"
@@ -61,7 +61,7 @@ def _square(cell: Cell, is_worst: bool) -> Square:
 
 
 def in_words(cell: Cell, is_worst: bool = False) -> str:
-    """What a cell says, in a line."""
+    """The description of a cell in one line."""
     name = f"{cell.rule}, {'no attack' if cell.attack == NONE else cell.attack}"
     if cell.error is not None:
         return f"{name}: the run failed. {cell.error}"
@@ -74,7 +74,7 @@ def in_words(cell: Cell, is_worst: bool = False) -> str:
 
 
 def _seeds(cell: Cell) -> str:
-    """What each seed lost, in a sentence."""
+    """The points lost with each seed, in a sentence."""
     if len(cell.losses) < 2:
         return ""
     lost = ["no number" if lost is None else points(lost) for lost in cell.losses]

@@ -1,4 +1,4 @@
-"""From numbers to places on an axis."""
+"""Axes: where a number lies on an axis, and which ticks the axis has."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from flwr_byzantine.lab.page.text import signed, value
 
-FAR = 200  # times the smallest value, from which on the axis counts powers of ten
+FAR = 200  # if values reach this multiple of the smallest one, the axis counts powers of ten
 
-FURTHEST = 1e300  # beyond which differences are no floats
+FURTHEST = 1e300  # differences of larger values may overflow
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Scale:
     Parameters
     ----------
     low, high : float
-        Its ends.
+        The ends of the axis.
     step : float
-        From tick to tick; powers of ten where it is logarithmic.
+        The distance from tick to tick; on a logarithmic axis, in powers of ten.
     is_log : bool
-        Whether it is.
+        Whether the axis is logarithmic.
     """
 
     low: float
@@ -41,7 +41,7 @@ class Scale:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Scale:
-        """The axis of finite values; logarithmic where some are far from the others."""
+        """The axis of finite values. It is logarithmic if some of them are far from the others."""
         low, high = min(values, default=0.0), max(values, default=1.0)
         if low > 0 and high > FAR * low:
             low, high = float(math.floor(math.log10(low))), float(math.ceil(math.log10(high)))
@@ -59,7 +59,7 @@ class Scale:
         return min(1.0, max(0.0, (number - self.low) / (self.high - self.low)))
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """Values on the axis, and how they are written."""
+        """The values of the ticks, and their labels."""
         first = math.ceil(self.low / self.step - 1e-6)
         count = math.floor(self.high / self.step + 1e-6) - first + 1
         digits = 0 if self.is_log else max(0, -math.floor(math.log10(self.step) + 1e-9))
@@ -73,7 +73,7 @@ class Scale:
 
 
 def nice(step: float) -> float:
-    """The next of 1, 2, 5, 10, and so on.
+    """The next larger number among 1, 2, 5, 10, 20 and so on.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def nice(step: float) -> float:
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Places as near to the wanted ones as can be, at least so far apart, in their order.
+    """Places for labels: as near as possible to the wanted ones, in their order, with a least distance.
 
     Examples
     --------

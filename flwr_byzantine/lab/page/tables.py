@@ -9,19 +9,19 @@ from typing import Any
 from flwr_byzantine.lab.page.data import APP, NONE, Cell, Findings, number
 from flwr_byzantine.lab.page.text import MISSING, escape, points, times, value
 
-SHOWN = 3  # nodes of each rule
+SHOWN = 3  # how many nodes the table names for each rule
 TOLD = {"app", "metric", "source", "source_in_words", "lower_is_better", "cells", "recommendation"}
-TOLD |= {"clients_who_lose", "config", "command"}  # keys that have places of their own
+TOLD |= {"clients_who_lose", "config", "command"}  # other parts of the page show these keys
 
 
 def row_head(findings: Findings, rule: str) -> str:
-    """The head of a rule's row."""
+    """The head cell of a rule's row."""
     chosen = ' <span class="tag">recommended</span>' if rule == findings.recommended else ""
     return f'<th scope="row"><span class="name">{escape(rule)}</span>{chosen}</th>'
 
 
 def table(caption: str, heads: list[str], rows: list[str]) -> str:
-    """A table; the first column is text, the others are numbers."""
+    """A table. The first column is text, and the others are numbers."""
     first, *others = heads
     columns = "".join(f'<th scope="col" class="num">{head}</th>' for head in others)
     return (
@@ -33,7 +33,7 @@ def table(caption: str, heads: list[str], rows: list[str]) -> str:
 
 
 def results_table(findings: Findings) -> str:
-    """What the app came to in each cell, and what it lost."""
+    """The app's metric and the points lost, for each rule and attack."""
     heads = ["Rule"]
     heads += [escape("no attack" if name == NONE else name) for name in findings.attacks]
     rows = [
@@ -56,7 +56,7 @@ def _result(cell: Cell) -> str:
 
 
 def errors_list(findings: Findings) -> str:
-    """Why runs failed, one line each."""
+    """Why runs failed, in one line for each run."""
     lines = "".join(
         f"<li><strong>{escape(cell.rule)}, {escape('no attack' if cell.attack == NONE else cell.attack)}"
         f"</strong>: {escape(cell.error)}</li>"
@@ -66,7 +66,7 @@ def errors_list(findings: Findings) -> str:
 
 
 def cost_table(findings: Findings) -> str:
-    """Seconds per round of each rule, and how many times the app's own they are."""
+    """The seconds per round of each rule, and the multiple of the app's own that they are."""
     largest = max([findings.seconds(rule) or 0.0 for rule in findings.rules] + [0.0]) or 1.0
     rows = []
     for rule in findings.rules:
@@ -94,12 +94,12 @@ def losers_table(findings: Findings) -> str:
         cells += [f'<td class="num soft">{MISSING}</td>'] * (SHOWN - len(cells))
         count = f'<td class="num">{many} of {len(nodes)}</td>'
         rows.append(row_head(findings, rule) + count + "".join(cells))
-    heads = ["Rule", "lose over a point", "loses most", "second", "third"]
+    heads = ["Rule", "nodes that lose over a point", "loses most", "second", "third"]
     return table("Points that honest nodes lose, and their ids", heads, rows)
 
 
 def settings_list(findings: Findings) -> str:
-    """What the runs were told."""
+    """The settings of the runs."""
     raw = findings.raw
     told = {
         "app": findings.app,
@@ -123,7 +123,7 @@ def settings_list(findings: Findings) -> str:
 
 
 def command(findings: Findings) -> str:
-    """The command line that runs the same again."""
+    """The command line that makes the same runs again."""
     raw = findings.raw
     given = raw.get("command")
     if isinstance(given, str):
@@ -151,7 +151,7 @@ def _toml(shown: Any) -> str:
 
 
 def worst_figures(findings: Findings) -> list[tuple[str, str, str]]:
-    """Name, number and remark of what the page begins with."""
+    """The figures at the head of the page: each with its name, number and remark."""
     figures = []
     chosen = findings.recommended
     for rule in dict.fromkeys(name for name in (APP, chosen) if name in findings.rules):

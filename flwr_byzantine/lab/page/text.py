@@ -1,4 +1,4 @@
-"""Words and numbers as the page writes them."""
+"""How the page writes words and numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from flwr_byzantine.lab.scores import is_share
 MISSING = "\N{EN DASH}"  # where there is no number
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
-DIVERGES = "diverges"  # where a model ends as NaN, or is infinitely bad
-MOST = 1000  # points, beyond which it makes no difference how many they are
-# Characters that no document may hold, and those that turn the direction of what follows.
+DIVERGES = "diverges"  # where the metric ends as NaN or infinitely bad
+MOST = 1000  # points: above this number, the exact number means nothing
+# Characters that no document may hold, and characters that change the direction of the text after them.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
@@ -33,7 +33,7 @@ def text(value: Any) -> str:
 
 
 def escape(value: Any) -> str:
-    """A value as text that is no HTML.
+    """A value as text that a browser does not take for HTML.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def escape(value: Any) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """A name of at most so many characters, cut in its middle.
+    """A name of at most ``most`` characters. If it is longer, its middle is cut out.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def shortened(name: str, most: int) -> str:
 
 
 def signed(number: str) -> str:
-    """The same with the sign that is as wide as a digit."""
+    """The number with a minus sign that is as wide as a digit."""
     return number.replace("-", MINUS)
 
 
 def points(lost: float | None) -> str:
-    """Points lost; a minus sign where points were gained.
+    """Points lost, with a minus sign if points were gained.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def points(lost: float | None) -> str:
 
 
 def half_range(values: Sequence[float]) -> str:
-    """How far seeds are apart, as it is written behind their mean; empty where there is one.
+    """Half of the range of the seeds, as text that follows their mean; empty with one seed.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def points_in_words(lost: float) -> str:
 
 
 def value(number: float | None) -> str:
-    """A value of the metric in three digits or so.
+    """A value of the metric with about three digits.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def value(number: float | None) -> str:
 
 
 def times(factor: float | None) -> str:
-    """How many times.
+    """A factor, as text.
 
     Examples
     --------
@@ -158,19 +158,19 @@ def point_in_words(metric: str, lower_is_better: bool, reference: float | None) 
     Parameters
     ----------
     metric : str
-        Its name.
+        The name of the metric.
     lower_is_better : bool
-        Whether it is a loss.
+        Whether a lower value is better.
     reference : float or None
-        What the app reaches without an attack.
+        The value that the app reaches without an attack.
     """
     if reference is None or not math.isfinite(reference):
-        return "The app reached no number without an attack, so that points cannot be counted."
+        return "Points cannot be counted, because the app reported no number without an attack."
     if is_share(lower_is_better, reference):
         return f"One point is 0.01 of {metric}."
     return f"One point is 1 % of the {metric} of the app without an attack, which is {value(reference)}."
 
 
 def characters(name: str) -> float:
-    """How many characters of ordinary width a name takes; those of East Asia take two."""
+    """The width of a name in ordinary characters. A character of East Asia counts as two."""
     return sum(1.0 if ord(letter) < 0x1100 else 1.9 for letter in name)

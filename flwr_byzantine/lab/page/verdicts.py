@@ -9,12 +9,12 @@ from flwr_byzantine.audit.records import NO_RESULT, REJECTED
 from flwr_byzantine.lab.page.data import NONE, Cell, Findings
 from flwr_byzantine.lab.page.text import MISSING, escape, listed
 
-MOST = 20_000  # cells of tables by node, beyond which the page would be slow
+MOST = 20_000  # the most cells in the tables by node; with more, the page would be slow
 BYZANTINE, HONEST = True, False
 
 
 def counts(cell: Cell) -> dict[bool, Counter[str]]:
-    """Whether Byzantine -> how often each verdict was given."""
+    """How often each verdict was given to Byzantine (True) and to honest (False) nodes."""
     found: dict[bool, Counter[str]] = {BYZANTINE: Counter(), HONEST: Counter()}
     for server_round, node, verdict in cell.verdicts:
         found[node in cell.attackers(server_round)][verdict] += 1
@@ -22,13 +22,13 @@ def counts(cell: Cell) -> dict[bool, Counter[str]]:
 
 
 def rejected(verdicts: Counter[str]) -> tuple[int, int]:
-    """How many replies were rejected, and of how many that had a result."""
+    """How many replies were rejected, and how many replies count."""
     total = sum(n for verdict, n in verdicts.items() if verdict not in NO_RESULT)
     return sum(verdicts[verdict] for verdict in REJECTED), total
 
 
 def verdicts_table(findings: Findings) -> str:
-    """Rules and attacks: how often Byzantine and honest nodes were rejected."""
+    """How often Byzantine and honest nodes were rejected, for each rule and attack."""
     of_cell = {pair: counts(cell) for pair, cell in findings.cells.items()}
     groups = {
         attack: [
@@ -100,29 +100,29 @@ def who_attacked(findings: Findings) -> str:
         one, many = ("node", "was") if len(nodes) == 1 else ("nodes", "were")
         said.append(f"Byzantine{under} {many} the {one} {ids}.")
     if changing:
-        said.append(f"Under {escape(listed(changing))}, other nodes attacked from round to round.")
+        said.append(
+            f"Under {escape(listed(changing))}, the attacking nodes changed from round to round."
+        )
     return f"<p>{' '.join(said) or 'The result names no Byzantine nodes.'}</p>"
 
 
 def lost_replies(findings: Findings) -> str:
-    """A sentence on the replies that do not count, where there are some."""
+    """A sentence on the replies that do not count; no text if all count."""
     found: Counter[str] = Counter(v for c in findings.cells.values() for _, _, v in c.verdicts)
     failed, skipped = found["failed"], found["skipped"]
     if not failed + skipped:
         return ""
     return (
-        f"<p>Replies that failed ({failed}), and replies of rounds without a result ({skipped}), "
-        "do not count.</p>"
+        f"<p>Some replies do not count: those that failed ({failed}), and those of rounds without a result "
+        f"({skipped}).</p>"
     )
 
 
 def node_tables(findings: Findings) -> str:
-    """A table for each attack: nodes and rules, and how often each node was rejected."""
+    """Tables by node: how often each rule rejected each node. There is a table for each attack."""
     size = sum(len({node for _, node, _ in cell.verdicts}) for cell in findings.cells.values())
     if size > MOST:
-        return (
-            "<p>There are too many nodes to list here: <code>stress.json</code> has them all.</p>"
-        )
+        return "<p>There are too many nodes to list here. <code>stress.json</code> lists all of them.</p>"
     return "".join(_node_table(findings, attack) for attack in findings.attacks)
 
 
