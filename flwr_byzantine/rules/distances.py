@@ -154,9 +154,7 @@ class Distances:
         points[:k] = self._padded(mixing)
         points[range(k, k + references), range(self.n, len(self.squared))] = 1.0
         infinite = ~np.isfinite(self.squared)
-        finite = ~infinite[
-            np.argmin(infinite.sum(axis=0))
-        ]  # as seen from the point with most finite distances
+        finite = ~infinite[np.argmin(infinite.sum(axis=0))]  # near the most central point
         if infinite[np.ix_(finite, finite)].any():
             pairs = np.triu(np.ones((len(points), len(points)), bool), 1)
             return Distances(self._exactly(np.zeros(pairs.shape), points, pairs), k)
