@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flwr_byzantine.lab.names import STEPS
-from simulations.catalog import datasets
+from simulations.catalog import datasets, own
 from simulations.catalog.attacks import ATTACK_NAMES, check_attack, check_momentum
 from simulations.catalog.auxiliary import AUXILIARY_SIZE, STRATEGIES, check_auxiliary
 from simulations.catalog.baseline import check_baseline
@@ -93,11 +93,19 @@ class RunConfig(BaseModel):
         description="How many the rule is told of. [default: as many as there are, of a sample its share]",
     )
     rounds: int = Field(50, ge=1, description="Rounds of training.")
-    dataset: str = Field("digits", description="The data: " + ", ".join(datasets.DATASETS) + ".")
+    dataset: str = Field(
+        "digits",
+        description="The data: "
+        + ", ".join(datasets.DATASETS)
+        + f"; or your own, by import path, as in {own.EXAMPLES['dataset']}.",
+    )
     data_dir: str = Field("data", description="Where datasets lie that have to be downloaded.")
     download: bool = Field(False, description="Download the dataset if it is not there.")
     model: str = Field(
-        "", description="The network: " + ", ".join(MODELS) + ". [default: by dataset]"
+        "",
+        description="The network: "
+        + ", ".join(MODELS)
+        + f"; or your own, by import path, as in {own.EXAMPLES['model']}. [default: by dataset]",
     )
     batch_size: int = Field(32, ge=1, description="Samples per minibatch.")
     learning_rate: float = Field(
@@ -230,7 +238,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, data: dict[str, Any]) -> dict[str, Any]:
-        dataset = datasets.DATASETS.get(data.get("dataset", "digits"))
+        dataset = datasets.described(data.get("dataset", "digits"))
         single = data.get("payload") == "gradients" or data.get("local_epochs")
         defaults = {
             "local_steps": 1 if single else 5,
@@ -243,11 +251,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name, table in CHOICES.items():
-            if getattr(self, name) not in table:
-                raise ValueError(
-                    f"Parameter `{name}` should be one of {', '.join(table)}. "
-                    f"Found `{name} = {getattr(self, name)}`."
-                )
+            own.require_known(name, getattr(self, name), table)
         if self.byzantine > self.clients:
             raise ValueError(
                 f"Parameter `byzantine` should be at most `clients`, which is {self.clients}. "
@@ -270,7 +274,7 @@ class RunConfig(BaseModel):
                 "Parameter `learning_rate_decay` should be 0 where clients send parameters: they take the "
                 f"steps, not the server. Found `learning_rate_decay = {self.learning_rate_decay}`."
             )
-        classes = datasets.DATASETS[self.dataset].classes
+        classes = (datasets.described(self.dataset) or datasets.DATASETS[self.dataset]).classes
         dealt = self.dealing, self.partition_among, classes, self.clients, self.byzantine
         check_partition(*dealt, self.redraw)
         check_rule(

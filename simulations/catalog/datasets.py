@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from flwr_byzantine.checks import wrong
+from simulations.catalog import own
 from simulations.catalog.dealing import SHARED, Partition, deal
 from simulations.catalog.digits import digits
 from simulations.catalog.partitions import held_out
@@ -20,7 +23,10 @@ IMAGE_SIDE = 32  # pixels to which the images of folders are brought
 
 
 class Split(NamedTuple):
-    """Images of shape (samples, channels, height, width), float32, and int64 labels."""
+    """Samples of shape (samples, ...), float32, and int64 labels.
+
+    Images have the shape (samples, channels, height, width).
+    """
 
     x: torch.Tensor
     y: torch.Tensor
@@ -90,6 +96,15 @@ def load_image_folder(data_dir: str) -> Splits:
     return train, test
 
 
+def load_own(path: str, data_dir: str) -> Splits:
+    """Load what the function of an import path returns."""
+    train, test = (
+        Split(torch.from_numpy(part.x), torch.from_numpy(part.y))
+        for part in own.load(path, data_dir)
+    )
+    return train, test
+
+
 def _torchvision(kind: str, data_dir: str, holds: str, mean: float, deviation: float) -> Splits:
     """Read a dataset of torchvision's, standardised."""
     from torchvision import datasets
@@ -122,6 +137,7 @@ class Dataset:
     classes: int | None = 10  # None: the data say
 
 
+OWN_MODEL = "mlp"  # takes samples of any shape
 DATASETS = {
     "digits": Dataset(load_digits, "mlp-small"),
     "mnist": Dataset(load_mnist, "mlp", "MNIST"),
@@ -131,9 +147,16 @@ DATASETS = {
 }
 
 
+def described(name: str) -> Dataset | None:
+    """Return what is known of a dataset by its name or import path; None where it is neither."""
+    if own.is_path(name):
+        return Dataset(partial(load_own, name), OWN_MODEL, classes=None)
+    return DATASETS.get(name)
+
+
 def prepare(name: str, data_dir: str, download: bool) -> None:
     """Download a dataset where that is allowed, and fail early where it is not there."""
-    kind = DATASETS[name].download
+    kind = (described(name) or DATASETS[name]).download
     try:
         load(name, data_dir)
     except FileNotFoundError:
@@ -148,19 +171,41 @@ def prepare(name: str, data_dir: str, download: bool) -> None:
 def check_there(name: str, data_dir: str, download: bool) -> None:
     """Download a dataset where that is allowed, and fail where it is not there; keep nothing of it.
 
-    Of folders of images, which take long to read, only the folders are looked at.
+    Of folders of images, which take long to read, only the folders are looked at. Data of one's own are read
+    twice, as each process of a run reads them, and have to be the same.
     """
     folder = {"cifar10": Path(data_dir) / "cifar10", "image-folder": Path(data_dir)}.get(name)
     if folder and all(any((folder / part).glob("*/*")) for part in ("train", "test")):
         return
     prepare(name, data_dir, download)
+    if own.is_path(name):
+        first = _fingerprint(load(name, data_dir))
+        load.cache_clear()
+        if _fingerprint(load(name, data_dir)) != first:
+            found = f"`dataset = {name}`, which returned other arrays when it was called again"
+            raise wrong("dataset", own.RETURNS, name, "Give its draws a fixed seed.", found=found)
     load.cache_clear()
+
+
+def _fingerprint(splits: Splits) -> str:
+    """A hash of all samples and labels."""
+    found = sha256()
+    for split in splits:
+        for tensor in split:
+            found.update(tensor.numpy().data)
+    return found.hexdigest()
+
+
+def class_count(name: str, data_dir: str) -> int:
+    """Return the number of classes that samples to train on and to test on have."""
+    train, test = load(name, data_dir)
+    return 1 + int(max(train.y.max(), test.y.max()))
 
 
 @lru_cache(maxsize=1)
 def load(name: str, data_dir: str) -> Splits:
     """Return the training and the test split, read once per process."""
-    return DATASETS[name].load(data_dir)
+    return (described(name) or DATASETS[name]).load(data_dir)
 
 
 @lru_cache(maxsize=8)

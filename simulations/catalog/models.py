@@ -10,7 +10,11 @@ from math import prod
 import torch
 from torch import nn
 
-Shape = tuple[int, int, int]  # channels, height, width
+from flwr_byzantine.checks import wrong
+from simulations.catalog import own
+
+Shape = tuple[int, ...]  # of one sample; channels, height, width of an image
+BUILDS = "a function or a class that builds a torch `nn.Module`"
 
 
 def mlp(shape: Shape, classes: int, hidden: tuple[int, ...]) -> nn.Module:
@@ -148,11 +152,28 @@ MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
 @cache
 def model_factory(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
     """Return the same zero-argument builder each time it is asked for the same network."""
-    return partial(MODELS[name], shape, classes)
+    if not own.is_path(name):
+        return partial(MODELS[name], shape, classes)
+    if isinstance(own.imported("model", name), nn.Module):
+        found = f"`model = {name}`, which is a network"
+        raise wrong(
+            "model", BUILDS, name, "Name what builds it: a class, or a function.", found=found
+        )
+    return partial(_own, name, shape, classes)
+
+
+def _own(path: str, shape: Shape, classes: int) -> nn.Module:
+    """Build the network of an import path."""
+    network = own.called("model", path, BUILDS, {"shape": shape, "classes": classes})
+    if not isinstance(network, nn.Module):
+        found = f"`model = {path}`, which returned a value of type {type(network).__name__}"
+        raise wrong("model", BUILDS, path, "Return the network.", found=found)
+    return network
 
 
 def initial_model(name: str, shape: Shape, classes: int, seed: int) -> nn.Module:
     """Build a network whose initial weights depend on the seed alone."""
+    build = model_factory(name, shape, classes)  # whose module may draw numbers when it is imported
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return model_factory(name, shape, classes)()
+        return build()

@@ -15,7 +15,9 @@ from rich.markup import escape
 from flwr_byzantine.attacks import ChannelAttack
 from simulations.catalog import datasets
 from simulations.catalog.attacks import ATTACKS
+from simulations.catalog.own import is_path
 from simulations.config import RunConfig
+from simulations.federation.fitting import check_fits
 from simulations.sweep.experiment import (
     FOLDER,
     NAMES,
@@ -87,7 +89,19 @@ def check_data(configs: Iterable[RunConfig]) -> None:
         try:
             datasets.check_there(name, data_dir, download)
         except (OSError, ValueError, RuntimeError) as error:
-            raise fail(f"The dataset {name} is not there. {error}") from error
+            missing = "" if is_path(name) else f"The dataset {name} is not there. "
+            raise fail(f"{missing}{error}") from error
+
+
+def check_own(configs: Iterable[RunConfig]) -> None:
+    """Fail where a run cannot work with a model or with data of the user's own."""
+    own = [config for config in configs if is_path(config.model) or is_path(config.dataset)]
+    for config in sorted(own, key=lambda config: config.dataset):
+        try:
+            check_fits(config)
+        except ValueError as error:
+            raise fail(str(error)) from error
+    datasets.load.cache_clear()
 
 
 def check_attackers(config: RunConfig) -> None:

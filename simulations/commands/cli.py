@@ -15,6 +15,7 @@ from simulations.commands.checks import (
     check_data,
     check_figure,
     check_out,
+    check_own,
     configured,
     console,
     fail,
@@ -23,6 +24,7 @@ from simulations.commands.checks import (
 from simulations.commands.display import accuracies, label, progress, table
 from simulations.config import RunConfig
 from simulations.demo.show import demo as run_demo
+from simulations.federation.fitting import check_fits
 from simulations.federation.runner import run_all
 from simulations.measure.results import check_free, save
 from simulations.report.board import scoreboard_table
@@ -77,7 +79,7 @@ def run(
     check_data([config])
     try:
         check_free(out, overwrite)
-        config.shares()  # raises an error if the data cannot be dealt out
+        check_fits(config)
         with progress([config], console) as on_round:
             (result,) = run_all([config], on_round, verbose=verbose)
     except (ValueError, FileExistsError) as error:
@@ -192,6 +194,7 @@ def sweep(
     check_out(out)
     missing = missing_cells(cells, out)
     check_data(cell.config for cell in missing)
+    check_own(cell.config for cell in missing)
     asked = len({cell.key for cell in cells})
     there = asked - len(missing)
     outcome = run_sweep(cells, out, jobs or (1 if ray else default_jobs()), console, verbose, ray)

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr_byzantine.clients import serve_both_apis
 from simulations.catalog import datasets
 from simulations.config import RunConfig
+from simulations.federation.fitting import check_fits
 from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import SUCCESS, Recorder
@@ -52,7 +53,7 @@ def main(grid: Grid, context: Context) -> None:
         Path(out).mkdir(parents=True, exist_ok=True)
         check_free(Path(out), bool(context.run_config.get("overwrite", False)))
     datasets.prepare(config.dataset, config.data_dir, config.download)
-    config.shares()  # raises an error, before any client trains, if the data cannot be dealt out
+    check_fits(config)
     recorder = Recorder(config)
     serve(grid, context, config, recorder)
     result = recorder.result()

@@ -37,6 +37,7 @@ from flwr_byzantine.clients.wrapper import Config, FitReply
 from simulations.catalog.attacks import ATTACKS, MIXED, Lying, Mixed, Plan, plan_attack
 from simulations.catalog.compositions import rule_of
 from simulations.config import RunConfig
+from simulations.federation.fitting import of_the_data
 
 MakeHonest = Callable[..., NumPyClient]
 
@@ -159,6 +160,7 @@ def _labels(
     def make_client(label_map: Any) -> NumPyClient:
         return attacked.make_honest(attacked.client_id, label_map=label_map)
 
+    attack = of_the_data(attack, attacked.config)
     client = LabelFlippingClient(make_client, attack, **attacked.options())
     return _boosted(client, attacked, byzantine)
 

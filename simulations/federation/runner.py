@@ -19,6 +19,7 @@ from flwr_byzantine.lab.kept import Record
 from flwr_byzantine.lab.simulation import silent
 from simulations.catalog import datasets
 from simulations.config import RunConfig
+from simulations.federation.fitting import check_fits
 from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import OnRound, Recorder
@@ -118,7 +119,7 @@ def _attempt(
     """Return the result of a run, or the exception that ended it."""
     of_this_cell = None if on_round is None else lambda record: on_round(cell, record)
     try:
-        config.shares()  # raises an error, before any client trains, if the data cannot be dealt out
+        check_fits(config)
         recorder = Recorder(config, of_this_cell)
         serve(grid, server_context(), config, recorder)
         return recorder.result()

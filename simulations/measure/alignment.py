@@ -51,7 +51,7 @@ class Alignment:
         """
         load_arrays(self.model, before)
         self.model.eval()
-        trained = dict(self.model.named_parameters())
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         loss = functional.cross_entropy(self.model(self.x), self.y)
         gradient = dict(
             zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True)
