@@ -5,8 +5,9 @@ A strategy and its rule have different names for the same number. So an error kn
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,20 @@ def wrong(
     error = ParameterError(f"Parameter `{name}`{of} should be {expected}. Found {found}. {advice}")
     error.parameter = name
     return error
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question about the known word that is most like an unknown one; nothing if none is like it.
+
+    Examples
+    --------
+    >>> did_you_mean("trimedmean", ["median", "trimmed_mean"])
+    'Did you mean `trimmed_mean`? '
+    >>> did_you_mean("abc", ["median", "trimmed_mean"])
+    ''
+    """
+    found = get_close_matches(word.lower(), [*known], n=1, cutoff=0.6)
+    return f"Did you mean `{found[0]}`? " if found else ""
 
 
 def require(

@@ -120,7 +120,7 @@ def stress(
         typer.Option(
             help="Names of rules. `app` is the app alone, and `fedavg` is the plain mean."
         ),
-    ] = "app,fedavg,median,phocas,nnm+phocas",
+    ] = "app,fedavg,median,phocas,covariance_filter,nnm+phocas",
     attacks: Annotated[
         str, typer.Option(help="Names of attacks. `none` is no attack.")
     ] = "none,sign_flip,lie,ipm,min_max",
@@ -204,6 +204,9 @@ def stress(
         )
     except ValueError as error:
         raise fail(str(error)) from None
+    except KeyboardInterrupt:
+        message = f"Stopped. What is over is kept in {out}: the same command goes on from there."
+        raise fail(message, 130) from None
 
 
 PLAN = "Example:  flwr-byzantine plan --population 100 --byzantine 10 --sample 20 --rounds 200 --risk 1e-3"

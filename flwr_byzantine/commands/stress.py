@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ def stress_shown(
     with bar(shown, transient=True) as going:
 
         def on_run(run: Run, done: int, total: int) -> None:
+            if not shown.is_terminal:  # a bar needs one
+                print(
+                    f"{done} of {total} runs: {run.rule}, {run.attack}", file=sys.stderr, flush=True
+                )
             if run.error is not None:
                 which = f", seed {run.seed}" if settings["seeds"] > 1 else ""
                 failed.setdefault(run.error, []).append(f"{run.rule}, {run.attack}{which}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from flwr_byzantine import attacks, rules
 from flwr_byzantine.attacks.optimized import FAMILIES
-from flwr_byzantine.checks import wrong
+from flwr_byzantine.checks import did_you_mean, wrong
 from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.settings import public_names
 from flwr_byzantine.strategies.words import FIT_WORDS
@@ -59,6 +59,9 @@ SHORT = {
     "mea_med": "meamed",
     "smea": "smallest_maximum_eigenvalue",
 }
+
+# Strategies that need data on the server. A name alone cannot bring these along.
+WITH_DATA = ("by_gars", "bygars", "by_garsplus_plus", "bygars++", "fltrust")
 
 _UPDATES = (
     attacks.LocalAttack, attacks.ColludingAttack, attacks.ModelAttack, attacks.ChannelAttack,
@@ -116,6 +119,7 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     >>> attack_named("sign_flip", 10, 2, rules.Mean())
     SignFlip(scale=8.0)
     """
+    name = _SHORT_ATTACKS.get(name) or name_of(name.replace("-", "_"))
     if name in AGAINST:
         return AGAINST[name](against=rule)
     if name == MALICIOUS:
@@ -124,8 +128,9 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     if name in ON_DATA:
         return ON_DATA[name]()
     if name not in ATTACKS:
-        expected = f"made of none, {', '.join([*ATTACKS, *AGAINST, *ON_DATA])}"
-        raise wrong("attacks", expected, name, "Choose from these names.")
+        known = ["none", *ATTACKS, *AGAINST, *ON_DATA]
+        advice = did_you_mean(name, known) or "Choose from these names."
+        raise wrong("attacks", f"made of {', '.join(known)}", name, advice.rstrip())
     if ATTACKS[name] is attacks.SignFlip:
         return attacks.SignFlip(max(1.0, 2 * (num_clients - num_attackers) / num_attackers))
     attack = ATTACKS[name]()
@@ -135,14 +140,16 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
 
 
 def parts_of(name: str) -> tuple[list[str], str]:
-    """The names of the pre-aggregations, and the name of the rule behind them.
+    """The names of the pre-aggregations, and the name of the rule behind them. Names of classes count too.
 
     Examples
     --------
     >>> parts_of("bucketing+nnm+dnc")
     (['bucketing', 'nnm'], 'divide_and_conquer')
+    >>> parts_of("NearestNeighborMixing+TrimmedMean")
+    (['nearest_neighbor_mixing'], 'trimmed_mean')
     """
-    *before, last = re.split(r"\+(?=\w)", name)
+    *before, last = (name_of(part) for part in re.split(r"\+(?=\w)", name.replace("-", "_")))
     return before, SHORT.get(last, last)
 
 
@@ -169,9 +176,15 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
     NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)
     """
     before, last = parts_of(name)
+    if last in WITH_DATA:
+        advice = "Put this strategy into the app, and name the rule `app`."
+        raise wrong("rules", "rules that need no data on the server", name, advice)
     if last not in RULES or not STEPS.keys() >= {*before}:
         expected = f"made of {', '.join(RULES)}, and of {', '.join(STEPS)} in front"
-        raise wrong("rules", expected, name, "Join them by `+`, as in `nnm+phocas`.")
+        like = "" if last in RULES else did_you_mean(last, [*RULES, *SHORT])
+        like += "".join(did_you_mean(part, STEPS) for part in before if part not in STEPS)
+        advice = like or "Join them by `+`, as in `nnm+phocas`."
+        raise wrong("rules", expected, name, advice.rstrip())
     kinds: list[type[Any]] = [*(STEPS[part] for part in before), RULES[last]]
     made = []
     for part, kind in zip([*before, last], kinds, strict=True):

@@ -36,6 +36,14 @@ class Step(ABC):
             return Composition(self.steps, after)
         if isinstance(after, Step):
             return Chain((*self.steps, *after.steps))
+        if isinstance(
+            getattr(after, "rule", None), Rule
+        ):  # a strategy, which has the name of its rule
+            name = type(after).__name__
+            raise TypeError(
+                f"`>>` should put {self} in front of a rule. Found the strategy {name}. Pass "
+                f"`pre_aggregation={self}` to the strategy, or take `flwr_byzantine.rules.{name}`."
+            )
         raise TypeError(
             f"`>>` should put {self} in front of a rule or of another pre-aggregation. Found {after!r}. "
             "Write `NearestNeighborMixing(4) >> Phocas(4)`."

@@ -1,7 +1,7 @@
 """``RobustFedAvg`` of the ``aggregate_fit`` API: FedAvg with a rule in place of its average."""
 
 from inspect import Signature
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 from flwr.common import Parameters
 from flwr.server.strategy import FedAvg
@@ -25,6 +25,7 @@ from flwr_byzantine.strategies.options import (
     FitOptions,
     full_signature,
     refuse_other_words,
+    refuse_positional,
     rule_in_words,
 )
 from flwr_byzantine.strategies.settings import Declared, declare
@@ -116,6 +117,11 @@ class RobustFedAvg(EnoughReplies, FitAdapter, FedAvg):
     TypeError
         If a keyword belongs to the Message API.
     """
+
+    def __new__(cls, *given: object, **options: object) -> Self:
+        """Refuse values without a name."""
+        refuse_positional(cls, given)
+        return super().__new__(cls)
 
     def __init__(self, *, rule: rules.Rule, **options: Unpack[FitOptions]) -> None:
         refuse_other_words(type(self), options)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from inspect import Signature
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
@@ -18,6 +18,7 @@ from flwr_byzantine.strategies.options import (
     MessageOptions,
     full_signature,
     refuse_other_words,
+    refuse_positional,
     rule_in_words,
 )
 from flwr_byzantine.strategies.records import write_record
@@ -91,6 +92,11 @@ class RobustFedAvg(EnoughReplies, MessageAdapter, FedAvg):
     TypeError
         If a keyword belongs to the ``aggregate_fit`` API.
     """
+
+    def __new__(cls, *given: object, **options: object) -> Self:
+        """Refuse values without a name."""
+        refuse_positional(cls, given)
+        return super().__new__(cls)
 
     def __init__(self, *, rule: rules.Rule, **options: Unpack[MessageOptions]) -> None:
         refuse_other_words(type(self), options)

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, get_args
 
 from flwr.app import MetricRecord, RecordDict
@@ -14,7 +14,7 @@ from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights
 from flwr_byzantine.aggregation.watch import OnSuspect
 from flwr_byzantine.audit import Suspicion
-from flwr_byzantine.checks import in_words
+from flwr_byzantine.checks import did_you_mean, in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
@@ -110,10 +110,11 @@ def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any
 
 
 def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
-    """Raise TypeError for a keyword of the other API. The error names this API's keyword.
+    """Raise TypeError for an unknown keyword. For one of the other API, the error names this API's.
 
-    Flower refuses keywords that neither API has. A user's subclass may pass on any keyword. So only the
-    keywords of this library's own class count.
+    A keyword that neither API has is refused too, and the error names the most similar one. A user's
+    subclass may pass on any keyword. So only the keywords of this library's own class count, and Flower
+    refuses the others.
     """
     ours = next(kind for kind in strategy.__mro__ if is_ours(kind))
     known = inspect.signature(ours).parameters
@@ -129,6 +130,24 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: {instead}."
             )
+        if name not in known and ours is strategy:
+            raise TypeError(
+                f"{strategy.__name__}() got an unexpected keyword argument {name!r}. "
+                + (did_you_mean(name, known) or f"Its keywords are {', '.join(known)}.").rstrip()
+            )
+
+
+def refuse_positional(strategy: type, given: Sequence[object]) -> None:
+    """Raise TypeError for values without a name: this library's strategies take keywords only."""
+    if given and is_ours(strategy.__init__):  # type: ignore[misc]
+        told = [name for name in inspect.signature(strategy).parameters if name in TOLD]
+        example = (
+            f"{strategy.__name__}({told[0]}={given[0]!r})" if told else "fraction_evaluate=0.5"
+        )
+        raise TypeError(
+            f"{strategy.__name__}() takes keywords only. Found {given[0]!r} without a name. "
+            f"Write its name too, as in `{example}`."
+        )
 
 
 def is_ours(thing: Any) -> bool:

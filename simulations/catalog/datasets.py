@@ -135,11 +135,12 @@ class Dataset:
     default_model: str
     download: str | None = None  # None: nothing to download
     classes: int | None = 10  # None: the data say
+    is_shipped: bool = False  # whether it is on every machine that has the requirements
 
 
 OWN_MODEL = "mlp"  # takes samples of any shape
 DATASETS = {
-    "digits": Dataset(load_digits, "mlp-small"),
+    "digits": Dataset(load_digits, "mlp-small", is_shipped=True),
     "mnist": Dataset(load_mnist, "mlp", "MNIST"),
     "fashion-mnist": Dataset(load_fashion_mnist, "lenet", "FashionMNIST"),
     "cifar10": Dataset(load_cifar10, "cnn-two", "CIFAR10"),

@@ -98,8 +98,9 @@ def run(
     if failed := sum(record["num_failed"] for record in result["rounds"]):
         console.print(f"[yellow]Clients failed {failed} times. --verbose shows why.[/yellow]")
     console.print(f"Result: {save(result, out)}")
-    figure = out / "reputations.png"
-    figure.unlink(missing_ok=True)  # it belongs to an earlier run
+    figure = out / "reputations.svg"
+    for suffix in (".svg", ".png"):
+        figure.with_suffix(suffix).unlink(missing_ok=True)  # of an earlier run
     if "reputations" in result["rounds"][-1]:
         console.print(f"Figure: {plot_reputations(result, figure)}")
 

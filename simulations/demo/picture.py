@@ -14,11 +14,9 @@ from matplotlib.figure import Figure
 from flwr_byzantine.lab.page.scale import spread
 from simulations.demo.federation import AVERAGE, REFERENCE, Curve, Setting
 from simulations.demo.verdict import final
+from simulations.report.looks import COLOURS, INK, RED, RULE, SOFT
 
 MINUS = "\N{MINUS SIGN}"
-INK, SOFT, RULE, RED = "#1c2024", "#59616b", "#dde1e6", "#c8102e"
-# Colours after Okabe and Ito (2008), without those that some people take for red. Markers differ too.
-COLOURS = ("#6f6100", "#a03c7c", "#0068a8", "#007a58", "#5a4fcf", "#3f4a54")
 MARKERS = ("s", "^", "D", "v", "o", "P")
 APART = 5.2  # points of accuracy from label to label
 LABELS = 1.06  # where labels begin, as a part of the axis

@@ -36,11 +36,27 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """A word that says what became of claims, and the verdict that gives its colour."""
+
+    text: str
+    verdict: str
+
+    @property
+    def marked(self) -> str:
+        """The word in a class that a stylesheet may colour: `verdict-holds`, `verdict-fails` and so on."""
+        return f'<span class="{CLASSES[self.verdict]}">{escape(self.text)}</span>'
+
+
+Cell = str | Link | Verdict
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table, whose cells are plain text or links."""
+    """A table, whose cells are plain text, links or verdicts."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Link]]
+    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -51,9 +67,29 @@ class Image:
     shows: str
 
 
-Block = Heading | Text | Table | Image
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that are shown where somebody opens their title."""
 
-CLASSES = {"holds": "good", "does not hold": "bad", "no test": "open", "not run": "open"}
+    title: str
+    verdicts: Sequence[Verdict]
+    blocks: Sequence[Block]
+
+    @property
+    def summary(self) -> str:
+        """The line that is always shown, as HTML."""
+        counts = ", ".join(verdict.marked for verdict in self.verdicts)
+        return f"<summary><b>{escape(self.title)}</b>{': ' if counts else ''}{counts}</summary>"
+
+
+Block = Heading | Text | Table | Image | Link | Fold
+
+CLASSES = {
+    "holds": "verdict-holds",
+    "does not hold": "verdict-fails",
+    "no test": "verdict-no-test",
+    "not run": "verdict-not-run",
+}
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
@@ -69,7 +105,18 @@ img, svg { max-width: 100%; background: white; }
 svg { height: auto; min-width: min(36rem, var(--wide)); }
 .wide { overflow-x: auto; margin: 1rem 0; }
 nav a { margin-right: 1rem; }
-.good { background: #2a04; } .bad { background: #d004; } .open { color: #888; }
+details { border-top: 1px solid #8886; padding: .5rem 0; }
+summary { cursor: pointer; }
+[class^=verdict] { padding: 0 .3rem; border-radius: 3px; white-space: nowrap; }
+td[class^=verdict] { padding: .25rem .5rem; border-radius: 0; font-weight: 600; }
+.verdict-holds { color: #0b4a8c; background: #e1edf9; }
+.verdict-fails { color: #8a3a00; background: #fdebdc; }
+.verdict-no-test, .verdict-not-run { color: #4d555e; background: #eef0f2; }
+@media (prefers-color-scheme: dark) {
+.verdict-holds { color: #a9d1fb; background: #1b3450; }
+.verdict-fails { color: #ffc08f; background: #4a2a10; }
+.verdict-no-test, .verdict-not-run { color: #c3cad2; background: #2a2f36; }
+}
 </style>
 </head>
 <body>
@@ -122,12 +169,19 @@ def _markdown(block: Block) -> str:
             return text
         case Image(name, shows):
             return f"![{shows}]({name})"
+        case Link():
+            return _cell(block)
+        case Fold():
+            inside = "\n\n".join(_markdown(own) for own in block.blocks)
+            return f'<details markdown="1">\n{block.summary}\n\n{inside}\n\n</details>'
         case Table(head, rows):
             lines = [head, ["---"] * len(head), *rows]
             return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
 
 
-def _cell(cell: str | Link) -> str:
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Verdict):
+        return cell.marked
     if isinstance(cell, Link):
         return f"[{_cell(cell.text)}](#{anchor(cell.heading)})"
     return cell.replace("|", "\\|")
@@ -135,12 +189,19 @@ def _cell(cell: str | Link) -> str:
 
 def _html(block: Block, folder: Path) -> str:
     match block:
+        case Heading(text, 1):  # the title, which one of its parts may have too
+            return f"<h1>{escape(text)}</h1>"
         case Heading(text, level):
             return f'<h{level} id="{anchor(text)}">{escape(text)}</h{level}>'
         case Text(text):
             code = re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
             strong = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", code)
             return f"<p>{strong}</p>"
+        case Link(text, heading):
+            return f'<p><a href="#{anchor(heading)}">{escape(text)}</a></p>'
+        case Fold():
+            inside = "\n".join(_html(own, folder) for own in block.blocks)
+            return f"<details>{block.summary}\n{inside}\n</details>"
         case Image(name, _) if name.endswith(".svg"):
             return f'<div class="wide">{(folder / name).read_text(encoding="utf-8")}</div>'
         case Image(name, shows):
@@ -152,8 +213,9 @@ def _html(block: Block, folder: Path) -> str:
             return f"<table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
-def _data(cell: str | Link) -> str:
+def _data(cell: Cell) -> str:
     if isinstance(cell, Link):
         return f'<td><a href="#{anchor(cell.heading)}">{escape(cell.text)}</a></td>'
-    kind = f' class="{CLASSES[cell]}"' if cell in CLASSES else ""
-    return f"<td{kind}>{escape(cell)}</td>"
+    if isinstance(cell, Verdict):
+        return f'<td class="{CLASSES[cell.verdict]}">{escape(cell.text)}</td>'
+    return f"<td>{escape(cell)}</td>"

@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from rich import table as rich_table
 from rich.markup import escape
 
-from simulations.report.blocks import Block, Heading, Link, Table, Text
+from simulations.measure.measures import MEASURES
+from simulations.report.blocks import Block, Fold, Heading, Link, Table, Text, Verdict
 from simulations.report.scoreboard import FAILS, HOLDS, NO_TEST, NOT_RUN, Judged
 from simulations.report.view import BENCHMARK, Results
 
+WORDS = {HOLDS: "hold", FAILS: "do not hold", NO_TEST: "no test", NOT_RUN: "not run"}
+FEW = 8  # measurements of a claim that are all told
+HOW_TO_OPEN = "Open a line to see its claims."
 COLOURS = {HOLDS: "green", FAILS: "red", NO_TEST: "yellow", NOT_RUN: "dim"}
 READING = (
     "Numbers are means over the seeds that have one, and their 95 % bootstrap intervals: a ratio to "
@@ -29,7 +33,7 @@ READING = (
 def counts(judged: Sequence[Judged]) -> list[int]:
     """Return how many claims hold, do not hold, are no test, and were not run."""
     found = Counter[str](one.verdict for one in judged)
-    return [found[verdict] for verdict in (HOLDS, FAILS, NO_TEST, NOT_RUN)]
+    return [found[verdict] for verdict in WORDS]
 
 
 def tally(judged: Sequence[Judged]) -> str:
@@ -39,39 +43,30 @@ def tally(judged: Sequence[Judged]) -> str:
 
 
 def scoreboard_blocks(judged: Sequence[Judged], results: Results) -> list[Block]:
-    """Return the scoreboard: the counts, and one table a paper."""
+    """Return the scoreboard: the counts, and one table a paper, which its counts hide until it is opened."""
     numbered = list(enumerate(judged, 1))
     papers = {
         paper: [(number, one) for number, one in numbered if one.claim.paper == paper]
         for paper in dict.fromkeys(one.claim.paper for one in judged)
     }
-    blocks: list[Block] = [
-        Heading("Scoreboard"),
-        Text(f"{tally(judged)} {READING}"),
-        Table(
-            ["paper", "claims", "hold", "do not hold", "no test", "not run"],
-            [
-                [name, *map(str, (len(own), *counts([one for _, one in own])))]
-                for name, own in papers.items()
-            ],
-        ),
-        *_control_text(numbered),
-    ]
     titles = {own.name: own.title for own in results.experiments}
     head = [
         "#", "where", "claim", "verdict", "why", "seen", "averaging", "measured and bound", "cells"
     ]  # fmt: skip
     twins = _twins(numbered)
+    blocks: list[Block] = [Heading("Scoreboard"), Text(f"{tally(judged)} {HOW_TO_OPEN}")]
     for paper, own in papers.items():
         rows = [
             [
-                str(number), one.claim.where, one.claim.says, one.verdict, one.why, one.numbers,
-                one.control, one.claim.measured, _cells(one, twins.get(number), titles),
+                str(number), one.claim.where, one.claim.says, Verdict(one.verdict, one.verdict), one.why,
+                _few(one), one.control, one.claim.measured, _cells(one, twins.get(number), titles),
             ]
             for number, one in own
         ]  # fmt: skip
-        blocks += [Heading(paper, 3), Table(head, rows)]
-    return blocks
+        found = zip(WORDS.items(), counts([one for _, one in own]), strict=True)
+        verdicts = [Verdict(f"{many} {words}", verdict) for (verdict, words), many in found if many]
+        blocks.append(Fold(paper, verdicts, [Table(head, rows)]))
+    return [*blocks, *_control_text(numbered), Text(READING)]
 
 
 def cell_blocks(judged: Sequence[Judged]) -> list[Block]:
@@ -107,6 +102,21 @@ def scoreboard_table(judged: Sequence[Judged]) -> rich_table.Table:
             paper, escape(one.claim.where), escape(one.claim.says), verdict, escape(one.numbers)
         )
     return board
+
+
+def _few(one: Judged) -> str:
+    """What was measured; of many measurements the range alone, and how many there are."""
+    if len(one.seen) <= FEW:
+        return one.numbers
+    known = sorted((seen for seen in one.seen if seen.seeds), key=lambda seen: seen.value)
+    if not known:
+        return ""
+    number = MEASURES[one.claim.measure].number
+    missing = len(one.seen) - len(known)
+    return (
+        f"{len(known)} measurements, from {known[0].in_words(number)} to {known[-1].in_words(number)}"
+        + (f"; {missing} not run" if missing else "")
+    )
 
 
 def _control_text(numbered: Sequence[tuple[int, Judged]]) -> list[Block]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simulations.catalog.auxiliary import STRATEGIES
 from simulations.report.blocks import Table, anchor, render_markdown
-from simulations.report.heatmaps import written
+from simulations.report.names import written
 from simulations.report.pool import Loss, Pool
 from simulations.report.view import Results
 from simulations.report.worst_case import NEVER, chance
@@ -72,7 +72,7 @@ def _row(pool: Pool, screen: Pool, data: str, name: str) -> list[str]:
     return [
         name,
         f"{plain.mean:.0f} ({written(plain.attack)})",
-        written(pool.results.shown(pool.experiment, rule)),
+        pool.results.shown(pool.experiment, rule),
         f"{worst.mean:.0f} ({written(worst.attack)})",
         f"{cost.mean:+.1f}",
         "never" if likely == NEVER else "always" if likely == 0 else f"> {100 * likely:.0f} %",

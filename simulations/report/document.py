@@ -10,6 +10,7 @@ from simulations.report.blocks import (
     Block,
     Heading,
     Image,
+    Link,
     Text,
     anchor,
     render_html,
@@ -19,34 +20,44 @@ from simulations.report.board import cell_blocks, scoreboard_blocks
 from simulations.report.claim import load_claims
 from simulations.report.drawings import Drawing, save
 from simulations.report.evidence import models
-from simulations.report.figures import draw_curves, draw_scores
+from simulations.report.figures import draw_curves
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
 from simulations.report.provenance import deviation_blocks, provenance_blocks
 from simulations.report.published import published_blocks
+from simulations.report.reputations import draw_scores
 from simulations.report.scoreboard import Judged, judge
+from simulations.report.scoreboard_picture import scoreboard_picture
 from simulations.report.tables import accuracy_table, grid, parts
 from simulations.report.view import Place, Results
 from simulations.report.views import view_blocks
+from simulations.report.worst_case import WORST_CASE
 from simulations.sweep.experiment import NAMES, Experiment
 
 PAPERS, STUDY = "The four papers, measured", "This project's own study"
 README = "README.md"
 HOW_TO_READ = "How to read the figures"  # a heading that all reports have
+LEADS = (
+    "Each cell is a rule on one kind of data: the points of accuracy that it loses under the attack that is "
+    "worst for it, against no defence and no attack. Blue is less than no defence loses in its own worst "
+    "case, orange is more."
+)
 PICTURE = re.compile(r"^!\[.*\]\(([\w-]+\.(?:png|svg))\)$", re.MULTILINE)
 READING = (
-    "Tables show means over the seeds with their 95 % percentile bootstrap intervals, and the rounds "
-    "that were skipped: too few replies were usable, and the model stayed. Of two or three seeds the "
-    "interval is their range. Cells of a figure with the same mark, such as =1, hold the same models, "
-    "to the bit: they are one piece of evidence. Thick lines are means over the seeds, thin ones the "
-    "seeds, and a gap is a model that is gone or did not move. The step of a round is the old model "
-    "minus the new one, so its inner product with the true gradient is positive where the model "
-    "descends (Fall of Empires, definition 4); cosines weigh all rounds alike, inner products shrink "
-    "with the gradient. In heatmaps of accuracy a cell is darker the more points it is below the best "
-    "one of the figure. In those of rejected replies it is darker the more are rejected: a good rule is "
-    "dark for Byzantine clients and light for honest ones. Each cell's title has the values of its "
-    "seeds. A dash is a cell that was not run, and a pair that makes no sense has no cell. A client of "
-    "a coordinate-wise rule counts as rejected where fewer than half as many of its values were used as "
-    "of the average client; rounds that were skipped do not count."
+    "Tables show means over the seeds with their 95 % percentile bootstrap intervals, and the rounds that"
+    " were skipped: too few replies were usable, and the model stayed. Of two or three seeds the interval"
+    " is their range. Cells of a figure with the same mark, such as =1, hold the same models, to the bit:"
+    " they are one piece of evidence. Thick lines are means over the seeds, thin ones the seeds, and a "
+    "gap is a model that is gone or did not move. Averaging is red. The step of a round is the old model "
+    "minus the new one, so its inner product with the true gradient is positive where the model descends "
+    "(Fall of Empires, definition 4); cosines weigh all rounds alike, inner products shrink with the "
+    "gradient. Heatmaps show the points of accuracy that are lost against no defence and no attack in the"
+    " same figure, seed by seed, and less than zero where points are gained. Where the figure has no such"
+    " cell they show accuracies, darker the more points they are below the best one. The ring is around "
+    "the worst cell of each rule. In those of rejected replies it is darker the more are rejected: a good"
+    " rule is dark for Byzantine clients and light for honest ones. Each cell's title has the values of "
+    "its seeds. A dash is a cell that was not run, and a pair that makes no sense has no cell. A client "
+    "of a coordinate-wise rule counts as rejected where fewer than half as many of its values were used "
+    "as of the average client; rounds that were skipped do not count."
 )
 
 
@@ -67,15 +78,18 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
     judged = judge(claims, results)
     places = [place for place in results.cells if figure in ("", place.figure)]
     covered = _coverage(results, places)
+    told: list[Block] = []
+    for experiment in results.experiments:
+        told += _experiment(results, experiment, out, figure)
     blocks: list[Block] = [
         Heading(_title(results.experiments), 1),
+        *_lead(results, judged, told, out),
         Text(f"Profile `{results.profile}`: {covered}."),
         *(scoreboard_blocks(judged, results) if judged else []),
         Heading(HOW_TO_READ),
         Text(READING),
+        *told,
     ]
-    for experiment in results.experiments:
-        blocks += _experiment(results, experiment, out, figure)
     if not figure:
         blocks += [*deviation_blocks(results), *provenance_blocks(results)]
     blocks += cell_blocks(judged)
@@ -85,6 +99,25 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
         (out / name).unlink(missing_ok=True)
     (out / "report.html").write_text(render_html(blocks, out))
     return judged
+
+
+def _lead(
+    results: Results, judged: Sequence[Judged], told: list[Block], out: Path
+) -> Iterator[Block]:
+    """Yield the main picture: the worst case of the figure that leads, out of its place, or the claims."""
+    for experiment in results.experiments:
+        name = anchor(f"{experiment.name} {experiment.leads} {WORST_CASE}") + ".svg"
+        main = next((one for one in told if isinstance(one, Image) and one.name == name), None)
+        if experiment.leads and main is not None:
+            told[told.index(main)] = Text("The picture of the worst case is at the beginning.")
+            yield main
+            yield Text(LEADS)
+            yield Link("What is behind the picture", f"{experiment.title}, {experiment.leads}")
+            return
+    drawn = Drawing("scoreboard", "what became of each paper's claims", scoreboard_picture(judged))
+    saved = save(drawn, out / "scoreboard")
+    if saved is not None:
+        yield Image(saved, drawn.shows)
 
 
 def _title(experiments: Sequence[Experiment]) -> str:
@@ -161,18 +194,14 @@ def _usual(
     if not curves:
         return
     shows = "cosine of the model's step and the true gradient"
-    yield Drawing(
-        "cosine", shows, draw_curves(results, *place, "cosine", "cosine with the gradient")
-    )
+    yield Drawing("cosine", shows, draw_curves(results, *place, "cosine", "cosine with gradient"))
     shows = "inner product of the model's step and the true gradient"
-    drawn = draw_curves(
-        results, *place, "inner_product", "inner product with the gradient", logarithmic=True
-    )
+    drawn = draw_curves(results, *place, "inner_product", "inner product", logarithmic=True)
     yield Drawing("inner product", shows, drawn)
     for rule in grid(results, *place)[0]:
         if rule.startswith("bygars"):
             kind = f"reputations {rule.replace('+', 'p')}"
-            shows = f"reputations of {results.shown(experiment, rule)}, first seed"
+            shows = f"reputations of {results.shown(experiment, rule)}"
             yield Drawing(kind, shows, draw_scores(results, *place, rule))
 
 

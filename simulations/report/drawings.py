@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from flwr_byzantine.lab.kept import replace_file
-from simulations.report.figures import save_png
+from simulations.report.looks import FIXED
+from simulations.report.slim import svg_of
+
+LARGEST = 200_000  # bytes of an SVG; what has more is drawn as pixels
+DPI = 192  # two pixels for each pixel of a page
 
 
 class Drawing(NamedTuple):
@@ -25,6 +32,19 @@ def save(drawing: Drawing, path: Path) -> str | None:
         path.with_suffix(suffix).unlink(missing_ok=True)
     if drawing.drawn is None:
         return None
+    path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(drawing.drawn, str):
         return replace_file(path.with_suffix(".svg"), drawing.drawn.encode()).name
-    return save_png(drawing.drawn, path.with_suffix(".png")).name
+    data = svg_of(drawing.drawn, drawing.shows, path.name).encode()
+    if len(data) <= LARGEST:
+        return replace_file(path.with_suffix(".svg"), data).name
+    return replace_file(path.with_suffix(".png"), png_of(drawing.drawn)).name
+
+
+def png_of(drawn: Figure) -> bytes:
+    """Return a figure as a PNG with all of its colours, twice as large as it is shown."""
+    FigureCanvasAgg(drawn)
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(FIXED):
+        drawn.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()

@@ -13,7 +13,7 @@ from flwr_byzantine.lab.page.text import MISSING
 from simulations.measure.measures import Metric, least_part
 from simulations.report.blocks import Block, Text
 from simulations.report.drawings import Drawing
-from simulations.report.heatmaps import HIGH, written
+from simulations.report.heatmaps import HIGH
 from simulations.report.pool import Pool
 from simulations.report.seeds import each, shown
 
@@ -67,7 +67,7 @@ def _picture(
     most = best if best is not None else max(fmean(values) for values in found.values())
 
     def square(rule: str, data: str) -> Square:
-        words = f"{written(pool.results.shown(pool.experiment, rule))}, {data or 'all'}"
+        words = f"{pool.results.shown(pool.experiment, rule)}, {data or 'all'}"
         values = found.get((rule, data))
         if values is None:
             return Square(MISSING, None, f"{words}: not run")
@@ -77,7 +77,7 @@ def _picture(
 
     rows = [
         Row(
-            written(pool.results.shown(pool.experiment, rule)),
+            pool.results.shown(pool.experiment, rule),
             [square(rule, data) for data in pool.data],
         )
         for rule in rules

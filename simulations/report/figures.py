@@ -1,33 +1,32 @@
-"""The figures of the report: curves and reputations."""
+"""The figures of the report: quantities over the rounds."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from math import ceil
-from pathlib import Path
+from math import floor, log10
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, SymmetricalLogLocator
 
 from flwr_byzantine.lab.kept import Record
-from simulations.config import RunConfig
-from simulations.measure.roles import kinds
-from simulations.report.reputations import colours, draw_reputations
-from simulations.report.tables import grid
+from simulations.report.looks import COLOURS, rule_look
+from simulations.report.names import written
+from simulations.report.panels import (
+    THICKEST,
+    Named,
+    draw_seeds,
+    mark_across,
+    name_lines,
+    panels,
+)
+from simulations.report.pool import PLAIN
 from simulations.report.view import Place, Results
 
-ACROSS = 5  # panels in a row
-DPI = 80
-PALETTE = 128  # colours are enough for lines, and keep files small
-THIN, THICK = 0.6, 1.8  # lines of a seed, and of the mean
 LINEAR = 1e-6  # nearer to zero a logarithmic axis is linear
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def draw_curves(
@@ -41,73 +40,56 @@ def draw_curves(
 ) -> Figure | None:
     """Draw a quantity over the rounds: a panel for each attack, a line for each rule.
 
-    Each seed is a thin line, their mean a thick one.
+    Each seed is a thin line, their mean a thick one. Averaging is red.
     Returns None where nothing has been run that has the quantity.
     """
-    rules, columns = grid(results, experiment, figure)
     places = [place for place in results.places(experiment, figure) if _have(results, place, curve)]
     if not places:
         return None
-    drawn, axes_of = panels(columns)
+    columns = list(dict.fromkeys(place.column for place in places))
+    looks = rule_looks(results, experiment, [place.rule for place in places])
+    titles = [written(column) for column in columns]
+    drawn, axes_of = panels(titles, label, share_y=not logarithmic)
+    lines = []
     for column, axes in zip(columns, axes_of, strict=True):
+        own = []
         for place in (place for place in places if place.column == column):
             runs = [run for run in results.runs(place).values() if curve in run["curves"]]
-            style = line_style(rules.index(place.rule))
-            _line(axes, runs, curve, scale, label=results.shown(experiment, place.rule), **style)
+            line = draw_seeds(
+                axes,
+                runs[0]["curves"]["round"],
+                scale * np.array([run["curves"][curve] for run in runs], dtype=float),
+                looks[place.rule],
+            )
+            own.append(Named(results.shown(experiment, place.rule), line))
+        if logarithmic:
+            _symmetrical(axes)
         starts = {_attack_start(results.runs(place)) for place in places if place.column == column}
         for start in filter(None, starts):
-            axes.axvline(start, color="grey", linestyle=":", label="the attack starts")
-        if logarithmic:
-            axes.set_yscale("symlog", linthresh=LINEAR)
-        axes.grid(alpha=0.3)
-    add_legend(drawn, axes_of)
-    drawn.supylabel(label, fontsize="small")
+            mark_across(axes, start, "attack starts")
+        lines.append(own)
+    name_lines(drawn, axes_of, lines)
     return drawn
 
 
-def draw_scores(results: Results, experiment: str, figure: str, rule: str) -> Figure | None:
-    """Draw the reputations of a rule's clients, a panel for each attack, in the first seed run."""
-    runs = {
-        place.column: next(iter(results.runs(place).values()))
-        for place in results.places(experiment, figure)
-        if place.rule == rule and _have(results, place, "reputations")
-    }
-    if not runs:
-        return None
-    named = {column: kinds(RunConfig(**run["config"])) for column, run in runs.items()}
-    palette = colours(kind for own in named.values() for kind in own)
-    drawn, axes_of = panels(list(runs), share_y=False)
-    for (column, run), axes in zip(runs.items(), axes_of, strict=True):
-        curves = run["curves"]
-        scores = [own or [] for own in curves["reputations"]]
-        draw_reputations(axes, curves["round"], scores, named[column], palette)
-    handles = [
-        axes_of[0].plot([], [], color=colour, label=kind)[0] for kind, colour in palette.items()
-    ]
-    drawn.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
-    title = f"{results.shown(experiment, rule)}: reputations over rounds"
-    drawn.suptitle(title, fontsize="medium")
-    return drawn
+def rule_looks(
+    results: Results, experiment: str, drawn: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return how the lines of rules look: averaging is red.
 
-
-def line_style(number: int) -> dict[str, Any]:
-    """Return a colour, and a kind of line, for each of forty rules."""
-    turn, colour = divmod(number, 10)
-    return {"color": colormaps["tab10"](colour), "linestyle": ("-", "--", ":", "-.")[turn % 4]}
-
-
-def save_png(drawn: Figure, path: Path) -> Path:
-    """Write a figure with few colours, which makes a small file."""
-    FigureCanvasAgg(drawn)
-    buffer = io.BytesIO()
-    drawn.savefig(buffer, dpi=DPI)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(buffer) as image:
-        few = image.convert("RGB").quantize(
-            PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )  # the default method merges the colours of lines
-        few.save(path, optimize=True)
-    return path
+    Rules look the same in all figures of an experiment that has few, so that each has its own colour;
+    else those that are drawn together differ as far as they can.
+    """
+    places = results.places(experiment)
+    plain = [p.rule for p in places if results.configs[p].rule in PLAIN]
+    others = [rule for rule in dict.fromkeys(p.rule for p in places) if rule not in plain]
+    if len(others) > len(COLOURS):
+        others = [rule for rule in others if rule in drawn]
+    looks = {rule: rule_look(number) for number, rule in enumerate(others)}
+    for number, rule in enumerate(dict.fromkeys(plain)):
+        dashes = "-" if number == 0 else (0, (4, 1.5))
+        looks[rule] = rule_look(None) | {"linestyle": dashes, "linewidth": THICKEST}
+    return looks
 
 
 def _have(results: Results, place: Place, curve: str) -> bool:
@@ -124,43 +106,32 @@ def _attack_start(runs: Mapping[int, Record]) -> int | None:
     )
 
 
-def panels(
-    titles: Sequence[str], share_y: bool = True, across_label: str = "round"
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a small panel for each title."""
-    across = min(ACROSS, len(titles))
-    down = ceil(len(titles) / across)
-    drawn = Figure(figsize=(3 * max(across, 2), 2.2 * down + 0.8), layout="constrained")
-    grid_of_axes = drawn.subplots(down, across, sharex=True, sharey=share_y, squeeze=False)
-    every = list(grid_of_axes.flat)
-    for axes in every[len(titles) :]:
-        axes.set_visible(False)
-    for axes in every[: len(titles)][-across:]:  # the lowest of each column
-        axes.set_xlabel(across_label, fontsize="x-small")
-        axes.tick_params(labelbottom=True)
-    for title, axes in zip(titles, every, strict=False):
-        axes.set_title(title, fontsize="small")
-        axes.tick_params(labelsize="x-small")
-    return drawn, every[: len(titles)]
+def _symmetrical(axes: Axes) -> None:
+    """Make an axis logarithmic on both sides of zero, with a few powers of ten."""
+    axes.set_yscale("symlog", linthresh=LINEAR)
+    locator = SymmetricalLogLocator(base=10, linthresh=LINEAR)
+    locator.set_params(numticks=7)
+    axes.autoscale_view()
+    ticks = [
+        tick
+        for tick in locator.tick_values(*axes.get_ylim())
+        if tick == 0 or abs(tick) > 10 * LINEAR
+    ]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
 
 
-def _line(axes: Axes, runs: Sequence[Record], curve: str, scale: float, **style: Any) -> None:
-    """Draw each run, and their mean above them; None is a gap."""
-    values = scale * np.array([run["curves"][curve] for run in runs], dtype=float)
-    rounds = runs[0]["curves"]["round"]
-    if len(runs) > 1:
-        thin = style | {"label": None, "linewidth": THIN, "alpha": 0.6}
-        axes.plot(rounds, values.T, **thin)
-    axes.plot(rounds, values.mean(axis=0), linewidth=THICK, **style)
+def power(value: float) -> str:
+    """Write a power of ten.
 
-
-def add_legend(drawn: Figure, axes_of: Sequence[Axes]) -> None:
-    """Name every line once, below all panels."""
-    found: dict[str, Artist] = {}
-    for axes in axes_of:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    handles, labels = [*found.values()], [*found]
-    drawn.legend(
-        handles=handles, labels=labels, loc="outside lower center", ncols=6, fontsize="small"
-    )
+    Examples
+    --------
+    >>> power(0.001), power(-100.0), power(0.0), power(1.0)
+    ('10⁻³', '−10²', '0', '1')
+    """
+    if value == 0:
+        return "0"
+    sign = "\N{MINUS SIGN}" if value < 0 else ""
+    exponent = floor(log10(abs(value)) + 0.5)
+    return sign + ("1" if exponent == 0 else f"10{str(exponent).translate(RAISED)}")

@@ -1,16 +1,18 @@
-"""Heatmaps: final accuracies, and shares of rejected replies."""
+"""Heatmaps: points lost, or final accuracies, and shares of rejected replies."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
 from flwr_byzantine.lab.page import colours
 from flwr_byzantine.lab.page.grid import Key, Row, Square, drawing
-from flwr_byzantine.lab.page.text import MISSING
+from flwr_byzantine.lab.page.text import MISSING, points
+from simulations.measure.measures import Metric
+from simulations.report.names import written
+from simulations.report.pool import PLAIN
 from simulations.report.seeds import each
 from simulations.report.tables import finals, spread
 from simulations.report.view import Place, Results
@@ -18,47 +20,82 @@ from simulations.report.view import Place, Results
 SCORING = ("bygars", "bygars++")
 HIGH = 30  # pixels of a row
 SHARES = (1, 5, 10, 20, 40, 60, 80)  # per cent up to which a step of the colours goes
-# How papers write what experiments have in small letters.
-WRITTEN = {
-    "bulyan": "Bulyan", "bygars": "ByGARS", "caf": "CAF", "dnc": "DnC", "fltrust": "FLTrust",
-    "gaussian": "Gaussian", "ipm": "IPM", "krum": "Krum", "lie": "LIE", "mda": "MDA", "multi": "Multi",
-    "nnm": "NNM", "ofom": "OFOM", "paf": "PAF", "phocas": "Phocas", "smea": "SMEA",
-}  # fmt: skip
-Values = Callable[[Place], Sequence[float]]  # of all runs at a place
+FEWEST = 2  # cells of a rule from which on its worst one is marked
+WORST = "the worst of a rule"
 
 
-def written(name: str) -> str:
-    """A name as papers write it.
+@dataclass(frozen=True)
+class Measured:
+    """What a heatmap shows: the values of all runs at a place, how they are coloured and written."""
 
-    Examples
-    --------
-    >>> written("multi-krum, m = 4"), written("bygars++ (normalised)"), written("lie, 3 of 8")
-    ('Multi-Krum, m = 4', 'ByGARS++ (normalised)', 'LIE, 3 of 8')
-    """
-    return re.sub("[a-z]+", lambda word: WRITTEN.get(word[0], word[0]), name)
+    title: str
+    values: Callable[[Place], Sequence[float]]
+    step: Callable[[float], int]
+    key: Key
+    number: Callable[[float], str]
+    badness: Callable[[float], float] | None = None  # marks the worst cell of each rule
+    words: Callable[[Place], str] = lambda place: ""  # what else there is to say
 
 
 def draw_accuracy_map(
     results: Results, experiment: str, figure: str, variant: str | None = None
 ) -> str | None:
-    """Draw final accuracies as a heatmap, rules across and attacks down; None where there are none.
+    """Draw the points that rules lose as a heatmap, rules across and attacks down; None where there are none.
 
-    Of one ``variant`` alone, rules are down and attacks across.
+    Points are lost against no defence and no attack, in the same figure and on the same data. Where
+    the figure has no such cell, it shows final accuracies. Of one ``variant`` alone, rules are down
+    and attacks across.
     """
     metric = results.metric(experiment)
+    places = _chosen(results, experiment, figure, variant)
+    run = [place for place in places if results.runs(place)]
+    if not run:
+        return None
+    calm = references(results, experiment, figure)
+    if all(place.variant in calm for place in places):
+        measured = _lost(results, metric, calm)
+    else:
+        measured = _reached(results, metric, run)
+    return _heatmap(results, places, measured, variant)
+
+
+def references(results: Results, experiment: str, figure: str) -> dict[str, Place]:
+    """Return where a figure has no defence and no attack, by variant."""
+    found: dict[str, Place] = {}
+    for place in results.places(experiment, figure):
+        config = results.configs[place]
+        if config.rule in PLAIN and config.attack == "none":
+            found.setdefault(place.variant, place)
+    return found
+
+
+def _lost(results: Results, metric: Metric, calm: dict[str, Place]) -> Measured:
+    """Points lost against no defence and no attack, seed by seed."""
+
+    def values(place: Place) -> list[float]:
+        name = f"final_{metric.name}"
+        runs, reference = results.runs(place), results.runs(calm[place.variant])
+        return [100 * (reference[s][name] - runs[s][name]) for s in runs if s in reference]
+
+    def reached(place: Place) -> str:
+        said = spread(finals(results.runs(place), metric), len(results.cells[place]))
+        return f"{metric.label} {said}"
+
+    title = f"points of {metric.label.removesuffix(' (%)')} lost"
+    key = Key(f"{title}, against no defence and no attack", colours.LIMITS, marked=WORST)
+    return Measured(title, values, _step_lost, key, points, lambda lost: lost, reached)
+
+
+def _reached(results: Results, metric: Metric, run: Iterable[Place]) -> Measured:
+    """Final accuracies, coloured by how far they are below the best."""
 
     def values(place: Place) -> list[float]:
         return finals(results.runs(place), metric)
 
-    places = _chosen(results, experiment, figure, variant)
-    means = [fmean(found) for place in places if (found := values(place))]
-    if not means:
-        return None
-    best = max(means)
+    best = max(fmean(values(place)) for place in run)
     title = f"final {metric.label}"
-    key = Key(f"{title}, coloured by points below the best, {best:.0f} %", colours.LIMITS)
-    step = partial(_below, best)
-    return _heatmap(results, places, title, values, step, key, variant)
+    key = Key(f"{title}, coloured by points below the best, {best:.0f} %", colours.LIMITS, WORST)
+    return Measured(title, values, partial(_below, best), key, "{:.0f}".format, _negative)
 
 
 def draw_rejections(
@@ -83,11 +120,20 @@ def draw_rejections(
         return None
     title = f"rejected replies of {group.replace('byz', 'Byz')} clients (%)"
     step = partial(colours.step, limits=SHARES)
-    return _heatmap(results, places, title, values, step, Key(title, SHARES), variant)
+    measured = Measured(title, values, step, Key(title, SHARES), "{:.0f}".format)
+    return _heatmap(results, places, measured, variant)
 
 
 def _chosen(results: Results, experiment: str, figure: str, variant: str | None) -> list[Place]:
     return [p for p in results.places(experiment, figure) if variant in (None, p.variant)]
+
+
+def _step_lost(lost: float) -> int:
+    return colours.step(round(lost, 6))  # what is 1.0 up to rounding is no more than 1
+
+
+def _negative(value: float) -> float:
+    return -value
 
 
 def _below(best: float, value: float) -> int:
@@ -95,39 +141,54 @@ def _below(best: float, value: float) -> int:
 
 
 def _heatmap(
-    results: Results,
-    places: Iterable[Place],
-    title: str,
-    values: Values,
-    step: Callable[[float], int],
-    key: Key,
-    variant: str | None,
+    results: Results, places: Iterable[Place], measured: Measured, variant: str | None
 ) -> str:
     """Draw means over the seeds; nothing where a pair makes no sense."""
     at = {(p.rule, p.column if variant is None else p.attack): p for p in places}
     rules, columns = (list(dict.fromkeys(names)) for names in zip(*at, strict=True))
     experiment, figure, *_ = next(iter(at.values()))
+    means = {p: fmean(found) for p in at.values() if (found := measured.values(p))}
+    marked = _marked(means, measured)
 
     def square(place: Place | None) -> Square | None:
         if place is None:
             return None
-        found = values(place)
-        words = f"{written(results.described(place))}: {spread(found, len(results.cells[place]))}"
-        if not found:
+        found = measured.values(place)
+        words = f"{results.described(place)}: {spread(found, len(results.cells[place]))}"
+        if place not in means:
             return Square(MISSING, None, words)
-        mean = fmean(found)
-        return Square(f"{mean:.0f}", step(mean), f"{words}; {each(found)}")
+        words += "".join(f"; {said}" for said in (each(found), measured.words(place)) if said)
+        mean = means[place]
+        shown = measured.number(mean)
+        return Square(shown, measured.step(mean), words, is_marked=place in marked)
 
-    named = {rule: written(results.shown(experiment, rule)) for rule in rules}
+    named = {rule: results.shown(experiment, rule) for rule in rules}
     if variant is None:
         heads = list(named.values())
         rows = [Row(written(c), [square(at.get((r, c))) for r in rules]) for c in columns]
     else:
         heads = [written(column) for column in columns]
         rows = [Row(named[r], [square(at.get((r, c))) for c in columns]) for r in rules]
-    shown = [s for row in rows for s in row.squares if s is not None]
-    if any(s.step is None for s in shown):
+    key = measured.key if marked else replace(measured.key, marked="")
+    if len(means) < len(at):
         key = replace(key, missing="not run")
-    worst = min((s for s in shown if s.step is not None), key=lambda s: float(s.shown))
-    about = ", ".join(filter(None, (experiment, figure, variant))) + f": {title}"
-    return drawing(about, f"The least is {worst.words}.", heads, rows, key, HIGH)
+    about = ", ".join(filter(None, (experiment, figure, variant))) + f": {measured.title}"
+    badness, kind = (measured.badness, "worst") if measured.badness else (_negative, "least")
+    last = max(means, key=lambda place: badness(means[place]), default=None)
+    said = f"The {kind} is {results.described(last)}: {means[last]:.1f}." if last else ""
+    return drawing(about, said, heads, rows, key, HIGH)
+
+
+def _marked(means: dict[Place, float], measured: Measured) -> set[Place]:
+    """Return the worst cell of each rule that has several which differ."""
+    if measured.badness is None:
+        return set()
+    by_rule: dict[str, list[Place]] = {}
+    for place in means:
+        by_rule.setdefault(place.rule, []).append(place)
+    found = set()
+    for own in by_rule.values():
+        badness = {place: measured.badness(means[place]) for place in own}
+        if len(own) >= FEWEST and len({measured.number(means[place]) for place in own}) > 1:
+            found.add(max(own, key=lambda place: badness[place]))
+    return found

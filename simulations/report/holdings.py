@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,20 @@ STYLE = (
 )
 
 
+class Frame(NamedTuple):
+    """Where squares are, in pixels: their corner, the widths of a client and a class, the bars' height."""
+
+    left: float
+    top: float
+    side: float
+    row: float
+    bar: float
+
+    def middle(self, client: int) -> float:
+        """Where the middle of a client's column is."""
+        return self.left + self.side * (client + 0.5)
+
+
 def counts_of(config: RunConfig) -> np.ndarray:
     """Return how many samples of each class each client of a run has, shape (classes, clients)."""
     labels = datasets.load(config.dataset, config.data_dir)[0].y.numpy()
@@ -35,16 +50,19 @@ def counts_of(config: RunConfig) -> np.ndarray:
     return np.array(held).T
 
 
+def byzantine_of(config: RunConfig) -> set[int]:
+    """Return the clients of a run that are Byzantine; none where they are drawn in each round."""
+    many = 0 if config.redraw else config.byzantine
+    return set(byzantine_clients(config.clients, many, config.seed, config.placement))
+
+
 def draw_holdings(config: RunConfig) -> str:
     """Return who has what in a run as an SVG that stands alone."""
     dealt = "shared by all" if config.partition_among == "all" else "shared by the honest clients"
     used = sorted(config.dealing.parameters)
     values = "".join(f", {name.replace('_', ' ')} {getattr(config, name):g}" for name in used)
-    byzantine = byzantine_clients(
-        config.clients, 0 if config.redraw else config.byzantine, config.seed, config.placement
-    )
     title = f"{config.dataset}, {config.partition}{values}; {dealt}, seed {config.seed}"
-    return drawing(title, counts_of(config), byzantine)
+    return drawing(title, counts_of(config), byzantine_of(config))
 
 
 def drawing(title: str, counts: np.ndarray, byzantine: Collection[int] = ()) -> str:
@@ -71,16 +89,12 @@ def drawing(title: str, counts: np.ndarray, byzantine: Collection[int] = ()) -> 
             f'<line class="line" x1="{LEFT}" x2="{LEFT + side * clients:.1f}" '
             f'y1="{middle:.1f}" y2="{middle:.1f}"/>'
         )
+    frame = Frame(LEFT, TOP, side, WIDEST, BAR)
     for client in range(clients):
-        body += _column(client, counts[:, client], side, most, client in byzantine)
-        high = (BAR - 8) * totals[client] / max(1, totals.max())
-        colour = BYZANTINE if client in byzantine else HONEST
-        body.append(
-            f'<rect x="{LEFT + side * client + 1:.1f}" y="{bottom + BAR - high:.1f}" '
-            f'width="{max(1, side - 2):.1f}" height="{high:.1f}" fill="{colour}" fill-opacity=".55">'
-            f"<title>client {client}: {totals[client]} samples</title></rect>"
-        )
-        if client % _every(clients) == 0:
+        is_byzantine = client in byzantine
+        body += squares(frame, client, counts[:, client], most, is_byzantine)
+        body += bar(frame, client, totals[client], totals.max(), bottom + BAR, is_byzantine)
+        if client % every(clients) == 0:
             body.append(
                 f'<text class="soft" x="{LEFT + side * (client + 0.5):.1f}" y="{bottom + BAR + 15}" '
                 f'text-anchor="middle">{client}</text>'
@@ -91,7 +105,7 @@ def drawing(title: str, counts: np.ndarray, byzantine: Collection[int] = ()) -> 
     )
     said = f"The largest square stands for {most} samples, the highest bar for {totals.max()}."
     if byzantine:
-        said += f" Byzantine clients, in the other colour: {_listed(sorted(byzantine))}."
+        said += f" Byzantine clients, in the other colour: {listed(sorted(byzantine))}."
     body.append(f'<text class="soft" x="10" y="{bottom + BAR + 38}">{said}</text>')
     width = max(LEFT + side * clients, 7.2 * len(title), 6.2 * len(said)) + 20
     return (
@@ -102,14 +116,16 @@ def drawing(title: str, counts: np.ndarray, byzantine: Collection[int] = ()) -> 
     )
 
 
-def _column(client: int, held: np.ndarray, side: float, most: int, is_byzantine: bool) -> list[str]:
-    """The squares of a client."""
+def squares(
+    frame: Frame, client: int, held: np.ndarray, most: int, is_byzantine: bool
+) -> list[str]:
+    """The squares of a client; the largest stands for the most samples."""
     parts = []
     for label, count in enumerate(held):
         if count:
-            wide = max(1.0, (side - 2) * sqrt(count / most))
-            x = LEFT + side * (client + 0.5) - wide / 2
-            y = TOP + WIDEST * (label + 0.5) - wide / 2
+            wide = max(1.0, (min(frame.side, frame.row) - 2) * sqrt(count / most))
+            x = frame.middle(client) - wide / 2
+            y = frame.top + frame.row * (label + 0.5) - wide / 2
             parts.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{wide:.1f}" '
                 f'fill="{BYZANTINE if is_byzantine else HONEST}">'
@@ -118,17 +134,31 @@ def _column(client: int, held: np.ndarray, side: float, most: int, is_byzantine:
     return parts
 
 
-def _every(clients: int) -> int:
+def bar(
+    frame: Frame, client: int, total: int, most: int, base: float, is_byzantine: bool
+) -> list[str]:
+    """The bar for all samples of a client, upwards from a base."""
+    high = (frame.bar - 8) * total / max(1, most)
+    x = frame.left + frame.side * client + 1
+    return [
+        f'<rect x="{x:.1f}" y="{base - high:.1f}" '
+        f'width="{max(1, frame.side - 2):.1f}" height="{high:.1f}" '
+        f'fill="{BYZANTINE if is_byzantine else HONEST}" fill-opacity=".55">'
+        f"<title>client {client}: {total} samples</title></rect>"
+    ]
+
+
+def every(clients: int) -> int:
     """Of how many clients one is numbered."""
     return 1 if clients <= MARKS else 10 if clients > 2 * MARKS else 5
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def listed(numbers: Sequence[int]) -> str:
     """Some numbers in words: runs of them by their ends.
 
     Examples
     --------
-    >>> _listed([0, 1, 2, 5, 7, 8])
+    >>> listed([0, 1, 2, 5, 7, 8])
     '0 to 2, 5, 7, 8'
     """
     runs: list[list[int]] = []

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from simulations.report.blocks import Block, Heading, Table, Text
+from simulations.report.names import written
 from simulations.report.scoreboard import NOT_RUN
 from simulations.report.view import Place, Results
 from simulations.sweep.experiment import Experiment
@@ -83,7 +84,7 @@ def _rows(
             ]
             found = ours(results, places, published.taken)
             setting = variant if published.worst else places[0].column
-            told = [own.figure, rule, setting, _told(theirs)]
+            told = [own.figure, written(rule), written(setting), _told(theirs)]
             if found is None:
                 yield [*told, NOT_RUN, "", ""]
                 continue

@@ -1,50 +1,63 @@
-"""The reputations of a run over its rounds, one line a client, coloured by what it really is."""
+"""Reputations over the rounds: a thin line for each client and seed, a thick one for each kind of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
-from matplotlib import color_sequences
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from flwr_byzantine.lab.kept import Record
+from flwr_byzantine.lab.kept import Record, replace_file
 from simulations.config import RunConfig
 from simulations.measure.roles import kinds
+from simulations.report.looks import COLOURS, FIXED, SOFT, rule_look
+from simulations.report.names import written
+from simulations.report.panels import Named, draw_seeds, name_lines, panels
+from simulations.report.slim import svg_of
+from simulations.report.view import Results
+
+BENIGN = "benign"
+NUMBER = re.compile(r"(?<==)-?\d+(?:\.\d+)?")  # of a parameter
+ACRONYMS = {"little is enough": "LIE", "inner product manipulation": "IPM"}
 
 
-def colours(named: Iterable[str]) -> dict[str, Any]:
-    """Give every kind of client a colour; up to 20 kinds, one of its own."""
-    ordered = sorted(set(named), key=lambda kind: (kind != "benign", kind))
-    dark, light = color_sequences["tab10"], color_sequences["tab20"][1::2]
-    return dict(zip(ordered, cycle([*dark, *light])))
+class Scores(NamedTuple):
+    """The reputations of a run: in each round those of all clients, who are named by what they are."""
+
+    rounds: Sequence[int]
+    scores: Sequence[Sequence[float | None]]
+    named: Sequence[str]
+
+    def of(self, kind: str) -> np.ndarray:
+        """Return the reputations of a kind of client, shape (clients, rounds); NaN where there is none."""
+        own = [client for client, name in enumerate(self.named) if name == kind]
+        known = [
+            [row[client] if len(row) == len(self.named) else None for row in self.scores]
+            for client in own
+        ]
+        return np.array(known, dtype=float).reshape(len(own), len(self.rounds))
 
 
-def draw_reputations(
-    axes: Axes,
-    rounds: Sequence[int],
-    scores: Sequence[Sequence[float | None]],
-    named: Sequence[str],
-    palette: Mapping[str, Any],
-) -> None:
-    """Draw the scores in each round, one line a client, labelled once for each kind."""
-    for client, kind in enumerate(named):
-        points = [own[client] if len(own) == len(named) else None for own in scores]
-        values = np.array(points, dtype=float)  # None becomes NaN: a gap
-        line = axes.plot(rounds, values, color=palette[kind])
-        if named.index(kind) == client:
-            line[0].set_label(f"{kind}, {named.count(kind)}x")
-    axes.axhline(0, color="grey", linewidth=0.5)
-    axes.grid(alpha=0.3)
+def draw_scores(results: Results, experiment: str, figure: str, rule: str) -> Figure | None:
+    """Draw the reputations of a rule's clients in all seeds, a panel for each attack."""
+    found: dict[str, list[Scores]] = {}
+    for place in results.places(experiment, figure):
+        for run in results.runs(place).values() if place.rule == rule else ():
+            if "reputations" in run["curves"]:
+                scores = [own or [] for own in run["curves"]["reputations"]]
+                named = kinds(RunConfig(**run["config"]))
+                own = Scores(run["curves"]["round"], scores, named)
+                found.setdefault(written(place.column), []).append(own)
+    return _drawn(found) if found else None
 
 
 def plot_reputations(result: Record, path: Path) -> Path:
-    """Draw the scores of a run of `bygars` or `bygars++` into a PNG file.
+    """Draw the reputations of a run of `bygars` or `bygars++` into an SVG file.
 
     Parameters
     ----------
@@ -59,17 +72,63 @@ def plot_reputations(result: Record, path: Path) -> Path:
         The file written.
     """
     config = RunConfig(**result["config"])
-    named = kinds(config)
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    attack = f"{config.byzantine} of {config.clients} {config.attack}" if config.byzantine else ""
-    title = f"{config.rule}, {attack or 'no attack'}"
-    axes = figure.add_subplot(xlabel="round", ylabel="reputation", title=title)
     rounds = [record for record in result["rounds"] if "reputations" in record]
     numbers = [record["round"] for record in rounds]
-    scores = [record["reputations"] for record in rounds]
-    draw_reputations(axes, numbers, scores, named, colours(named))
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    own = Scores(numbers, [record["reputations"] for record in rounds], kinds(config))
+    attack = f"{config.byzantine} of {config.clients} {config.attack}" if config.byzantine else ""
+    title = written(f"{config.rule}, {attack or 'no attack'}".replace("_", " "))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    return path
+    return replace_file(path, svg_of(_drawn({title: [own]}), f"{title}: reputations").encode())
+
+
+def looks_of(named: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return how each kind of client looks; the first colour is that of the benign, and none is red."""
+    ordered = sorted(set(named), key=lambda kind: (kind != BENIGN, kind))
+    own = len(COLOURS)  # from look to look of one colour, of which that of the benign is left out
+    numbers = [0, *(number for number in range(1, 2 * len(ordered)) if number % own)]
+    if BENIGN not in ordered:
+        numbers = numbers[1:]
+    looks = zip(ordered, numbers, strict=False)
+    return {kind: rule_look(number) | {"marker": ""} for kind, number in looks}
+
+
+def _drawn(found: dict[str, list[Scores]]) -> Figure:
+    looks = looks_of(kind for runs in found.values() for run in runs for kind in run.named)
+    drawn, axes_of = panels([*found], "reputation", share_y=False)
+    lines = [_lines(axes, runs, looks) for axes, runs in zip(axes_of, found.values(), strict=True)]
+    how = "Thin lines are clients in each seed, thick lines their means."
+    name_lines(drawn, axes_of, lines, how)
+    return drawn
+
+
+def _lines(axes: Axes, runs: Sequence[Scores], looks: dict[str, dict[str, Any]]) -> list[Named]:
+    with matplotlib.rc_context(FIXED):
+        axes.axhline(0, color=SOFT, linewidth=0.8)
+    lines = []
+    for kind in (kind for kind in looks if any(kind in run.named for run in runs)):
+        values = np.concatenate([run.of(kind) for run in runs])
+        line = draw_seeds(axes, runs[0].rounds, values, looks[kind])
+        many = runs[0].named.count(kind)
+        lines.append(Named(f"{many} {short(kind, looks)}", line))
+    return lines
+
+
+def short(kind: str, others: Iterable[str] = ()) -> str:
+    """Write a kind of client in few letters; its numbers only where another kind has the same name.
+
+    Examples
+    --------
+    >>> short("benign"), short("SignFlip(scale=1.0)"), short("LittleIsEnough(z=None)")
+    ('benign', 'sign flip', 'LIE')
+    >>> short("SignFlip(scale=4.0)", ["SignFlip(scale=1.0)", "SignFlip(scale=4.0)"])
+    'sign flip (4)'
+    """
+    name, _, inside = kind.partition("(")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = ACRONYMS.get(words, written(words))
+    if any(other != kind and other.partition("(")[0] == name for other in others):
+        numbers = [number.removesuffix(".0") for number in NUMBER.findall(inside)]
+        return (
+            f"{words} ({', '.join(numbers)})".replace("-", "\N{MINUS SIGN}") if numbers else words
+        )
+    return words

@@ -9,6 +9,7 @@ from flwr_byzantine.lab.kept import Record
 from simulations.measure.measures import Metric
 from simulations.report.blocks import Table
 from simulations.report.evidence import same_models
+from simulations.report.names import written
 from simulations.report.scoreboard import NOT_RUN
 from simulations.report.seeds import shown
 from simulations.report.view import Results
@@ -86,7 +87,7 @@ def accuracy_table(
     named = {rule: results.shown(experiment, rule) for rule in rules}
     head = f"final {metric.label}"
     if variant is None:
-        rows = [[column, *(cell(rule, column) for rule in rules)] for column in columns]
+        rows = [[written(column), *(cell(rule, column) for rule in rules)] for column in columns]
         return Table([head, *named.values()], rows)
     rows = [[named[rule], *(cell(rule, column) for column in columns)] for rule in rules]
-    return Table([", ".join(filter(None, (head, variant))), *columns], rows)
+    return Table([", ".join(filter(None, (head, variant))), *map(written, columns)], rows)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from flwr_byzantine.lab.kept import Record
 from simulations.config import RunConfig
 from simulations.measure.measures import Metric
+from simulations.report.names import written
 from simulations.sweep.cells import read_cell
 from simulations.sweep.experiment import Cell, Experiment, Profile
 
@@ -74,7 +75,8 @@ class Results:
                     self._places.setdefault(place[:2], []).append(place)
                 self.cells.setdefault(place, {})[cell.seed] = read_cell(folder, cell)
                 self.keys.setdefault(place, {})[cell.seed] = cell.key
-                self._shown[experiment.name, cell.rule] = cell.rule + form(cell.config)
+                shown = written(cell.rule + form(cell.config))
+                self._shown[experiment.name, cell.rule] = shown
         self.bench: Record = json.loads(benchmark.read_text()) if benchmark else {}
 
     def runs(self, place: Place) -> dict[int, Record]:
@@ -95,12 +97,12 @@ class Results:
         return {seed: run for seed, run in self.cells[place].items() if run is not None}
 
     def shown(self, experiment: str, rule: str) -> str:
-        """Return a rule's name as readers see it: which form of ByGARS it is, is part of it."""
-        return self._shown.get((experiment, rule), rule)
+        """Return a rule's name as people write it; which form of ByGARS it is, is part of it."""
+        return self._shown.get((experiment, rule), written(rule))
 
     def described(self, place: Place) -> str:
         """Return a place in words, without its experiment and figure."""
-        return place._replace(rule=self.shown(place.experiment, place.rule)).name
+        return written(place._replace(rule=self.shown(place.experiment, place.rule)).name)
 
     def metric(self, experiment: str) -> Metric:
         """Return what an experiment is judged by."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from simulations.report.blocks import Block
 from simulations.report.drawings import Drawing
 from simulations.report.fairness import fairness_blocks
+from simulations.report.holdings_panels import holdings_drawings
 from simulations.report.pool import Pool
 from simulations.report.view import Results
 from simulations.report.worst_case import worst_case_blocks
@@ -25,7 +26,7 @@ def view_blocks(
         What has been measured.
     experiment : str
         The experiment.
-    view : {"worst_case", "wrong_f", "fairness"}
+    view : {"worst_case", "wrong_f", "fairness", "holdings"}
         What is asked for.
     figure : str or None
         The figure; all of the experiment's together where it is None.
@@ -35,5 +36,7 @@ def view_blocks(
             yield from worst_case_blocks(Pool(results, experiment, figure))
         case "wrong_f":
             yield from wrong_f_drawings(results, experiment, figure)
+        case "holdings":
+            yield from holdings_drawings(results, experiment, figure)
         case "fairness":
             yield from fairness_blocks(Pool(results, experiment, figure))

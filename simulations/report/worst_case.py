@@ -10,10 +10,11 @@ from flwr_byzantine.lab.page.grid import Key, Row, Square, drawing
 from flwr_byzantine.lab.page.text import MISSING, signed
 from simulations.report.blocks import Block, Table, Text
 from simulations.report.drawings import Drawing
-from simulations.report.heatmaps import written
+from simulations.report.names import written
 from simulations.report.pool import Loss, Pool
 from simulations.report.seeds import each, shown
 
+WORST_CASE = "worst case"  # the kind of the picture
 HIGH = 44  # pixels of a row
 SHORT = 12  # letters of an attack below a number
 CHANCES = (0, 2, 5, 10, 20, 40, 70)  # per cent up to which a step of the colours goes
@@ -39,7 +40,7 @@ def worst_case_blocks(pool: Pool) -> Iterator[Block | Drawing]:
         return
     yield Text(READING)
     shows = "points lost in the worst case, against no defence and no attack"
-    yield Drawing("worst case", shows, _worst_picture(pool, ranked))
+    yield Drawing(WORST_CASE, shows, _worst_picture(pool, ranked))
     shows = "how likely an attack has to be for a defence to be worth it (%)"
     yield Drawing("break even", shows, _break_even_picture(pool, ranked))
     for data in pool.data:
@@ -79,7 +80,7 @@ def _ranked(pool: Pool) -> list[str]:
 
 
 def _name(pool: Pool, rule: str) -> str:
-    name = written(pool.results.shown(pool.experiment, rule))
+    name = pool.results.shown(pool.experiment, rule)
     return f"{name} (no defence)" if pool.is_plain(rule) else name
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from simulations.report.drawings import Drawing
-from simulations.report.figures import add_legend, line_style, panels
-from simulations.report.heatmaps import written
+from simulations.report.figures import rule_looks
+from simulations.report.names import written
+from simulations.report.panels import Named, draw_seeds, mark_across, name_lines, panels
 from simulations.report.pool import data_of
 from simulations.report.tables import finals
 from simulations.report.view import Results
@@ -26,7 +30,7 @@ def wrong_f_drawings(
     """
     found = lines(results, experiment, figure)
     if found:
-        shows = "final accuracy over the f that rules are told; dots are seeds, the dotted line is the true f"
+        shows = "final accuracy over the f that rules are told; the dotted line is the true f"
         yield Drawing("wrong f", shows, _drawn(results, experiment, found))
 
 
@@ -52,19 +56,30 @@ def lines(
 
 
 def _drawn(results: Results, experiment: str, found: dict[tuple[str, int | None], Lines]) -> Figure:
-    drawn, axes_of = panels([title for title, _ in found], across_label="f that the rule is told")
-    rules = list(dict.fromkeys(rule for own in found.values() for rule in own))
+    label = f"final {results.metric(experiment).label}"
+    drawn, axes_of = panels([title for title, _ in found], label, "f that the rule is told")
+    looks = rule_looks(results, experiment, [rule for own in found.values() for rule in own])
+    lines = []
     for ((_, true), own), axes in zip(found.items(), axes_of, strict=True):
+        named = []
         for rule, points in own.items():
-            style = line_style(rules.index(rule))
-            told = [f for f, _ in points]
-            means = [sum(values) / len(values) for _, values in points]
-            axes.plot(told, means, label=results.shown(experiment, rule), linewidth=1.8, **style)
-            dots = [(f, value) for f, values in points for value in values]
-            axes.plot(*zip(*dots, strict=True), ".", color=style["color"], markersize=3)
+            told, values = [f for f, _ in points], [seeds for _, seeds in points]
+            line = draw_seeds(axes, told, by_seed(values), looks[rule] | {"markevery": 1})
+            named.append(Named(results.shown(experiment, rule), line))
+        axes.xaxis.set_major_locator(FixedLocator(sorted({f for p in own.values() for f, _ in p})))
         if true is not None:
-            axes.axvline(true, color="grey", linestyle=":", label="the true f")
-        axes.grid(alpha=0.3)
-    add_legend(drawn, axes_of)
-    drawn.supylabel(f"final {results.metric(experiment).label}", fontsize="small")
+            mark_across(axes, true, "true f")
+        lines.append(named)
+    name_lines(drawn, axes_of, lines)
     return drawn
+
+
+def by_seed(values: list[list[float]]) -> np.ndarray:
+    """Return a row for each seed; NaN where it has fewer values than others.
+
+    Examples
+    --------
+    >>> by_seed([[1.0, 2.0], [3.0, 4.0]]).tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
+    return np.array(list(zip_longest(*values, fillvalue=np.nan)), dtype=float)

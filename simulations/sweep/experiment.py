@@ -37,7 +37,7 @@ YOUNGER = (
 )
 Profile = Literal["quick", "paper"]
 Group = Literal["papers", "study"]
-View = Literal["worst_case", "wrong_f", "fairness"]
+View = Literal["worst_case", "wrong_f", "fairness", "holdings"]
 Seeds = Annotated[list[int], Field(min_length=1)]
 Settings = dict[str, Any]
 
@@ -113,7 +113,8 @@ class Experiment(_Strict):
     A run's settings are those of the experiment, its profile, the figure, the rule, the attack and the
     variant. If two of them set the same thing, the later one counts. Experiments of the group ``study`` run
     only on request. ``views`` are the pictures that the report draws besides the usual ones, and ``curves``
-    says whether it draws quantities over the rounds.
+    says whether it draws quantities over the rounds. The report begins with the worst case of ``leads``, a
+    figure.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Experiment(_Strict):
     group: Group = "papers"
     metric: Literal["accuracy", "top3"] = "accuracy"  # the accuracy by which it is judged
     views: list[View] = []
+    leads: str = ""
     curves: bool = True
     settings: Settings
     profiles: dict[Profile, Scale]
@@ -156,6 +158,11 @@ class Experiment(_Strict):
                     f"Parameter `seeds` of the figure `{title}` should be for one of the profiles "
                     f"{', '.join(self.profiles)}. Found {sorted(unscaled)}. Leave it out."
                 )
+        if self.leads and self.leads not in self.figures:
+            raise ValueError(
+                f"Parameter `leads` should be one of the figures {', '.join(self.figures)}. "
+                f"Found `leads = {self.leads}`."
+            )
         tables = [self.settings, *self.rules.values(), *self.attacks.values()]
         tables += [scale.settings for scale in self.profiles.values()]
         for figure in self.figures.values():

@@ -73,7 +73,7 @@ def test_labels_and_samples_are_found(batch):
     (X, r"no labels .*\(all: float32 of shape \(20, 1, 8, 8\)"),
     ((X, torch.rand(20)), "no labels were found in a batch of tuple"),
     ({"image": X, "a": Y, "b": Y}, "no labels"),
-    ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that a trigger"),
+    ({"input_ids": torch.ones(20, 5, dtype=torch.int64), "labels": Y}, "no samples that can carry a trigger"),
     ((X, X, Y), "no samples"),
     ("text", "without arrays"),
     (None, "without arrays"),
@@ -226,7 +226,8 @@ def test_names():
     assert ON_DATA.items() <= BY_NAME.items()
     for name, kind in ON_DATA.items():
         assert attack_named(name, 10, 2, Mean()) == kind()
-    with pytest.raises(ValueError, match=r"made of none, .*label_flip, random_labels"):
+        assert attack_named(kind.__name__, 10, 2, Mean()) == kind()
+    with pytest.raises(ValueError, match=r"made of none, .* Did you mean `label_flip`\?$"):
         attack_named("label_flips", 10, 2, Mean())
 
 

@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ET
 
 import stressed
 from documents import parsed
+from flwr.serverapp.strategy import FedAvg
 
-from flwr_byzantine.lab import InProcessGrid
 from flwr_byzantine.lab.kept import finite
 from flwr_byzantine.lab.page import heatmap_svg, page
 from flwr_byzantine.lab.results import StressResult
@@ -81,9 +81,12 @@ def test_what_diverges_is_explained():
 def test_the_page_says_how_to_take_the_recommended_rule():
     root = parsed(page(EXAMPLE))
     code = next(root.all("pre", aria_label="Code for the Message API")).text
-    names: dict = {"grid": InProcessGrid(None, 10, {})}
+    names: dict = {"strategy": FedAvg()}
     exec(code, names)
-    assert repr(names["grid"].rule) == "NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)"
+    assert (
+        repr(names["strategy"].rule) == "NearestNeighborMixing(num_byzantine=2) >> Phocas(trim=2)"
+    )
+    assert "grid = RobustGrid(grid, rule=NearestNeighborMixing(" in root.text
     for advice in ({"rule": None, "reason": "None."}, {"rule": "mine", "reason": "It holds."}):
         assert "How to put it" not in page(EXAMPLE | {"recommendation": advice})
     assert "How to put it" not in page(EXAMPLE | {"byzantine": None})

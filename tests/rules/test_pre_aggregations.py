@@ -8,6 +8,7 @@ from cases import gaussian, quickly
 from hypothesis import given
 from hypothesis import strategies as st
 
+import flwr_byzantine.serverapp
 from flwr_byzantine.rules import (
     AdaptiveClipping,
     Bucketing,
@@ -228,6 +229,14 @@ def test_several_in_a_row_equal_one_after_the_other(seed):
 def test_only_rules_and_pre_aggregations_stand_behind_it(after):
     with pytest.raises(TypeError, match=r"`>>` should put .* Write `NearestNeighborMixing"):
         NearestNeighborMixing(1) >> after
+
+
+@pytest.mark.parametrize("strategies", [flwr_byzantine, flwr_byzantine.serverapp])
+def test_a_strategy_behind_it_is_refused_with_the_rule_of_its_name(strategies):
+    with pytest.raises(
+        TypeError, match=r"the strategy Median. Pass `pre_aggregation=Nearest.*\.rules\.Median`"
+    ):
+        NearestNeighborMixing(1) >> strategies.Median()
 
 
 @pytest.mark.parametrize("before", [Krum(1), NearestNeighborMixing, 3])

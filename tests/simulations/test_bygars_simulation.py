@@ -168,4 +168,6 @@ def test_runs_with_attackers_only(tmp_path):
     assert len(scores) == 8
     assert all(score < 0 for score in scores)
     json.dumps(results[0], allow_nan=False)
-    assert plot_reputations(results[0], tmp_path / "figure.png").stat().st_size > 1000
+    drawn = plot_reputations(results[0], tmp_path / "figure.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert ">reputation</text>" in drawn

@@ -151,7 +151,7 @@ def test_a_figure_may_have_seeds_of_its_own():
             "at least 1",
         ),
         ({"group": "mine"}, "'papers' or 'study'"),
-        ({"views": ["worst"]}, "'worst_case', 'wrong_f' or 'fairness'"),
+        ({"views": ["worst"]}, "'worst_case', 'wrong_f', 'fairness' or 'holdings'"),
         (
             {"figures": {"one": {"title": "", "rules": ["krum"], "attacks": ["flip"]}}},
             r"`rules` of the figure `one` should be made of mean, median. Found \['krum'\]",
@@ -390,7 +390,7 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
     again = swept(file, "--figure", "one", "--out", tmp_path / "cells")
     assert "2 cells: 2 were there, 0 run, 0 failed" in " ".join(again.output.split())
     for arguments, told in (
-        ([file, "--figure", "two"], "There is no figure two: give one of one."),
+        ([file, "--figure", "two"], "There is no figure two. Give one of one."),
         ([file, "--profile", "paper"], "should be one of quick"),
         ([tmp_path], "There is no experiment"),
         (["nowhere"], "There is no experiment nowhere"),
@@ -428,7 +428,7 @@ def test_without_names_the_papers_experiments_run(ran, tmp_path, monkeypatch):
         assert (done.exit_code, [config.seed for config in ran]) == (0, seeds)
     refused = swept("own", "--group", "papers")
     assert refused.exit_code == 1
-    assert "Found own and --group papers: leave one out." in " ".join(refused.output.split())
+    assert "Found own and --group papers. Leave one of them out." in " ".join(refused.output.split())
 
 
 def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.report.holdings import BYZANTINE, HONEST, counts_of, draw_holdings, drawing
+from simulations.report.holdings_panels import holdings_drawings
+from simulations.report.view import Place
 
 pytestmark = pytest.mark.torch
 
@@ -45,6 +48,16 @@ def test_counts_are_those_of_the_run():
     assert counts.sum() == 1437
     assert set(counts.sum(axis=0)) == {143, 144}
     assert counts[0, 0] > 100
+
+
+def test_only_data_that_are_on_every_machine_are_drawn_in_a_report():
+    place = Place("mine", "one", "mean", "no attack", "alpha = 1")
+    for dataset in ("mine.data:load", "mnist"):
+        config = SimpleNamespace(dataset=dataset, partition="iid", byzantine=0)
+        results = SimpleNamespace(
+            places=lambda *_: [place], runs=lambda _: {0: {}}, configs={place: config}
+        )
+        assert [*holdings_drawings(results, "mine")] == []
 
 
 def test_the_picture_in_the_docs_is_what_the_command_draws():

@@ -1,6 +1,8 @@
 """The report and the scoreboard, on cell files whose numbers are known."""
 
 import copy
+import html
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -8,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 from experiments import all_experiments, of_group
+from PIL import Image as PILImage
 from typer.testing import CliRunner
 
 import flwr_byzantine
@@ -16,12 +19,26 @@ from simulations.catalog.rules import RULES
 from simulations.commands.cli import app
 from simulations.config import RunConfig
 from simulations.measure.measures import MEASURES, Metric
-from simulations.report.blocks import Heading, Image, Table, Text, render_html, render_markdown
+from simulations.report import drawings
+from simulations.report.blocks import (
+    CLASSES,
+    Fold,
+    Heading,
+    Image,
+    Table,
+    Text,
+    Verdict,
+    render_html,
+    render_markdown,
+)
 from simulations.report.board import scoreboard_blocks, tally
 from simulations.report.claim import Claim, load_claims, read_claims
 from simulations.report.document import write_report
-from simulations.report.figures import draw_scores, save_png
+from simulations.report.drawings import Drawing, save
+from simulations.report.figures import draw_curves
 from simulations.report.heatmaps import draw_accuracy_map, draw_rejections
+from simulations.report.looks import RED, rule_look
+from simulations.report.reputations import draw_scores, looks_of
 from simulations.report.scoreboard import judge
 from simulations.report.tables import accuracy_table
 from simulations.report.view import BENCHMARK, Place, Results, form
@@ -96,12 +113,12 @@ def verdict(results, **changes):
 
 def test_a_table_has_mean_and_interval_and_says_what_was_not_run(results):
     table = accuracy_table(results, *FIGURE)
-    assert list(table.head[1:]) == ["mean", "krum", "multi-krum", "trimmed mean", "phocas"]
+    assert list(table.head[1:]) == ["mean", "Krum", "Multi-Krum", "trimmed mean", "Phocas"]
     rows = {row[0]: row[1:] for row in table.rows}
     well, phocas = "91.0 [90.0, 92.0]", "90.0 [89.0, 91.0]"
     assert rows["no attack"] == [*[well] * 4, phocas]
     gaussian = ["10.0 [10.0, 10.0]", "90.0 (1 of 2 seeds)", "not run", well, phocas]
-    assert rows["gaussian, 6 of 20"] == gaussian
+    assert rows["Gaussian, 6 of 20"] == gaussian
 
 
 def test_pairs_without_sense_are_empty_in_a_table(results):
@@ -111,12 +128,12 @@ def test_pairs_without_sense_are_empty_in_a_table(results):
 
 
 def test_claims_hold_fail_or_were_not_run(results):
-    assert verdict(results, below=0.5) == ("holds", "mean, gaussian, 6 of 20: 0.00 [0.00, 0.00]")
+    assert verdict(results, below=0.5) == ("holds", "mean, Gaussian, 6 of 20: 0.00 [0.00, 0.00]")
     assert verdict(results, at_least=0.8)[0] == "does not hold"
     assert verdict(results, rules=["multi-krum"], at_least=0.8) == ("not run", "")
     phocas = verdict(results, rules=["phocas"], measure="behind", at_most=3)
-    assert phocas == ("holds", "phocas, gaussian, 6 of 20: +1.0 [+1.0, +1.0]")
-    by_one = ("holds", "krum, gaussian, 6 of 20: 1.00 (1 of 2 seeds)")
+    assert phocas == ("holds", "Phocas, Gaussian, 6 of 20: +1.0 [+1.0, +1.0]")
+    by_one = ("holds", "Krum, Gaussian, 6 of 20: 1.00 (1 of 2 seeds)")
     assert verdict(results, rules=["krum"], at_least=0.99) == by_one
 
 
@@ -124,7 +141,7 @@ def test_one_failure_decides_a_claim_and_one_success_a_choice(results):
     rules = ["mean", "multi-krum"]
     assert verdict(results, rules=rules, at_least=0.8) == (
         "does not hold",
-        "mean, gaussian, 6 of 20: 0.00 [0.00, 0.00]; multi-krum, gaussian, 6 of 20: not run",
+        "mean, Gaussian, 6 of 20: 0.00 [0.00, 0.00]; Multi-Krum, Gaussian, 6 of 20: not run",
     )
     assert verdict(results, rules=rules, below=0.5)[0] == "not run"
     assert verdict(results, rules=rules, below=0.5, some=True)[0] == "holds"
@@ -141,7 +158,7 @@ def test_falling_measurements(results):
 def test_a_measurement_that_is_not_a_number_is_none(results):
     results = copy.deepcopy(results)
     alone = {"measure": "alignment", "against": None}
-    assert verdict(results, above=0, **alone)[1] == "mean, gaussian, 6 of 20: +0.50 [+0.50, +0.50]"
+    assert verdict(results, above=0, **alone)[1] == "mean, Gaussian, 6 of 20: +0.50 [+0.50, +0.50]"
     for run in results.cells[Place(*FIGURE, "mean", "gaussian, 6 of 20")].values():
         run["curves"]["cosine"] = [None, None]
     assert verdict(results, above=0, **alone) == ("not run", "")
@@ -178,7 +195,9 @@ def test_a_claim_that_is_no_test_counts_neither_way(results):
     whys = ["Averaging survives this.", "bound: The paper names none.", ""]
     assert [one.why for one in judged] == whys
     assert tally(judged) == "3 claims: 1 hold, 1 do not hold, 1 no test, 0 not run."
-    *_, table = scoreboard_blocks(judged, results)
+    (fold,) = (block for block in scoreboard_blocks(judged, results) if isinstance(block, Fold))
+    assert [verdict.text for verdict in fold.verdicts] == ["1 hold", "1 do not hold", "1 no test"]
+    (table,) = fold.blocks
     assert [row[4] for row in table.rows] == whys
     assert judge([claim(below=0.5, cause="ours", why="By luck.")], results)[0].why == ""
 
@@ -320,16 +339,16 @@ def test_signs_and_figures_of_reputations(tmp_path):
     write(good, cell_path(tmp_path, cell))
     results = Results([BYGARS], "quick", tmp_path)
     drawn = draw_scores(results, "bygars_mnist", "table 1", "bygars++")
-    assert save_png(drawn, tmp_path / "new" / "scores.png").stat().st_size > 1000
+    assert save(Drawing("scores", "Scores", drawn), tmp_path / "new" / "scores") == "scores.svg"
     assert draw_scores(results, "bygars_mnist", "table 1", "bygars") is None
 
 
 def test_readers_see_which_form_of_bygars_it_is(results):
     """In tables, and in what is measured of a claim."""
     head = accuracy_table(results, "bygars_mnist", "figure 2").head
-    assert list(head[4:6]) == ["bygars (normalised)", "bygars++ (normalised)"]
+    assert list(head[4:6]) == ["ByGARS (normalised)", "ByGARS++ (normalised)"]
     place = Place("bygars_mnist", "figure 2", "bygars++", "lie, 3 of 8")
-    assert results.described(place) == "bygars++ (normalised), lie, 3 of 8"
+    assert results.described(place) == "ByGARS++ (normalised), LIE, 3 of 8"
     assert form(RunConfig(rule="bygars", rule_args="normalize=false")) == " (to the letter)"
     assert form(RunConfig(rule="krum")) == ""
 
@@ -357,7 +376,8 @@ def test_the_report_is_one_html_file_and_a_readme_with_its_figures(folder, tmp_p
     assets.feed(page)
     assert not assets.tags & {"script", "link", "iframe"}
     assert all(ref.startswith(("#", "data:image/png;base64,")) for ref in assets.references)
-    assert page.count("</svg>") == len([*out.glob("*.svg")]) == 10
+    assert page.count("</svg>") == len([*out.glob("*.svg")])
+    assert [*out.glob("*.png")] == []
     ids = re.findall(r' id="(.+?)"', page)
     assert len(ids) == len({*ids})
     assert len(page) < 5_000_000
@@ -369,18 +389,21 @@ def test_the_report_is_one_html_file_and_a_readme_with_its_figures(folder, tmp_p
     for text in (page, readme):
         assert "91.0 [90.0, 92.0]" in text
         assert "0 of 12 cells run, 12 not run" in text
-        assert PHOCAS.profiles["quick"].note in text
+        assert PHOCAS.profiles["quick"].note in html.unescape(text)
 
 
 def test_text_is_escaped(tmp_path):
     (tmp_path / "a.png").write_bytes(b"png")
-    table = Table(["<b>", "a|b"], [["1 < 2", "holds"]])
+    table = Table(["<b>", "a|b"], [["1 < 2", Verdict("holds", "holds")]])
     blocks = [Heading("A & B", 1), Text("<script>"), table, Image("a.png", 'say "x"')]
     page = render_html(blocks, tmp_path)
     assert "<script>" not in page
     assert "<th>&lt;b&gt;</th>" in page
     assert 'alt="say &quot;x&quot;"' in page
-    assert "| <b> | a\\|b |\n| --- | --- |\n| 1 < 2 | holds |" in render_markdown(blocks)
+    assert (
+        '| <b> | a\\|b |\n| --- | --- |\n| 1 < 2 | <span class="verdict-holds">holds</span> |'
+        in render_markdown(blocks)
+    )
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -401,17 +424,26 @@ def squares(drawn):
     return {name: (kind, re.search(r">([^<]*)</text>", rest)[1]) for name, kind, rest in found}
 
 
-def test_a_heatmap_of_accuracies_is_darker_where_less_is_reached(results):
+def test_a_heatmap_shows_points_lost_and_is_darker_where_more_are(results):
     drawn = draw_accuracy_map(results, *FIGURE)
     ET.fromstring(drawn)
     found = squares(drawn)
-    assert found["mean, no attack"] == ("s0", "91")
-    assert found["mean, Gaussian, 6 of 20"] == ("s7", "10")
-    assert found["Phocas, Gaussian, 6 of 20"] == ("s0", "90")
+    assert found["mean, no attack"] == ("s0", "0.0")
+    assert found["mean, Gaussian, 6 of 20"] == ("s7", "81.0")
+    assert found["Phocas, Gaussian, 6 of 20"] == ("s0", "1.0")
     assert found["Multi-Krum, Gaussian, 6 of 20"] == ("failed", "\N{EN DASH}")
-    assert "Krum, Gaussian, 6 of 20: 90.0 (1 of 2 seeds); seed: 90.0" in drawn
-    assert "Krum, no attack: 91.0 [90.0, 92.0]; seeds: 90.0, 92.0" in drawn
-    assert "coloured by points below the best, 91 %" in drawn
+    told = (
+        "Krum, Gaussian, 6 of 20: 0.0 (1 of 2 seeds); seed: 0.0; accuracy (%) 90.0 (1 of 2 seeds)"
+    )
+    assert told in drawn
+    assert (
+        "Phocas, no attack: 1.0 [1.0, 1.0]; seeds: 1.0, 1.0; accuracy (%) 90.0 [89.0, 91.0]"
+        in drawn
+    )
+    assert "points of accuracy lost, against no defence and no attack" in drawn
+    assert (
+        drawn.count('class="ring r') == 1
+    )  # averaging alone loses more under one attack than another
 
 
 def test_pairs_without_sense_have_no_cell_in_a_heatmap(tmp_path):
@@ -436,3 +468,142 @@ def test_figures_of_an_earlier_report_go(folder, tmp_path):
     (tmp_path / "phocas_mnist-figure-2-heatmap.png").touch()
     write_report(Results([PHOCAS], "quick", folder), tmp_path)
     assert {p.suffix for p in tmp_path.glob("phocas_mnist-figure-2-heatmap.*")} == {".svg"}
+
+
+def test_a_figure_without_a_reference_has_a_heatmap_of_accuracies(results):
+    """Nobody averages without an attack there."""
+    places = [place for place in results.places(*FIGURE) if place.attack != "no attack"]
+    some = copy.copy(results)
+    some._places = {FIGURE: places}
+    drawn = draw_accuracy_map(some, *FIGURE)
+    assert squares(drawn)["Phocas, Gaussian, 6 of 20"] == ("s0", "90")
+    assert "coloured by points below the best, 91 %" in drawn
+
+
+def test_averaging_is_red_and_no_other_rule_is(results):
+    (drawn,) = (draw_curves(results, *FIGURE, "accuracy", "accuracy (%)", 100),)
+    labels = {text.get_text(): text.get_color() for axes in drawn.axes for text in axes.texts}
+    assert {name for name, colour in labels.items() if colour == RED} == {"mean"}
+    assert {"Krum", "Multi-Krum", "Phocas", "trimmed mean"} <= set(labels)
+    looks = [str(rule_look(number)) for number in range(210)]
+    assert len({*looks}) == 210
+    assert RED not in "".join(looks)
+    for axes in drawn.axes[-2:]:
+        assert axes.get_xlabel() == "round"
+    assert drawn.axes[0].get_ylabel() == "accuracy (%)"
+
+
+def test_the_names_of_lines_are_beside_their_ends_in_their_order(results):
+    drawn = draw_curves(results, *FIGURE, "accuracy", "accuracy (%)", 100)
+    (axes,) = (axes for axes in drawn.axes if axes.get_title(loc="left") == "Gaussian, 6 of 20")
+    heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert min(heights, key=heights.get) == "mean"
+    ordered = sorted(heights.values())
+    assert min(b - a for a, b in itertools.pairwise(ordered)) > 0.1  # none is on another
+
+
+def test_curves_are_small_svgs_that_are_the_same_for_the_same_cells(results, tmp_path):
+    def written():
+        drawn = draw_curves(results, *FIGURE, "accuracy", "accuracy (%)", 100)
+        name = save(Drawing("accuracy", "Accuracy & rounds", drawn), tmp_path / "accuracy")
+        assert name == "accuracy.svg"
+        return (tmp_path / name).read_text()
+
+    first = written()
+    assert first == written()
+    root = ET.fromstring(first)
+    assert (root.get("role"), root.get("width")) == ("img", "701")
+    assert root.find("{*}title").text == "Accuracy & rounds"
+    assert len(first) < 60_000
+    assert "sans-serif" in first
+    for never in ("DejaVu", "<metadata", "<style", "dc:date", "xlink"):
+        assert never not in first
+    assert ">Multi-Krum</text>" in first
+    referred = {*re.findall(r"url\(#(\w+)\)", first), *re.findall(r'href="#(\w+)"', first)}
+    assert referred <= {*re.findall(r' id="(\w+)"', first)}
+
+
+def test_a_large_picture_is_a_png_with_all_colours_in_place_of_an_earlier_svg(
+    results, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(drawings, "LARGEST", 1000)
+    (tmp_path / "accuracy.svg").touch()
+    drawn = draw_curves(results, *FIGURE, "accuracy", "accuracy (%)", 100)
+    assert save(Drawing("accuracy", "Accuracy", drawn), tmp_path / "accuracy") == "accuracy.png"
+    assert [path.name for path in tmp_path.iterdir()] == ["accuracy.png"]
+    with PILImage.open(tmp_path / "accuracy.png") as image:
+        assert image.mode in ("RGB", "RGBA")
+        assert image.width == pytest.approx(2 * 701, abs=2)
+
+
+def test_the_report_begins_with_what_became_of_the_claims_folded_by_paper(folder, tmp_path):
+    write_report(Results([PHOCAS, BYGARS], "quick", folder), tmp_path)
+    readme, page = ((tmp_path / name).read_text() for name in ("README.md", "report.html"))
+    first, picture, *_ = readme.split("\n\n")
+    assert first.startswith("# ")
+    assert picture.startswith("![")
+    assert picture.endswith("(scoreboard.svg)")
+    folds = re.findall(
+        r'(?s)<details markdown="1">\n<summary>(.*?)</summary>\n\n(.*?)</details>', readme
+    )
+    assert len(folds) == 2
+    for summary, inside in folds:
+        assert re.search(
+            r'<span class="verdict-[\w-]+">\d+ (hold|do not hold|no test|not run)</span>', summary
+        )
+        assert inside.startswith("| # |")
+        assert inside.endswith("|\n\n")
+    assert page.count("<details>") == page.count("</details>") == 2
+    assert page.index("<svg") < page.index("Scoreboard</h2>")
+    assert '<td class="verdict-fails">does not hold</td>' in page
+    for name in CLASSES.values():
+        assert f".{name}" in page
+    drawn = (tmp_path / "scoreboard.svg").read_text()
+    assert ">does not hold</text>" in drawn
+
+
+def test_the_study_begins_with_its_worst_case_and_shows_who_has_what(tmp_path):
+    whole = load_experiment(FOLDER / "break_even.toml").model_dump()
+    leads = whole["figures"][whole["leads"]]
+    assert leads["views"] == ["worst_case", "holdings", "fairness"]
+    changes = {"rules": ["mean", "krum"], "seeds": {"quick": [0]}, "views": leads["views"][:2]}
+    figures = {"figures": {whole["leads"]: leads | changes}, "name": "mine"}
+    own = Experiment(**whole | figures)
+    for cell in own.cells("quick"):
+        accuracy = 0.9 if cell.rule == "mean" else 0.8
+        write(record(cell.config, accuracy), cell_path(tmp_path, cell))
+    out = tmp_path / "out"
+    write_report(Results([own], "quick", tmp_path), out)
+    readme = (out / "README.md").read_text()
+    main = "mine-data-that-differ-worst-case.svg"
+    assert readme.split("\n\n")[1].endswith(f"({main})")
+    assert readme.count(main) == 1
+    assert not (out / "scoreboard.svg").exists()
+    (drawn,) = out.glob("*who-has-what.svg")
+    titles = re.findall(r'font-weight="700">(.*?)</text>', drawn.read_text())
+    alphas = [f"alpha = {alpha} (Dirichlet)" for alpha in ("1", "0.3", "0.1")]
+    assert titles == ["alpha = inf (iid)", *alphas]
+    assert "Byzantine clients (0 to 3)" in drawn.read_text()
+    ids = re.findall(r' id="(.+?)"', (out / "report.html").read_text())
+    assert len(ids) == len({*ids})
+
+
+def test_many_measurements_of_a_claim_are_told_as_their_range(results):
+    attacks = [place.attack for place in results.places(*FIGURE) if place.rule == "mean"]
+    many = claim(rules=["mean", "phocas", "trimmed mean"], attacks=attacks, below=0.5)
+    (fold,) = (b for b in scoreboard_blocks(judge([many], results), results) if isinstance(b, Fold))
+    (row,) = fold.blocks[0].rows
+    assert row[5].startswith(f"{3 * len(attacks)} measurements, from mean, Gaussian, 6 of 20: 0.00")
+
+
+def test_a_figure_that_leads_is_one_of_the_experiment():
+    with pytest.raises(ValueError, match="`leads` should be one of the figures figure 2"):
+        Experiment(**PHOCAS.model_dump() | {"leads": "figure 9"})
+
+
+def test_clients_that_attack_never_look_like_the_benign():
+    looks = looks_of(["benign", *(f"Kind{number}()" for number in range(15))])
+    benign = looks.pop("benign")
+    assert benign["color"] not in {look["color"] for look in looks.values()}
+    assert len({(look["color"], str(look["linestyle"])) for look in looks.values()}) == 15
+    assert RED not in {look["color"] for look in looks.values()}

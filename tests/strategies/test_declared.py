@@ -182,6 +182,19 @@ def test_derived_strategies_hand_on_flowers_keywords(api, case):
 
 @every_api
 @every_strategy
+def test_a_misspelt_keyword_and_a_value_without_a_name_are_refused(api, case):
+    kind = getattr(api.ours, case.name)
+    with pytest.raises(TypeError, match=rf"{case.name}\(\) .* Did you mean `audit_log`\?"):
+        kind(audit_logs="log")
+    with pytest.raises(TypeError, match=rf"{case.name}\(\) .*'xyz'. Its keywords are .*payload"):
+        kind(xyz=1)
+    example = f"`{case.name}\\({api.f_name}=2\\)`" if case.takes_f else "`fraction_evaluate=0.5`"
+    with pytest.raises(TypeError, match=f"takes keywords only. Found 2 .* as in {example}"):
+        kind(2)
+
+
+@every_api
+@every_strategy
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
 def test_strategies_can_be_copied_and_pickled(api, case, how, tmp_path):
     x = gaussian(case.least(1), 5)

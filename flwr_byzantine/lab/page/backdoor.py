@@ -8,7 +8,7 @@ from flwr_byzantine.lab.page.text import MISSING, escape
 
 TITLE = "Share of samples with the trigger that the model takes for the target class"
 COUNTED = (
-    "A share above the app's own without an attack counts as points lost in the recommendation."
+    "A share above that of the app without an attack counts as points lost in the recommendation."
 )
 PERCENT = "\N{NO-BREAK SPACE}%"
 

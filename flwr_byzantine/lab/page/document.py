@@ -130,15 +130,17 @@ def _how(findings: Findings) -> str:
     if found is None:
         return ""
     imports, rule = found
-    imports += "\nfrom flwr_byzantine.serverapp import RobustGrid"
-    lines = f"{imports}\n\ngrid = RobustGrid(grid, rule={rule})"
+    imports += "\nfrom flwr_byzantine.serverapp import ByzantineRobust"
+    lines = f"{imports}\n\nstrategy = ByzantineRobust(strategy, rule={rule})"
     return (
         "<details><summary>How to put it into your app</summary>"
-        "<p>In the main function of your <code>ServerApp</code>, before the first use of the grid:</p>"
+        "<p>In the main function of your <code>ServerApp</code>, after the line that makes the strategy:</p>"
         f'<pre tabindex="0" aria-label="Code for the Message API"><code>{escape(lines)}</code></pre>'
-        "<p>An app that gives a strategy to <code>ServerAppComponents</code> has no grid. There it is "
-        f"<code>strategy = ByzantineRobust(strategy, rule={escape(rule)})</code>, from "
-        "<code>flwr_byzantine</code>.</p></details>"
+        "<p>An app that gives its strategy to <code>ServerAppComponents</code> imports "
+        "<code>ByzantineRobust</code> from <code>flwr_byzantine</code>. An app with a loop of its own has no "
+        "strategy. It puts the rule around its grid, before the first use of it: "
+        f"<code>grid = RobustGrid(grid, rule={escape(rule)})</code>, from "
+        "<code>flwr_byzantine.serverapp</code>.</p></details>"
     )
 
 

@@ -1,0 +1,40 @@
+"""Names of rules and attacks, as a command line has them."""
+
+import pytest
+
+from flwr_byzantine import attacks, rules
+from flwr_byzantine.lab.names import ATTACKS, RULES, STEPS, attack_named, rule_named
+
+
+@pytest.mark.parametrize("kind", [*RULES.values(), *dict.fromkeys(STEPS.values())])
+def test_a_class_has_its_own_name_too(kind):
+    if kind in RULES.values() and kind is not rules.CenteredClipping:
+        assert type(rule_named(kind.__name__, 2)) is kind
+    if kind in (rules.NearestNeighborMixing, rules.Bucketing, rules.AdaptiveClipping):
+        assert kind.__name__ in repr(rule_named(f"{kind.__name__}+Median", 2))
+
+
+def test_a_class_of_an_attack_has_its_own_name_too():
+    for name, kind in ATTACKS.items():
+        assert attack_named(kind.__name__, 10, 2, rules.Mean()) == attack_named(
+            name, 10, 2, rules.Mean()
+        )
+    assert attack_named("sign-flip", 10, 2, rules.Mean()) == attacks.SignFlip(8.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("trimedmean", "Did you mean `trimmed_mean`?"),
+        ("nmn+phocas", "Did you mean `nnm`?"),
+        ("zzz", "Join them by `+`, as in `nnm+phocas`."),
+        ("fltrust", "Put this strategy into the app, and name the rule `app`."),
+        ("ByGARS", "Put this strategy into the app, and name the rule `app`."),
+        ("bygars++", "Put this strategy into the app, and name the rule `app`."),
+        ("ByGARSPlusPlus", "Put this strategy into the app, and name the rule `app`."),
+    ],
+)
+def test_a_name_that_is_no_rule_is_told_what_to_write(name, advice):
+    with pytest.raises(ValueError, match="Parameter `rules`") as raised:
+        rule_named(name, 2)
+    assert str(raised.value).endswith(advice)
