@@ -1,8 +1,13 @@
-"""What MkDocs does not do by itself: formulas as MathML, links out of this folder, nothing from elsewhere."""
+"""What MkDocs does not do by itself.
+
+The link to the repository, the reports in the navigation, formulas as MathML, links out of this folder, and
+nothing from elsewhere.
+"""
 
 import html
 import posixpath
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +19,40 @@ FORMULA = re.compile(
 )
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
-REPRODUCTION = "results/reproduction/README.md"
+SCOREBOARD = re.compile(r"<!-- scoreboard: (\S+) -->")
+TABLE = re.compile(r"(?m)^## Scoreboard\n(?:.*\n)*?((?:\|.*\n)+)")
+VERDICT = re.compile(r"<td>(holds|does not hold|no test|not run)</td>")
+VERDICTS = {
+    "holds": "verdict-holds",
+    "does not hold": "verdict-fails",
+    "no test": "verdict-no-test",
+    "not run": "verdict-not-run",
+}
+ASKED = ' data-md-component="source"'  # by this the theme's script asks the repository's host for numbers
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def on_config(config: Any) -> Any:
-    """Show the reproduction once it has been run."""
-    if (Path(config["docs_dir"]) / REPRODUCTION).exists():
-        config["nav"].append({"Reproduction": REPRODUCTION})
+    """Link to the repository once `pyproject.toml` names it, and show the reports that there are."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    repository = project.get("urls", {}).get("Repository")
+    if repository:
+        config["repo_url"], config["repo_name"] = repository, "Repository"
+    docs = Path(config["docs_dir"])
+    reports = sorted(docs.glob("results/*/README.md"))
+    for section in config["nav"]:
+        if isinstance(section, dict) and "Evidence" in section:
+            section["Evidence"][:0] = [path.relative_to(docs).as_posix() for path in reports]
     return config
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Replace LaTeX by MathML, which browsers draw without any script."""
-    return FORMULA.sub(_mathml, content)
+    """Replace LaTeX by MathML, which browsers draw without any script, and colour the verdicts of reports."""
+    return VERDICT.sub(_verdict, FORMULA.sub(_mathml, content))
+
+
+def _verdict(match: re.Match[str]) -> str:
+    return f'<td><span class="{VERDICTS[match[1]]}">{match[1]}</span></td>'
 
 
 def _mathml(match: re.Match[str]) -> str:
@@ -38,6 +63,7 @@ def _mathml(match: re.Match[str]) -> str:
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     """Name files of the repository that are no pages instead of linking to them."""
     folder = posixpath.dirname(page.file.src_uri)
+    markdown = SCOREBOARD.sub(_scoreboard, markdown)
 
     def link(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[2]))
@@ -53,8 +79,16 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     return LINK.sub(link, markdown)
 
 
+def _scoreboard(match: re.Match[str]) -> str:
+    """Show the first table of a report, which counts its claims."""
+    report = REPOSITORY / "docs" / match[1]
+    found = TABLE.search(report.read_text()) if report.exists() else None
+    return found[1] if found else ""
+
+
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Refuse pages that would load something from a network."""
+    output = output.replace(ASKED, "")
     found = LOADED.search(output)
     if found is not None:
         raise PluginError(f"{page.file.src_uri} loads something from a network: {found[0]}")

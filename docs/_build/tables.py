@@ -6,6 +6,7 @@ two last columns, and "It needs ...." where no number of updates is enough by it
 """
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -300,8 +301,45 @@ def page_evidence() -> str:
     return decision_table(REPOSITORY / "docs" / "results" / "study")
 
 
+def page_cost() -> str:
+    """Of docs/benchmarks.md: the run of all suites that docs/results/benchmark holds."""
+    bench = json.loads((REPOSITORY / "docs" / "results" / "benchmark" / "bench.json").read_text())
+    by_name: dict[str, dict[int, str]] = {}
+    for row in bench["clients"]:
+        by_name.setdefault(row["name"], {})[row["n"]] = share(row)
+    sizes = sorted({row["n"] for row in bench["clients"]})
+    growth = {row["name"]: f"{row['growth']:.1f}" for row in bench["scaling"]}
+    large = {row["name"]: (share(row), f"{row['memory']:.2f}") for row in bench["strategies"]}
+    head = (
+        "strategy", *(f"{n} clients, 1 million" for n in sizes), "20 clients, 10 million",
+        "memory / payload", "time for 10 d / time for d",
+    )  # fmt: skip
+    cells = [
+        (f"`{name}`", *(own[n] for n in sizes), *large[name], growth[name])
+        for name, own in by_name.items()
+        if name != "FedAvg"
+    ]
+    whole = [(f"`{row['name']}`", share(row)) for row in bench["rounds"] if row["name"] != "fedavg"]
+    of = bench["machine"]
+    where = f"{of['cores']} cores of an {of['processor']} ({of['architecture']}), Python {of['python']}"
+    text = f"Measured on {of['date']} with {where}, flwr {of['versions']['flwr']}."
+    parts = [
+        text,
+        table(head, *cells),
+        "A whole round of 20 clients in Ray, as a multiple of the time with Flower's FedAvg:",
+        table(("strategy", "round / FedAvg"), *whole),
+    ]
+    return "\n\n".join(parts)
+
+
+def share(row: dict[str, Any]) -> str:
+    """A time as a multiple of FedAvg's, with the least and the largest of the repetitions."""
+    return f"{row['ratio']:.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f})"
+
+
 PAGES = {
     "README.md": {"rules": readme_rules, "attacks": readme_attacks},
+    "docs/benchmarks.md": {"suites": page_cost},
     "docs/operators.md": {"bounds": page_bounds},
     "docs/rules.md": {"rules": page_rules, "reference": page_reference},
     "docs/which-rule.md": {"evidence": page_evidence},

@@ -11,7 +11,7 @@ from first_steps import MOST, attack, processor_seconds
 
 REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
 README = (REPOSITORY / "README.md").read_text()
-STRESS = re.compile(r"(?m)^ {4}pip install .*\n {4}flwr-byzantine stress ./my-flower-app ")
+STRESS = re.compile(r"(?m)^ *pip install .*\n *flwr-byzantine stress ./my-flower-app ")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from flwr_byzantine.kernels import (
 
 @dataclass(frozen=True)
 class Own(rules.Rule):
-    """A rule after docs/own-rule.md, of whatever it is told to give."""
+    """A rule after docs/tutorials/write-a-rule.md, of whatever it is told to give."""
 
     weights_given: Any = None
     reduction_given: Any = None

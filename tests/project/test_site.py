@@ -1,0 +1,135 @@
+"""The site: its navigation, what its hooks add, and tutorials whose outputs are those of the code."""
+
+import contextlib
+import importlib.util
+import io
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flwr_byzantine.lab import stress
+
+REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
+DOCS = REPOSITORY / "docs"
+TUTORIALS = ("first-swap", "red-team", "choose-a-rule", "deploy", "write-a-rule")
+PAIR = re.compile(r"(?ms)^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?")
+
+
+class Settings(yaml.SafeLoader):
+    """Reads mkdocs.yml."""
+
+
+def settings():
+    """What mkdocs.yml says."""
+    return yaml.load((REPOSITORY / "mkdocs.yml").read_text(), Settings)
+
+
+@pytest.fixture
+def hooks():
+    """The hooks that build the site."""
+    spec = importlib.util.spec_from_file_location("hooks", DOCS / "_build" / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def configured(hooks):
+    """The navigation and the repository, as the hooks leave them."""
+    return hooks.on_config({"docs_dir": str(DOCS), "nav": settings()["nav"]})
+
+
+def test_the_navigation_is_by_kind_and_has_every_tutorial():
+    nav = {name: pages for item in settings()["nav"] for name, pages in item.items()}
+    assert [*nav] == ["Home", "Tutorials", "How-to", "Explanation", "Reference", "Evidence"]
+    pages = [page for item in nav["Tutorials"][1:] for page in item.values()]
+    assert pages == [f"tutorials/{name}.md" for name in TUTORIALS]
+    # With this feature a report, whose file is a README.md, would vanish behind the name of its section.
+    assert "navigation.indexes" not in settings()["theme"]["features"]
+
+
+def test_the_reports_are_evidence(hooks):
+    (evidence,) = (item["Evidence"] for item in configured(hooks)["nav"] if "Evidence" in item)
+    reports = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("results/*/README.md")}
+    assert reports
+    assert {page for page in evidence if isinstance(page, str)} == reports
+
+
+@pytest.mark.parametrize("repository", [None, "https://example.org/who/what"])
+def test_the_repository_is_linked_once_pyproject_names_it(hooks, tmp_path, monkeypatch, repository):
+    line = f'Repository = "{repository}"\n' if repository else ""
+    (tmp_path / "pyproject.toml").write_text(f"[project]\n[project.urls]\n{line}")
+    monkeypatch.setattr(hooks, "REPOSITORY", tmp_path)
+    assert configured(hooks).get("repo_url") == repository
+
+
+def test_the_theme_asks_nobody_in_a_network(hooks):
+    theme = settings()["theme"]
+    assert theme["font"] is False
+    assert not re.search(r"url\(|@import", (DOCS / "site.css").read_text())
+    shown = hooks.on_post_page('<a class="md-source" data-md-component="source">', None)
+    assert shown == '<a class="md-source">'  # else a script would ask the repository's host
+    assert [palette["toggle"]["icon"] for palette in theme["palette"]]
+    assert "navigation.footer" in theme["features"]
+
+
+def test_the_home_page_has_the_scoreboard_of_the_reproduction(hooks):
+    marks = hooks.SCOREBOARD.findall((DOCS / "index.md").read_text())
+    assert marks == ["results/reproduction/README.md"]
+    table = hooks.SCOREBOARD.sub(hooks._scoreboard, f"<!-- scoreboard: {marks[0]} -->")
+    assert table.startswith("| paper |")
+    assert "| Phocas (Xie, Koyejo, Gupta 2018) |" in table
+    assert table in (DOCS / marks[0]).read_text()
+
+
+def test_verdicts_of_reports_have_colours(hooks):
+    shown = hooks.on_page_content("<td>does not hold</td><td>it holds</td><td>no test</td>")
+    assert '<span class="verdict-fails">does not hold</span>' in shown
+    assert "<td>it holds</td>" in shown
+    style = (DOCS / "site.css").read_text()
+    assert all(f".{name} {{" in style for name in hooks.VERDICTS.values())
+
+
+@pytest.mark.parametrize("page", ["index", *(f"tutorials/{name}" for name in TUTORIALS)])
+def test_pages_show_what_their_python_prints(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for code, shown in PAIR.findall((DOCS / f"{page}.md").read_text()):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, namespace)
+        assert printed.getvalue() == shown
+
+
+def block(page, language, number=0):
+    """One of a page's blocks."""
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())[number]
+
+
+def app_of_the_first_swap(folder, swapped):
+    """The app that the tutorial writes, before or after its swap."""
+    code, page = block("tutorials/first-swap.md", "python"), "tutorials/first-swap.md"
+    for line in block(page, "diff").splitlines() if swapped else ():
+        if line.startswith("-"):
+            (old,) = (own for own in code.splitlines() if own.strip() == line[1:].strip())
+        elif line.startswith("+"):
+            new = line[1:].strip()
+            code = code.replace(old.strip(), new)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(block(page, "toml"))
+    (folder / "my_app.py").write_text(code)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("swapped", "attackers", "least", "most"), [
+    (False, 0, 0.8, 1), (False, 1, 0, 0.3), (True, 1, 0.8, 1),
+])  # fmt: skip
+def test_the_app_of_the_first_swap(tmp_path, swapped, attackers, least, most):
+    app = app_of_the_first_swap(tmp_path / "my-app", swapped)
+    result = stress(
+        app, rules=["app"], attacks=["none"], byzantine=0, config={"attackers": attackers}, jobs=1
+    )
+    assert least <= result.cell("app", "none")["final"] <= most
