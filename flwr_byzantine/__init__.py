@@ -1,9 +1,9 @@
 """Byzantine-robust aggregation for Flower: the strategies of the ``aggregate_fit`` API.
 
-Their counterparts for the Message API have the same names in :mod:`flwr_byzantine.serverapp`; the rules
-alone are in :mod:`flwr_byzantine.rules`, the attacks in :mod:`flwr_byzantine.attacks`, and clients that
-misbehave in :mod:`flwr_byzantine.clients`. Nothing is loaded before it is used, so rules and attacks need
-neither Flower nor torch.
+The strategies of the Message API have the same names, in :mod:`flwr_byzantine.serverapp`. The rules are in
+:mod:`flwr_byzantine.rules`, the attacks in :mod:`flwr_byzantine.attacks`, and clients that misbehave in
+:mod:`flwr_byzantine.clients`. Nothing is loaded before it is used, so rules and attacks need neither Flower
+nor torch.
 """
 # mypy: implicit-reexport
 
@@ -53,14 +53,14 @@ def _load(name: str) -> Any:
 
 
 def _is_strategy(name: str) -> bool:
-    """Whether it may be one: not a module, which Python asks for here before it looks for a file."""
+    """Whether a name may be public. Modules may not: Python asks for them here before it looks for files."""
     from importlib.util import find_spec
 
     return not name.startswith("_") and find_spec(f"{__name__}.{name}") is None
 
 
 def __dir__() -> list[str]:
-    """The public names; without Flower there are no strategies."""
+    """The public names. Without Flower there are no strategies."""
     try:
         public = _load("__all__")
     except ImportError:
@@ -68,5 +68,5 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *public, "__version__"])
 
 
-if not TYPE_CHECKING:  # type checkers are to know which names there are not
+if not TYPE_CHECKING:  # so that type checkers can find wrong names
     __getattr__ = _load

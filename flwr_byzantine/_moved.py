@@ -1,6 +1,6 @@
-"""Old names of modules that moved: importing one gives the module under its new name, and a warning.
+"""Old names of moved modules. Importing one gives the module under its new name, and a warning.
 
-They are there until version 1. ``docs/migration.md`` lists them.
+The old names work until version 1. ``docs/migration.md`` lists them.
 """
 
 import sys
@@ -43,7 +43,7 @@ class _Finder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A spec that loads the module under its new name; None for names that never moved."""
+        """A spec that loads the module under its new name; None for names that did not move."""
         package, _, name = fullname.partition(".")
         if package != __package__ or name not in MOVED:
             return None
@@ -59,7 +59,7 @@ class _Finder(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run already: what it says of itself stays its own."""
+        """Do nothing, because the module has run already. It keeps its own attributes."""
         assert module.__spec__ is not None
         module.__spec__ = module.__spec__.loader_state
 

@@ -1,7 +1,7 @@
-"""One voice for errors: which parameter was wrong, what was expected, what was found, and what to do.
+"""The wording of all errors: which parameter was wrong, what was expected, what was found, and what to do.
 
-A strategy and its rule have other words for the same number. So an error knows its parameter, and
-:func:`in_words` says it again in the words that the user wrote.
+A strategy and its rule have different names for the same number. So an error knows its parameter, and
+:func:`in_words` replaces the name by the one that the user wrote.
 """
 
 import math
@@ -14,12 +14,12 @@ import numpy as np
 
 
 class ParameterError(ValueError):
-    """A parameter that cannot work; its text says what to do."""
+    """A parameter cannot work. The text says what to do."""
 
     parameter = ""
 
     def renamed(self, name: str) -> "ParameterError":
-        """The same of a parameter that has another name in what the user wrote."""
+        """The same error with the name of the parameter that the user wrote."""
         text = str(self).replace(f"`{self.parameter}`", f"`{name}`")
         error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name} = "))
         error.parameter = name
@@ -36,15 +36,15 @@ def wrong(
     name : str
         The parameter.
     expected : str
-        What it should be.
+        What the parameter should be.
     value : object
-        What it is.
+        The value of the parameter.
     advice : str
-        What to do: a sentence.
+        What to do, in a sentence.
     owner : str
-        What it is a parameter of, where that is not plain.
+        The object that has the parameter, if that is not obvious.
     found : str
-        What was found, where it is not the value.
+        What was found, if it is not the value.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def require(
     holds: bool, name: str, expected: str, value: object, advice: str, *, owner: str = ""
 ) -> None:
-    """Raise :class:`ParameterError` unless a condition holds; see :func:`wrong`."""
+    """Raise :class:`ParameterError` unless a condition holds. See :func:`wrong`."""
     if not holds:
         raise wrong(name, expected, value, advice, owner=owner)
 
@@ -104,12 +104,12 @@ def require_bool(name: str, value: object) -> None:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number; True and False are none."""
+    """Whether a value is a whole number. True and False are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite real number, of Python or numpy; Python's booleans are 0 and 1."""
+    """Whether a value is a finite real number of Python or numpy. Python's booleans count as 0 and 1."""
     if not isinstance(value, int | float | np.integer | np.floating):
         return False
     try:
@@ -120,7 +120,7 @@ def is_number(value: Any) -> bool:
 
 @contextmanager
 def in_words(words: Mapping[str, str]) -> Iterator[None]:
-    """Say errors of the parameters named in other words.
+    """Give errors of some parameters other names of these parameters.
 
     Examples
     --------

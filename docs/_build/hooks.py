@@ -21,6 +21,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 SCOREBOARD = re.compile(r"<!-- scoreboard: (\S+) -->")
 TABLE = re.compile(r"(?m)^## Scoreboard\n(?:.*\n)*?((?:\|.*\n)+)")
+FOLDED = re.compile(r"<summary><b>(.+?)</b>: (.+)</summary>")
 VERDICT = re.compile(r"<td>(holds|does not hold|no test|not run)</td>")
 VERDICTS = {
     "holds": "verdict-holds",
@@ -80,9 +81,13 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
 
 
 def _scoreboard(match: re.Match[str]) -> str:
-    """Show the first table of a report, which counts its claims."""
+    """Show how many claims of each paper hold, as a report says it in its folded parts or in its first table."""
     report = REPOSITORY / "docs" / match[1]
-    found = TABLE.search(report.read_text()) if report.exists() else None
+    text = report.read_text() if report.exists() else ""
+    folded = [f"| {paper} | {verdicts} |" for paper, verdicts in FOLDED.findall(text)]
+    if folded:
+        return "\n".join(["| paper | claims |", "| --- | --- |", *folded]) + "\n"
+    found = TABLE.search(text)
     return found[1] if found else ""
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Names of the module that this package was before; loaded when they are asked for."""
+    """Load names that an earlier module of the same name had, when somebody asks for them."""
     if name in ("Aggregator", "LearningRate", "Outcome", "TooFewUpdatesError"):
         from flwr_byzantine.aggregation import aggregator
 

@@ -42,7 +42,7 @@ class Aggregator(Locked):
     Parameters
     ----------
     rule : Rule
-        The aggregation rule, told the number of Byzantine clients to survive.
+        The aggregation rule, with the number of Byzantine clients to survive.
     payload : str
         With ``"parameters"`` clients send their models. With ``"gradients"`` they send gradients,
         and the model moves by -learning_rate times the aggregate.
@@ -58,15 +58,15 @@ class Aggregator(Locked):
         What happens to f if malformed replies were dropped. ``"keep_f"`` keeps it. ``"lower_f"``
         lowers it if too few replies are left, by no more than the number of the dropped ones.
     bound : str
-        What happens with fewer replies than the rule's theorem asks for: ``"keep"`` skips the round,
-        ``"warn"`` runs the rule and warns, because the rule promises nothing then.
+        What happens with fewer replies than the rule's theorem needs. ``"keep"`` skips the round.
+        ``"warn"`` runs the rule and warns, because the rule then promises nothing.
     count_failures : bool
         Whether clients that failed count as Byzantine. If so, f is lowered by no more than their
         number if too few replies are left, and a round with more of them than f is skipped.
     buffers : Collection[str | int], Callable[[str], bool] or None
         The tensors that are kept in the honest range: :func:`.buffers.find_buffers`.
     audit_log : str, Path or None
-        A file to append what became of every reply to: :class:`flwr_byzantine.audit.Audit`.
+        A file that records what became of every reply: :class:`flwr_byzantine.audit.Audit`.
     trusted_weights : Mapping or None
         The operator's weights of the clients, for rules that average whole updates.
     **watch
@@ -75,7 +75,7 @@ class Aggregator(Locked):
     Raises
     ------
     ValueError
-        If a parameter is none of these.
+        If a parameter has another value.
     """
 
     _moves_models: ClassVar[bool] = False  # whether clients' models are moved by a learning rate
@@ -120,7 +120,7 @@ class Aggregator(Locked):
         self.last_update: list[Any] | None = None
 
     def begin(self, server_round: int, model: Model) -> None:
-        """Remember the model that clients are given in a round; ValueError if it lacks a buffer."""
+        """Remember the model that clients get in a round. Raise ValueError if it lacks a buffer."""
         found = find_buffers(self.buffers, model.names, strict=True)
         if self.model is None and found:
             warn_of_untold(self.rule)
@@ -137,14 +137,14 @@ class Aggregator(Locked):
     def aggregate(
         self, server_round: int, replies: Iterable[Reply], failed: Mapping[str, str] | None = None
     ) -> Outcome:
-        """Order and gate the replies, apply the rule, and give the new model.
+        """Order and gate the replies, apply the rule, and return the new model.
 
         Parameters
         ----------
         server_round : int
-            Current round, for the learning rate and the log.
+            The current round, for the learning rate and the log.
         replies : Iterable[Reply]
-            In any order.
+            The replies in any order.
         failed : Mapping[str, str] or None
             Client -> reason, for clients that were asked and sent no reply.
 
@@ -189,8 +189,8 @@ class Aggregator(Locked):
         reason : str
             Why, for the log and the audit.
         replies, failed
-            As for :meth:`aggregate`; the audit holds them. It raises the same, and the outcome has
-            no model.
+            The same as in :meth:`aggregate`. The audit holds them. Errors are the same too, and the outcome
+            has no model.
         """
         with self.lock:
             ordered, failed = in_order(first_of_each(replies), self.order_by), failed or {}
@@ -200,7 +200,7 @@ class Aggregator(Locked):
             return self._finish(server_round, outcome, ())
 
     def _finish(self, server_round: int, outcome: Outcome, replies: Sequence[Reply]) -> Outcome:
-        """Tell everybody what a round came to."""
+        """Log, record and remember the outcome of a round."""
         outcome.log(server_round)
         self.audit.add(outcome.audit(server_round))
         self.last = outcome.without_payload()
@@ -210,7 +210,7 @@ class Aggregator(Locked):
         return outcome
 
     def state_dict(self) -> dict[str, Any]:
-        """What later rounds depend on besides the model: arrays, numbers and text by name."""
+        """The state on which later rounds depend, besides the model: arrays, numbers and text by name."""
         return {"last_update": self.last_update} if self.rule.remembers else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -225,7 +225,7 @@ class Aggregator(Locked):
         failed: Mapping[str, str],
         suspects: int,
     ) -> Outcome:
-        """What a round comes to, of replies that passed the gate, without suspects in quarantine."""
+        """The outcome of a round, from replies that passed the gate and are not in quarantine."""
         by_name = {reply.client: reply for reply in replies}
         accepted = tuple(by_name[client] for client in gated.accepted)
         lost = len(failed) if self.count_failures else 0
@@ -243,20 +243,20 @@ class Aggregator(Locked):
         return replace(outcome, f_lowered_by=lowered_by)
 
     def _spent(self, gated: Gated, failed: Sized) -> int:
-        """How many of f have sent nothing that the rule sees, by what the user says of such clients."""
+        """How many of f have sent nothing that the rule sees, if the user counts such clients."""
         dropped = len(gated.dropped) if self.on_dropped == "lower_f" else 0
         return dropped + (len(failed) if self.count_failures else 0)
 
     def _promised(self, n: int) -> int:
-        """How many Byzantine clients of n the rule was promised at most."""
+        """The most Byzantine clients among n for which the rule is made."""
         return self.rule.at(n).tolerated(n)
 
     def _assumed(self, n: int) -> int:
-        """How many of n replies may be Byzantine where most of them have to be honest."""
+        """How many of n replies may be Byzantine, if most of them have to be honest."""
         return self._promised(n)
 
     def _origin(self, outcome: Outcome) -> Origin | None:
-        """What updates are measured from; None where nothing is known of it."""
+        """The point from which updates are measured; None if it is not known."""
         if self.payload == "gradients" and self.model is not None:
             return Origin(None, self.buffers_of(self.model))
         model = self.model or self.watch.led_to or outcome.model
@@ -294,7 +294,7 @@ class Aggregator(Locked):
         return self.payload == "gradients" or self.rule.uses_model or self._moves_models
 
     def _step(self, server_round: int) -> float | None:
-        """Factor on the aggregate: None for parameters, minus the learning rate for gradients."""
+        """The factor on the aggregate: None for parameters, minus the learning rate for gradients."""
         if self.payload == "parameters":
             return None
         return -step_size("learning_rate", self.learning_rate, server_round)

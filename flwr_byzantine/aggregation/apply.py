@@ -1,4 +1,4 @@
-"""A rule applied to gated replies: tensors of several dtypes in, tensors of the same dtypes out."""
+"""Applies a rule to gated replies. Tensors have several dtypes, and the results have the same dtypes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,26 +22,27 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Applied:
-    """What a rule made of the accepted replies; one value for each client, in their order.
+    """The result of a rule for the accepted replies, with one value for each client, in their order.
 
     Parameters
     ----------
     arrays : list[np.ndarray] or None
-        New tensors; None where there is no finite value to give a coordinate.
+        The new tensors; None if a coordinate has no finite value.
     replaced : int
-        Coordinates that had no robust value.
+        The number of coordinates without a robust value.
     weights : np.ndarray or None
-        Share of each update in the result, if the rule mixes whole updates.
+        The share of each update in the result, if the rule mixes whole updates.
     kept : np.ndarray or None
-        Fraction of a sample of the coordinates in which the value was used, if it does not.
+        The fraction of a sample of the coordinates in which the value was used, if the rule works by
+        coordinate.
     used : np.ndarray or None
-        Part of the result; clients that sent the same update share its part.
+        The part of each client in the result. Clients that sent the same update share its part.
     scores : np.ndarray or None
-        What the rule selected by; lower is better.
+        The scores by which the rule selected. A lower score is better.
     update : list[np.ndarray] or None
-        If the rule remembers it: how far the result is from the model, or the aggregated gradient.
+        If the rule remembers it, the difference of the result from the model, or the aggregated gradient.
     concern : str or None
-        What is wrong with a threshold that the rule was told, beside these updates.
+        Why a threshold of the rule does not fit these updates.
     """
 
     arrays: list[Array] | None
@@ -60,9 +61,9 @@ class _Group:
     Parameters
     ----------
     dtype, tensors, columns
-        As :attr:`flwr_byzantine.aggregation.gate.Gated.columns` has them.
+        See :attr:`flwr_byzantine.aggregation.gate.Gated.columns`.
     rule, model, step, known
-        As for :func:`apply_rule`.
+        See :func:`apply_rule`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class _Group:
     def moved(
         self, mixing: Values | None, reduction: Reduction | None, result: Sequence[Array]
     ) -> list[Array]:
-        """How far the rule's result is from the model, or the aggregated gradient; 0 where not finite."""
+        """The difference of the result from the model, or the aggregated gradient; 0 if not finite."""
         if self.sent_updates:
             found = [np.empty_like(array) for array in result]
             self.points.combine(mixing, reduction, base=None, out=found)
@@ -122,16 +123,16 @@ def apply_rule(
 ) -> Applied:
     """Aggregate the tensors of the accepted replies.
 
-    Most rules commute with translation, so a rule of the clients' models is the model plus the rule of their
-    updates; distances and sums are taken in float64 from the values as sent, which is exact for models
-    however close. Integer and boolean tensors take no part in distances and mixing.
+    Most rules commute with translation. So a rule of the clients' models is the model plus the rule of their
+    updates. Distances and sums are computed in float64 from the sent values, which is exact even for models
+    that are very close. Integer and boolean tensors take no part in distances and mixing.
 
     Parameters
     ----------
     rule : Rule
-        With ``min_updates`` no more than the accepted replies.
+        A rule whose ``min_updates`` is at most the number of accepted replies.
     gated : Gated
-        Accepted replies, all of one structure.
+        The accepted replies, all with the same structure.
     model : Model or None
         The global model. If it is not known, coordinates without a robust value take the values of
         the first finite reply.
@@ -141,7 +142,7 @@ def apply_rule(
         Positions of the tensors that have to stay in the honest range, see
         :func:`flwr_byzantine.aggregation.buffers.clamp`.
     known : Known
-        What else the rule may ask for.
+        The other input that the rule may ask for.
 
     Returns
     -------
@@ -213,14 +214,14 @@ def apply_rule(
 
 
 def lower_median(arrays: Sequence[Array]) -> Array:
-    """Coordinate-wise lower median, which is always one of the values: for integers and booleans."""
+    """The coordinate-wise lower median, for integers and booleans. It is always one of the values."""
     middle = (len(arrays) - 1) // 2
     result: Array = np.partition(np.stack(arrays), middle, axis=0)[middle]
     return result
 
 
 def _fill(results: list[Array], gated: Gated) -> list[Array] | None:
-    """Give coordinates without a value that of the first finite reply; None where there is none."""
+    """Fill coordinates without a value from the first finite reply; None if there is no such reply."""
     assert gated.structure is not None
     replies = (Model(gated.structure.names, arrays) for arrays in gated.accepted.values())
     finite = next((reply for reply in replies if reply.is_finite()), None)

@@ -1,8 +1,7 @@
 """Buffers: statistics that a model carries, such as BatchNorm's, which have to stay in the honest range.
 
-A weight that is a little outside of the honest range does no harm. A running variance below zero
-makes the model answer NaN. So buffers, unlike all else that rules aggregate, are clamped to the
-honest range.
+A weight that is a little outside of the honest range does no harm. But if a running variance is below zero,
+the model's output is NaN. So buffers are clamped to the honest range, and other tensors are not.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +14,12 @@ from flwr_byzantine.aggregation.gate import Array
 
 Buffers = Collection[str | int] | Callable[[str], bool] | None
 
-SUFFIXES = ("running_mean", "running_var", "moving_mean", "moving_variance")  # torch's; Keras's
+SUFFIXES = (
+    "running_mean",
+    "running_var",
+    "moving_mean",
+    "moving_variance",
+)  # names in torch and in Keras
 _WIDTH = 1 << 14  # coordinates sorted at a time, so that memory is bounded
 
 
@@ -39,10 +43,10 @@ def find_buffers(
     Parameters
     ----------
     buffers : Collection[str | int], Callable[[str], bool] or None
-        Names or positions of tensors, or a function of the name. None takes the names that end as
-        PyTorch's and Keras's do: ``SUFFIXES``.
+        Names or positions of tensors, or a function of the name. None takes the names that end like
+        PyTorch's and Keras's: ``SUFFIXES``.
     names : Sequence[str]
-        Names of the model's tensors; positions as text in the ``aggregate_fit`` API.
+        The names of the model's tensors. In the ``aggregate_fit`` API they are positions as text.
     strict : bool
         Whether a name or position that the model does not have is an error.
 
@@ -54,7 +58,7 @@ def find_buffers(
     Raises
     ------
     ValueError
-        If ``strict``, and the model lacks one of them.
+        If ``strict`` is true and the model lacks one of them.
 
     Examples
     --------
@@ -93,20 +97,20 @@ def point_out_counter(
 def honest_interval(values: Sequence[Array], f: int) -> tuple[Array, Array]:
     """Bounds that lie between the smallest and the largest honest value, in every coordinate.
 
-    Of any f + 1 values one is honest, if no more than f are not. So the (f + 1)-th smallest value is at
-    least the smallest honest one, and the (f + 1)-th largest at most the largest.
+    If at most f values are Byzantine, one of any f + 1 values is honest. So the (f + 1)-th smallest value is
+    at least the smallest honest value, and the (f + 1)-th largest is at most the largest honest value.
 
     Parameters
     ----------
     values : Sequence[np.ndarray]
-        One array a client, all of one shape.
+        One array for each client, all with the same shape.
     f : int
-        Byzantine values in each coordinate, at most (n - 1) / 2.
+        The number of Byzantine values in each coordinate, at most (n - 1) / 2.
 
     Returns
     -------
     tuple[np.ndarray, np.ndarray]
-        Lower and upper bounds, float64, of the arrays' shape. A bound is infinite if more than f
+        Lower and upper bounds in float64, with the arrays' shape. A bound is infinite if more than f
         values beyond it are not finite.
     """
     n, shape = len(values), values[0].shape
@@ -122,25 +126,25 @@ def honest_interval(values: Sequence[Array], f: int) -> tuple[Array, Array]:
 
 
 def clamp(result: Array, values: Sequence[Array], f: int, base: Array, step: float | None) -> Array:
-    """Move what a rule made of a buffer into the honest interval, where it is outside.
+    """Move a rule's result for a buffer into the honest interval, where it is outside.
 
     Parameters
     ----------
     result : np.ndarray
         The new tensor.
     values : Sequence[np.ndarray]
-        What the clients sent, one array each.
+        What the clients sent, with one array for each client.
     f : int
-        As for :func:`honest_interval`.
+        See :func:`honest_interval`.
     base : np.ndarray
         The old tensor, for gradients.
     step : float or None
-        None where clients send tensors; for gradients, the factor on them.
+        None if clients send tensors. If they send gradients, the factor on these.
 
     Returns
     -------
     np.ndarray
-        Of the result's shape and dtype; the same values wherever they are inside.
+        An array with the result's shape and dtype. Values inside the interval do not change.
     """
     low, high = honest_interval(values, f)
     if step is not None:

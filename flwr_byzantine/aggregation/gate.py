@@ -1,4 +1,4 @@
-"""The gate: what clients sent, checked against the model before any rule sees it."""
+"""The gate: it checks what clients sent against the model, before any rule sees it."""
 
 import math
 from collections import Counter
@@ -24,20 +24,20 @@ MAX_REPORTED = 1 << 18  # characters and numbers among the metrics of one reply
 
 @dataclass(frozen=True)
 class Reply:
-    """One client's answer, as it came.
+    """One client's answer, unchanged.
 
     Parameters
     ----------
     client : str
-        The server's own name of the client, never one the client gave.
+        The server's own name of the client, and never a name that the client gave.
     tensors : Any
-        Pairs (name, .npy bytes), or whatever the client sent in their place.
+        Pairs (name, .npy bytes), or whatever the client sent instead.
     metrics : Mapping[str, Any]
         What the client reported.
     num_examples : Any
-        The number of examples the client claims.
+        The number of examples that the client claims.
     malformed : str or None
-        Why the reply was refused already, before its tensors were looked at.
+        Why the reply was refused before its tensors were checked.
     source : Any
         The host's own object for this reply.
     """
@@ -51,7 +51,7 @@ class Reply:
 
 
 def first_of_each(replies: Iterable[Reply]) -> list[Reply]:
-    """The first reply of each client: a second one is no other vote, and no fault of the first."""
+    """The first reply of each client. A second reply counts neither as a vote nor against the first."""
     first: dict[str, Reply] = {}
     others = [r.client for r in replies if first.setdefault(r.client, r) is not r]
     if others:
@@ -65,15 +65,15 @@ def in_order(replies: Iterable[Reply], order_by: str | None) -> list[Reply]:
     Parameters
     ----------
     replies : Iterable[Reply]
-        In any order.
+        The replies in any order.
     order_by : str or None
-        A metric that clients report, to sort by; those that report none come last. None sorts by the
-        server's own names of the clients alone.
+        A metric that clients report, by which to sort. Clients that do not report it come last. None sorts by
+        the server's own names of the clients.
 
     Returns
     -------
     list[Reply]
-        Sorted; whatever the clients report.
+        The sorted replies. No metric that a client reports raises an error.
     """
 
     def key(reply: Reply) -> tuple[float, bool, int, str]:
@@ -92,7 +92,7 @@ class Model:
     Parameters
     ----------
     names : tuple[str, ...]
-        Names in order; positions as text where the API has no names.
+        Names in order. If the API has no names, they are positions as text.
     arrays : tuple[np.ndarray, ...]
         The values.
     """
@@ -117,11 +117,11 @@ class Model:
         )
 
     def in_form_of(self, other: "Model", fixed: Collection[int] = ()) -> "Model":
-        """Give the model in the dtypes of another, with its values where these are not finite.
+        """Return the model in the dtypes of another. Values that are not finite are the other's.
 
-        Flower's server optimisers make every tensor float64, counters too. They may divide by zero,
-        and move running variances below zero. So whole numbers, booleans and the tensors at the
-        positions ``fixed`` are taken from the other model. A model of other tensors stays as it is.
+        Flower's server optimisers make every tensor float64, also counters. They may divide by zero, and
+        move running variances below zero. So whole numbers, booleans and the tensors at the positions
+        ``fixed`` are taken from the other model. A model with other tensors stays unchanged.
         """
         if self.names != other.names or any(
             mine.shape != theirs.shape
@@ -154,7 +154,7 @@ class Gated:
     Parameters
     ----------
     structure : Model or None
-        What replies were checked against; None where there is nothing to go by.
+        The structure against which replies were checked; None if there is none.
     accepted : dict[str, tuple[np.ndarray, ...]]
         Client -> tensors in the structure's order, shapes and dtypes.
     dropped : dict[str, str]
@@ -180,20 +180,20 @@ class Gated:
 
 
 def gate(replies: Sequence[Reply], model: Model | None) -> Gated:
-    """Check every reply against the model, or against what most replies look like.
+    """Check every reply against the model, or against the structure of most replies.
 
     Parameters
     ----------
     replies : Sequence[Reply]
-        In the order in which rules shall see them.
+        The replies, in the order in which rules will see them.
     model : Model or None
-        The global model that clients were given. If it is not known, the structure that most replies
-        share takes its place. If two structures are equally frequent, the first one seen does.
+        The global model that clients got. If it is not known, the structure of most replies is taken
+        instead. If two structures are equally frequent, the first one seen is taken.
 
     Returns
     -------
     Gated
-        Never raises for anything a client sent.
+        The replies that passed. Nothing that a client sends raises an error.
     """
     decoded: dict[str, Model] = {}
     dropped: dict[str, str] = {}
@@ -234,7 +234,7 @@ def gate_reports(replies: Iterable[Reply]) -> tuple[list[Reply], dict[str, str]]
 
 
 def _check_report(reply: Reply) -> None:
-    """Refuse what was malformed already, and reports far longer than any that are honest."""
+    """Refuse replies that are already malformed, and reports that are far longer than any honest ones."""
     if reply.malformed is not None:
         raise MalformedTensorError(reply.malformed)
     try:
@@ -262,7 +262,7 @@ def _decode(reply: Reply, limit: int | None) -> Model:
 
 
 def _majority(models: Iterable[Model]) -> Model | None:
-    """The first of the models that look alike, to the precision of every tensor, most often."""
+    """The first model with the most frequent structure, which includes the precision of every tensor."""
     first: dict[Any, Model] = {}
     counts: Counter[Any] = Counter()
     for model in models:
@@ -273,7 +273,7 @@ def _majority(models: Iterable[Model]) -> Model | None:
 
 
 def _conform(sent: Model, structure: Model) -> tuple[Array, ...]:
-    """Tensors in the structure's order and dtypes, or the first thing that is wrong."""
+    """Tensors in the structure's order and dtypes. Raise an error for the first thing that is wrong."""
     by_name = dict(zip(sent.names, sent.arrays, strict=True))
     if set(by_name) != set(structure.names) or len(sent.names) != len(structure.names):
         missing = sorted(set(structure.names) - set(by_name))[:3]

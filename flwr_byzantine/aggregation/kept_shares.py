@@ -1,8 +1,7 @@
-"""How much of each client a rule used: of every coordinate, or of whole updates.
+"""How much a rule used of each client, by coordinate or by whole updates.
 
-Shares of rules by coordinate are counted on a sample of the coordinates. The sample is drawn in
-every round from the operating system's entropy, so that nobody can behave well only in those
-coordinates.
+For rules by coordinate, shares are counted on a sample of the coordinates. The sample is drawn in every round
+from the operating system's entropy. So no attacker can behave well in those coordinates only.
 """
 
 from collections.abc import Sequence
@@ -19,16 +18,16 @@ SAMPLE = 256  # coordinates, one in each stretch: shares are known to about 3 %,
 
 
 class Shares(NamedTuple):
-    """What a coordinate-wise rule used of n clients.
+    """How much a rule by coordinate used of n clients.
 
     Parameters
     ----------
     kept : np.ndarray
-        Fraction of the sampled coordinates in which each row's value was among those averaged, or equal
-        to one of them; shape (n,).
+        The fraction of the sampled coordinates in which each row's value was averaged, or was equal to an
+        averaged value; shape (n,).
     used : np.ndarray
-        Part of the result; rows with the same value share its part. The parts add up to 1, except
-        for coordinates that had no robust value.
+        The part of each row in the result. Rows with the same value share its part. The parts add up to
+        1, except for coordinates without a robust value.
     """
 
     kept: Values
@@ -50,7 +49,7 @@ def shares(groups: Sequence[Columns], reduction: Reduction) -> Shares:
     groups : Sequence[Columns]
         All columns of n rows, in one group for each dtype.
     reduction : Reduction
-        What was done with them.
+        The reduction of the columns.
     """
     sample = _sample(groups)
     if not sample.size:
@@ -60,7 +59,7 @@ def shares(groups: Sequence[Columns], reduction: Reduction) -> Shares:
 
 
 def among_copies(groups: Sequence[Columns], weights: Values) -> Values:
-    """Weights of whole updates, of which equal updates have the same: they share what these got."""
+    """Weights of whole updates. Equal updates share their weights evenly."""
     sample, result = _sample(groups), weights.copy()
     first: dict[bytes, list[list[int]]] = {}
     for row, values in enumerate(sample):
@@ -85,9 +84,9 @@ def _equal(groups: Sequence[Columns], one: int, other: int) -> bool:
 
 
 def _sample(groups: Sequence[Columns]) -> Values:
-    """Up to ``SAMPLE`` columns, one at random of each of as many stretches, shape (n, columns)."""
+    """Up to ``SAMPLE`` columns, shape (n, columns): one random column from each stretch."""
     step = max(1, -(-sum(columns.num_columns for columns in groups) // SAMPLE))
-    drawn = np.random.default_rng()  # of the operating system's entropy
+    drawn = np.random.default_rng()  # seeded from the operating system's entropy
     return np.concatenate([_one_of_every(columns, step, drawn) for columns in groups], axis=1)
 
 

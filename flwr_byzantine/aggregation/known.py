@@ -1,4 +1,4 @@
-"""What a rule may ask for besides the updates: the round, claims, the operator's weights, its last result."""
+"""The input of a rule besides the updates: the round, claimed counts, trusted weights, its last result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Known:
-    """What else a rule may ask for in a round; see :class:`flwr_byzantine.rules.points.Given`.
+    """The other input of a rule in a round. See :class:`flwr_byzantine.rules.points.Given`.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Known:
     counts, trusted : np.ndarray or None
         Claimed numbers of examples, and the operator's weights, one for each accepted reply.
     last_update : Sequence[np.ndarray] or None
-        What a rule that remembers it came to last, from the model on; None in the first round.
+        For a rule with a memory, its last result as a difference from the model; None in the first round.
     """
 
     server_round: int = 0
@@ -44,7 +44,7 @@ class Known:
         trusted: Weights | None,
         last_update: Sequence[Array] | None,
     ) -> Self:
-        """What a rule asks for, of the accepted replies."""
+        """The input that a rule asks for, about the accepted replies."""
         counts = [_number_or_nan(reply.num_examples) for reply in accepted]
         weights = None
         if trusted is not None:
@@ -61,14 +61,14 @@ NOTHING = Known()
 
 
 def drawn(rule: Rule) -> tuple[Rule, int | None]:
-    """The rule of a round with the coins tossed, and the seed that they came from; None without any."""
+    """The rule of a round with its random numbers drawn, and their seed; None if it draws none."""
     seed = fresh_seed()
     this_round = rule.drawn(seed)
     return (rule, None) if this_round == rule else (this_round, seed)
 
 
 def fits(update: Sequence[Array] | None, model: Model) -> bool:
-    """Whether an update is one of a model: for each floating-point tensor as many values."""
+    """Whether an update fits a model: it has as many values for each floating-point tensor."""
     return update is not None and [array.size for array in update] == [
         array.size if array.dtype.kind == "f" else 0 for array in model.arrays
     ]

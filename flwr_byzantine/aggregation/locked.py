@@ -12,10 +12,10 @@ class Locked:
         self.lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but the lock."""
+        """The state for copies and pickles: everything except the lock."""
         return {name: value for name, value in vars(self).items() if name != "lock"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Be as the original was."""
+        """Take over the state of the original."""
         vars(self).update(state)
         self.lock = threading.RLock()

@@ -1,4 +1,4 @@
-"""What people call the nodes: the name that a key was registered with, or what a node says of itself."""
+"""What people call the nodes: the name with which a key was registered, or a name that a node reports."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,19 +16,19 @@ _LONGEST = 60
 
 
 def check_names(names: Any) -> dict[str, str] | str | None:
-    """The names by the server's own ids, or the metric that is one.
+    """The names by the server's own ids, or the metric that holds the name.
 
     Parameters
     ----------
     names : Mapping, str or None
         Node id -> name, or the key of a metric that nodes report, such as an entry of their node
-        config. A metric is only what a node claims. None takes the names that the keys of nodes
-        were registered with. If Flower does not tell them, it takes the metric ``partition-id``.
+        config. A metric is only what a node claims. None takes the names with which the keys of nodes
+        were registered. If Flower does not tell these names, it takes the metric ``partition-id``.
 
     Raises
     ------
     ParameterError
-        If it is none of these.
+        If it is something else.
     """
     if names is None or isinstance(names, str):
         return names
@@ -50,7 +50,7 @@ def shown(name: object) -> str:
 
 
 def registered_names(nodes: Iterable[Any]) -> dict[str, str]:
-    """Node id -> the name that its key was registered with, of what Flower's grid says of nodes."""
+    """Node id -> the name with which its key was registered, from what Flower's grid says about nodes."""
     found = {}
     for node in nodes:
         name = getattr(node, "name", "")
@@ -65,7 +65,7 @@ def name_of(
     registered: Mapping[str, str],
     reply: Reply | None,
 ) -> str | None:
-    """What people call a client; what it says of itself stands behind the metric's key."""
+    """What people call a client. A name that the client reports is shown behind the metric's key."""
     if isinstance(names, Mapping) and client in names:
         return names[client]
     if client in registered:
@@ -81,5 +81,5 @@ def name_of(
 
 
 def _plain(told: str | int | float) -> str | int | float:
-    """3 for 3.0: Flower's averages make numbers of that kind."""
+    """3 in place of 3.0, because Flower's averages turn whole numbers into floats."""
     return int(told) if isinstance(told, float) and told.is_integer() else told

@@ -1,8 +1,8 @@
-"""A tensor on the wire is an .npy file in bytes: view it without copying, or refuse it.
+"""Reads tensors, which clients send as the bytes of .npy files: views them without a copy, or refuses them.
 
-Nothing here trusts a header. One linear expression reads it: Python's parser and numpy's tokeniser never see
-it. The size it claims must be the size that is there before a view is made. So no header makes the server
-allocate anything, or work for longer than an honest one does.
+Nothing here trusts a header. One linear expression reads it, and neither Python's parser nor numpy's
+tokeniser sees it. A view is made only if the claimed size is the real size. So no header can make the server
+allocate memory, or work for longer than for an honest header.
 """
 
 import math
@@ -41,14 +41,14 @@ _END = re.compile(rb",?+[ \t\r\n]*+\}[ \t\r\n]*+")
 
 
 class MalformedTensorError(ValueError):
-    """Bytes that are not a tensor this library reads; its text is the reason, short and printable."""
+    """Bytes are no tensor that this library reads. The text gives the reason, short and printable."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(clip(reason))
 
 
 def clip(text: object, limit: int = 200) -> str:
-    """Make what a client wrote fit for a log: one line, printable, not long.
+    """Make a client's text fit for a log: one short line of printable characters.
 
     Examples
     --------
@@ -64,7 +64,7 @@ MOST = 20  # clients named in one line of the log; the audit names all
 
 
 def in_one_line(parts: Sequence[str]) -> str:
-    """What is said of several clients, for one line of a log.
+    """Join what is said about several clients, for one line of a log.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def in_one_line(parts: Sequence[str]) -> str:
 
 
 def clip_error(text: object, limit: int = 400) -> str:
-    r"""Make an error fit for a log, as :func:`clip`; it keeps its end, where a traceback names the cause.
+    r"""Make an error fit for a log, like :func:`clip`. It keeps the end, where a traceback names the cause.
 
     Examples
     --------
@@ -96,13 +96,12 @@ def decode(data: bytes) -> Array:
     Parameters
     ----------
     data : bytes
-        What ``numpy.save`` writes, in format 1.0, 2.0 or 3.0.
+        The bytes that ``numpy.save`` writes, in format 1.0, 2.0 or 3.0.
 
     Returns
     -------
     np.ndarray
-        Read-only; shares memory with ``data`` (a view in Fortran order or foreign byte order where the
-        file is).
+        A read-only view of ``data``. It is in Fortran order or foreign byte order if the file is.
 
     Raises
     ------
@@ -132,17 +131,17 @@ def decode(data: bytes) -> Array:
 
 
 def encode(array: Array) -> bytes:
-    """Write a tensor as ``numpy.save`` does, copying it once.
+    """Write a tensor like ``numpy.save``. It is copied once.
 
     Parameters
     ----------
     array : np.ndarray
-        Any shape; numbers.
+        An array of numbers with any shape.
 
     Returns
     -------
     bytes
-        An .npy file, format 1.0.
+        An .npy file in format 1.0.
     """
     contiguous = np.ascontiguousarray(array).reshape(array.shape)
     buffer = BytesIO()
@@ -165,11 +164,11 @@ def _header_length(prefix: bytes) -> int:
 
 @lru_cache(maxsize=4096)
 def _header(header: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-    """Read a header; all clients send the same ones, so each is read once."""
+    """Read a header. All clients send the same headers, so each is read once."""
     entries = _entries(header[10 if header[6] == 1 else 12 :])
     try:
         dtype = np.dtype(entries["descr"].decode())
-    except Exception:  # whatever numpy trips over, the text is the client's
+    except Exception:  # numpy may raise anything for a client's text
         raise MalformedTensorError(f"no dtype {entries['descr'].decode()}") from None
     if dtype.kind == "c":
         raise MalformedTensorError(

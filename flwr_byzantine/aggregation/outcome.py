@@ -15,11 +15,11 @@ from flwr_byzantine.audit import AuditRecord
 from flwr_byzantine.audit.marks import Mark
 from flwr_byzantine.audit.suspicion import Judged
 
-PREFIX = "byzantine/"  # of the names of our own metrics: what users' clients report keeps its names
+PREFIX = "byzantine/"  # names of our own metrics begin with it, so users' metrics keep their names
 
 
 class TooFewUpdatesError(RuntimeError):
-    """A round had no robust result, and ``on_too_few="raise"`` was asked for."""
+    """A round had no robust result, and the strategy has ``on_too_few="raise"``."""
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,33 @@ class Outcome:
     reason : str or None
         Why there is no new model.
     accepted : tuple[Reply, ...]
-        Replies the rule saw, in its order.
+        The replies that the rule saw, in its order.
     dropped : Mapping[str, str]
-        Client -> reason, for replies refused by the gate.
+        Client -> reason, for replies that the gate refused.
     weights : Mapping[str, float] or None
-        Client -> share in the result, if the rule mixes whole updates.
+        Client -> its share in the result, if the rule mixes whole updates.
     replaced : int
         How many coordinates kept the old model's value, because too few values were finite.
     kept : Mapping[str, float] or None
-        Client -> fraction of a sample of the coordinates in which its value was used, if the rule
-        chooses anew in every coordinate.
+        Client -> the fraction of a sample of the coordinates in which its value was used, if the rule
+        works by coordinate.
     scores : Mapping[str, float] or None
-        Client -> what the rule selected by; lower is better.
+        Client -> the score by which the rule selected. A lower score is better.
     f_lowered_by : int
         By how much the f that the rule ran with is below the promised one, because of
         ``on_dropped="lower_f"`` or ``count_failures``.
     failed : Mapping[str, str]
         Client -> reason, for clients that were asked and sent no reply.
     seed : int or None
-        What the rule drew from the operating system's entropy.
+        The seed that the rule drew from the operating system's entropy.
     concern : str or None
-        What is wrong with a threshold of the rule.
+        Why a threshold of the rule does not fit.
     used : Mapping[str, float] or None
-        Client -> its part of the result; clients that sent the same update share its part.
+        Client -> its part of the result. Clients that sent the same update share its part.
     quarantined : Mapping[str, str]
         Client -> reason, for suspects that the rule did not see.
     judged : Judged
-        Whose replies stood out, and who is a suspect.
+        Which replies stood out, and which clients are suspects.
     """
 
     model: Model | None
@@ -80,14 +80,14 @@ class Outcome:
 
     @property
     def selected(self) -> tuple[Reply, ...]:
-        """The replies with a share in the result: all accepted ones, unless the rule selects."""
+        """The replies with a share in the result: all accepted replies, unless the rule selects."""
         if self.weights is None:
             return self.accepted
         return tuple(reply for reply in self.accepted if self.weights[reply.client] != 0)
 
     @property
     def num_received(self) -> int:
-        """How many replies came, refused ones included."""
+        """The number of all replies, also of refused ones."""
         return len(self.accepted) + len(self.dropped) + len(self.quarantined)
 
     @property
@@ -97,7 +97,7 @@ class Outcome:
 
     @property
     def metrics(self) -> dict[str, int | float]:
-        """Counts for Flower's metrics, under names that begin with ``PREFIX``."""
+        """The counts for Flower's metrics, under names that begin with ``PREFIX``."""
         return {PREFIX + name: count for name, count in self.counts.items()}
 
     @property
@@ -121,7 +121,7 @@ class Outcome:
         return counts
 
     def without_payload(self) -> Self:
-        """The same without any model, to be kept between rounds: replies are as large as n models."""
+        """The same outcome without models, to keep between rounds. Replies are as large as n models."""
         accepted = tuple(replace(reply, tensors=(), source=None) for reply in self.accepted)
         return replace(self, model=None, accepted=accepted)
 
@@ -134,7 +134,7 @@ class Outcome:
         )
 
     def log(self, server_round: int) -> None:
-        """Name the clients that failed, were dropped or stood out, in a line each; then log the result."""
+        """Log the clients that failed, were dropped or stood out, with one line each, and then the result."""
         called = self._called
         failed = [f"client {called(c)} failed: {reason}" for c, reason in self.failed.items()]
         refused = [f"dropped client {called(c)}: {reason}" for c, reason in self.refused.items()]
@@ -196,7 +196,7 @@ class Outcome:
         return [self._judged(record) for record in records]
 
     def _judged(self, record: AuditRecord) -> AuditRecord:
-        """A record with what the round says of its client."""
+        """A record with what the round says about its client."""
         mark = self.judged.marks.get(record.client, Mark())
         finite = mark.size is not None and np.isfinite(mark.size)
         return replace(
@@ -218,7 +218,7 @@ def _named(what: str, reasons: Mapping[str, str]) -> str:
 def by_client(
     accepted: Sequence[Reply], values: npt.NDArray[np.float64] | None
 ) -> dict[str, float] | None:
-    """Client -> value, where there is one for each of the accepted replies."""
+    """Client -> value, if there is one value for each accepted reply."""
     if values is None:
         return None
     return {reply.client: float(value) for reply, value in zip(accepted, values, strict=True)}

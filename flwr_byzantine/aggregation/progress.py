@@ -1,4 +1,4 @@
-"""Whether a run makes progress: counts rounds without a result, and names a wrong first model."""
+"""Checks whether a run makes progress: counts rounds without a result, and finds a wrong first model."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from flwr_byzantine.aggregation.npy import MalformedTensorError, clip, decode
 from flwr_byzantine.aggregation.outcome import Outcome
 from flwr_byzantine.checks import wrong
 
-TOO_MANY = " at most"  # the end of a reason that is not too few replies
+TOO_MANY = " at most"  # the end of a reason that is about too many replies
 PATIENCE = 3  # skipped rounds in a row
 WRAPPERS = {"_module.": "Opacus", "module.": "DataParallel", "_orig_mod.": "torch.compile"}
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a user of the strategy calls things.
+    """The names of things for a user of the strategy.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class Words:
         The parameters that say how many clients are asked to train, how many are asked to evaluate,
         and how many have to be connected.
     clients : str
-        Who sends replies.
+        The word for those who send replies.
     f : str
-        The parameter that is f; empty where there is none.
+        The parameter that is f; empty if there is none.
     waits : bool
-        Whether Flower waits for as many clients as are asked, whatever the third minimum is.
+        Whether Flower waits for as many clients as it asks, whatever the third minimum is.
     fraction : str
         The parameter that says which share of the clients is asked to train.
     """
@@ -57,16 +57,16 @@ class Progress:
     Parameters
     ----------
     words : Words
-        For messages.
+        The words for messages.
     learning : bool
-        Whether a reply was accepted before: the first model is not wrong then.
+        Whether a reply was accepted before. Then the first model is not wrong.
     """
 
     words: Words = field(default_factory=Words)
     learning: bool = False
     skipped: int = 0
-    _before: int = 0  # what it was a round ago
-    _concerned: bool = False  # whether a threshold was warned of
+    _before: int = 0  # the same number a round ago
+    _concerned: bool = False  # whether the log warned of a threshold
     _refused: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(
@@ -77,11 +77,11 @@ class Progress:
         Parameters
         ----------
         outcome : Outcome
-            What it came to.
+            The outcome of the round.
         replies : Sequence[Reply]
-            All replies that were looked at.
+            All replies that were checked.
         model : Model or None
-            The model that clients were given.
+            The model that clients got.
         needed : int
             The smallest number of replies that the rule needs.
 
@@ -89,7 +89,7 @@ class Progress:
         ------
         ParameterError
             If no reply of the run was accepted yet, and more clients than there can be attackers
-            were refused for one difference from the model.
+            were refused because of the same difference from the model.
         """
         self._before = self.skipped
         self.skipped = 0 if outcome.model is not None else self.skipped + 1
@@ -103,7 +103,7 @@ class Progress:
             self._complain(self._advice(outcome))
 
     def refuse(self, reason: str) -> None:
-        """Note that a strategy gave no model in the round that was added last, although the rule did."""
+        """Note that a strategy gave no model in the last round, although the rule gave one."""
         self.skipped = self._before + 1
         self._complain(f"{reason}. The model has not changed since.")
 
@@ -149,14 +149,14 @@ class Progress:
 
 
 def difference(model: Model, reply: Reply) -> tuple[str, str] | None:
-    """How a reply differs from the model, and what to do where all replies do; None where it is broken.
+    """How a reply differs from the model, and what to do if all replies do; None if the reply is broken.
 
     Parameters
     ----------
     model : Model
-        What clients were given.
+        The model that clients got.
     reply : Reply
-        What one of them sent, refused by the gate.
+        A reply that the gate refused.
     """
     try:
         sent = dict(reply.tensors)

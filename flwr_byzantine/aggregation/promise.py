@@ -1,4 +1,4 @@
-"""f in a round: what the rule was promised, and by how much a user lets it be lowered."""
+"""f in a round: the f of the user's rule, and by how much the user allows to lower it."""
 
 from collections.abc import Sized
 from logging import WARNING
@@ -11,7 +11,7 @@ from flwr_byzantine.rules.bounds import survives_untold
 
 
 def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tuple[Rule, int]:
-    """The rule of a round, and by how much its f is lowered; the promised one where none is enough.
+    """The rule of a round, and by how much its f is lowered. If no f works, it is the user's rule.
 
     Nobody knows whether a dropped reply came from an attacker or from an old version. So f stays,
     unless the user asks to lower it. Then it is the largest f for which the accepted replies are
@@ -22,9 +22,9 @@ def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tu
     rule : Rule
         The user's.
     received : int
-        Replies that came, refused ones included.
+        The number of all replies, also of refused ones.
     accepted : int
-        Replies for the rule.
+        The number of replies for the rule.
     lower_by : int
         By how much f may be lowered.
     """
@@ -38,17 +38,17 @@ def rule_of_round(rule: Rule, received: int, accepted: int, lower_by: int) -> tu
 
 
 def for_f(rule: Rule, received: int, accepted: int) -> int:
-    """The number of replies that f is of: of those received where it is a share, else of those accepted."""
+    """The number of replies to which f refers: all replies if f is a share, else the accepted ones."""
     return accepted if rule.at(received) is rule else received
 
 
 def unprotected(rule: Rule, received: int, accepted: int) -> bool:
-    """Whether a rule that should protect survives nobody, because there are too few replies.
+    """Whether a rule that should protect survives no attacker, because there are too few replies.
 
-    A median of two is their mean. A mean, and an f of 0, protect nobody in any round: strategies say so
-    once.
+    For example, the median of two values is their mean. A mean, and a rule with f = 0, protect from nobody in
+    any round. Strategies say that once.
     """
-    if rule.at(received) is not rule:  # f is a share, of all replies
+    if rule.at(received) is not rule:  # f is a share of all replies
         return rule.tolerated(received) == 0
     return survives_untold(rule) and rule.tolerated(accepted) == 0
 
@@ -61,7 +61,7 @@ def warn_of_untold(rule: Rule) -> None:
 
 
 def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None:
-    """Why a rule promises nothing where clients failed that count as Byzantine; None where it does."""
+    """Why a rule promises nothing, if failed clients count as Byzantine; None if it promises something."""
     if failed <= promised:
         return None
     return (
@@ -71,7 +71,7 @@ def why_broken(rule: Rule, promised: int, failed: int, asked: int) -> str | None
 
 
 def can_take(rule: Rule, n: int, bound: str) -> bool:
-    """Whether a rule runs with this many replies; below its bound only with `bound="warn"`."""
+    """Whether a rule runs with this many replies. Below its bound it runs only with `bound="warn"`."""
     if rule.max_updates is not None and n > rule.max_updates:
         return False
     return n >= rule.min_updates or (n > 0 and bound == "warn")
@@ -98,20 +98,20 @@ def warn_of_round(
     bound: str,
     promised: int,
 ) -> None:
-    """Warn where a rule protects less in a round than it was told to.
+    """Warn if a rule protects less in a round than it should.
 
     Parameters
     ----------
     server_round : int
-        Current round.
+        The current round.
     told, rule : Rule
-        The user's, and that of the round.
+        The user's rule, and the rule of the round.
     accepted, dropped : Sized
-        Replies for the rule, and those that were refused.
+        The replies for the rule, and those that were refused.
     bound : str
-        As for :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
+        See :class:`flwr_byzantine.aggregation.aggregator.Aggregator`.
     promised : int
-        How many Byzantine clients among the accepted replies it is promised to survive.
+        How many Byzantine clients among the accepted replies the rule should survive.
     """
     n, received = len(accepted), len(accepted) + len(dropped)
     if n and not promised and unprotected(told, received, n):

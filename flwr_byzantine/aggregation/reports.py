@@ -14,16 +14,16 @@ from flwr_byzantine.aggregation.npy import clip
 from flwr_byzantine.checks import is_number
 
 T = TypeVar("T")
-MAX_COUNT = 2**63  # Flower's `aggregate_fit` API transmits no larger one
-MAX_CALLS = 20  # of a traceback in the log
+MAX_COUNT = 2**63  # Flower's `aggregate_fit` API transmits no larger number
+MAX_CALLS = 20  # the most calls of a traceback in the log
 NOT_FINITE = "Most clients report no finite number as %s: it is NaN"
 
 
 def median(values: Iterable[Any]) -> float | None:
-    """Median of the finite numbers among what clients reported.
+    """The median of the finite numbers among what clients reported.
 
-    It is NaN if at least half of the reports are numbers, but fewer than half are finite, because
-    all finite ones may be an attacker's. It is None if most reports are not numbers.
+    It is NaN if at least half of the reports are numbers, but fewer than half are finite, because all
+    finite numbers may come from attackers. It is None if most reports are not numbers.
 
     Examples
     --------
@@ -36,14 +36,14 @@ def median(values: Iterable[Any]) -> float | None:
     finite = sorted(float(v) for v in reported if is_number(v))
     if finite and 2 * len(finite) >= len(reported):
         low, high = finite[(len(finite) - 1) // 2], finite[len(finite) // 2]
-        between = low / 2 + high / 2  # their sum may be too much, and half of either nothing
+        between = low / 2 + high / 2  # the sum may overflow, and half of a tiny number may be 0
         return min(max(low, between), high)
     numbers = sum(isinstance(v, int | float) for v in reported)
     return math.nan if numbers and 2 * numbers >= len(reported) else None
 
 
 def median_loss(losses: Sequence[Any]) -> float:
-    """Median of the losses that clients report; NaN where there is none, with a warning."""
+    """The median of the losses that clients report; NaN, with a warning, if there is none."""
     loss = median(losses)
     if loss is None or math.isnan(loss):
         log(WARNING, NOT_FINITE, "the loss")
@@ -54,20 +54,20 @@ def median_loss(losses: Sequence[Any]) -> float:
 def median_metrics(
     reports: Sequence[Mapping[str, Any]], leave_out: Iterable[str] = ()
 ) -> dict[str, float | list[float]]:
-    """Median of each metric that more than half of the clients report.
+    """The median of each metric that more than half of the clients report.
 
     Parameters
     ----------
     reports : Sequence[Mapping[str, Any]]
-        One mapping a client: numbers, or lists of numbers, which are taken position by position where
-        more than half of the clients report lists of one length.
+        One mapping for each client, with numbers or lists of numbers. If more than half of the clients report
+        lists of the same length, medians are taken position by position.
     leave_out : Iterable[str]
         Keys to leave out.
 
     Returns
     -------
     dict
-        Metric -> median of the finite values; NaN, and a warning, where most of them are not finite.
+        Metric -> the median of the finite values; NaN, with a warning, if most of them are not finite.
     """
     skip = set(leave_out)
     counts = Counter(key for report in reports for key in report if key not in skip)
@@ -96,9 +96,9 @@ def median_metrics(
 
 
 def text_metrics(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, str | bytes]]:
-    """Metrics that are text for more than half of the clients, for each client: its own text.
+    """For each client, its own text for the metrics that are text for more than half of the clients.
 
-    A client that sent no text gets the most frequent one.
+    A client that sent no text gets the most frequent text.
 
     Examples
     --------
@@ -118,25 +118,25 @@ def text_metrics(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, str | b
 def guarded(
     function: Callable[..., Any], *arguments: Any, read: Callable[[Any], T] = lambda found: found
 ) -> T | None:
-    """Call a user's function on what clients reported; what it raises is logged, with its traceback.
+    """Call a user's function on what clients reported. An error is logged with its traceback.
 
     Parameters
     ----------
     function : Callable
-        The user's.
+        The user's function.
     *arguments
-        What it is given.
+        Its arguments.
     read : Callable
-        What is made of its result; a result that this refuses counts as the function's fault.
+        A function that reads the result. If it raises an error, the user's function counts as wrong.
 
     Returns
     -------
     Any
-        None where it raised.
+        The result; None if the function raised an error.
     """
     try:
         return read(function(*arguments))
-    except Exception as error:  # a bug of the user's, or a client's lie that it did not expect
+    except Exception as error:  # a bug in the user's function, or an unexpected report of a client
         text = "%s failed on what clients report, so its metrics are left out.\n%s"
         log(ERROR, text, _name(function), _traceback(error))
         return None
@@ -147,16 +147,16 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """The newest calls that led to an error, and its text, which a client may have written, cut short."""
+    """The newest calls that led to an error, and its text, cut short. A client may have written the text."""
     inner = error.__traceback__ and error.__traceback__.tb_next
     calls = "".join(traceback.format_tb(inner, limit=-MAX_CALLS))
     return f"Traceback (most recent call last):\n{calls}{type(error).__name__}: {clip(error)}"
 
 
 def capped(counts: Sequence[Any]) -> list[int]:
-    """Example counts that clients report, made harmless as weights.
+    """The numbers of examples that clients report, made harmless as weights.
 
-    A count above the median of the positive ones is cut to it, and what is no positive number is 0.
+    A number above the median of the positive numbers is cut to it. All that is no positive number becomes 0.
 
     Examples
     --------
@@ -169,9 +169,9 @@ def capped(counts: Sequence[Any]) -> list[int]:
 
 
 def harmless(counts: Sequence[Any], cap: bool) -> list[Any]:
-    """Example counts as clients reported them, or capped, where they can be weights; 0 for all others.
+    """The numbers of examples that can be weights, as clients reported them or capped; 0 for all others.
 
-    Where all are 0, all are 1: a strategy divides by their sum.
+    If all of them are 0, all become 1, because a strategy divides by their sum.
 
     Examples
     --------
@@ -185,5 +185,5 @@ def harmless(counts: Sequence[Any], cap: bool) -> list[Any]:
 
 
 def _plain(number: Any) -> int | float:
-    """A number of Python's own, for records take no boolean and no number of numpy."""
+    """A Python number, because records accept neither booleans nor numpy's numbers."""
     return int(number) if isinstance(number, int | np.integer) else float(number)

@@ -1,4 +1,4 @@
-"""What an aggregator may be told, checked."""
+"""Checks of the settings of an aggregator."""
 
 from flwr_byzantine.aggregation.buffers import Buffers, check_buffers
 from flwr_byzantine.aggregation.step_sizes import LearningRate, check_learning_rate
@@ -22,7 +22,7 @@ def check_settings(
     count_failures: bool,
     buffers: Buffers,
 ) -> None:
-    """Raise ParameterError unless these are what :class:`.aggregator.Aggregator` takes."""
+    """Raise ParameterError unless :class:`.aggregator.Aggregator` accepts these settings."""
     require_choice("payload", payload, PAYLOADS, "Name what your clients send.")
     check_learning_rate("learning_rate", learning_rate)
     require_choice("on_too_few", on_too_few, ON_TOO_FEW, "Leave it out to skip such rounds.")

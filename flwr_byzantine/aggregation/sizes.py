@@ -20,9 +20,11 @@ from flwr_byzantine.kernels.threads import spread
 Values = npt.NDArray[np.float64]
 Segments = tuple[npt.NDArray[Any], ...]
 
-UNKNOWN = 1e-3  # of the model: what is rounding where nobody said which model clients were given
+UNKNOWN = (
+    1e-3  # the part of the model that counts as rounding if the model of the clients is not known
+)
 ROUNDING = 2.0**-24
-WHOLE = 100.0  # times the model's own: how far whole numbers such as counters may go
+WHOLE = 100.0  # whole numbers such as counters may be this many times as large as the model's own
 _BLOCK = 1 << 18
 _EASY = 1e-20, 1e30
 
@@ -33,17 +35,17 @@ _WHOLE = "whole numbers {} times as far off as usual"
 
 
 class Origin(NamedTuple):
-    """What updates are measured from.
+    """The point from which updates are measured.
 
     Parameters
     ----------
     model : Model or None
-        The model that clients were given. None is zero, for gradients.
+        The model that clients got. None is zero, for gradients.
     buffers : Collection[int]
-        Positions of the tensors that are statistics of the data. They are measured apart, for their
-        numbers may be of another order.
+        Positions of the tensors that are statistics of the data. They are measured apart, because their
+        numbers may have another order of magnitude.
     told : bool
-        Whether it is what clients were given. If not, it is what the round before came to.
+        Whether it is the model that clients got. If not, it is the result of the round before.
     """
 
     model: Model | None
@@ -52,7 +54,7 @@ class Origin(NamedTuple):
 
 
 def measures(gated: Gated, origin: Origin) -> list[Measure]:
-    """How large the accepted replies are, by every measure; none where the origin is of another form."""
+    """The sizes of the accepted replies, by every measure; none if the origin has another form."""
     base, buffers = origin.model, origin.buffers
     assert gated.structure is not None
     if base is not None and base.signature != gated.structure.signature:
@@ -78,7 +80,7 @@ def measures(gated: Gated, origin: Origin) -> list[Measure]:
 def _sizes(
     gated: Gated, origin: Model | None, chosen: Collection[int]
 ) -> tuple[Values, Values, tuple[float, float]]:
-    """Lengths and largest changes of some tensors, shape (n,), and both of the model itself."""
+    """Lengths and largest changes of some tensors, shape (n,), and the same for the model itself."""
     clients = list(gated.accepted.values())
     square, most = np.zeros(len(clients)), np.zeros(len(clients))
     model_square = model_most = 0.0
@@ -98,7 +100,7 @@ def _sizes(
 
 
 def _whole(gated: Gated, origin: Model | None) -> list[Measure]:
-    """Of counters and other whole numbers; honest ones may differ much, as numbers of batches do."""
+    """Sizes of counters and other whole numbers. Honest ones, such as numbers of batches, may differ much."""
     assert gated.structure is not None
     chosen = [t for t, array in enumerate(gated.structure.arrays) if array.dtype.kind in "iu"]
     chosen = [t for t in chosen if gated.structure.arrays[t].size]
@@ -130,8 +132,8 @@ def _farthest(array: Array, base: Array | None) -> float:
 def _measured(columns: Columns, base: Segments | None) -> tuple[Values, Values]:
     """Squared length of each row from the base, and its largest change of one value; both of shape (n,).
 
-    Sums are of the columns' own precision, block by block, for they need to be right to a few digits only.
-    numpy takes half the time of the kernels for that, which are right to all digits.
+    Sums have the columns' own precision, block by block, because a few right digits are enough. numpy takes
+    half the time of the kernels, whose sums are right to all digits.
     """
     kind = computed_in(columns.dtype)
 
@@ -163,7 +165,9 @@ def _of_row(
                     return np.inf, np.inf
                 largest = max(largest, high, -low)
                 block = float(np.dot(moved, moved))
-                if not _EASY[0] < block < _EASY[1]:  # squares of single precision go no further
+                if (
+                    not _EASY[0] < block < _EASY[1]
+                ):  # squares in single precision would overflow or vanish
                     block = float(np.square(moved, dtype=np.float64).sum())
                 square += block
     return square, largest

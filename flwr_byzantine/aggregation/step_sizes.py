@@ -1,4 +1,4 @@
-"""Step sizes: a number, or a function of the round, which is checked in every round."""
+"""Step sizes: a number, or a function of the round. The function's result is checked in every round."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def step_size(name: str, rate: LearningRate, server_round: int) -> float:
     Parameters
     ----------
     name : str
-        What the user calls it.
+        The user's name of the step size.
     rate : float or Callable[[int], float]
         The number, or the user's function of the round.
     server_round : int
@@ -35,7 +35,7 @@ def step_size(name: str, rate: LearningRate, server_round: int) -> float:
     Raises
     ------
     ParameterError
-        If the function gives anything but a finite number of at least 0. True and False are none.
+        If the function gives anything except a finite number of at least 0. True and False are no numbers.
 
     Examples
     --------

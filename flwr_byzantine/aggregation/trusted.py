@@ -1,4 +1,4 @@
-"""Weights that the operator gives clients: hospitals of unequal size, never what clients claim."""
+"""Weights that the operator gives clients, such as the sizes of hospitals, and never what clients claim."""
 
 from collections.abc import Mapping, Sequence
 from logging import WARNING
@@ -59,7 +59,7 @@ def check_trusted(trusted: TrustedWeights, rule: Rule) -> Weights | None:
 def weights_of(trusted: Weights, clients: Sequence[str]) -> npt.NDArray[np.float64]:
     """The weight of each client, shape (n,).
 
-    One that is not listed has the smallest, and the log names it once.
+    A client that is not listed has the smallest weight, and the log names it once.
     """
     unlisted = [c for c in clients if c not in trusted and c not in trusted.named]
     trusted.named.update(unlisted)

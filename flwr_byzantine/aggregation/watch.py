@@ -1,4 +1,4 @@
-"""The watch over clients: measures every round's replies, and knows who is a suspect."""
+"""The watch over clients. It measures the replies of every round, and knows which clients are suspects."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from logging import DEBUG, ERROR, WARNING
@@ -20,24 +20,24 @@ QUARANTINED = "a suspect, left out for `quarantine=True`"
 
 
 class Watch:
-    """Measures every round's replies, and knows who is a suspect.
+    """Measures the replies of every round, and knows which clients are suspects.
 
     Parameters
     ----------
     suspicion : Suspicion or None
         When a client is a suspect; None takes the defaults.
     on_suspect : Callable or None
-        Called with the round, the client's id and the evidence when a client becomes a suspect. What it
-        raises is logged.
+        A function that is called when a client becomes a suspect, with the round, the client's id and the
+        evidence. If it raises an error, the error is logged.
     quarantine : bool
         Whether suspects are left out of the aggregate.
     node_names : Mapping, str or None
-        As for :func:`flwr_byzantine.aggregation.names.check_names`.
+        See :func:`flwr_byzantine.aggregation.names.check_names`.
 
     Raises
     ------
     ParameterError
-        If a parameter is none of these.
+        If a parameter has another kind of value.
     """
 
     def __init__(
@@ -64,27 +64,27 @@ class Watch:
         self._warned: frozenset[str] = frozenset()
 
     def begin(self) -> None:
-        """Begin a run: the sizes of another run do not count in it. Suspects stay suspects."""
+        """Begin a run. The sizes of another run do not count in it, but suspects stay suspects."""
         self.suspects.largest.clear()
 
     def learn_names(self, grid: Any, clients: Collection[str]) -> None:
-        """Ask Flower's grid what clients are called, where some are new."""
+        """Ask Flower's grid for the names of clients, if some are new."""
         nodes = getattr(grid, "get_nodes", None)
         if nodes is None or self._looked_up >= {*clients}:
             return
         self._looked_up |= {*clients}
         try:
             self.registered |= registered_names(nodes())
-        except Exception as error:  # names are a help, no more
+        except Exception as error:  # a run can do without names
             log(DEBUG, "The names of nodes are not known: %s", error)
 
     def without_suspects(
         self, server_round: int, gated: Gated, most: int
     ) -> tuple[Gated, dict[str, str]]:
-        """The replies for the rule, and client -> reason for those in quarantine, at most so many.
+        """The replies for the rule, and client -> reason for at most this many clients in quarantine.
 
-        If there are more suspects, those that became suspects first are left out. A suspect that
-        only failed is not left out: what it does send is as good as any other reply.
+        If there are more suspects, those that became suspects first are left out. A suspect that only
+        failed is not left out, because what it does send is as good as any other reply.
         """
         there = [
             client
@@ -111,28 +111,28 @@ class Watch:
         f: int = 0,
         lower_by: int = 0,
     ) -> Judged:
-        """What a round says of its clients; calls ``on_suspect`` for those who are suspects since.
+        """Judge the clients of a round, and call ``on_suspect`` for new suspects.
 
         Parameters
         ----------
         server_round : int
             The round.
         replies : Sequence[Reply]
-            All that came.
+            All replies.
         gated : Gated
-            Those that can be measured, and why the others cannot.
+            The replies that can be measured, and why the others cannot.
         failed : Mapping[str, str]
-            Client -> reason, of those that sent none.
+            Client -> reason, for clients that sent no reply.
         origin : Origin or None
-            What updates are measured from. None where nothing can be measured, or too few replies came to
-            say what is usual.
+            The point from which updates are measured. None if nothing can be measured, or if too few replies
+            came to say what is usual.
         f : int
-            How many of the replies may be attackers', by what the rule was promised. Where that is nobody,
-            the watch allows for less than a third.
+            How many of the replies may come from attackers, according to the rule. If it is 0, the watch
+            allows for less than a third.
         lower_by : int
-            By how much f may be lowered, as for the rule: by no more than it has to be, and not where these
-            are more than f. What is usual in such a round is not remembered, for it is what attackers sent
-            if the user is wrong.
+            By how much f may be lowered, as for the rule. It is lowered only as far as necessary, and not if
+            this number is above f. The usual sizes of such a round are not remembered, because attackers may
+            have set them.
         """
         found: dict[str, Mark] = {}
         clients = list(gated.accepted)
@@ -149,10 +149,10 @@ class Watch:
             if not isinstance(reason, Absence)
         }
         enough = len(clients) + len(gated.dropped) > 2 * f
-        if enough:  # else most may be attackers, and what is malformed is what they do not send
+        if enough:  # otherwise most may be attackers, and malformed replies may be the honest ones
             faults |= {client: f"malformed: {reason}" for client, reason in gated.dropped.items()}
         everybody = len(gated.accepted) + len(gated.dropped) + len(failed)
-        if 2 * len(faults) < everybody:  # else it is the run's fault, not theirs
+        if 2 * len(faults) < everybody:  # otherwise the run has a fault, and not these clients
             found |= {client: Mark(None, reason) for client, reason in faults.items()}
         new = self.suspects.add(server_round, found)
         for client, evidence in new.items():
@@ -170,17 +170,17 @@ class Watch:
             return
         try:
             self.on_suspect(server_round, client, evidence)
-        except Exception as error:  # a bug of the user's
+        except Exception as error:  # a bug in the user's function
             text = "`on_suspect` failed in round %s for client %s: %s: %s"
             log(ERROR, text, server_round, client, type(error).__name__, error)
 
     def pardon(self, client: object) -> None:
-        """Clear a suspect, and forget what is held against it.
+        """Clear a suspect, and forget the evidence against it.
 
         Raises
         ------
         ParameterError
-            If it is no suspect.
+            If the client is no suspect.
         """
         name = str(client)
         if name not in self.suspects.convicted:
@@ -191,7 +191,7 @@ class Watch:
         log(WARNING, "Client %s is pardoned, and is no longer a suspect", name)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """The state for a checkpoint."""
         return self.suspects.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -12,9 +12,7 @@ from flwr_byzantine.lab.on_data.node import CANNOT
 from flwr_byzantine.lab.page.text import points_in_words
 
 CLOSE = 1.0  # a rule is as good as the best one if it loses at most these points more at worst
-AS_QUICK = (
-    1.1  # a rule is as quick as the cheapest one if it takes at most this multiple of its time
-)
+AS_QUICK = 1.1  # a rule is as quick as the cheapest one up to this multiple of its time
 Cells = Sequence[Mapping[str, Any]]
 
 

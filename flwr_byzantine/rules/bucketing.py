@@ -10,7 +10,7 @@ from flwr_byzantine.checks import require_whole
 from flwr_byzantine.rules.base import Given, Matrix
 from flwr_byzantine.rules.preaggregation import PreAggregation
 
-SEED_BITS = 53  # so that JSON and every metric hold a seed exactly
+SEED_BITS = 53  # JSON and every metric can hold a seed of this size exactly
 
 
 def fresh_seed() -> int:
@@ -76,11 +76,11 @@ class Bucketing(PreAggregation):
         return self.bucket_size * (rows - 1) + 1
 
     def drawn(self, seed: int) -> Self:
-        """The same with a seed, where it has none."""
+        """The same with a seed, if it has none."""
         return self if self.seed is not None else replace(self, seed=seed)
 
     def mixing(self, given: Given) -> Matrix:
-        """One bucket a row."""
+        """One row for each bucket."""
         seed = fresh_seed() if self.seed is None else self.seed
         order = np.random.default_rng([seed, given.server_round]).permutation(given.n)
         mixing = np.zeros((self.rows_after(given.n), given.n))

@@ -84,7 +84,7 @@ class Bulyan(Rule):
         return krum_scores(distances, max(1, n - self.tolerated(n) - 2))
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """Theta one-hot rows, in the order of the clients; below the bound at least one."""
+        """Theta one-hot rows, in the order of the clients. Below the bound there is at least one."""
         assert distances is not None
         f = self.tolerated(n)
         remaining = Remaining(distances, f)
@@ -167,11 +167,11 @@ class MultiBulyan(Bulyan):
 
     @property
     def min_updates(self) -> int:
-        """4f + 3, or m + 2f + 2 where m is given and larger."""
+        """4f + 3, or m + 2f + 2 if m is given and this is larger."""
         return super().min_updates
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """Theta rows, each the mean of a Multi-Krum selection; below the bound at least one."""
+        """Theta rows, each the mean of a Multi-Krum selection. Below the bound there is at least one."""
         assert distances is not None
         f = self.tolerated(n)
         theta = max(1, n - 2 * f - 2)

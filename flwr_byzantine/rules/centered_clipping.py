@@ -25,7 +25,7 @@ class CenteredClipping(Rule):
     threshold : float
         tau, a positive length. It should be of the order of the honest updates' distance from their mean.
     iterations : int
-        How often the center moves in a round.
+        How many times the center moves in a round.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class CenteredClipping(Rule):
     Without an attacker it averages all n updates, the long ones shortened. It fails under a threshold far
     above the honest updates' distances from their mean, by f / n of it a round. It needs f far below n / 2.
 
-    The rule takes no f: in an iteration, each update moves the center by tau / n at most.
+    The rule has no f: in an iteration, each update moves the center by at most tau / n.
 
     References
     ----------
@@ -64,7 +64,7 @@ class CenteredClipping(Rule):
 
     @property
     def uses_distances(self) -> bool:  # type: ignore[override]
-        """Whether the center moves more than once: the first time, lengths suffice."""
+        """Whether the center moves more than once. For the first move, lengths are enough."""
         return self.iterations > 1
 
     @property

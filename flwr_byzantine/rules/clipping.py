@@ -1,4 +1,4 @@
-"""Clipping of long updates before a rule: to a length that is given, or to one that the updates tell."""
+"""Clipping of long updates before a rule: to a given length, or to a length computed from the updates."""
 
 import math
 from abc import abstractmethod
@@ -15,14 +15,14 @@ from flwr_byzantine.rules.preaggregation import PreAggregation
 
 
 def shortened(squared: Vector, threshold: float) -> Vector:
-    """What vectors are multiplied by, so that none is longer than a threshold: min(1, threshold / length).
+    """The factors that make no vector longer than a threshold: min(1, threshold / length).
 
     Parameters
     ----------
     squared : np.ndarray
-        Squared lengths, shape (n,); infinite where a vector is not finite, which gives 0.
+        Squared lengths, shape (n,). A vector that is not finite has length infinity and the factor 0.
     threshold : float
-        Infinity shortens only those that are not finite.
+        The longest allowed length. Infinity changes only vectors that are not finite.
     """
     lengths = np.sqrt(squared)
     finite = np.isfinite(lengths)
@@ -41,17 +41,17 @@ def check_threshold(rule: object, threshold: object) -> None:
 
 
 class _Clipped(PreAggregation):
-    """Updates times a factor each."""
+    """Multiplies each update by a factor."""
 
     uses_model: ClassVar[bool] = True
     keeps_clients: ClassVar[bool] = True
 
     @abstractmethod
     def threshold_for(self, lengths: Vector) -> float:
-        """The length that none may be longer than, given the lengths, shape (n,)."""
+        """The longest allowed length, from the lengths of the updates, shape (n,)."""
 
     def mixing(self, given: Given) -> Matrix:
-        """The factors, on the diagonal; the model has the rest of each row."""
+        """The factors on the diagonal. The model gets the rest of each row."""
         assert given.distances is not None
         squared = given.distances.squared_norms
         return np.diag(shortened(squared, self.threshold_for(np.sqrt(squared))))

@@ -122,7 +122,7 @@ class TrimmedMean(Rule):
         return number_of(self.trim, n)
 
     def reduction(self, k: int) -> Reduction:
-        """Trim b values at each end, or all but the middle ones where there are fewer."""
+        """Trim b values at each end. If there are too few, trim all but the middle values."""
         return Reduction(trim=min(number_of(self.trim, k), (k - 1) // 2))
 
     def without(self, dropped: int) -> Self:
@@ -135,8 +135,8 @@ class TrimmedMean(Rule):
         Parameters
         ----------
         n, num_byzantine : int
-            Number of updates, and q, the Byzantine values in each coordinate: q <= b, which the proof
-            uses without saying so, and 2b < n. Raises ValueError otherwise.
+            The number of updates, and q, the number of Byzantine values in each coordinate. The bound needs
+            q <= b, which the proof uses without saying so, and 2b < n. Otherwise this raises ValueError.
         """
         b, q = self.tolerated(n), num_byzantine
         check_theorem(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
@@ -230,7 +230,7 @@ class Phocas(TrimmedMean):
         return Reduction(trim=trim, keep=k - trim)
 
     def variance_bound(self, n: int, num_byzantine: int) -> float:
-        """As :meth:`TrimmedMean.variance_bound`, for Phocas (theorem 2)."""
+        """The same as :meth:`TrimmedMean.variance_bound`, for Phocas (theorem 2)."""
         return 4 + 6 * super().variance_bound(n, num_byzantine)
 
 

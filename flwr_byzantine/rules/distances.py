@@ -1,8 +1,8 @@
-"""Squared distances between points, and all that follows from them: a rule's mathematics in n x n numbers.
+"""Squared distances between points, and what follows from them: the mathematics of rules in n x n numbers.
 
 A point is an update, or a reference such as the global model. Every linear combination of updates
 is an affine combination of the updates and the model. So distances determine its norm, its inner
-products and its distance to any other one.
+products and its distance to any other combination.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
-SAME = 1e-9  # eigenvalues that differ by a smaller part are one
+SAME = 1e-9  # eigenvalues that differ by a smaller part count as equal
 HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
 
 LOST = 1e-3  # differences of numbers that are a smaller part of these have lost digits
@@ -39,8 +39,8 @@ class Spectrum(NamedTuple):
     largest : float
         The largest eigenvalue.
     squared_projections : np.ndarray
-        Shape (n,): each update's squared distance from the mean along that direction; 0 where its
-        probability is 0.
+        Shape (n,): each update's squared distance from the mean along that direction; 0 for an update with
+        the probability 0.
     """
 
     largest: float
@@ -51,22 +51,22 @@ class Spectrum(NamedTuple):
 class Distances:
     r"""Squared Euclidean distances D between the n updates, and from them to reference points.
 
-    Combinations are given by their coefficients over all points, or over the updates alone, which sum to
-    one. For a and b of that kind
+    Combinations are given by their coefficients over all points, or over the updates alone. Coefficients sum
+    to one. For two combinations a and b,
 
     .. math:: |(a - b)^T X|^2 = -\tfrac{1}{2} (a - b)^T D (a - b)
 
     Parameters
     ----------
     squared : np.ndarray
-        Shape (m, m), m >= n; symmetric, zero on the diagonal; infinite where a point is not finite.
-        References follow the updates: the global model, and after it a rule's own center.
+        Shape (m, m), m >= n; symmetric, with zeros on the diagonal, and infinite for a point that is not
+        finite. References follow the updates: first the global model, and then a rule's own center.
     num_rows : int or None
-        n; None is m, which has no references.
+        n. None stands for m, without references.
     products : Mapping[int, np.ndarray] or None
-        By the position of a reference, inner products of the updates that begin there, shape (n, n), which
-        were measured, for rounding hides them in D: those of updates that are far longer than most. NaN
-        for the others.
+        The position of a reference -> measured inner products of the updates that begin there, shape (n, n).
+        They are measured for updates that are far longer than most, because rounding hides them in D. All
+        others are NaN.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Distances:
 
     @property
     def squared_norms(self) -> Vector:
-        """Squared length of each update, which is its distance from the model, shape (n,)."""
+        """Squared length of each update, which is its squared distance from the model, shape (n,)."""
         return self.from_point(self.n)
 
     def from_point(self, position: int) -> Vector:
@@ -104,13 +104,13 @@ class Distances:
 
         .. math:: \langle u_i, u_j \rangle = (|u_i|^2 + |u_j|^2 - D_{ij}) / 2
 
-        Where one update is so much longer than the other that rounding hides their inner product, it is the
-        one that was measured, or 0.
+        If one update is so much longer than the other that rounding hides their inner product, the measured
+        value is taken, or 0 if there is none.
 
         Parameters
         ----------
         origin : int or None
-            The point that updates begin at; None is the model.
+            The point at which updates begin; None is the model.
         """
         squared = self.from_point(self.n if origin is None else origin)
         measured = self._measured(self.n if origin is None else origin)
@@ -130,7 +130,7 @@ class Distances:
         return np.full((self.n, self.n), np.nan) if found is None else found
 
     def between(self, a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-        """Squared distance between two combinations; infinite where they differ in an infinite point."""
+        """Squared distance between two combinations; infinite if they differ in an infinite point."""
         difference = self._padded(a) - self._padded(b)
         return float(self._lengths(difference[None])[0])
 
@@ -139,27 +139,27 @@ class Distances:
         return self._lengths(np.eye(len(self.squared))[: self.n] - self._padded(a))
 
     def of_mixed(self, mixing: Matrix) -> "Distances":
-        """Distances of k combinations, which take the updates' place; references stay.
+        """Distances of k combinations in place of the updates. References stay the same.
 
-        Coefficients that two combinations share cancel exactly, so that equal ones are at distance 0, and
-        a far update in both does no harm.
+        Coefficients that two combinations share cancel exactly. So equal combinations have the distance 0,
+        and a far update in both does no harm.
 
         Parameters
         ----------
         mixing : np.ndarray
-            Shape (k, n) or (k, m), one combination a row.
+            Shape (k, n) or (k, m), with one combination in each row.
         """
         k, references = len(mixing), len(self.squared) - self.n
         points = np.zeros((k + references, len(self.squared)))
         points[:k] = self._padded(mixing)
         points[range(k, k + references), range(self.n, len(self.squared))] = 1.0
         infinite = ~np.isfinite(self.squared)
-        finite = ~infinite[np.argmin(infinite.sum(axis=0))]  # near the point that most are near to
+        finite = ~infinite[np.argmin(infinite.sum(axis=0))]  # near the most central point
         if infinite[np.ix_(finite, finite)].any():
             pairs = np.triu(np.ones((len(points), len(points)), bool), 1)
             return Distances(self._exactly(np.zeros(pairs.shape), points, pairs), k)
-        # Inner products about what most combinations have in common, so that far updates which they
-        # share vanish; differences anew where a pair is far nearer to each other than to that.
+        # Inner products about what most combinations have in common, so that far updates in all of them
+        # vanish. If a pair is far nearer to each other than to that, its difference is computed again.
         about = points[:, finite] - np.median(points[:, finite], axis=0)
         products = -0.5 * (about @ self.squared[np.ix_(finite, finite)] @ about.T)
         lengths = products.diagonal()
@@ -175,8 +175,8 @@ class Distances:
 
         .. math:: |c_i u_i - c_j u_j|^2 = c_i c_j D_{ij} + (c_i - c_j)(c_i |u_i|^2 - c_j |u_j|^2)
 
-        Where rounding hides the direction of an update that was far longer than the other, their inner
-        product is the one that was measured; without one, the two count as orthogonal.
+        If rounding hides the direction of an update that was far longer than the other, the measured inner
+        product is taken. If there is none, the two count as orthogonal.
         """
         scale = np.ones(len(self.squared))
         scale[: self.n] = factors
@@ -208,8 +208,8 @@ class Distances:
         With p the probabilities and q = D p, the Gram matrix about the mean is
         B = -(D - q 1' - 1 q' + p'q) / 2; the covariance has the eigenvalues of
         diag(sqrt p) B diag(sqrt p), and with its eigenvector v the squared projections are
-        (B (sqrt p * v))^2 / lambda. Where several directions have that eigenvalue, but for rounding, they
-        are the squared lengths of the projections on all of them.
+        (B (sqrt p * v))^2 / lambda. If several directions have that eigenvalue, up to rounding, they are the
+        squared lengths of the projections on all of them.
 
         Parameters
         ----------
@@ -233,14 +233,14 @@ class Distances:
         return Spectrum(max(0.0, float(values[-1])), projections)
 
     def _padded(self, mixing: npt.ArrayLike) -> Matrix:
-        """Coefficients over all points, of those over the updates alone too."""
+        """Coefficients over all points, also if they are given over the updates alone."""
         given = np.asarray(mixing, np.float64)
         padded = np.zeros((*given.shape[:-1], len(self.squared)))
         padded[..., : given.shape[-1]] = given
         return padded
 
     def _exactly(self, squared: Matrix, points: Matrix, pairs: npt.NDArray[np.bool_]) -> Matrix:
-        """The same with the distances of some pairs of combinations, above the diagonal, taken one by one."""
+        """The same matrix, with the distances of some pairs above the diagonal computed one by one."""
         for p in np.flatnonzero(pairs.any(axis=1)):
             others = np.flatnonzero(pairs[p])
             squared[p, others] = squared[others, p] = self._lengths(points[others] - points[p])
@@ -248,7 +248,7 @@ class Distances:
         return squared
 
     def _lengths(self, differences: Matrix) -> Vector:
-        """Squared lengths of differences of combinations, one a row; infinite with an infinite part."""
+        """Squared lengths of differences, with one in each row. They are infinite with an infinite part."""
         infinite = ~np.isfinite(self.squared)
         if not infinite.any():
             lengths: Vector = -0.5 * ((differences @ self.squared) * differences).sum(axis=1)

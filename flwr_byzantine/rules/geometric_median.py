@@ -90,7 +90,10 @@ class GeometricMedian(MajorityRule):
             require_whole("iterations", self.iterations, 1, advice, owner=name)
             object.__setattr__(self, "iterations", int(self.iterations))
         if self.smoothing is not None:
-            given, advice = self.smoothing, "Leave it out for what rounding asks for."
+            given, advice = (
+                self.smoothing,
+                "Leave it out for the smallest value that rounding allows.",
+            )
             holds = is_number(given) and not isinstance(given, bool) and given > 0
             require(holds, "smoothing", "a number above 0", given, advice, owner=name)
             object.__setattr__(self, "smoothing", float(given))
@@ -100,7 +103,7 @@ class GeometricMedian(MajorityRule):
         return replace(self, smoothing=None if self.smoothing is None else self.smoothing * factor)
 
     def tolerated(self, n: int) -> int:
-        """The number f, or the largest with n >= 2f + 1 where it was told none."""
+        """The number f, or the largest f with n >= 2f + 1 if none is given."""
         return number_of(self.num_byzantine, n) or (n - 1) // 2
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
@@ -114,7 +117,7 @@ class GeometricMedian(MajorityRule):
         return row
 
     def _coefficients(self, points: Distances, n: int) -> Vector:
-        """Coefficients over the points, of n updates those that are finite."""
+        """Coefficients over the points, for those of n updates that are finite."""
         nearest = medoids(points.rows)
         medoid = int(nearest[0])
         gram = points.inner_products(origin=medoid)
@@ -139,7 +142,7 @@ class GeometricMedian(MajorityRule):
 
 
 def is_median(gram: Matrix, k: int) -> bool:
-    """Whether update k is a geometric median: the others' directions from it add up to at most its number.
+    """Whether update k is a geometric median: the directions to the others add up to at most its number.
 
     Parameters
     ----------
@@ -157,7 +160,7 @@ def is_median(gram: Matrix, k: int) -> bool:
 
 
 def off(gram: Matrix, k: int) -> Vector:
-    """Coefficients of a point with a smaller sum of distances than update k, where that is no median.
+    """Coefficients of a point with a smaller sum of distances than update k, if update k is no median.
 
     Parameters
     ----------
@@ -227,8 +230,8 @@ def newton(gram: Matrix, a: Vector, distances: Vector, floor: float) -> Vector:
 def converged(gram: Matrix, a: Vector, floor: float, spread: float) -> Vector:
     """The combination from which no step leads to a smaller sum of distances.
 
-    Weiszfeld's step always leads to a smaller one. Newton's, cut in halves until it leads to one that is
-    smaller still, is taken in its place.
+    Weiszfeld's step always leads to a smaller sum. Newton's step is halved until it leads to a still smaller
+    sum, and then replaces Weiszfeld's step.
     """
     for _ in range(MOST_STEPS):
         squared = squared_to(gram, a)
@@ -263,7 +266,7 @@ def change(gram: Matrix, a: Vector, b: Vector, squared: Vector, floor: float) ->
 
 
 def smooth(distances: Vector, floor: float) -> Vector:
-    """Distances, rounded off below the floor: what Weiszfeld's steps with it lower."""
+    """Distances, smoothed below the floor. Weiszfeld's steps lower the sum of these."""
     smoothed: Vector = np.where(
         distances > floor, distances, distances**2 / (2 * floor) + floor / 2
     )

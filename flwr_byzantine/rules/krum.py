@@ -19,7 +19,7 @@ def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
     distances : np.ndarray
         Squared distances, shape (n, n).
     neighbours : int
-        How many distances to add up; n - 1 at most are there.
+        How many distances to add up; at most n - 1.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def krum_scores(distances: Matrix, neighbours: int) -> npt.NDArray[np.float64]:
 
 
 def lowest(scores: npt.NDArray[np.float64], m: int) -> npt.NDArray[np.intp]:
-    """Indices of the m lowest scores, best first; of equal scores, the lower index first."""
+    """Indices of the m lowest scores, best first. If scores are equal, the lower index comes first."""
     return np.argsort(scores, kind="stable")[:m]
 
 
@@ -96,7 +96,7 @@ class MultiKrum(Rule):
 
     @property
     def min_updates(self) -> int:
-        """2f + 3, or m + f + 2 where m is given and larger."""
+        """2f + 3, or m + f + 2 if m is given and this is larger."""
         return least_updates(self.num_byzantine, self._bound)
 
     def at(self, received: int) -> Self:

@@ -1,4 +1,4 @@
-"""What rules share that survive f of n >= 2f + 1 updates, and judge them by their distances."""
+"""What rules share if they survive f of n >= 2f + 1 updates and judge updates by their distances."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,23 +12,25 @@ from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowe
 Indices = npt.NDArray[np.intp]
 Vector = npt.NDArray[np.float64]
 
-FARTHEST = 1e300  # squared distances above it count as infinite: sums of them would be
-ROUNDING = 1e-10  # numbers that differ by a smaller part tie: only rounding tells them apart
+FARTHEST = 1e300  # larger squared distances count as infinite, because their sums would be
+ROUNDING = (
+    1e-10  # numbers that differ by a smaller part count as equal, because rounding may do this
+)
 
 
 def of_majority(f: int) -> int:
-    """The smallest n of which f are fewer than half."""
+    """The smallest n such that f is less than half of it."""
     return 2 * f + 1
 
 
 @dataclass(frozen=True)
 class ToldOfMinority:
-    """What is told f, for n >= 2f + 1 updates; mixed into rules and pre-aggregations.
+    """A mixin for rules and pre-aggregations with the parameter f, for n >= 2f + 1 updates.
 
     Parameters
     ----------
     num_byzantine : int or float
-        f, or the share of the updates that it is.
+        f, or f as a share of the updates.
     """
 
     num_byzantine: float
@@ -61,14 +63,14 @@ class ToldOfMinority:
 
 @dataclass(frozen=True)
 class MajorityRule(ToldOfMinority, Rule):
-    """A rule that is told f, for n >= 2f + 1 updates."""
+    """A rule with the parameter f, for n >= 2f + 1 updates."""
 
 
 def within_reach(distances: Matrix) -> Indices:
     """Indices of updates that are at finite distances from each other.
 
-    The update with the most infinite distances is left out, one after the other. Honest updates have at
-    most f of them, and those f have all others.
+    As long as there are infinite distances, the update with most of them is left out. An honest update has at
+    most f infinite distances, and an update that is not finite has only infinite ones.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def within_reach(distances: Matrix) -> Indices:
     lost = ~(distances <= FARTHEST)
     counts, there = lost.sum(axis=1), np.ones(len(distances), bool)
     while counts.any():
-        worst = len(counts) - 1 - int(np.argmax(counts[::-1]))  # of several, the last
+        worst = len(counts) - 1 - int(np.argmax(counts[::-1]))  # if there are several, the last one
         there[worst] = False
         counts -= lost[worst]
         counts[~there] = 0
@@ -98,12 +100,12 @@ def mean_of(chosen: Indices, n: int) -> Matrix:
 
 
 def no_result(n: int) -> Matrix:
-    """Weights where too many updates are not finite, shape (1, n)."""
+    """The weights if too many updates are not finite, shape (1, n)."""
     return np.full((1, n), np.nan)
 
 
 def lowest_but_for_rounding(scores: Vector, m: int) -> Indices:
-    """Indices of the m lowest scores, in their order; of scores that tie, the lower index.
+    """Indices of the m lowest scores, in ascending order. If scores tie, the lower index is taken.
 
     Examples
     --------

@@ -8,7 +8,7 @@ import numpy as np
 from flwr_byzantine.rules.base import Matrix, Rule
 from flwr_byzantine.rules.majority import Indices, Vector, mean_of, no_result, within_reach
 
-ROUNDING = 1e-12  # part of a sum of distances that rounding may change
+ROUNDING = 1e-12  # rounding may change a sum of distances by this part
 HIDES = (
     1e-10  # an update hides others from each other that are so small a part of its distance apart
 )
@@ -33,10 +33,10 @@ def distance_sums(distances: Matrix) -> Vector:
 
 
 def medoids(distances: Matrix) -> Indices:
-    """Indices of the least sum of distances, and of those that only rounding tells from it.
+    """Indices of the updates with the least sum of distances, up to rounding.
 
-    Where rounding alone makes sums equal, since a far update's distance is in all of them, they are taken
-    anew without that one. So far updates do not hide a near attacker among honest updates.
+    If a far update's distance is in all sums, rounding can make them equal. Then they are computed again
+    without that update. So far updates do not hide a near attacker among honest updates.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Medoid(Rule):
         return (n - 1) // 2
 
     def scores(self, n: int, distances: Matrix | None) -> Vector:
-        """Sums of distances; infinite where an update is not finite."""
+        """Sums of distances. They are infinite for an update that is not finite."""
         assert distances is not None
         scores, there = np.full(n, np.inf), within_reach(distances)
         scores[there] = distance_sums(distances[np.ix_(there, there)])

@@ -8,7 +8,7 @@ import numpy as np
 from flwr_byzantine.rules.base import Matrix
 from flwr_byzantine.rules.majority import Indices, MajorityRule, mean_of, no_result, within_reach
 
-# Of all searches in one graph, after which each counts as one that found nothing.
+# The most steps of all searches in one graph. After them, each search counts as one that found nothing.
 MOST_STEPS = 20_000
 
 
@@ -58,11 +58,11 @@ class MinimumDiameterAveraging(MajorityRule):
     uses_distances: ClassVar[bool] = True
     averages: ClassVar[bool] = True
     order_matters: ClassVar[bool] = (
-        True  # two updates are the diameter of many subsets: the first is taken
+        True  # many subsets may have the same diameter, and the first one is taken
     )
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """One row: 1 / (n - f) on each of the subset."""
+        """One row: 1 / (n - f) for each update of the subset."""
         assert distances is not None
         there, size = within_reach(distances), self.kept(n)
         if len(there) < size:
@@ -71,7 +71,7 @@ class MinimumDiameterAveraging(MajorityRule):
 
 
 def nearest_together(distances: Matrix, size: int) -> Indices:
-    """Indices of the subset of a size that has the least diameter, the first of several such.
+    """Indices of the subset of a size with the least diameter. If there are several, take the first.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def nearest_together(distances: Matrix, size: int) -> Indices:
 
 
 def first_of(apart: "Apart", found: int, size: int) -> Indices:
-    """Of all subsets of a size without a pair that is apart, the first; one of them is given."""
+    """The first subset of a size that has no pair that is too far apart. One such subset is given."""
     taken, left_out = 0, 0
     for i in range(apart.n):
         bit = 1 << i
@@ -127,7 +127,7 @@ class Apart:
     Parameters
     ----------
     pairs : np.ndarray
-        Whether two updates are, shape (n, n).
+        Whether two updates are too far apart, shape (n, n).
     """
 
     def __init__(self, pairs: Matrix) -> None:
@@ -136,14 +136,14 @@ class Apart:
         self._steps = 0
 
     def subset(self, taken: int, left_out: int, size: int) -> int | None:
-        """A set without a pair, of that size or more, with some and without others; None if none is found."""
+        """A large enough set without a pair, with some indices and without others; None if none is found."""
         rest = (1 << self.n) - 1 & ~taken & ~left_out
         budget = rest.bit_count() + taken.bit_count() - size
         covered = self._cover(rest, budget)
         return None if covered is None else taken | (rest & ~covered)
 
     def _cover(self, rest: int, budget: int) -> int | None:
-        """A vertex cover among the rest of at most that size; None if none is found."""
+        """A vertex cover of the rest with at most that size; None if none is found."""
         self._steps += 1
         covered = 0
         while True:
@@ -154,7 +154,7 @@ class Apart:
             if most is None or degrees[most] == 0:
                 return covered
             single = next((i for i, degree in degrees.items() if degree == 1), None)
-            if degrees[most] > budget:  # else all its neighbours
+            if degrees[most] > budget:  # otherwise all its neighbours have to be in the cover
                 forced = 1 << most
             elif single is not None:  # its neighbour covers no less
                 forced = self.of[single] & rest
@@ -170,7 +170,7 @@ class Apart:
         return None
 
     def _matched(self, rest: int) -> int:
-        """Number of pairs that share no update: a cover has one of each."""
+        """The number of pairs that share no update. A cover holds one update of each pair."""
         pairs = 0
         for i in bits(rest):
             near = self.of[i] & rest
@@ -181,7 +181,7 @@ class Apart:
 
 
 def bits(number: int) -> list[int]:
-    """Which bits of a number are set, the lowest first."""
+    """The positions of the set bits of a number, from the lowest to the highest."""
     found = []
     while number:
         low = number & -number

@@ -16,14 +16,15 @@ class NearestNeighborMixing(ToldOfMinority, PreAggregation):
 
     .. math:: x_i' = \frac{1}{n - f} \sum_{j \in N_i} x_j
 
-    Of two updates as near, the one with the lower index. A rule of single coordinates gives up what it
-    survives by coordinate: a value that is not finite reaches every row that its update is mixed into.
+    If two updates are equally near, the one with the lower index is taken. Behind this step, a rule by
+    coordinate no longer survives single bad values: a value that is not finite reaches every row into which
+    its update is mixed.
 
     Parameters
     ----------
     num_byzantine : int or float
-        f, the number of Byzantine updates to survive; a fraction between 0 and 1 is that share of the n
-        updates, rounded up. The rule behind it is told the same f.
+        f, the number of Byzantine updates to survive. A fraction between 0 and 1 is that share of the n
+        updates, rounded up. Give the rule behind it the same f.
 
     Raises
     ------
@@ -46,11 +47,11 @@ class NearestNeighborMixing(ToldOfMinority, PreAggregation):
     uses_distances: ClassVar[bool] = True
 
     def mixing(self, given: Given) -> Matrix:
-        """1 / (n - f) on the n - f nearest, in each row."""
+        """In each row, 1 / (n - f) for the n - f nearest updates."""
         assert given.distances is not None
         kept = self.kept(given.n)
         with_self = given.distances.rows.copy()
-        np.fill_diagonal(with_self, -1.0)  # first of equal ones
+        np.fill_diagonal(with_self, -1.0)  # an update is its own nearest neighbour
         nearest = np.argsort(with_self, axis=1, kind="stable")[:, :kept]
         mixing = np.zeros((given.n, given.n))
         np.put_along_axis(mixing, nearest, 1.0 / kept, axis=1)

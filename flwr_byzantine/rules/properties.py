@@ -18,9 +18,7 @@ Property = Callable[[Trial], str | None]
 CLOSE = 1e-9  # how much rounding may change a result, relative to the values
 UP_TO_TIES = 1e-5  # the same, if distances were changed so that no two are equal
 MOST_DIAMETERS = 10.0  # how far f attackers may lead the result from the honest mean
-MOST_WITH_LENGTH = (
-    1e6  # the same for a rule with a length of its own, which does not see the diameter
-)
+MOST_WITH_LENGTH = 1e6  # the same for a rule with a length of its own, whatever the diameter
 WORST = {"1e6": 1e6, "1e20": 1e20, "NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
 CLAIMS = (1e300, np.nan, 0.0, -1e300)  # numbers of examples that attackers may claim
 

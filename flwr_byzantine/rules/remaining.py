@@ -1,4 +1,4 @@
-"""Krum scores among the updates that remain, while one after the other is taken out."""
+"""Krum scores among the remaining updates, while one update after the other is taken out."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +9,12 @@ Matrix = npt.NDArray[np.float64]
 
 
 class Remaining:
-    """The updates that remain, of n at first; r of them have r - f - 2 neighbours, or one at least.
+    """The remaining updates, at first n. If r remain, each has r - f - 2 neighbours, and at least one.
 
-    The distances of each update are sorted once. One update fewer means one neighbour fewer, so the
-    neighbours of those that remain lose the one that was taken out, or else the farthest. A distance that
-    no longer counts becomes zero, which leaves a sum as it is: scores are the sums that sorting anew would
-    give, and nothing is subtracted.
+    The distances of each update are sorted once. One update fewer means one neighbour fewer. So each
+    remaining update loses the neighbour that was taken out, or else its farthest neighbour. A distance that
+    no longer counts becomes zero, which does not change a sum. So the scores are the sums that sorting again
+    would give, and nothing is subtracted.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Remaining:
 
     @property
     def _sorted(self) -> bool:
-        """Whether there is a neighbour fewer for each update that is taken out."""
+        """Whether each update that is taken out leaves the others with one neighbour fewer."""
         return int(self._there.sum()) - self._f - 2 >= 1
 
     def scores(self) -> npt.NDArray[np.float64]:
@@ -80,11 +80,11 @@ class Remaining:
         if not self._sorted:
             return
         columns = self.clients
-        # The farthest neighbour gives way where the update that is gone was none.
+        # If the removed update was no neighbour, the farthest neighbour is dropped instead.
         gone = np.minimum(self._place[client, columns], self._farthest[columns])
         self._counted[gone, columns] = 0.0
         columns = columns[gone == self._farthest[columns]]
-        while len(columns):  # the next of those that remain is the farthest now
+        while len(columns):  # now the next remaining update is the farthest
             self._farthest[columns] -= 1
             others = self._order[self._farthest[columns], columns]
             columns = columns[~self._there[others]]

@@ -23,7 +23,7 @@ from flwr_byzantine.rules.majority import (
 )
 
 MOST_SUBSETS = 200_000
-_AT_ONCE = 1 << 20  # distances within subsets
+_AT_ONCE = 1 << 20  # how many distances within subsets are held at once
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class DivideAndConquer(MajorityRule):
     averages: ClassVar[bool] = True
 
     def scores(self, n: int, distances: Matrix | None) -> Vector:
-        """Squared projections; infinite where an update is not finite."""
+        """Squared projections. They are infinite for an update that is not finite."""
         assert distances is not None
         there, scores = within_reach(distances), np.full(n, np.inf)
         points = Distances(distances[np.ix_(there, there)])
@@ -150,7 +150,7 @@ class DivideAndConquer(MajorityRule):
         return scores
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """One row: 1 / (n - f) on each of those that are left."""
+        """One row: 1 / (n - f) for each update that is left."""
         scores = self.scores(n, distances)
         if np.isfinite(scores).sum() < self.kept(n):
             return no_result(n)
@@ -164,8 +164,8 @@ class SmallestMaximumEigenvalue(MajorityRule):
     .. math:: \mathrm{SMEA}(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i \in S} u_i, \qquad
         S = \mathrm{argmin}_{|S| = n - f} \lambda_{\max}(\mathrm{Cov}(u_i : i \in S))
 
-    Of several such subsets, the first in the order of their sorted indices. All n! / (f! (n - f)!) are
-    looked at, so that more than 200,000 are refused: with f = 5, n is at most 31.
+    If there are several such subsets, it takes the first in the order of their sorted indices. It tries all
+    n! / (f! (n - f)!) subsets. More than 200,000 subsets are refused, so with f = 5, n is at most 31.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ class SmallestMaximumEigenvalue(MajorityRule):
         most = self.max_updates
         expected = f"small enough that some n has at most {MOST_SUBSETS:,} subsets of n - f updates"
         advice = (
-            "Assume fewer Byzantine clients, or take `CovarianceFilter`, which looks at no subsets."
+            "Assume fewer Byzantine clients, or take `CovarianceFilter`, which tries no subsets."
         )
         holds = most is None or most >= self.min_updates
         require(
@@ -213,7 +213,7 @@ class SmallestMaximumEigenvalue(MajorityRule):
 
     @property
     def max_updates(self) -> int | None:
-        """The largest n up to which there are at most 200,000 subsets; None where there is no such limit."""
+        """The largest n with at most 200,000 subsets; None if there is no such limit."""
         few_enough = (
             comb(n, self.tolerated(n)) <= MOST_SUBSETS for n in range(self.min_updates, MOST)
         )
@@ -221,7 +221,7 @@ class SmallestMaximumEigenvalue(MajorityRule):
         return None if counted == MOST - self.min_updates else self.min_updates + counted - 1
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:
-        """One row: 1 / (n - f) on each of the subset."""
+        """One row: 1 / (n - f) for each update of the subset."""
         assert distances is not None
         there, size = within_reach(distances), self.kept(n)
         if len(there) < size:
@@ -230,10 +230,10 @@ class SmallestMaximumEigenvalue(MajorityRule):
 
 
 def least_spread(distances: Matrix, size: int) -> Indices:
-    """Indices of the subset of a size that has the least top eigenvalue, the first of several such.
+    """Indices of the subset of a size with the least top eigenvalue. If there are several, take the first.
 
-    A subset of the squared diameter t has an eigenvalue of at least t / (2 size), so that none with a far
-    update needs a decomposition once one without is known.
+    A subset with the squared diameter t has an eigenvalue of at least t / (2 size). So once a subset without
+    far updates is known, subsets with one need no decomposition.
     """
     subsets = combinations(range(len(distances)), size)
     best, found = np.inf, np.arange(size)

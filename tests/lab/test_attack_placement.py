@@ -215,7 +215,7 @@ WRONG = {
     "words": ({"byzantine": ["a"]}, "`byzantine` should be a whole number"),
     "attack twice": ({"byzantine": SignFlip()}, "`byzantine` should be a whole number"),
     "rule": ({"attack": rules.Phocas(2)}, "`attack` should be an attack"),
-    "class": ({"attack": SignFlip}, r"Make it first, as in `AttackGrid\(grid, SignFlip\(\)"),
+    "class": ({"attack": SignFlip}, r"Pass an instance, as in `AttackGrid\(grid, SignFlip\(\)"),
     "swapped": ({"attack": 2, "byzantine": SignFlip()}, "`attack` should be an attack"),
     "no attack": ({"attack": "SignFlip"}, "`attack` should be an attack"),
     "one argument": ({"attack": lambda own: own}, r"attack\(own, rng\)"),

@@ -265,8 +265,8 @@ class LengthsWithoutModel(Own):
 
 BROKEN = [
     (Average(1), "robustness", r"n = 3 updates, f = 1, seed 0: a result .* times the honest"),
-    (Writes(1), "untouched", "`mixing` wrote to what it was given"),
-    (WritesInScores(1), "untouched", "`scores` wrote to what it was given"),
+    (Writes(1), "untouched", "`mixing` wrote to its input"),
+    (WritesInScores(1), "untouched", "`scores` wrote to its input"),
     (FirstWins(1), "permutation", r"in the order \[2, 0, 1\]"),
     (InOrder(1), "permutation", "order"),
     (NotFinite(1), "finite", "nan"),

@@ -67,7 +67,7 @@ def run(**changes):
     config = {
         "attack": "sign_flip", "attack_args": {}, "attack_start": 1, "clients": 8, "byzantine": 3,
         "seed": 0, "placement": "first", "redraw": False, "payload": "parameters", "api": "message",
-        "momentum": 0.0,
+        "momentum": 0.0, "dataset": "digits", "data_dir": "data",
     }  # fmt: skip
     config |= {"rule": "median", "rule_args": {}, "assumed_byzantine": 3}
     settings = config | {"clients_per_round": 0} | changes

@@ -428,7 +428,9 @@ def test_without_names_the_papers_experiments_run(ran, tmp_path, monkeypatch):
         assert (done.exit_code, [config.seed for config in ran]) == (0, seeds)
     refused = swept("own", "--group", "papers")
     assert refused.exit_code == 1
-    assert "Found own and --group papers. Leave one of them out." in " ".join(refused.output.split())
+    assert "Found own and --group papers. Leave one of them out." in " ".join(
+        refused.output.split()
+    )
 
 
 def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):
