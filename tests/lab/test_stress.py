@@ -143,7 +143,7 @@ def test_the_metric_that_says_most():
 
 @pytest.mark.parametrize(("arguments", "words"), [
     ({"rules": ["krumm"]}, "Parameter `rules`"),
-    ({"rules": "krum"}, "Parameter `rules` should be several names"),
+    ({"rules": "krum"}, "Parameter `rules` should be a list of names"),
     ({"attacks": ["lies"]}, "Parameter `attacks`"),
     ({"rules": ["krum"], "clients": 6}, r"Parameter `clients` should be at least 7 for `krum` with `byz"),
     ({"clients": 2, "byzantine": 2}, "Parameter `byzantine` should be below `clients = 2`"),

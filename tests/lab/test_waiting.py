@@ -91,7 +91,7 @@ def test_a_legacy_app_whose_clients_are_there(tmp_path, end):
 
 def test_a_legacy_app_that_asks_more_clients_than_there_are(tmp_path):
     run = legacy(tmp_path, "min_available_clients=2, min_fit_clients=5")
-    assert run.error == "no node trained: the server asked none of the 4"
+    assert run.error == "no node trained: the server asked none of the 4 nodes to train"
 
 
 @pytest.mark.parametrize("nodes", ["in this process", "elsewhere"])

@@ -98,7 +98,7 @@ def test_it_holds_only_if_fedavg_breaks_and_every_rule_that_should_stays_close()
     assert not judge(curves(Phocas=0.8)).holds
     assert not judge(curves(Phocas=float("nan"))).holds
     (complaint,) = judge(curves(Phocas=0.8)).complaints
-    assert complaint == "Phocas ends at 80.0%, FedAvg without an attack at 94.0%."
+    assert complaint == "Phocas ends at 80.0%, and FedAvg without an attack at 94.0%."
 
 
 def test_what_a_rule_is_called_follows_from_what_it_reached():

@@ -32,7 +32,7 @@ MINE, EXPERIMENT = (
 )
 COMMANDS = [
     found.replace("\\\n", " ").split()[2:]
-    for found in re.findall(r"(?m)^    \.venv/bin/python ((?:.*\\\n)*.*)$", SECTION)
+    for found in re.findall(r"(?m)^\.venv/bin/python ((?:.*\\\n)*.*)$", SECTION)
 ]
 
 OWN = """

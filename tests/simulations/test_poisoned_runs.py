@@ -110,7 +110,9 @@ def test_what_is_remembered_matters(remembering, monkeypatch):
 
 
 def test_attackers_that_remember_cannot_be_redrawn(remembering):
-    with pytest.raises(ValueError, match="Parameter `redraw` should be False for attackers that"):
+    with pytest.raises(
+        ValueError, match="Parameter `redraw` should be False for attackers with a memory"
+    ):
         RunConfig(**SHORT, attack="drift", redraw=True)
     with pytest.raises(ValueError, match="Parameter `momentum` should be 0"):
         RunConfig(**SHORT, attack="follow", momentum=0.9, attack_args="period=2")

@@ -496,7 +496,7 @@ def test_the_learning_rate_of_gradients_is_not_said_to_have_no_effect(api, caplo
 @pytest.mark.parametrize("name", ["ByGARS", "FLTrust"])
 def test_a_strategy_without_a_rule_takes_none(api, name):
     strategy = getattr(api.ours, name)(auxiliary=lambda parameters, server_round: parameters)
-    with pytest.raises(ValueError, match=f"`rule` of {name} should be left as it is"):
+    with pytest.raises(ValueError, match=f"`rule` of {name} should be left unchanged"):
         strategy.rule = Krum(1)
 
 

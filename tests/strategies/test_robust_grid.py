@@ -172,7 +172,7 @@ def test_too_few_updates_can_end_the_run():
 
 def test_a_round_that_asks_too_few_nodes_is_warned_of(caplog):
     one_round(rule=rules.Krum(4))
-    assert "Round 1 asks 10 nodes, and Krum(num_byzantine=4) needs 11" in caplog.text
+    assert "Round 1 asks 10 nodes, but Krum(num_byzantine=4) needs 11" in caplog.text
 
 
 # Apps of other habits.

@@ -275,7 +275,7 @@ def test_the_log_says_that_flower_waits(caplog, wrapped):
         least = dict.fromkeys(minimums(api), 7)
         strategy = api.ours.ByzantineRobust(api.theirs.FedAvg(**least), rules.Krum(2))
     strategy.configure_fit(1, ndarrays_to_parameters([np.zeros(2)]), manager)
-    assert any("1 are there, `min_available_clients` is 7" in m for m in warnings(caplog, 0))
+    assert any("1 are there, and `min_available_clients` is 7" in m for m in warnings(caplog, 0))
 
 
 @every_api
@@ -510,7 +510,7 @@ def test_fractions_that_are_refused(api, case, value):
 def test_a_fraction_that_no_number_of_replies_is_enough_for(api, case):
     if case.takes_f:
         with pytest.raises(
-            ValueError, match=f"`{api.f_name}` of {case.name} should be a fraction that"
+            ValueError, match=f"`{api.f_name}` of {case.name} should be a fraction for which"
         ):
             getattr(api.ours, case.name)(**{api.f_name: 0.6})
 
