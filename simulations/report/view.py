@@ -75,7 +75,7 @@ class Results:
                     self._places.setdefault(place[:2], []).append(place)
                 self.cells.setdefault(place, {})[cell.seed] = read_cell(folder, cell)
                 self.keys.setdefault(place, {})[cell.seed] = cell.key
-                shown = written(cell.rule + form(cell.config))
+                shown = written(cell.rule.removesuffix(", letter") + form(cell.config))
                 self._shown[experiment.name, cell.rule] = shown
         self.bench: Record = json.loads(benchmark.read_text()) if benchmark else {}
 
