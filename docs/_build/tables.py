@@ -313,8 +313,8 @@ def readme_scores() -> str:
         rows.append((paper, *(str(number) for number in (sum(own), *own))))
     text = (
         f"We measured every empirical claim of four papers, {claims} in all, on real MNIST and CIFAR-10, at a "
-        "smaller scale\nand with two seeds or more. [The reproduction](docs/results/reproduction/README.md) has "
-        "each claim with the numbers\nseen, and says why a claim does not hold, or why it is no test."
+        "smaller scale. [The\nreproduction](docs/results/reproduction/README.md) has the numbers seen, and says "
+        "why a claim does not hold, or is no test."
     )
     head = ("paper", "claims", "hold", "do not hold", "no test", "not run")
     return f"{text}\n\n{table(head, *rows)}"
