@@ -19,9 +19,6 @@ FORMULA = re.compile(
 )
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
-SCOREBOARD = re.compile(r"<!-- scoreboard: (\S+) -->")
-TABLE = re.compile(r"(?m)^## Scoreboard\n(?:.*\n)*?((?:\|.*\n)+)")
-FOLDED = re.compile(r"<summary><b>(.+?)</b>: (.+)</summary>")
 VERDICT = re.compile(r"<td>(holds|does not hold|no test|not run)</td>")
 VERDICTS = {
     "holds": "verdict-holds",
@@ -64,7 +61,6 @@ def _mathml(match: re.Match[str]) -> str:
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
     """Name files of the repository that are no pages instead of linking to them."""
     folder = posixpath.dirname(page.file.src_uri)
-    markdown = SCOREBOARD.sub(_scoreboard, markdown)
 
     def link(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[2]))
@@ -78,17 +74,6 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
         return match[0]
 
     return LINK.sub(link, markdown)
-
-
-def _scoreboard(match: re.Match[str]) -> str:
-    """Show how many claims of each paper hold, as a report says it in its folded parts or in its first table."""
-    report = REPOSITORY / "docs" / match[1]
-    text = report.read_text() if report.exists() else ""
-    folded = [f"| {paper} | {verdicts} |" for paper, verdicts in FOLDED.findall(text)]
-    if folded:
-        return "\n".join(["| paper | claims |", "| --- | --- |", *folded]) + "\n"
-    found = TABLE.search(text)
-    return found[1] if found else ""
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import sys
+from functools import partial
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -301,8 +302,8 @@ def page_evidence() -> str:
     return decision_table(REPOSITORY / "docs" / "results" / "study")
 
 
-def readme_scores() -> str:
-    """Of the README: how many claims of each paper hold, as the reproduction's report says it."""
+def scores(folder: str) -> str:
+    """How many claims of each paper hold, as the report in a folder's `results/reproduction` says it."""
     report = (REPOSITORY / "docs" / "results" / "reproduction" / "README.md").read_text()
     verdicts = ("holds", "fails", "no-test", "not-run")
     rows, claims = [], 0
@@ -313,7 +314,7 @@ def readme_scores() -> str:
         rows.append((paper, *(str(number) for number in (sum(own), *own))))
     text = (
         f"We measured every empirical claim of four papers, {claims} in all, on real MNIST and CIFAR-10, at a "
-        "smaller scale. [The\nreproduction](docs/results/reproduction/README.md) has the numbers seen, and says "
+        f"smaller scale. [The\nreproduction]({folder}results/reproduction/README.md) has the numbers seen, and says "
         "why a claim does not hold, or is no test."
     )
     head = ("paper", "claims", "hold", "do not hold", "no test", "not run")
@@ -357,8 +358,9 @@ def share(row: dict[str, Any]) -> str:
 
 
 PAGES = {
-    "README.md": {"rules": readme_rules, "attacks": readme_attacks, "scores": readme_scores},
+    "README.md": {"rules": readme_rules, "attacks": readme_attacks, "scores": partial(scores, "docs/")},
     "docs/benchmarks.md": {"suites": page_cost},
+    "docs/index.md": {"scores": partial(scores, "")},
     "docs/operators.md": {"bounds": page_bounds},
     "docs/rules.md": {"rules": page_rules, "reference": page_reference},
     "docs/which-rule.md": {"evidence": page_evidence},

@@ -177,7 +177,9 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
     """
     before, last = parts_of(name)
     if last in WITH_DATA:
-        advice = "Put this strategy into the app, and name the rule `app`."
+        advice = (
+            "Its strategy takes them: `stress` runs it as a part of the app, with the rule `app`."
+        )
         raise wrong("rules", "rules that need no data on the server", name, advice)
     if last not in RULES or not STEPS.keys() >= {*before}:
         expected = f"made of {', '.join(RULES)}, and of {', '.join(STEPS)} in front"

@@ -20,7 +20,7 @@ from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.strategies.base import RobustStrategy
 from flwr_byzantine.strategies.hosts import check_wrapped, inside
 from flwr_byzantine.strategies.minimums import needed_by
-from flwr_byzantine.strategies.options import RobustOptions, full_signature
+from flwr_byzantine.strategies.options import RobustOptions, full_signature, refuse_other_words
 
 METRICS_FUNCTIONS = (
     "fit_metrics_aggregation_fn",
@@ -58,6 +58,7 @@ class Wrapping(RobustStrategy):
         cls.__signature__ = full_signature(cls, RobustOptions, RobustStrategy.__init__)
 
     def __init__(self, strategy: Any, rule: Rule, **options: Unpack[RobustOptions]) -> None:
+        refuse_other_words(type(self), options)
         check_wrapped(strategy)
         super().__init__(strategy=strategy, rule=rule, **options)
         self._warn_of_few(strategy)

@@ -5,6 +5,10 @@ import pytest
 from flwr_byzantine import attacks, rules
 from flwr_byzantine.lab.names import ATTACKS, RULES, STEPS, attack_named, rule_named
 
+WITH_DATA_ADVICE = (
+    "Its strategy takes them: `stress` runs it as a part of the app, with the rule `app`."
+)
+
 
 @pytest.mark.parametrize("kind", [*RULES.values(), *dict.fromkeys(STEPS.values())])
 def test_a_class_has_its_own_name_too(kind):
@@ -28,10 +32,10 @@ def test_a_class_of_an_attack_has_its_own_name_too():
         ("trimedmean", "Did you mean `trimmed_mean`?"),
         ("nmn+phocas", "Did you mean `nnm`?"),
         ("zzz", "Join them by `+`, as in `nnm+phocas`."),
-        ("fltrust", "Put this strategy into the app, and name the rule `app`."),
-        ("ByGARS", "Put this strategy into the app, and name the rule `app`."),
-        ("bygars++", "Put this strategy into the app, and name the rule `app`."),
-        ("ByGARSPlusPlus", "Put this strategy into the app, and name the rule `app`."),
+        ("fltrust", WITH_DATA_ADVICE),
+        ("ByGARS", WITH_DATA_ADVICE),
+        ("bygars++", WITH_DATA_ADVICE),
+        ("ByGARSPlusPlus", WITH_DATA_ADVICE),
     ],
 )
 def test_a_name_that_is_no_rule_is_told_what_to_write(name, advice):

@@ -75,29 +75,6 @@ def test_the_theme_asks_nobody_in_a_network(hooks):
     assert "navigation.footer" in theme["features"]
 
 
-def test_the_home_page_has_the_scoreboard_of_the_reproduction(hooks):
-    (mark,) = re.findall(r"<!-- scoreboard: \S+ -->", (DOCS / "index.md").read_text())
-    table = hooks.SCOREBOARD.sub(hooks._scoreboard, mark)
-    assert table.startswith("| paper |")
-    for paper in ("ByGARS", "Fall of Empires", "Multi-Bulyan", "Phocas"):
-        assert len(re.findall(rf"(?m)^\| {paper} \(", table)) == 1
-
-
-@pytest.mark.parametrize(("report", "shown"), [
-    ("## Scoreboard\n\nWords.\n\n| paper | hold |\n| --- | --- |\n| A | 1 |\n\n| b |\n",
-     "| paper | hold |\n| --- | --- |\n| A | 1 |\n"),
-    ("## Scoreboard\n\n<summary><b>A</b>: <span>1 hold</span></summary>\n\n| # |\n",
-     "| paper | claims |\n| --- | --- |\n| A | <span>1 hold</span> |\n"),
-])  # fmt: skip
-def test_a_scoreboard_is_found_in_both_forms_of_a_report(
-    hooks, tmp_path, monkeypatch, report, shown
-):
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "r.md").write_text(report)
-    monkeypatch.setattr(hooks, "REPOSITORY", tmp_path)
-    assert hooks.SCOREBOARD.sub(hooks._scoreboard, "<!-- scoreboard: r.md -->") == shown
-
-
 def test_verdicts_of_reports_have_colours(hooks):
     shown = hooks.on_page_content("<td>does not hold</td><td>it holds</td><td>no test</td>")
     assert '<span class="verdict-fails">does not hold</span>' in shown

@@ -189,6 +189,8 @@ def test_a_misspelt_keyword_and_a_value_without_a_name_are_refused(api, case):
     with pytest.raises(TypeError, match=rf"{case.name}\(\) .*'xyz'. Its keywords are .*payload"):
         kind(xyz=1)
     example = f"`{case.name}\\({api.f_name}=2\\)`" if case.takes_f else "`fraction_evaluate=0.5`"
+    with pytest.raises(TypeError, match=r"ByzantineRobust\(\) .* Did you mean `audit_log`\?"):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=rules.Median(), audit_logs="log")
     with pytest.raises(TypeError, match=f"takes keywords only. Found 2 .* as in {example}"):
         kind(2)
 
