@@ -58,6 +58,8 @@ def lines(plan: Plan) -> Iterator[str]:
     yield f"Risk that any round has more than {f}: {plan.risk_left:.2g} (allowed: {plan.risk:g})"
     if plan.risk_below is not None:
         yield f"Risk with f = {f - 1}: {plan.risk_below:.2g}"
+    if not any(rule.works for rule in plan.rules):
+        yield from _nothing_works(plan)
     yield ""
     rows = [("rule", "replies", f"n = {n}", "nodes", "strategy (Message API)")]
     rows += [_row(rule, plan) for rule in plan.rules]
@@ -75,11 +77,17 @@ def lines(plan: Plan) -> Iterator[str]:
         "In the aggregate_fit API the keyword is num_malicious_clients. For a rule alone it is trim or "
         "num_byzantine. --json shows all of them."
     )
-    if not any(rule.works for rule in plan.rules):
+
+
+def _nothing_works(plan: Plan) -> Iterator[str]:
+    """Say that no rule works, why if no sample can help, and what is left."""
+    yield f"No rule here works with {plan.sample} nodes and f = {plan.f}."
+    if 2 * plan.byzantine >= plan.population:
         yield (
-            f"No rule here works with {n} nodes. FLTrust and ByGARS take any f, with clean data on the "
-            "server."
+            f"At most half of the nodes are honest: {plan.byzantine} of {plan.population} are Byzantine. "
+            "No rule that knows the updates alone can tell the two groups apart."
         )
+    yield "FLTrust and ByGARS take any f. They need clean data on the server."
 
 
 def _row(rule: RulePlan, plan: Plan) -> tuple[str, str, str, str, str]:

@@ -39,6 +39,7 @@ from flwr_byzantine.attacks import (
     SignFlip,
 )
 from flwr_byzantine.attacks.base import require, require_finite
+from flwr_byzantine.checks import did_you_mean
 from flwr_byzantine.clients import AttackSchedule as Schedule
 from flwr_byzantine.lab.names import AGAINST, BY_NAME
 from flwr_byzantine.rules import Rule
@@ -143,7 +144,8 @@ def plan_attack(name: str, arguments: Mapping[str, Any]) -> Plan:
     shared -= own
     for argument in arguments:
         allowed = f"made of {', '.join(sorted(own | shared))}"
-        advice = f"The attack `{name}` has no other arguments."
+        advice = did_you_mean(argument, own | shared).rstrip()
+        advice = advice or f"The attack `{name}` has no other arguments."
         require(argument in own | shared, "attack_args", allowed, argument, advice)
     hints = get_type_hints(kind)
     values = {key: _typed(value, hints[key]) for key, value in arguments.items() if key in own}

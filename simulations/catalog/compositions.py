@@ -9,6 +9,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from flwr_byzantine import rules
+from flwr_byzantine.checks import did_you_mean
 from flwr_byzantine.lab.names import STEPS, f_of, parts_of
 from simulations.catalog.rules import RULES
 from simulations.streams import Stream, generator
@@ -56,10 +57,12 @@ def choose(name: str, rule_args: Mapping[str, Any], assumed: int, seed: int = 0)
         to, _, argument = key.rpartition(".")
         takers = [part for part in shares if to in ("", part) and _takes(kinds[part], argument)]
         if not takers:
-            raise ValueError(
+            known = [field.name for kind in kinds.values() for field in fields(kind) if field.init]
+            text = (
                 f"Parameter `rule_args` should hold arguments of {', '.join(shares)}. "
-                f"Found `{key}`, which none of them has."
+                f"Found `{key}`, which none of them has. {did_you_mean(argument, known)}"
             )
+            raise ValueError(text.rstrip())
         for part in takers:
             shares[part][argument] = value
     steps = []
@@ -75,18 +78,18 @@ def check_names(name: str, before: list[str], last: str) -> None:
     if last not in RULES and not (before or last in STEPS):
         raise ValueError(
             f"Parameter `rule` should be one of {', '.join(RULES)}, perhaps with pre-aggregations in front, "
-            f"as in `nnm+phocas`. {found}"
+            f"as in `nnm+phocas`. {found} {did_you_mean(last, RULES)}".rstrip()
         )
     if unknown := [part for part in before if part not in STEPS]:
         raise ValueError(
             f"Parameter `rule` should have pre-aggregations in front: {', '.join(STEPS)}. {found} "
-            f"There is no {' and no '.join(unknown)}."
+            f"There is no {' and no '.join(unknown)}. {did_you_mean(unknown[0], STEPS)}".rstrip()
         )
     pure = [key for key, spec in RULES.items() if spec and not spec.knows_more]
     if last not in (pure if before else RULES):
         raise ValueError(
             f"Parameter `rule` should end with a rule that can have pre-aggregations in front: "
-            f"{', '.join(pure)}. {found}"
+            f"{', '.join(pure)}. {found} {did_you_mean(last, pure) if last not in RULES else ''}".rstrip()
         )
 
 
@@ -96,7 +99,8 @@ def make(kind: type[Any], fixed: Mapping[str, Any], own: Mapping[str, Any]) -> A
     for argument in own:
         if argument not in names:
             known = ", ".join(names) or "it has none"
-            advice = "Set f with `assumed_byzantine`." if fixed else "Correct its name."
+            other = did_you_mean(argument, names).rstrip()
+            advice = other or ("Set f with `assumed_byzantine`." if fixed else "Correct its name.")
             raise ValueError(
                 f"Parameter `rule_args` should hold arguments of {kind.__name__}: {known}. "
                 f"Found `{argument}`. {advice}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flwr_byzantine.checks import did_you_mean
 from simulations.catalog.partitions import (
     Partitioner,
     Shares,
@@ -132,6 +133,12 @@ def check_classes(classes_per_client: int, classes: int, clients: int) -> None:
         )
 
 
+def _meant(parts: list[str]) -> str:
+    """Ask whether a known partition was meant by the first part that is unknown."""
+    known = PARTITIONS if len(parts) == 1 else tuple(PARTITIONERS)
+    return next((did_you_mean(part, known) for part in parts if part not in known), "")
+
+
 def check_partition(
     how: Partition, among: str, classes: int | None, clients: int, byzantine: int, redraw: bool
 ) -> None:
@@ -158,13 +165,14 @@ def check_partition(
         raise ValueError(
             f"Parameter `partition` should be one of {', '.join(PARTITIONS)}, or two of "
             f"{', '.join(PARTITIONERS)} joined by a `+`, which `gamma` mixes. "
-            f"Found `partition = {how.kind}`."
+            f"Found `partition = {how.kind}`. {_meant(parts)}".rstrip()
         )
     used = how.parameters
-    for name in (GAMMA, "classes_per_client"):
+    for name in (GAMMA, "alpha", "classes_per_client"):
         value, default = getattr(how, name), getattr(Partition, name)
         if name not in used and value != default:
-            needs = "gamma, or such as iid+dirichlet" if name == GAMMA else "classes"
+            users = [part for part, (_, own) in PARTITIONERS.items() if name in own]
+            needs = "gamma, or such as iid+dirichlet" if name == GAMMA else " or ".join(users)
             raise ValueError(
                 f"Parameter `{name}` should be left out with `partition = {how.kind}`, which does not use "
                 f"it. Found `{name} = {value}`. It belongs to `partition = {needs}`."

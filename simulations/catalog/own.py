@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr_byzantine.checks import ParameterError, require, wrong
+from flwr_byzantine.checks import ParameterError, did_you_mean, require, wrong
 from flwr_byzantine.lab.processes import in_one_line
 
 NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -58,10 +58,11 @@ def require_known(parameter: str, value: str, names: Iterable[str]) -> None:
     example = EXAMPLES.get(parameter)
     if example is None or not is_path(value):
         path = f", or an import path such as `{example}`" if example else ""
-        raise ValueError(
+        text = (
             f"Parameter `{parameter}` should be one of {', '.join(names)}{path}. "
-            f"Found `{parameter} = {value}`."
+            f"Found `{parameter} = {value}`. {did_you_mean(value, names)}"
         )
+        raise ValueError(text.rstrip())
     expected = f"an import path such as `{example}`"
     advice = "Write the module as `import` does, a colon, and a name in it."
     require(bool(re.fullmatch(f"{NAME}:{NAME}", value)), parameter, expected, value, advice)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,14 @@ def explain(error: ValidationError) -> str:
         name = ".".join(str(part) for part in detail["loc"])
         found = f" Found `{name} = {detail['input']}`." if name else ""
         message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+        end = "" if message.endswith("?") else "."
         if detail["type"] in ("missing", "extra_forbidden"):
             found = ""
         if detail["type"] == "missing":
             message = "It is missing"
         if detail["type"] == "extra_forbidden":
             message = "There is no such setting: correct its name, or leave it out"
-        lines.append(f"{f'Parameter `{name}`: ' if name else ''}{message}.{found}")
+        lines.append(f"{f'Parameter `{name}`: ' if name else ''}{message}{end}{found}")
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -59,12 +61,32 @@ def said(error: Exception) -> str:
     return explain(error) if isinstance(error, ValidationError) else str(error)
 
 
+def as_options(text: str) -> str:
+    """Write the settings that a text names as options of the command line.
+
+    Examples
+    --------
+    >>> as_options("Parameter `batch_size` should be at least 1. Found `batch_size = 0`.")
+    'Parameter `--batch-size` should be at least 1. Found `--batch-size 0`.'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        written = f"--{name.replace('_', '-')}"
+        is_flag = RunConfig.model_fields[name].annotation is bool
+        return f"`{written}`" if value is None or is_flag else f"`{written} {value}`"
+
+    return re.sub(
+        rf"`(?P<name>{'|'.join(RunConfig.model_fields)})(?: = (?P<value>[^`]*))?`", option, text
+    )
+
+
 def configured(options: Mapping[str, Any]) -> RunConfig:
     """Return the run that the options describe. Exit if they describe none."""
     try:
         return RunConfig.from_options(options)
     except (ValueError, TypeError) as error:
-        raise fail(said(error)) from error
+        raise fail(as_options(said(error))) from error
 
 
 def check_out(folder: Path) -> None:
@@ -83,14 +105,17 @@ def check_out(folder: Path) -> None:
         ) from error
 
 
-def check_data(configs: Iterable[RunConfig]) -> None:
-    """Exit if the data of a run are missing. Download them if that is allowed."""
+def check_data(configs: Iterable[RunConfig], words: Callable[[str], str] = str) -> None:
+    """Exit if the data of a run are missing. Download them if that is allowed.
+
+    ``words`` writes the names in an error as the user wrote them.
+    """
     for name, data_dir, download in sorted({(c.dataset, c.data_dir, c.download) for c in configs}):
         try:
             datasets.check_there(name, data_dir, download)
         except (OSError, ValueError, RuntimeError) as error:
             missing = "" if is_path(name) else f"The dataset {name} is not there. "
-            raise fail(f"{missing}{error}") from error
+            raise fail(words(f"{missing}{error}")) from error
 
 
 def check_own(configs: Iterable[RunConfig]) -> None:
@@ -114,14 +139,14 @@ def check_attackers(config: RunConfig) -> None:
     channels = [name for name, kind in ATTACKS.items() if issubclass(kind, ChannelAttack)]
     if attack not in ("none", "backdoor", *channels) and byzantine == 0:
         raise fail(
-            f"Parameter `byzantine` should be at least 1 for `--attack {attack}`. Found "
-            f"`byzantine = {byzantine}`, so nobody attacks. Add `--byzantine 1` or more, or leave out "
+            f"Parameter `--byzantine` should be at least 1 for `--attack {attack}`. Found "
+            f"`--byzantine {byzantine}`, so nobody attacks. Add `--byzantine 1` or more, or leave out "
             "`--attack`."
         )
     if attack == "none" and byzantine and config.rule != "baseline":
         raise fail(
-            f"Parameter `attack` should name an attack for `--byzantine {byzantine}`. Found "
-            "`attack = none`, so they behave well. Add `--attack gaussian` or another attack. To set only "
+            f"Parameter `--attack` should name an attack for `--byzantine {byzantine}`. Found "
+            "`--attack none`, so they behave well. Add `--attack gaussian` or another attack. To set only "
             f"the rule's f, give `--assumed-byzantine {byzantine}` in place of `--byzantine`."
         )
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from flwr_byzantine.lab.kept import Kept, replace_file
 from simulations.commands.checks import (
+    as_options,
     check_attackers,
     check_data,
     check_figure,
@@ -76,7 +77,7 @@ def run(
     config = configured(options)
     check_attackers(config)
     check_out(out)
-    check_data([config])
+    check_data([config], as_options)
     try:
         check_free(out, overwrite)
         check_fits(config)
@@ -85,7 +86,7 @@ def run(
     except (ValueError, FileExistsError) as error:
         if verbose:
             raise
-        raise fail(str(error)) from error
+        raise fail(as_options(str(error))) from error
     except Exception as error:
         if verbose:
             raise
@@ -125,11 +126,11 @@ def partition(out: Picture = Path("runs/partition.svg"), **options: Any) -> None
     """Draw which client has which samples in a run, as one SVG file. The options are those of `run`."""
     config = configured(options)
     check_out(out.parent)
-    check_data([config])
+    check_data([config], as_options)
     try:
         drawn = draw_holdings(config)
     except (OSError, ValueError) as error:
-        raise fail(str(error)) from error
+        raise fail(as_options(str(error))) from error
     out.parent.mkdir(parents=True, exist_ok=True)
     console.print(f"Picture: {replace_file(out, drawn.encode())}")
 

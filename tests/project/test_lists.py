@@ -1,10 +1,11 @@
 """Lists of rules and attacks stand in several places, for several readers: all of them agree."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+import rule_tables
+import tables
 from cases import CASES
 
 import flwr_byzantine
@@ -101,18 +102,9 @@ def test_the_pages_have_every_docstring():
     assert documented("docs/reference/lab.md", "flwr_byzantine.lab") == set(lab.__all__)
 
 
-def written_by_make_tables():
-    """The script that writes parts of the pages."""
-    path = REPOSITORY / "docs" / "_build" / "tables.py"
-    spec = importlib.util.spec_from_file_location("tables", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("page", ["README.md", "docs/operators.md", "docs/rules.md"])
 def test_pages_say_of_the_rules_what_the_rules_say(page):
-    tables, text = written_by_make_tables(), (REPOSITORY / page).read_text()
+    text = (REPOSITORY / page).read_text()
     assert tables.written(page, text) == text, "run `make tables`"
     old = text.replace("4f + 3", "3f + 3", 1)
     assert tables.written(page, old) == text != old
@@ -120,7 +112,7 @@ def test_pages_say_of_the_rules_what_the_rules_say(page):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
 def test_pages_have_the_scores_of_the_reproduction(page):
-    tables, text = written_by_make_tables(), (REPOSITORY / page).read_text()
+    text = (REPOSITORY / page).read_text()
     assert tables.written(page, text) == text, "run `make tables`"
     old = text.replace(
         "| Phocas (Xie, Koyejo, Gupta 2018) | 5", "| Phocas (Xie, Koyejo, Gupta 2018) | 6"
@@ -129,51 +121,52 @@ def test_pages_have_the_scores_of_the_reproduction(page):
 
 
 def test_the_cost_page_shows_the_run_that_is_kept():
-    tables, text = written_by_make_tables(), (REPOSITORY / "docs/benchmarks.md").read_text()
+    text = (REPOSITORY / "docs/benchmarks.md").read_text()
     assert tables.written("docs/benchmarks.md", text) == text, "run `make tables`"
-    old = text.replace("| `Phocas` | 0.22 (0.17 to 0.33) |", "| `Phocas` | 0.11 |")
+    old = text.replace("| `Phocas` | ", "| `Phocas` | 0.")
     assert tables.written("docs/benchmarks.md", old) == text != old
 
 
 def test_every_rule_says_what_it_averages_and_when_it_fails():
-    tables = written_by_make_tables()
-    for kind in tables.pure():
+    for kind in rule_tables.pure():
         for words in ("Without an attacker it averages", "It fails"):
-            assert tables.said(kind, words) != "-", f"Notes of {kind.__name__}: {words} ...."
+            assert rule_tables.said(kind, words) != "-", f"Notes of {kind.__name__}: {words} ...."
 
 
 def test_bounds_are_found_by_trying():
-    tables = written_by_make_tables()
-    assert [tables.bound(kind) for kind in (rules.Mean, rules.Median)] == ["1", "2f + 1"]
-    assert [tables.bound(kind) for kind in (rules.Phocas, rules.Bulyan)] == ["2b + 1", "4f + 3"]
-    assert tables.source(rules.Krum) == "Blanchard et al. 2017"
+    assert [rule_tables.bound(kind) for kind in (rules.Mean, rules.Median)] == ["1", "2f + 1"]
+    assert [rule_tables.bound(kind) for kind in (rules.Phocas, rules.Bulyan)] == [
+        "2b + 1",
+        "4f + 3",
+    ]
+    assert rule_tables.source(rules.Krum) == "Blanchard et al. 2017"
     with pytest.raises(ValueError, match="not linear in f"):
-        tables.line(lambda f: f * f, "f")
+        rule_tables.line(lambda f: f * f, "f")
 
 
 def test_every_attack_says_what_it_sends_who_knows_what_and_whose_it_is():
-    tables = written_by_make_tables()
     for name, kind in BY_NAME.items():
         assert (
-            f"| `{name}` | {tables.does(kind)} | {tables.known(kind)} |" in tables.readme_attacks()
+            f"| `{name}` | {rule_tables.does(kind)} | {rule_tables.known(kind)} |"
+            in rule_tables.readme_attacks()
         )
-        assert tables.source(kind) != "-", kind
-    assert tables.source(attacks.LabelFlip) == "Regatti et al. 2020"
+        assert rule_tables.source(kind) != "-", kind
+    assert rule_tables.source(attacks.LabelFlip) == "Regatti et al. 2020"
     kinds = (attacks.SignFlip, attacks.Mimic, attacks.PoisonedFL, attacks.Backdoor)
-    assert [tables.known(kind) for kind in kinds] == [
+    assert [rule_tables.known(kind) for kind in kinds] == [
         "own update",
         "honest updates",
         "global models",
         "own data",
     ]
-    assert tables.known(attacks.Optimized) == "honest updates, the rule"
+    assert rule_tables.known(attacks.Optimized) == "honest updates, the rule"
 
 
 def test_readme_has_the_tables_of_all_attacks_and_steps():
-    tables, text = written_by_make_tables(), (REPOSITORY / "README.md").read_text()
+    text = (REPOSITORY / "README.md").read_text()
     old = text.replace("| `lie` |", "| `other` |")
     assert tables.written("README.md", old) == text != old
-    assert all(f"`{step}`" in tables.readme_rules() for step in STEPS)
+    assert all(f"`{step}`" in rule_tables.readme_rules() for step in STEPS)
 
 
 def test_simulations_run_every_rule():

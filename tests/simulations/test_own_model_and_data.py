@@ -296,9 +296,9 @@ def test_data_that_are_none_are_told_in_one_line(module, untrained, text, words)
     path = f"{module(text)}:load"
     line = told("run", "--dataset", path, "--clients", 2, "--rule", "mean")
     assert line.startswith(
-        "Parameter `dataset` should be a function that returns `(x_train, y_train)"
+        "Parameter `--dataset` should be a function that returns `(x_train, y_train)"
     )
-    assert f"Found `dataset = {path}`" in line
+    assert f"Found `--dataset {path}`" in line
     assert words in line
 
 
@@ -343,12 +343,13 @@ def test_a_model_that_does_not_fit_is_told_in_one_line(module, untrained, tmp_pa
     name = module(OWN + MODELS)
     path, words = path.format(name), words.format(name)
     line = told("run", "--dataset", f"{name}:load", "--model", path, "--clients", 4)
-    assert line.startswith("Parameter `model` should be ")
-    assert f"Found `model = {path}`" in line
+    assert line.startswith("Parameter `--model` should be ")
+    assert f"Found `--model {path}`" in line
     assert words in line
     experiment = EXPERIMENT.replace("mine:load", f"{name}:load").replace("mine:small_net", path)
     (tmp_path / "own.toml").write_text(experiment)
-    assert told("sweep", "own.toml", "--out", tmp_path / "cells") == line
+    in_toml = told("sweep", "own.toml", "--out", tmp_path / "cells")
+    assert in_toml.replace("`model`", "`--model`").replace("`model = ", "`--model ") == line
     assert not (tmp_path / "cells").exists()
 
 
@@ -365,8 +366,11 @@ def test_a_module_that_cannot_be_imported_says_why(module, untrained):
 
 def test_a_misspelt_name_is_told_which_there_are(untrained):
     line = told("run", "--dataset", "digit")
-    assert "`dataset` should be one of digits, mnist" in line
-    assert "or an import path such as `my_package.data:load`. Found `dataset = digit`." in line
+    assert "`--dataset` should be one of digits, mnist" in line
+    assert (
+        "or an import path such as `my_package.data:load`. Found `--dataset digit`. Did you mean `digits`?"
+        in line
+    )
     line = told("run", "--model", "networks.small_net")
     assert "mlp-small" in line
     assert "or an import path such as `my_package.networks:small_net`." in line

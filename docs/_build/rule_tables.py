@@ -1,0 +1,283 @@
+"""What README.md and docs/ say of rules and attacks, from these themselves.
+
+A docstring says what a rule or an attack does in its first sentence, and where it comes from in its
+References. The Notes of a rule may say "Without an attacker it averages ...." and "It fails ...." for the
+two last columns, and "It needs ...." where no number of updates is enough by itself.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from typing import Any
+
+from markdown_table import table
+
+from flwr_byzantine import attacks, rules
+from flwr_byzantine.lab.names import AGAINST, BY_NAME
+from flwr_byzantine.rules.base import Rule
+from flwr_byzantine.rules.preaggregation import PreAggregation
+from flwr_byzantine.strategies import fit_strategies
+from flwr_byzantine.strategies.settings import public_names
+from flwr_byzantine.strategies.words import FIT_WORDS
+
+MOST = 60  # updates that bounds are looked for with
+
+# What an attacker is given, by the kind of the attack; all others are given the data that they train on.
+KNOWN = {
+    attacks.LocalAttack: "own update",
+    attacks.ColludingAttack: "honest updates",
+    attacks.ModelAttack: "global models",
+    attacks.ChannelAttack: "all that passes",
+}
+
+# Strategies that know more than a round's updates are no rules:
+# what it does, needs, costs, source; what it averages without an attacker, fails under.
+OTHERS = {
+    "ByGARS": (
+        "Mean by reputations, which data on the server refine in k steps a round",
+        ("any f", "knd", "Regatti et al. 2020", "by the scores"),
+        "bit flips in every update; too little auxiliary data; LIE, where the loss is hard",
+    ),
+    "ByGARSPlusPlus": (
+        "Mean by reputations, with one inner product for each client and round",
+        ("any f", "nd", "Regatti et al. 2020", "by the scores"),
+        "bit flips in every update; LIE",
+    ),
+    "FLTrust": (
+        "Mean by the cosine with an update of the server's own, to whose length all are brought",
+        ("any f", "nd", "Cao et al. 2021", "by the cosines"),
+        "bit flips in every update; too little auxiliary data, or data unlike the clients'",
+    ),
+}
+
+
+def pure() -> list[type[Rule]]:
+    """The rules that a strategy has the name of, as the strategies are declared."""
+    return [getattr(rules, name) for name in public_names(vars(fit_strategies)) if name in public()]
+
+
+def public() -> list[str]:
+    """Public names of the rules and pre-aggregations."""
+    return list(vars(rules)["__all__"])
+
+
+def steps() -> list[type[Any]]:
+    """The pre-aggregations."""
+    kinds = (getattr(rules, name) for name in public())
+    return [
+        kind for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, PreAggregation) and not inspect.isabstract(kind)
+    ]  # fmt: skip
+
+
+def does(kind: type[Any]) -> str:
+    """The first sentence."""
+    first = re.sub(r"\s+", " ", (inspect.getdoc(kind) or "").split("\n\n")[0])
+    return first.split(". ")[0].rstrip(".")
+
+
+def said(kind: type[Any], pattern: str) -> str:
+    """What the Notes say after some words."""
+    notes = (inspect.getdoc(kind) or "").partition("Notes\n-----\n")[2]
+    found = re.search(rf"{pattern} (.+?)\.(?: |$)", re.sub(r"\s+", " ", notes))
+    return found[1].removeprefix("under ") if found else "-"
+
+
+def source(kind: type[Any]) -> str:
+    """Authors and year of the first reference."""
+    references = (inspect.getdoc(kind) or "").partition("References\n----------\n")[2]
+    found = re.match(r"(?:[\w ]+: )?(.+?) \(?(\d{4})\b", re.sub(r"\s+", " ", references))
+    if not found:
+        return "-"
+    first, *others = found[1].split(", ")
+    if len(others) > 1:
+        return f"{first} et al. {found[2]}"
+    return ", ".join([first, *others]) + f" {found[2]}"
+
+
+def parameter_of(kind: type[Any]) -> str | None:
+    """The field that is f, or b."""
+    names = (field.name for field in fields(kind))
+    return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
+
+
+def made(kind: type[Any], f: int) -> Any:
+    """One for f; other numbers that have to be given are 1."""
+    needed = {
+        field.name: 1
+        for field in fields(kind)
+        if field.init and field.default is field.default_factory is MISSING
+    }
+    name = parameter_of(kind)
+    return kind(**needed | ({name: f} if name else {}))
+
+
+def needs(kind: type[Any]) -> str:
+    """How many updates it needs, and what else."""
+    other = said(kind, "It needs")
+    return f"n >= {bound(kind)}" if other == "-" else other
+
+
+def bound(kind: type[Any]) -> str:
+    """How many updates it needs, as a formula that holds for every f that was tried."""
+
+    def least(f: int) -> int:
+        one = made(kind, f)
+        numbers = range(one.min_updates, MOST)
+        return next((n for n in numbers if one.tolerated(n) >= f), one.min_updates)
+
+    letter = "b" if parameter_of(kind) == "trim" else "f"
+    if issubclass(kind, Rule):
+        return line(least, letter)
+    after = line(lambda rows: int(made(kind, 1).least_for(rows)), "r")
+    own = line(lambda f: int(made(kind, f).min_updates), letter)
+    return after if own == "1" else own
+
+
+def line(value: Callable[[int], int], letter: str) -> str:
+    """The straight line through four values."""
+    first, second, *others = (value(i) for i in range(1, 5))
+    slope, start = second - first, 2 * first - second
+    if others != [start + slope * i for i in (3, 4)]:
+        raise ValueError(f"The bound is not linear in {letter}: {first}, {second}, {others}.")
+    times = {0: "", 1: letter}.get(slope, f"{slope}{letter}")
+    if not times:
+        return str(start)
+    return times if not start else f"{times} {'+' if start > 0 else '-'} {abs(start)}"
+
+
+def cost(kind: type[Any]) -> str:
+    """What a round costs, from what the rule looks at."""
+    if made(kind, 1).uses_distances:
+        return "n²d"
+    mixes = kind.mixing is not Rule.mixing or kind.mixing_of is not Rule.mixing_of
+    return "nd" if mixes else "nd log n"
+
+
+def readme_rules() -> str:
+    """Of the README: what each rule does and needs, and whose it is."""
+    rows = [(f"`{kind.__name__}`", does(kind), needs(kind), source(kind)) for kind in pure()]
+    rows += [(f"`{name}`", text, more[0], more[2]) for name, (text, more, _) in OTHERS.items()]
+    rows = [(name, text, needed.removeprefix("n >= "), whose) for name, text, needed, whose in rows]
+    before = ", ".join(f"`{kind.__name__}`" for kind in steps())
+    parts = [
+        f"There are {len(rows)} rules. Each is a strategy in both APIs.",
+        table(("rule", "what it returns", "n at least", "source"), *rows),
+        f"Any number of [pre-aggregations](docs/pre-aggregations.md) goes in front: {before}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def readme_attacks() -> str:
+    """Of the README: what each attack sends, what attackers are given, and whose it is."""
+    rows = [
+        (f"`{name}`", does(kind), known(kind), source(kind))
+        for name, kind in sorted(BY_NAME.items())
+    ]
+    head = ("attack", "what is sent, or trained on", "attackers know", "source")
+    text = f"There are {len(rows)} attacks, each a [class](docs/attacks.md) of `flwr_byzantine.attacks`. "
+    names = " or ".join(f"`{name}`" for name in AGAINST)
+    text += f"These are their names for `--attacks`.\nThere `optimized` is {names}."
+    return f"{text}\n\n{table(head, *rows)}"
+
+
+def known(kind: type[Any]) -> str:
+    """What an attacker is given."""
+    given = next((what for base, what in KNOWN.items() if issubclass(kind, base)), "own data")
+    return f"{given}, the rule" if "against" in {field.name for field in fields(kind)} else given
+
+
+def page_rules() -> str:
+    """Of docs/rules.md: bounds, costs, and when each rule fails."""
+    head = (
+        "rule",
+        "n at least",
+        "cost of a round",
+        "without an attacker, it averages",
+        "fails under",
+    )
+    rows = [
+        (
+            f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})",
+            needs(kind).removeprefix("n >= "), cost(kind), said(kind, "it averages"), said(kind, "It fails"),
+        )
+        for kind in pure()
+    ]  # fmt: skip
+    rows += [
+        (f"[`{name}`](#{name.lower()})", more[0], more[1], more[3], fails)
+        for name, (_, more, fails) in OTHERS.items()
+    ]
+    before = [
+        (
+            f"[`{kind.__name__}`](#flwr_byzantine.rules.{kind.__name__})",
+            needs(kind).removeprefix("n >= "),
+            cost(kind),
+            does(kind),
+        )
+        for kind in steps()
+    ]
+    more = ("pre-aggregation", "n at least", "cost of a round", "what it does")
+    text = (
+        "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
+    )
+    return "\n\n".join([table(head, *rows), text, table(more, *before)])
+
+
+def page_reference() -> str:
+    """Of docs/rules.md: the docstrings, by module."""
+    modules: dict[str, list[type[Any]]] = {}
+    for kind in [*pure(), *steps()]:
+        modules.setdefault(kind.__module__, []).append(kind)
+    parts = []
+    for module, kinds in modules.items():
+        title = (sys.modules[module].__doc__ or "").split("\n")[0]
+        parts.append("## " + re.split(r"[:.,;]", title)[0])
+        parts += ["\n".join(directive(kind)) for kind in kinds]
+    return "\n\n".join(parts)
+
+
+def directive(kind: type[Any]) -> Iterator[str]:
+    """Show a docstring, and the methods that not every rule has."""
+    yield f"::: flwr_byzantine.rules.{kind.__name__}"
+    base = Rule if issubclass(kind, Rule) else PreAggregation
+    own = [
+        name
+        for name, thing in inspect.getmembers(kind, inspect.isfunction)
+        if name[0] != "_" and thing.__name__ == name
+        and (not hasattr(base, name) or (name == "scores" and thing is not Rule.scores))
+    ]  # fmt: skip
+    if own:
+        yield "    options:"
+        yield f"      members: [{', '.join(own)}]"
+        inherited = [name for name in own if name not in vars(kind)]
+        if inherited:
+            yield f"      inherited_members: [{', '.join(inherited)}]"
+
+
+def page_bounds() -> str:
+    """Of docs/operators.md: the largest f that a number of replies is enough for."""
+    sizes = (8, 20, 100)
+    groups: dict[str, list[type[Any]]] = {}
+    for kind in pure():
+        if kind is not rules.Mean and needs(kind).startswith("n >="):
+            groups.setdefault(bound(kind).replace("b", "f"), []).append(kind)
+    head = ("rule", "replies needed", *(f"f with n = {n}" for n in sizes))
+    rows = [
+        (
+            ", ".join(f"`{kind.__name__}`" for kind in kinds),
+            needed,
+            *(most(kinds[0], n) for n in sizes),
+        )
+        for needed, kinds in groups.items()
+    ]
+    return table(head, *rows)
+
+
+def most(kind: type[Any], n: int) -> str:
+    """The largest f that n replies are enough for."""
+    enough = (
+        f for f in range(n) if made(kind, f).min_updates <= n and made(kind, f).tolerated(n) >= f
+    )
+    return str(max(enough))

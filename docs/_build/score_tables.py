@@ -1,0 +1,36 @@
+"""What README.md and docs/ say of the experiments, from the results in docs/results."""
+
+import re
+from pathlib import Path
+
+from markdown_table import table
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def page_evidence() -> str:
+    """When a defence is worth it, from the cells of the study."""
+    from simulations.report.decide import (
+        decision_table,
+    )  # has torch, which the other pages do without
+
+    return decision_table(RESULTS / "study")
+
+
+def scores(folder: str) -> str:
+    """How many claims of each paper hold, as the report in a folder's `results/reproduction` says it."""
+    report = (RESULTS / "reproduction" / "README.md").read_text()
+    verdicts = ("holds", "fails", "no-test", "not-run")
+    rows, claims = [], 0
+    for paper, counts in re.findall(r"<summary><b>(.+?)</b>: (.+?)</summary>", report):
+        found = dict(re.findall(r'class="verdict-([\w-]+)">(\d+) ', counts))
+        own = [int(found.get(verdict, 0)) for verdict in verdicts]
+        claims += sum(own)
+        rows.append((paper, *(str(number) for number in (sum(own), *own))))
+    text = (
+        f"We measured every empirical claim of four papers, {claims} in all, on real MNIST and CIFAR-10, at a "
+        f"smaller scale. [The\nreproduction]({folder}results/reproduction/README.md) has the numbers seen, and says "
+        "why a claim does not hold, or is no test."
+    )
+    head = ("paper", "claims", "hold", "do not hold", "no test", "not run")
+    return f"{text}\n\n{table(head, *rows)}"
