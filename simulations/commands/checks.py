@@ -94,7 +94,7 @@ def check_data(configs: Iterable[RunConfig]) -> None:
 
 
 def check_own(configs: Iterable[RunConfig]) -> None:
-    """Fail where a run cannot work with a model or with data of the user's own."""
+    """Exit if a run cannot work with a model or with data of the user's own."""
     own = [config for config in configs if is_path(config.model) or is_path(config.dataset)]
     for config in sorted(own, key=lambda config: config.dataset):
         try:
