@@ -90,8 +90,8 @@ class RunConfig(BaseModel):
     assumed_byzantine: int = Field(
         0,
         ge=0,
-        description="The number of Byzantine clients that the rule is told (f). [default: the true number; if "
-        "a round asks only some clients, the average number among these, rounded up]",
+        description="The number of Byzantine clients that the rule is told (f). [default: the true number; "
+        "if a round asks only some clients, the average number among these, rounded up]",
     )
     rounds: int = Field(50, ge=1, description="Rounds of training.")
     dataset: str = Field(
