@@ -21,7 +21,7 @@ READING = (
     "Each number is a mean over the seeds, with its 95 % bootstrap interval. A seed is left out if its "
     "measurement is not a number. Examples are a ratio to a run that gained nothing, and the direction "
     "of a model that is not finite any more. A claim holds if all means are within the bounds, which "
-    "stand for the paper's words. If the claim is about one rule or another, one of them is enough. "
+    "stand for the paper's words. If it is about one of several rules or attacks, one mean is enough. "
     "`no test` means that the measurement could not have refuted the claim, so the claim counts neither "
     "way. The column `why` gives the reason for that, or the cause if a claim does not hold. There are "
     "five causes. `scale` means that our runs are smaller, `seed noise` that the seeds differ too much, "

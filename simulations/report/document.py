@@ -71,7 +71,7 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
     results : Results
         What has been measured.
     out : Path
-        The folder to write into; it is made where it is missing.
+        The folder to write into. It is made if it is missing.
     figure : str (default: "")
         The only figure to report, with the claims about it. Empty: all figures.
     """

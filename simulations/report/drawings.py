@@ -19,7 +19,7 @@ DPI = 192  # two pixels for each pixel of a page
 
 
 class Drawing(NamedTuple):
-    """A picture: a short name for its file, what it shows, and the picture, None where there is none."""
+    """A picture: a short name for its file, what it shows, and the picture, or None if there is none."""
 
     kind: str
     shows: str

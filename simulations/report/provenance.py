@@ -30,8 +30,8 @@ def provenance_blocks(results: Results) -> list[Block]:
         Heading("Where the numbers come from"),
         Text(
             f"{len(every)} cells hold {len(models(every))} different models. A job-hour is an hour of one "
-            f"process. Versions: {_versions(every) or UNKNOWN}. Old cells were run before the machine was "
-            f"recorded, so for these it is {UNKNOWN}."
+            f"process. Versions: {_versions(every) or UNKNOWN}. If a cell is older than the record of "
+            f"machines, the table says `{UNKNOWN}`."
         ),
         Table(head, rows),
     ]

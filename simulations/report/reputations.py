@@ -64,7 +64,7 @@ def plot_reputations(result: Record, path: Path) -> Path:
     result : dict
         The result of the run.
     path : Path
-        The file to write; its folder is made where it is missing.
+        The file to write. Its folder is made if it is missing.
 
     Returns
     -------
