@@ -1,4 +1,4 @@
-"""One run, fully described: what the command line, the app and the experiments all validate."""
+"""The description of one run, which the command line, the app and the experiments validate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Arguments = dict[str, bool | int | float | str]
 
 
 def parse_arguments(text: str) -> Arguments:
-    """Read ``"epsilon=0.5 exact=true"``; commas separate as spaces do.
+    """Read arguments such as ``"epsilon=0.5 exact=true"``, with spaces or commas between them.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def parse_arguments(text: str) -> Arguments:
     return arguments
 
 
-CLIENTS = 20  # where a run does not say
+CLIENTS = 20  # if a run does not say how many
 
 
 def _share(data: Mapping[str, Any]) -> int:
@@ -69,7 +69,7 @@ class RunConfig(BaseModel):
         "phocas",
         description="How the server aggregates: "
         + ", ".join(RULES)
-        + "; with pre-aggregations in front, as in nnm+phocas: "
+        + ". Pre-aggregations may stand in front, as in nnm+phocas: "
         + ", ".join(STEPS)
         + ".",
     )
@@ -81,16 +81,17 @@ class RunConfig(BaseModel):
     attack_start: int = Field(1, ge=1, description="The first round under attack.")
     clients: int = Field(CLIENTS, ge=1, description="Clients of the federation.")
     clients_per_round: int = Field(
-        0, ge=0, description="How many clients each round asks, drawn by the seed; 0: all of them."
+        0, ge=0, description="How many clients each round asks, drawn by the seed. 0: all."
     )
     stragglers: int = Field(
-        0, ge=0, description="Honest clients, the last ones, that never answer."
+        0, ge=0, description="How many honest clients never answer. They are the last ones."
     )
-    byzantine: int = Field(0, ge=0, description="How many of them are Byzantine.")
+    byzantine: int = Field(0, ge=0, description="How many clients are Byzantine.")
     assumed_byzantine: int = Field(
         0,
         ge=0,
-        description="How many the rule is told of. [default: as many as there are, of a sample its share]",
+        description="The number of Byzantine clients that the rule is told (f). [default: the true number; "
+        "if a round asks only some clients, the average number among these, rounded up]",
     )
     rounds: int = Field(50, ge=1, description="Rounds of training.")
     dataset: str = Field(
@@ -99,32 +100,32 @@ class RunConfig(BaseModel):
         + ", ".join(datasets.DATASETS)
         + f"; or your own, by import path, as in {own.EXAMPLES['dataset']}.",
     )
-    data_dir: str = Field("data", description="Where datasets lie that have to be downloaded.")
+    data_dir: str = Field("data", description="The folder for datasets that are downloaded.")
     download: bool = Field(False, description="Download the dataset if it is not there.")
     model: str = Field(
         "",
         description="The network: "
         + ", ".join(MODELS)
-        + f"; or your own, by import path, as in {own.EXAMPLES['model']}. [default: by dataset]",
+        + f"; or your own, by import path, as in {own.EXAMPLES['model']}. [default: that of the dataset]",
     )
     batch_size: int = Field(32, ge=1, description="Samples per minibatch.")
     learning_rate: float = Field(
-        0.1, gt=0, description="Step size, of clients or (gradients) server."
+        0.1, gt=0, description="Step size of clients, or of the server if clients send gradients."
     )
     learning_rate_decay: int = Field(
         0,
         ge=0,
-        description="Rounds after which the server's step size (gradients) is half; 0: it stays. ByGARS "
-        "has its own: gamma_offset.",
+        description="For gradients: rounds after which the server's step size is half. 0: it stays the same. "
+        "ByGARS has an argument of its own for this, gamma_offset.",
     )
     local_steps: int = Field(
-        1, ge=1, description="Minibatches per client and round. [default: 5; gradients: 1]"
+        1, ge=1, description="Minibatches per client and round. [default: 5; 1 for gradients]"
     )
     momentum: float = Field(
         0.0, ge=0, lt=1, description="Worker momentum: the weight of the past in what clients send."
     )
     weight_decay: float = Field(
-        0.0, ge=0, description="Added to each gradient: so many times the parameters."
+        0.0, ge=0, description="The parameters times this number are added to each gradient."
     )
     local_epochs: int | None = Field(
         None, ge=1, description="Passes over a client's data per round, instead of local steps."
@@ -140,7 +141,7 @@ class RunConfig(BaseModel):
     auxiliary: int = Field(
         0,
         ge=0,
-        description="Training samples that the server has instead of the clients. "
+        description="How many training samples the server has. The clients do not get them. "
         f"[default: 250 for {', '.join(STRATEGIES)}]",
     )
     partition: str = Field(
@@ -151,8 +152,8 @@ class RunConfig(BaseModel):
     )
     partition_among: Literal["all", "honest"] = Field(
         "all",
-        description="Who shares the data: all clients, or the honest ones alone, while each Byzantine "
-        "client draws samples of its own from all of them.",
+        description="Who shares the data: all clients, or only the honest ones. Then each Byzantine client "
+        "draws samples of its own from the data that the honest ones share.",
     )
     alpha: float = Field(
         1.0, gt=0, description="Concentration of the partitions dirichlet and quantity."
@@ -161,11 +162,11 @@ class RunConfig(BaseModel):
         0.5,
         ge=0,
         le=1,
-        description="Share of the data that the first of two partitions deals out. That of gamma is iid, "
-        "and sorted the second: 0 sorts all.",
+        description="Share of the data that the first of two partitions deals out. The partition gamma mixes "
+        "iid and sorted, so 0 sorts all data.",
     )
     classes_per_client: int = Field(
-        2, ge=1, description="Classes that each client has in the partition classes."
+        2, ge=1, description="How many classes each client has in the partition classes."
     )
     placement: Literal["first", "drawn"] = Field(
         "first", description="Which clients are Byzantine: the first ones, or drawn by the seed."
@@ -173,14 +174,14 @@ class RunConfig(BaseModel):
     redraw: bool = Field(False, description="Draw the Byzantine clients anew in every round.")
     eval_every: int = Field(1, ge=1, description="Rounds from one evaluation to the next.")
     evaluate_on: Literal["test", "train"] = Field(
-        "test", description="Whether to evaluate on samples to test with, or on those to train on."
+        "test", description="Whether to evaluate on the test samples or on the training samples."
     )
-    test_samples: int = Field(0, ge=0, description="Samples to evaluate on; 0: all of them.")
+    test_samples: int = Field(0, ge=0, description="How many samples to evaluate on. 0: all.")
     gradient_samples: int = Field(
         0,
         ge=0,
-        description="Training samples for the true gradient, which the model's step is compared with "
-        "where it is evaluated; 0: not compared.",
+        description="How many training samples give the true gradient. Each evaluation compares the model's "
+        "step with it. 0: no comparison.",
     )
 
     @classmethod
@@ -194,7 +195,7 @@ class RunConfig(BaseModel):
         Raises
         ------
         ValueError
-            Where the data cannot be dealt out as the run says.
+            If the data cannot be dealt out as the run says.
         """
         apart: frozenset[int] = frozenset()
         if self.partition_among == "honest":

@@ -1,4 +1,4 @@
-"""Environment variables that Flower, Ray and numpy's algebra read once, at import or start."""
+"""Environment variables that Flower, Ray and numpy's linear algebra read once, at import or start."""
 
 import os
 
@@ -6,7 +6,7 @@ DEFAULTS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "OPENBLAS_NUM_THREADS": "1",  # processes share the cores, and a sum does not depend on how many there are
+    "OPENBLAS_NUM_THREADS": "1",  # the processes share the cores, and no sum depends on their number
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a FutureWarning; no client uses a GPU
 }

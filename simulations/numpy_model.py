@@ -1,7 +1,7 @@
 """A small network in numpy: one hidden layer of rectified units, then softmax.
 
-A model is the list of its arrays: weights and biases of the hidden layer, then those of the output. What runs
-on it needs no torch.
+A model is the list of its arrays: weights and biases of the hidden layer, then those of the output. Code
+that uses it needs no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Arrays = list[Floats]
 
 
 def initial_model(inputs: int, hidden: int, classes: int, rng: np.random.Generator) -> Arrays:
-    """Draw weights of variance 1 / inputs of their layer; all biases are 0.
+    """Draw weights whose variance is 1 / the number of inputs of their layer. All biases are 0.
 
     Examples
     --------
@@ -54,5 +54,5 @@ def descend(model: Arrays, x: Floats, y: Labels, learning_rate: float) -> None:
 
 
 def accuracy(model: Arrays, x: Floats, y: Labels) -> float:
-    """Return the share of the samples whose class the model names."""
+    """Return the share of the samples that the model classifies correctly."""
     return float((logits(model, x)[1].argmax(axis=1) == y).mean())

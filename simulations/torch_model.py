@@ -19,9 +19,8 @@ ModelFactory = Callable[[], nn.Module]
 def shared_model(factory: ModelFactory) -> nn.Module:
     """Build the model of a factory once in a process. Every client loads its parameters into it."""
     torch.set_num_threads(1)  # simulated clients run one per core
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # its first weights are drawn, and nobody else's numbers are
+    # The factory draws the first weights. This must not change the random numbers of anything else.
+    with torch.random.fork_rng(devices=[]):
         return factory()
 
 
@@ -57,9 +56,9 @@ def dump_arrays(model: nn.Module) -> NDArrays:
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy, and the shares of samples whose label is the first or in the first three.
+    """Mean cross-entropy, and the shares of samples whose label the model ranks first, or in the first three.
 
-    ``by_class`` is the accuracy on the samples of each label, None for a label that has none.
+    ``by_class`` is the accuracy on the samples of each label, None for a label without samples.
     """
 
     loss: float
@@ -75,7 +74,7 @@ def evaluate(
     """Evaluate a model on samples x with labels y."""
     model.eval()
     loss, near = 0.0, 0
-    known = [0] * (1 + int(y.max()))  # samples of each label whose label is the first
+    known = [0] * (1 + int(y.max()))  # correctly classified samples of each label
     for start in range(0, len(y), batch_size):
         logits = model(x[start : start + batch_size])
         labels = y[start : start + batch_size]

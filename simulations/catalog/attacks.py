@@ -3,8 +3,8 @@
 Besides the parameters of the attack, ``attack_args`` may hold
 
 - ``fraction``: the share of the rounds, from ``attack_start`` on, in which the attack is on. (The attack
-  ``backdoor`` has its own ``fraction``, which is the share of the samples. An attack's own parameters come
-  first.)
+  ``backdoor`` has its own ``fraction``, which is the share of the samples. An attack's own parameters take
+  precedence.)
 - ``period`` and ``off``: from ``attack_start`` on, the attackers behave well for ``off`` rounds (by default
   ``period``), then attack for ``period`` rounds, and so on. Without ``period`` they never stop. This is
   `OnOff`. (``poisoned_fl`` has its own ``period``.)
@@ -107,7 +107,7 @@ class Plan:
         """Return the rounds in which it is on, from a first round on."""
         if self.period is None and self.off is None:
             return Schedule(start, self.fraction)
-        spells = OnOff(SignFlip(), self.period, self.off).schedule  # of whichever attack
+        spells = OnOff(SignFlip(), self.period, self.off).schedule  # the same for all attacks
         return replace(spells, start_round=spells.start_round + start - 1, fraction=self.fraction)
 
     @property
@@ -187,7 +187,7 @@ def check_attack(
         return
     plan = plan_attack(name, arguments)
     expected = "False for attackers with a memory"
-    advice = "Attackers that are drawn later would have other memories."
+    advice = "Attackers that are drawn in a later round have no memory of the earlier ones."
     require(not (plan.remembers and redraw), "redraw", expected, redraw, advice)
     if not isinstance(plan.attack, ColludingAttack) or byzantine == 0:
         return
@@ -209,6 +209,8 @@ def check_momentum(
     plan = plan_attack(name, arguments)
     if isinstance(plan.attack, ColludingAttack):
         always = plan.schedule(start).always and not changing
-        expected = "0 for attackers that know others, unless each round has the same attackers and all answer"
+        expected = (
+            "0 for attackers that know others, unless all answer and the same clients always attack"
+        )
         advice = "They follow the momentum of the others from round 1 on."
         require(always, "momentum", expected, momentum, advice)

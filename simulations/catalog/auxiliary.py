@@ -9,7 +9,7 @@ clients' own, as in the paper. For `bygars` and `bygars++` it may hold the strat
   :class:`flwr_byzantine.reputation.schedules.PowerDecay`; ``gamma`` is the learning rate by default;
 - ``alpha``, ``alpha_power``, ``alpha_offset``: the same for the scores.
 
-Powers of 0 stand for constant step sizes.
+A power of 0 means a constant step size.
 """
 
 from __future__ import annotations

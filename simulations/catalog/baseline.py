@@ -44,8 +44,8 @@ def benign_mean(
     benign = clients - byzantine
     if redraw or benign == 0:
         raise ValueError(
-            "Parameter `rule` should not be `baseline` if no client is benign, or if other clients are in "
-            f"every round. Found `byzantine = {byzantine}` of {clients} and `redraw = "
+            "Parameter `rule` should not be `baseline` if no client is benign, or if each round draws its "
+            f"Byzantine clients. Found `byzantine = {byzantine}` of {clients} and `redraw = "
             f"{redraw}`. Compare with `mean` without an attack."
         )
     attackers = byzantine_clients(clients, byzantine, seed, placement)

@@ -163,7 +163,7 @@ def check_rule(
         raise ValueError(
             f"Parameter `clients` should be at most {rule.max_updates} for {name} with "
             f"`assumed_byzantine = {assumed}`. Found `clients = {clients}`: take fewer clients, or "
-            "`covariance_filter`."
+            "the rule `covariance_filter`."
         )
 
 

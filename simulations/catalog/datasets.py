@@ -19,7 +19,7 @@ from simulations.catalog.digits import digits
 from simulations.catalog.partitions import held_out
 from simulations.streams import Stream, generator
 
-IMAGE_SIDE = 32  # pixels to which the images of folders are brought
+IMAGE_SIDE = 32  # pixels: the width and height to which images of folders are resized
 
 
 class Split(NamedTuple):
@@ -66,9 +66,9 @@ def load_cifar10(data_dir: str) -> Splits:
 
 
 def load_image_folder(data_dir: str) -> Splits:
-    """Load ``train/<class>/*`` and ``test/<class>/*``, any images, as 32 x 32 colour pixels.
+    """Load the images ``train/<class>/*`` and ``test/<class>/*`` as 32 x 32 colour pixels.
 
-    Standardised by the mean and deviation of all training pixels.
+    They are standardised by the mean and deviation of all training pixels.
     """
     from torchvision.datasets import ImageFolder
 
@@ -82,7 +82,7 @@ def load_image_folder(data_dir: str) -> Splits:
         except (FileNotFoundError, RuntimeError) as error:
             raise FileNotFoundError(
                 "Parameter `data_dir` should name a folder that holds train/<class>/<image> and "
-                f"test/<class>/<image>. Found `data_dir = {data_dir}`, where {part} does not. "
+                f"test/<class>/<image>. Found `data_dir = {data_dir}`, where {part} has no such images. "
                 "Name the right folder."
             ) from error
         images = torch.empty(len(found), 3, IMAGE_SIDE, IMAGE_SIDE)
@@ -134,8 +134,8 @@ class Dataset:
     load: Callable[[str], Splits]
     default_model: str
     download: str | None = None  # None: nothing to download
-    classes: int | None = 10  # None: the data say
-    is_shipped: bool = False  # whether it is on every machine that has the requirements
+    classes: int | None = 10  # None: only the data say
+    is_shipped: bool = False  # whether it comes with the requirements, so that nobody downloads it
 
 
 OWN_MODEL = "mlp"  # takes samples of any shape
@@ -149,14 +149,14 @@ DATASETS = {
 
 
 def described(name: str) -> Dataset | None:
-    """Return what is known of a dataset by its name or import path; None where it is neither."""
+    """Return what is known of a dataset by its name or import path. None if the name is neither."""
     if own.is_path(name):
         return Dataset(partial(load_own, name), OWN_MODEL, classes=None)
     return DATASETS.get(name)
 
 
 def prepare(name: str, data_dir: str, download: bool) -> None:
-    """Download a dataset where that is allowed, and fail early where it is not there."""
+    """Download a missing dataset if that is allowed. Otherwise fail before anything trains."""
     kind = (described(name) or DATASETS[name]).download
     try:
         load(name, data_dir)
@@ -170,10 +170,10 @@ def prepare(name: str, data_dir: str, download: bool) -> None:
 
 
 def check_there(name: str, data_dir: str, download: bool) -> None:
-    """Download a dataset where that is allowed, and fail where it is not there; keep nothing of it.
+    """Do the same as `prepare`, but keep no data in memory.
 
-    Of folders of images, which take long to read, only the folders are looked at. Data of one's own are read
-    twice, as each process of a run reads them, and have to be the same.
+    Folders of images take long to read, so this only looks for their files. The user's own data are read
+    twice, and have to be the same both times, because each process of a run reads them again.
     """
     folder = {"cifar10": Path(data_dir) / "cifar10", "image-folder": Path(data_dir)}.get(name)
     if folder and all(any((folder / part).glob("*/*")) for part in ("train", "test")):
@@ -198,7 +198,7 @@ def _fingerprint(splits: Splits) -> str:
 
 
 def class_count(name: str, data_dir: str) -> int:
-    """Return the number of classes that samples to train on and to test on have."""
+    """Return the number of classes of the training and the test samples together."""
     train, test = load(name, data_dir)
     return 1 + int(max(train.y.max(), test.y.max()))
 
@@ -234,8 +234,8 @@ def partition(
     auxiliary : int
         How many samples the server has.
     apart : frozenset of int
-        Clients that are not dealt to. Each of them draws samples of its own from all that the others
-        share, as many as one of the others has on average.
+        Clients that get no share. Each of them draws samples of its own from all that the others share, as
+        many as one of the others has on average.
     """
     labels = load(dataset, data_dir)[0].y.numpy()
     rest = np.setdiff1d(np.arange(len(labels)), held_out(len(labels), auxiliary, seed))

@@ -33,7 +33,6 @@ GAMMA = "gamma"
 MIXTURES = {GAMMA: "iid+sorted"}
 SHARED = "shared"
 PARTITIONS = (*PARTITIONERS, *MIXTURES, SHARED)
-AMONG = ("all", "honest")
 
 
 @dataclass(frozen=True)
@@ -171,11 +170,12 @@ def check_partition(
     for name in (GAMMA, "alpha", "classes_per_client"):
         value, default = getattr(how, name), getattr(Partition, name)
         if name not in used and value != default:
-            users = [part for part, (_, own) in PARTITIONERS.items() if name in own]
-            needs = "gamma, or such as iid+dirichlet" if name == GAMMA else " or ".join(users)
+            users = [f"`{part}`" for part, (_, own) in PARTITIONERS.items() if name in own]
+            if name == GAMMA:
+                users = ["`gamma` and mixtures such as `iid+dirichlet`"]
             raise ValueError(
                 f"Parameter `{name}` should be left out with `partition = {how.kind}`, which does not use "
-                f"it. Found `{name} = {value}`. It belongs to `partition = {needs}`."
+                f"it. Found `{name} = {value}`. It is for the partition {' and '.join(users)}."
             )
     if "classes_per_client" in used and classes is not None:
         check_classes(
@@ -185,16 +185,16 @@ def check_partition(
         return
     if parts == [SHARED]:
         raise ValueError(
-            "Parameter `partition_among` should be `all` with `partition = shared`, which gives all to "
-            f"everyone. Found `partition_among = {among}`."
+            "Parameter `partition_among` should be `all` with `partition = shared`, which gives all "
+            f"samples to every client. Found `partition_among = {among}`."
         )
     if redraw:
         raise ValueError(
-            "Parameter `partition_among` should be `all` with `redraw`: other clients are honest in every "
-            f"round. Found `partition_among = {among}`."
+            "Parameter `partition_among` should be `all` with `redraw`, because each round has "
+            f"other honest clients. Found `partition_among = {among}`."
         )
     if byzantine == clients:
         raise ValueError(
-            "Parameter `byzantine` should be less than `clients` with `partition_among = honest`: somebody "
-            f"has to get the data. Found `byzantine = {byzantine}` of {clients}."
+            "Parameter `byzantine` should be less than `clients` with `partition_among = honest`: at least "
+            f"one honest client has to get the data. Found `byzantine = {byzantine}` of {clients}."
         )

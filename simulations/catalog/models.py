@@ -87,7 +87,7 @@ def cnn_bucketing(shape: Shape, classes: int) -> nn.Module:
 
 
 class ChannelsLast(nn.Module):
-    """Lay images out pixel by pixel, with which convolution and pooling are up to 1.6 times as fast."""
+    """Lay images out pixel by pixel, which makes convolution and pooling up to 1.6 times as fast."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the same images in another memory format."""
@@ -138,8 +138,8 @@ MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "lenet": lenet,
     "cnn-byzfl": cnn_byzfl,
     "cnn-bucketing": cnn_bucketing,  # Karimireddy, He, Jaggi 2022, appendix
-    # ByGARS (Regatti et al. 2020), section 5, leaves the widths of its two-layer CNN open; so does
-    # Fall of Empires (Xie et al. 2019), section 6.1, for four convolutions and one full layer.
+    # ByGARS (Regatti et al. 2020), section 5, does not give the widths of its two-layer CNN. Neither does
+    # Fall of Empires (Xie et al. 2019), section 6.1, for its four convolutions and one full layer.
     "cnn-two": partial(convolutional, channels=((16,), (32,)), hidden=(64,)),
     "cnn-four": partial(convolutional, channels=((16, 16), (32, 32)), hidden=()),
     # Phocas (Xie et al. 2018), table 3
@@ -173,7 +173,8 @@ def _own(path: str, shape: Shape, classes: int) -> nn.Module:
 
 def initial_model(name: str, shape: Shape, classes: int, seed: int) -> nn.Module:
     """Build a network whose initial weights depend on the seed alone."""
-    build = model_factory(name, shape, classes)  # whose module may draw numbers when it is imported
+    # This comes before the seed is set, because importing the user's module may draw random numbers.
+    build = model_factory(name, shape, classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

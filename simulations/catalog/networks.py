@@ -29,7 +29,7 @@ def initial_network(model: str, dataset: str, data_dir: str, seed: int) -> nn.Mo
 
 @lru_cache(maxsize=8)
 def check_network(model: str, dataset: str, data_dir: str) -> None:
-    """Train a network on two samples, and forget it.
+    """Check a network by training it on two samples. Nothing of it is kept.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def check_network(model: str, dataset: str, data_dir: str) -> None:
 
 @contextmanager
 def _told(model: str, shape: Shape, classes: int) -> Iterator[None]:
-    """Say what a network raises as what is wrong with the model."""
+    """Turn any error that a network raises into an error of the parameter `model`."""
     try:
         yield
     except ParameterError:

@@ -1,8 +1,8 @@
 """What a run takes from the user's own code, by import path: ``module:name``.
 
 ``my_package.networks:small_net`` is ``small_net`` in the module ``my_package.networks``. The module is looked
-for where Python looks, and in the working directory. Whatever goes wrong in it is one error of the parameter
-that names it.
+for where Python looks, and in the working directory. If anything in it goes wrong, the error names the
+parameter that holds the import path.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Samples(NamedTuple):
 
 
 def is_path(name: object) -> bool:
-    """Whether a name is an import path, and none of a list.
+    """Whether a name is an import path, and not a name from a list.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def is_path(name: object) -> bool:
 
 
 def require_known(parameter: str, value: str, names: Iterable[str]) -> None:
-    """Raise ValueError unless a value is one of several names or, where it may be, an import path.
+    """Raise ValueError unless a value is one of the names, or an import path if the parameter takes one.
 
     Nothing is imported.
     """
@@ -74,7 +74,7 @@ def imported(parameter: str, path: str) -> Any:
     Raises
     ------
     ValueError
-        If there is none, or its module cannot be imported.
+        If its module cannot be imported, or has no such function or class.
     """
     place, _, name = path.partition(":")
     expected = "the import path of a function or a class"
@@ -114,8 +114,8 @@ def imported(parameter: str, path: str) -> Any:
 def called(parameter: str, path: str, expected: str, known: Mapping[str, Any]) -> Any:
     """Return what the function or class of an import path returns.
 
-    It is given those of the known arguments that it has parameters of the same name for. Otherwise it is
-    given all of them in their order.
+    It gets the known arguments by name, as far as it has parameters of these names. If it cannot be called in
+    this way, it gets all of them by position.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def called(parameter: str, path: str, expected: str, known: Mapping[str, Any]) -
     Raises
     ------
     ValueError
-        If it cannot be called so, or raises something.
+        If it cannot be called in either way, or if it raises an error.
     """
     function = imported(parameter, path)
     positional, named = _arguments(function, known)
@@ -146,12 +146,12 @@ def called(parameter: str, path: str, expected: str, known: Mapping[str, Any]) -
 
 
 def load(path: str, data_dir: str) -> tuple[Samples, Samples]:
-    """Return the training and the test samples of one's own.
+    """Return the user's own training and test samples.
 
     Raises
     ------
     ValueError
-        If they are none.
+        If the function returns anything else.
     """
     given = called("dataset", path, RETURNS, {"data_dir": data_dir})
     parts = list(given) if isinstance(given, tuple | list) else []
@@ -176,7 +176,7 @@ def load(path: str, data_dir: str) -> tuple[Samples, Samples]:
     labels = np.concatenate([train.y, test.y])
     if labels.min() > 0 or labels.max() >= len(labels):
         found = f"whose labels of {len(labels)} samples go from {labels.min()} to {labels.max()}"
-        raise _refused(path, found, "Count the classes from 0: 0, 1, 2 of three classes.")
+        raise _refused(path, found, "Count the classes from 0: three classes are 0, 1 and 2.")
     return train, test
 
 
@@ -193,10 +193,10 @@ def said(error: BaseException) -> str:
 
 
 def _samples(path: str, name: str, arrays: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Samples as float32; raise where they are none."""
+    """Return samples as float32. Raise an error if they are not samples."""
     array = _array(path, name, arrays)
     if array.ndim < 2 or not array.size:
-        advice = "The shape is (samples, ...): (samples, channels, height, width) of images."
+        advice = "The shape is (samples, ...): (samples, channels, height, width) for images."
         raise _refused(path, f"whose {name} has the shape {array.shape}", advice)
     with np.errstate(over="ignore", invalid="ignore"):
         single = np.array(array, dtype=np.float32, order="C")
@@ -207,7 +207,7 @@ def _samples(path: str, name: str, arrays: Mapping[str, Any]) -> NDArray[np.floa
 
 
 def _labels(path: str, name: str, arrays: Mapping[str, Any]) -> NDArray[np.int64]:
-    """Labels as int64; raise where they are none."""
+    """Return labels as int64. Raise an error if they are not labels."""
     array = _array(path, name, arrays)
     if array.ndim != 1 or not array.size:
         advice = f"Labels have the shape (samples,), and the order is {', '.join(ORDER)}."
@@ -220,7 +220,7 @@ def _labels(path: str, name: str, arrays: Mapping[str, Any]) -> NDArray[np.int64
 
 
 def _array(path: str, name: str, arrays: Mapping[str, Any]) -> NDArray[Any]:
-    """One of the arrays, of real numbers."""
+    """Return one of the arrays. Raise an error if it does not hold real numbers."""
     try:
         array = np.asarray(arrays[name])
     except Exception as error:
@@ -234,17 +234,17 @@ def _array(path: str, name: str, arrays: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def _refused(path: str, found: str, advice: str) -> ParameterError:
-    """The error of data of one's own."""
+    """The error for data of the user's own that no run can use."""
     return wrong("dataset", RETURNS, path, advice, found=f"`dataset = {path}`, {found}")
 
 
 def _arguments(
     function: Any, known: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...] | None, dict[str, Any]]:
-    """With what a function can be called; None where it cannot be."""
+    """The positional and named arguments to call a function with. None: it cannot be called."""
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of one written in C
+    except (TypeError, ValueError):  # a function written in C
         return tuple(known.values()), {}
     named = {name: value for name, value in known.items() if name in signature.parameters}
     for positional, keywords in (((), named), (tuple(known.values()), {})):

@@ -1,7 +1,7 @@
-"""Who gets which samples; all reproducible from the seed.
+"""Functions that deal out samples to clients. The same seed gives the same shares.
 
 A partitioner takes labels, the number of clients and random numbers. It returns the positions of each
-client's samples, disjoint, covering all. `mixed` makes a partitioner of any two.
+client's samples. Every sample goes to exactly one client. `mixed` makes a partitioner of any two.
 `simulations.catalog.dealing` knows them by name.
 """
 
@@ -52,12 +52,12 @@ def dirichlet(labels: np.ndarray, clients: int, rng: np.random.Generator, alpha:
 def by_classes(
     labels: np.ndarray, clients: int, rng: np.random.Generator, classes_per_client: int
 ) -> Shares:
-    """Give each client so many classes, drawn so that about as many clients have one class as another.
+    """Give each client this many classes, drawn at random.
 
-    The clients that have a class share it evenly.
+    Each class goes to about the same number of clients. The clients that have a class share it evenly.
     """
     kinds = np.unique(labels)
-    held = np.zeros(len(kinds), dtype=np.int64)  # by how many clients
+    held = np.zeros(len(kinds), dtype=np.int64)  # how many clients have each class
     owners: list[list[int]] = [[] for _ in kinds]
     for client in range(clients):
         rarest = np.lexsort((rng.random(len(kinds)), held))[:classes_per_client]
@@ -75,8 +75,8 @@ def by_classes(
 def by_quantity(labels: np.ndarray, clients: int, rng: np.random.Generator, alpha: float) -> Shares:
     """Give clients shares of different sizes, drawn from a symmetric Dirichlet distribution.
 
-    The labels are alike: every sample may come to every client. The smaller ``alpha`` is, the more
-    the sizes differ.
+    All clients have about the same mix of labels, because samples are dealt out at random. The smaller
+    ``alpha`` is, the more the sizes differ.
     """
     return _cut(rng.permutation(len(labels)), clients, rng, alpha)
 
@@ -89,10 +89,10 @@ def mixed(
     first: Partitioner,
     second: Partitioner,
 ) -> Shares:
-    """Deal a share ``gamma`` of the samples, drawn at random, out by one partitioner, the rest by another.
+    """Deal out a random share ``gamma`` of the samples by one partitioner, and the rest by another.
 
-    Gamma similarity mixes `iid` and `by_label`: a fraction ``gamma`` of each client's samples is like
-    everybody's.
+    Gamma similarity mixes `iid` and `by_label`: a fraction ``gamma`` of each client's samples is drawn from
+    all samples.
 
     References
     ----------
@@ -110,7 +110,7 @@ def mixed(
 
 
 def held_out(samples: int, size: int, seed: int) -> np.ndarray:
-    """Return the positions of the training samples that the server has and no client."""
+    """Return the positions of the training samples that only the server has."""
     order = generator(Stream.HELD_OUT, seed).permutation(samples)
     return np.sort(order[:size])
 

@@ -72,7 +72,7 @@ class Participation:
     stragglers: int = 0
 
     def check(self) -> None:
-        """Raise a ValueError where nobody would answer, or it is not clear who does not."""
+        """Raise a ValueError if a round cannot ask so many clients, or cannot have so many stragglers."""
         if self.per_round > self.n:
             raise ValueError(
                 f"Parameter `clients_per_round` should be at most `clients`, which is {self.n}. "
@@ -81,7 +81,7 @@ class Participation:
         if self.stragglers and (self.stragglers >= self.n - self.f or self.redraw):
             raise ValueError(
                 f"Parameter `stragglers` should be less than {self.n - self.f}, the number of honest "
-                "clients, and 0 with `redraw`, as stragglers are honest for good. "
+                "clients, and 0 with `redraw`, because stragglers are honest in every round. "
                 f"Found `stragglers = {self.stragglers}`."
             )
 

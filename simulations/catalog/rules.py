@@ -1,8 +1,8 @@
 """The rules by name, and what a run's configuration may say about them.
 
-Flower's FedAvg, the rules of this package, and those that know more than the updates of a round: see
-`simulations.catalog.auxiliary` and `simulations.catalog.baseline` for what they are given, and
-`simulations.catalog.compositions` for what may stand in front of a rule.
+These are Flower's FedAvg, the rules of this package, and rules that know more than the updates of a round.
+`simulations.catalog.auxiliary` and `simulations.catalog.baseline` say what the last kind is given.
+`simulations.catalog.compositions` says what may stand in front of a rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from simulations.catalog.auxiliary import STRATEGIES
 class RuleSpec(NamedTuple):
     """A rule's class, under the same name among rules and strategies, and its parameter f or b.
 
-    One with ``knows_more`` is no rule of its updates alone.
+    ``knows_more`` says that the rule needs more than the updates of a round.
     """
 
     name: str

@@ -119,7 +119,7 @@ def check_data(configs: Iterable[RunConfig], words: Callable[[str], str] = str) 
 
 
 def check_own(configs: Iterable[RunConfig]) -> None:
-    """Fail where a run cannot work with a model or with data of the user's own."""
+    """Exit if a run cannot work with a model or with data of the user's own."""
     own = [config for config in configs if is_path(config.model) or is_path(config.dataset)]
     for config in sorted(own, key=lambda config: config.dataset):
         try:

@@ -140,7 +140,7 @@ app.command()(_with_options(partition))
 
 @app.command()
 def demo(out: Out = Path("runs/demo"), verbose: Verbose = False) -> None:
-    """Show FedAvg break under attack, and robust rules go on learning."""
+    """Show that FedAvg breaks under attack, and that robust rules go on learning."""
     check_out(out)
     try:
         holds = run_demo(out, console, verbose)
@@ -182,7 +182,7 @@ def sweep(
     jobs: Annotated[
         int,
         typer.Option(
-            min=0, help="How many federations run at once. 0: as many as fit, and with Ray one."
+            min=0, help="How many federations run at once. 0: as many as fit; one with Ray."
         ),
     ] = 0,
     ray: Annotated[bool, typer.Option("--ray", help="Run clients in Ray, as `run` does.")] = False,
@@ -201,7 +201,7 @@ def sweep(
     there = asked - len(missing)
     outcome = run_sweep(cells, out, jobs or (1 if ray else default_jobs()), console, verbose, ray)
     run, failed = len(outcome.finished), len(outcome.failed)
-    console.print(f"{asked} cells: {there} were there, {run} run, {failed} failed. Results: {out}")
+    console.print(f"{asked} cells: {there} done before, {run} run, {failed} failed. Results: {out}")
     raise typer.Exit(1 if failed else 0)
 
 

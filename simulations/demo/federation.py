@@ -29,7 +29,7 @@ from simulations.federation.trained_once import TrainedOnce
 from simulations.streams import Stream, generator
 
 HIDDEN, CLASSES, PIXELS = 30, 10, 64
-RUN = "run"  # the key of the run configuration that numbers the run
+RUN = "run"  # the key of the run configuration that holds the number of the run
 
 Curve = list[float]  # accuracies, that of the first model included
 OnRound = Callable[[int, float], None]

@@ -1,1 +1,1 @@
-"""A run going on: its server, its clients, and the engines that connect them."""
+"""What takes part in a run: its server, its clients, and the engines that connect them."""

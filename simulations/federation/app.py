@@ -46,7 +46,7 @@ server_app = ServerApp()
 
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Serve one run and, with ``out`` set, write its result there."""
+    """Serve one run. If ``out`` is set, write the result into that folder."""
     config = read_config(context)
     out = str(context.run_config.get("out", ""))
     if out:  # if the folder is not writable, the run ends before it begins

@@ -1,4 +1,4 @@
-"""Whether a run can work with its data, which only they say."""
+"""Checks of a run that need its data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Relabelling = LabelFlip | RandomLabels
 
 
 def check_fits(config: RunConfig) -> None:
-    """Raise where the data cannot be dealt out, or do not fit the network or the attack of a run.
+    """Load the data of a run, and check that its partition, its network and its attack can use them.
 
     Raises
     ------
     ValueError
-        Before anybody trains. The data are loaded.
+        If one of them cannot. No client has trained then.
     """
     config.shares()
     check_network(config.model, config.dataset, config.data_dir)
@@ -42,7 +42,7 @@ def of_the_data(attack: Relabelling, config: RunConfig) -> Relabelling:
     Raises
     ------
     ValueError
-        If it cannot be carried out on so many classes.
+        If the run tells it another number of classes than the data have.
     """
     listed = datasets.DATASETS.get(config.dataset)
     if listed and listed.classes == attack.num_classes:

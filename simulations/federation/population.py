@@ -28,7 +28,7 @@ def honest_client(
 ) -> NumPyClient:
     """Build client number ``client_id`` of a run as it is without an attack.
 
-    If it has a momentum, that is in the context of the node that asks.
+    If it has a momentum, the context of its node keeps it.
     """
     train, _ = datasets.load(config.dataset, config.data_dir)
     trainer: NumPyClient = TorchClient(

@@ -24,7 +24,7 @@ from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import OnRound, Recorder
 
-CELL = "cell"  # the key of the run configuration that numbers the run, among several
+CELL = "cell"  # the key of the run configuration that holds the number of the run
 
 OnCellRound = Callable[[int, Record], None]
 OnCell = Callable[[int, Record | Exception], None]

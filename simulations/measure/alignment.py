@@ -28,7 +28,7 @@ class Alignment:
     Parameters
     ----------
     config : RunConfig
-        The run; its ``gradient_samples`` training samples stand for all.
+        The run. Its ``gradient_samples`` training samples stand for the whole training set.
 
     References
     ----------

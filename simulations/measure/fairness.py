@@ -36,7 +36,7 @@ def client_accuracies(config: RunConfig, by_class: Sequence[float | None]) -> li
 
 
 def worst_client(config: RunConfig, accuracies: Sequence[float]) -> float:
-    """Return the least accuracy among honest clients; among all clients if each is Byzantine at times."""
+    """Return the least accuracy among honest clients; among all if every client can be Byzantine."""
     byzantine: frozenset[int] = frozenset()
     if config.attack != "none" and not config.redraw and config.byzantine < config.clients:
         byzantine = config.who.byzantine_in(1)

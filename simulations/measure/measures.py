@@ -17,7 +17,7 @@ from simulations.measure.roles import roles
 
 CLASSES = 10  # of every dataset of the papers
 WINDOW = 6  # means are over a sixth of the rounds, because a single evaluation is noisy
-REACHED = 0.9  # `speed` asks when a run has this part of what the reference learns
+REACHED = 0.9  # `speed` counts the rounds to this share of what the reference learns
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Metric:
 
 
 class Measure(NamedTuple):
-    """A measurement, in words for the report, and how its numbers are written."""
+    """A measurement: its words in the report, its function, and how its numbers are written."""
 
     words: str
     function: Callable[[Record, Record, Metric], float]
@@ -58,7 +58,7 @@ class Measure(NamedTuple):
 
 
 def accuracy_at(record: Record, metric: Metric, number: float) -> float:
-    """Return the accuracy in a round, interpolated between evaluations. At first it is guessing."""
+    """Return the accuracy in a round, interpolated between evaluations. In round 0 it is guessing."""
     rounds, values = zip((0, metric.guessing), *metric.curve(record), strict=True)
     return float(np.interp(number, rounds, values))
 
@@ -146,9 +146,8 @@ def signs(run: Record, other: Record, metric: Metric) -> float:
     """The share of clients whose last reputation has the sign of the factor on their gradient."""
     factors = [_factor(role) for role in roles(RunConfig(**run["config"]))]
     last = run["curves"].get("reputations", [None])[-1]
-    if last is None or len(last) < len(
-        factors
-    ):  # the round was skipped, or some clients did not reply
+    # Either the round was skipped, or some clients did not reply.
+    if last is None or len(last) < len(factors):
         return math.nan
     known = [
         score is not None and score * factor > 0
@@ -189,24 +188,29 @@ def growth(run: Record, other: Record, metric: Metric) -> float:
 
 
 MEASURES = {
-    "learned": Measure("learned above guessing at the end, share of the reference", learned),
+    "learned": Measure("accuracy above guessing at the end, divided by the reference's", learned),
     "behind": Measure("points behind the reference at the end", behind, "{:+.1f}"),
-    "best_behind": Measure("points of best accuracy behind the reference", best_behind, "{:+.1f}"),
-    "slower": Measure("points behind the reference, mean over rounds", slower, "{:+.1f}"),
+    "best_behind": Measure("best accuracy: points behind the reference", best_behind, "{:+.1f}"),
+    "slower": Measure("points behind the reference, mean over the rounds", slower, "{:+.1f}"),
     "progress": Measure("points gained since before the attack", progress, "{:+.1f}"),
     "excess": Measure(
-        "points gained under attack, less half of the reference's", excess, "{:+.1f}"
+        "points gained under attack, minus half of the reference's", excess, "{:+.1f}"
     ),
     "alignment": Measure("cosine of the step and the true gradient", alignment, "{:+.2f}"),
-    "speed": Measure(f"rounds of the reference to {REACHED:.0%} of its gain over own", speed),
-    "signs": Measure("share of reputations with the sign of the factor", signs),
-    "worst": Measure("points of the worst honest client behind the reference's", worst, "{:+.1f}"),
-    "least_part": Measure(
-        "least part of an honest client in the model over an even part", least_part
+    "speed": Measure(
+        f"rounds that the reference needs for {REACHED:.0%} of its gain, divided by this run's",
+        speed,
     ),
-    "success": Measure("triggered samples taken for the target at the end (%)", success, "{:.0f}"),
-    "times": Measure("time over that of the reference", times),
-    "growth": Measure("time at 10 d over time at d", growth, "{:.1f}"),
+    "signs": Measure("share of reputations that have the sign of the client's factor", signs),
+    "worst": Measure("worst honest client: points behind the reference's", worst, "{:+.1f}"),
+    "least_part": Measure(
+        "least part of an honest client in the model, divided by an even part", least_part
+    ),
+    "success": Measure(
+        "triggered samples that are classified as the target at the end (%)", success, "{:.0f}"
+    ),
+    "times": Measure("time, divided by the reference's", times),
+    "growth": Measure("time at 10 d, divided by the time at d", growth, "{:.1f}"),
 }
 
 

@@ -28,7 +28,7 @@ def provenance() -> Record:
 
 
 def processor(cpuinfo: Path = CPUINFO) -> str:
-    """Return the processor's name; the name of its kind if the machine does not say it."""
+    """Return the processor's name, or its architecture if the machine does not say the name."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.machine()

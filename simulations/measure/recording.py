@@ -53,7 +53,7 @@ class Recorder:
         self.model = initial_network(config.model, config.dataset, config.data_dir, config.seed)
         self.backdoor = planned_backdoor(config)
         self.alignment = Alignment(config) if config.gradient_samples else None
-        self.by_class: list[float | None] = []  # where the model was evaluated last
+        self.by_class: list[float | None] = []  # at the last evaluation
         self._before: NDArrays = []
         self._metrics: Record = {}
         self._since = time.perf_counter()
@@ -61,9 +61,7 @@ class Recorder:
 
     def aggregated(self, metrics: Mapping[str, Any] | None, seconds: float, failed: int) -> None:
         """Keep what the strategy says about the round that it has just aggregated."""
-        names = {
-            "loss": "train_loss"
-        }  # the clients' loss, to tell it from that of the evaluations here
+        names = {"loss": "train_loss"}  # this is the clients' loss, and not that of `evaluate`
         own = {names.get(k, k): v for k, v in (metrics or {}).items() if k != "partition-id"}
         self._metrics = own | {"num_failed": failed, "aggregate_seconds": seconds}
 

@@ -17,11 +17,11 @@ KEPT = (
 )  # fmt: skip
 OPTIONAL = (
     "final_attack_success_rate", "final_worst_client", "provenance", "seconds"
-)  # fmt: skip  # younger than results that are kept
+)  # fmt: skip  # results that were kept earlier do not have these
 
 
 def summarise(result: Record, places: Sequence[str]) -> Record:
-    """Return a run's settings without the ``places`` on this machine, its curves, and its counts.
+    """Return the curves, the counts and the settings of a run, but not the ``places`` on this machine.
 
     The curves hold the rounds in which the model was evaluated. A missing value is None.
     """

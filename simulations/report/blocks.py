@@ -29,7 +29,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Link:
-    """A cell of a table that leads to a heading."""
+    """A link to a heading, as a cell of a table or as a paragraph."""
 
     text: str
     heading: str
@@ -37,14 +37,14 @@ class Link:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A word that says what became of claims, and the verdict that gives its colour."""
+    """What became of claims, in words, and the verdict that decides the colour of the words."""
 
     text: str
     verdict: str
 
     @property
     def marked(self) -> str:
-        """The word in a class that a stylesheet may colour: `verdict-holds`, `verdict-fails` and so on."""
+        """The words in a class that a stylesheet may colour, such as `verdict-holds`."""
         return f'<span class="{CLASSES[self.verdict]}">{escape(self.text)}</span>'
 
 
@@ -69,7 +69,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that are shown where somebody opens their title."""
+    """Blocks that are hidden until the reader opens their title."""
 
     title: str
     verdicts: Sequence[Verdict]
@@ -189,7 +189,7 @@ def _cell(cell: Cell) -> str:
 
 def _html(block: Block, folder: Path) -> str:
     match block:
-        case Heading(text, 1):  # the title, which one of its parts may have too
+        case Heading(text, 1):  # it gets no id, because a part may have the same title
             return f"<h1>{escape(text)}</h1>"
         case Heading(text, level):
             return f'<h{level} id="{anchor(text)}">{escape(text)}</h{level}>'

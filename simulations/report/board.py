@@ -14,19 +14,22 @@ from simulations.report.scoreboard import FAILS, HOLDS, NO_TEST, NOT_RUN, Judged
 from simulations.report.view import BENCHMARK, Results
 
 WORDS = {HOLDS: "hold", FAILS: "do not hold", NO_TEST: "no test", NOT_RUN: "not run"}
-FEW = 8  # measurements of a claim that are all told
+FEW = 8  # up to so many measurements of a claim are all shown
 HOW_TO_OPEN = "Open a line to see its claims."
 COLOURS = {HOLDS: "green", FAILS: "red", NO_TEST: "yellow", NOT_RUN: "dim"}
 READING = (
-    "Numbers are means over the seeds that have one, and their 95 % bootstrap intervals: a ratio to "
-    "something that gained nothing, or the direction of a model that is gone, is none. A claim holds if "
-    "all means are within the bounds, which stand for the paper's words. Where the claim is about one "
-    "rule or the other, one is enough. No test: what was measured could not have refuted the claim, so "
-    "that it counts neither way. Why: the reason for that, or the cause where a claim does not hold. "
-    "The cause is the scale of our runs, noise of the seeds, a bound that is not the paper's own, the "
-    "paper, or ours, which is what was built otherwise. Averaging: the same measure of averaging under "
-    "the same attack, where the claim says that rules do well. A * marks claims that were added, or "
-    "whose bound was chosen, when results had been seen: these describe, and are no test."
+    "Each number is a mean over the seeds, with its 95 % bootstrap interval. A seed is left out if its "
+    "measurement is not a number. Examples are a ratio to a run that gained nothing, and the direction "
+    "of a model that is not finite any more. A claim holds if all means are within the bounds, which "
+    "stand for the paper's words. If it is about one of several rules or attacks, one mean is enough. "
+    "`no test` means that the measurement could not have refuted the claim, so the claim counts neither "
+    "way. The column `why` gives the reason for that, or the cause if a claim does not hold. There are "
+    "five causes. `scale` means that our runs are smaller, `seed noise` that the seeds differ too much, "
+    "`bound` that the bound is not the paper's own, `paper` that the reason lies in the paper itself, "
+    "and `ours` that we built something differently. The column `averaging` has the same measure of "
+    "averaging under the same attack, if the claim says that rules do well. A * marks claims that were "
+    "added, or whose bound was chosen, after results had been seen. Such a claim describes the results, "
+    "and does not test them."
 )
 
 
@@ -43,7 +46,7 @@ def tally(judged: Sequence[Judged]) -> str:
 
 
 def scoreboard_blocks(judged: Sequence[Judged], results: Results) -> list[Block]:
-    """Return the scoreboard: the counts, and one table a paper, which its counts hide until it is opened."""
+    """Return the scoreboard: the counts, and a table for each paper, which is hidden until it is opened."""
     numbered = list(enumerate(judged, 1))
     papers = {
         paper: [(number, one) for number, one in numbered if one.claim.paper == paper]
@@ -85,7 +88,7 @@ def cell_blocks(judged: Sequence[Judged]) -> list[Block]:
         return []
     return [
         Heading("Cells of the claims"),
-        Text("By the claim's number: the keys of the cells that it is about, and of those compared with."),
+        Text("The keys of the cells that each claim is about, and of those that they are compared with."),
         Table(["#", "experiment", "cells", "compared with"], rows),
     ]  # fmt: skip
 
@@ -105,7 +108,7 @@ def scoreboard_table(judged: Sequence[Judged]) -> rich_table.Table:
 
 
 def _few(one: Judged) -> str:
-    """What was measured; of many measurements the range alone, and how many there are."""
+    """What was measured. Of many measurements, only their range and their number."""
     if len(one.seen) <= FEW:
         return one.numbers
     known = sorted((seen for seen in one.seen if seen.seeds), key=lambda seen: seen.value)
@@ -128,14 +131,14 @@ def _control_text(numbered: Sequence[tuple[int, Judged]]) -> list[Block]:
         return []
     return [
         Text(
-            f"Averaging is within the bound under the same attack, too, in {len(found)} claims that hold, "
-            f"so that these are no test of the rule: {', '.join(found)}."
+            f"Averaging is within the bound under the same attack, too, in {len(found)} claims that hold. "
+            f"So these claims are no test of the rule: {', '.join(found)}."
         )
     ]
 
 
 def _twins(numbered: Sequence[tuple[int, Judged]]) -> dict[int, int]:
-    """Return, for each claim about the same models as an earlier one with its measure, that one's number."""
+    """Return the claims that have the measure and the models of an earlier claim, and its number."""
     first: dict[tuple[str, frozenset[str]], int] = {}
     found = {}
     for number, one in numbered:

@@ -15,12 +15,12 @@ from simulations.measure.measures import MEASURES
 from simulations.report.view import Place
 
 FOLDER = Path(__file__).parent / "claims"
-BY_ATTACK = ("no_test", "cause", "why")  # may differ from one claim of `each` to the next
+BY_ATTACK = ("no_test", "cause", "why")  # with `each`, these may differ by attack
 Cause = Literal["scale", "seed noise", "bound", "paper", "ours"]
 
 
 class Reference(BaseModel):
-    """The run to compare with, where it differs from the one compared."""
+    """Where the run to compare with is. What is None is the same as for the run compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,15 +37,15 @@ class Reference(BaseModel):
 class Claim(BaseModel):
     """A sentence of a paper, what is measured, and the bounds that decide it.
 
-    The claim is about all rules, attacks and variants named, and holds if all do. With ``some`` it
-    holds if one of the rules does; with ``falling``, if the measurements fall in their order.
-    ``after`` says that the claim or its bound was chosen when results had been seen. ``no_test`` says
-    why the measurement could not have refuted the claim. Where it does not hold, ``cause`` and ``why``
-    say what that is due to: the ``scale`` of our runs, ``seed noise``, a ``bound`` that is not the
-    paper's own, the ``paper``, or ``ours``, what we built otherwise.
+    The claim is about all rules, attacks and variants that it names. It holds if all measurements are
+    within the bounds. With ``some``, one of them is enough. With ``falling``, none may be higher than
+    the one before. ``after`` says that the claim or its bound was chosen after results had been seen.
+    ``no_test`` says why the measurement could not have refuted the claim. If the claim does not hold,
+    ``cause`` and ``why`` say why not. The cause is the ``scale`` of our runs, ``seed noise``, a
+    ``bound`` that is not the paper's own, the ``paper``, or ``ours``, if we built something differently.
 
-    A file may leave out what its first table, ``common``, says; with ``each``, the claim stands for
-    one claim per attack, and ``no_test``, ``cause`` and ``why`` may be tables by attack.
+    What a claim of a file leaves out, it takes from the file's table ``common``. With ``each`` it stands
+    for one claim per attack. Then ``no_test``, ``cause`` and ``why`` may be tables by attack.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -125,7 +125,7 @@ def load_claims() -> list[Claim]:
     Raises
     ------
     ValueError
-        If a file says something else than :class:`Claim` asks for.
+        If an entry of a file is no :class:`Claim`.
     """
     return [claim for path in sorted(FOLDER.glob("*.toml")) for claim in read_claims(path)]
 

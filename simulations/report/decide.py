@@ -1,4 +1,4 @@
-"""When a defence is worth it, in a table of a few lines: what docs/which-rule.md begins with."""
+"""A short table that says when a defence is worth it. It is at the beginning of docs/which-rule.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEAD = (
 
 
 def decision_table(cells: Path = CELLS, page: str = "results/study/README.md") -> str:
-    """Return the table in Markdown; the first cell of a line links to what it is from.
+    """Return the table in Markdown. The first cell of a line links to the figure that it comes from.
 
     Parameters
     ----------

@@ -37,27 +37,29 @@ PAPERS, STUDY = "The four papers, measured", "This project's own study"
 README = "README.md"
 HOW_TO_READ = "How to read the figures"  # a heading that all reports have
 LEADS = (
-    "Each cell is a rule on one kind of data: the points of accuracy that it loses under the attack that is "
-    "worst for it, against no defence and no attack. Blue is less than no defence loses in its own worst "
-    "case, orange is more."
+    "Each cell is a rule on one kind of data. Its number is the points of accuracy that the rule loses under "
+    "the attack that is worst for it, compared with no defence and no attack. In a blue cell the rule loses "
+    "less than no defence loses in its own worst case, and in an orange cell it loses more."
 )
 PICTURE = re.compile(r"^!\[.*\]\(([\w-]+\.(?:png|svg))\)$", re.MULTILINE)
 READING = (
-    "Tables show means over the seeds with their 95 % percentile bootstrap intervals, and the rounds that"
-    " were skipped: too few replies were usable, and the model stayed. Of two or three seeds the interval"
-    " is their range. Cells of a figure with the same mark, such as =1, hold the same models, to the bit:"
-    " they are one piece of evidence. Thick lines are means over the seeds, thin ones the seeds, and a "
-    "gap is a model that is gone or did not move. Averaging is red. The step of a round is the old model "
-    "minus the new one, so its inner product with the true gradient is positive where the model descends "
-    "(Fall of Empires, definition 4); cosines weigh all rounds alike, inner products shrink with the "
-    "gradient. Heatmaps show the points of accuracy that are lost against no defence and no attack in the"
-    " same figure, seed by seed, and less than zero where points are gained. Where the figure has no such"
-    " cell they show accuracies, darker the more points they are below the best one. The ring is around "
-    "the worst cell of each rule. In those of rejected replies it is darker the more are rejected: a good"
-    " rule is dark for Byzantine clients and light for honest ones. Each cell's title has the values of "
-    "its seeds. A dash is a cell that was not run, and a pair that makes no sense has no cell. A client "
-    "of a coordinate-wise rule counts as rejected where fewer than half as many of its values were used "
-    "as of the average client; rounds that were skipped do not count."
+    "Tables show means over the seeds with their 95 % percentile bootstrap intervals. For two or three "
+    "seeds the interval is their range. `skipped` counts the rounds in which too few replies were "
+    "usable, so that the model stayed as it was. Cells of a figure with the same mark, such as =1, hold "
+    "the same models, bit for bit, so they are only one piece of evidence. In curves, a thick line is a "
+    "mean over the seeds, and each thin line is one seed. A line has a gap where the model is not finite "
+    "any more or did not move. Averaging is red. The step of a round is the old model minus the new one, "
+    "so its inner product with the true gradient is positive if the model descends (Fall of Empires, "
+    "definition 4). Cosines weigh all rounds alike, while inner products shrink with the gradient. "
+    "Heatmaps show the points of accuracy that are lost, seed by seed, compared with no defence and no "
+    "attack in the same figure. A number below zero means that points are gained. If the figure has no "
+    "such cell, the heatmap shows accuracies, and a cell is darker the more points it is below the best "
+    "one. A ring marks the worst cell of each rule. In heatmaps of rejected replies, a cell is darker the "
+    "more replies were rejected. So a good rule is dark for Byzantine clients and light for honest ones. "
+    "The title of each cell has the values of its seeds. A dash stands for a cell that was not run. A "
+    "pair of rule and attack that makes no sense has no cell. A client of a coordinate-wise rule counts "
+    "as rejected if fewer than half as many of its values were used as of the average client. Skipped "
+    "rounds do not count."
 )
 
 
@@ -69,9 +71,9 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
     results : Results
         What has been measured.
     out : Path
-        The folder to write into; it is made where it is missing.
+        The folder to write into. It is made if it is missing.
     figure : str (default: "")
-        This figure of the experiments alone, and the claims about it; empty: all.
+        The only figure to report, with the claims about it. Empty: all figures.
     """
     out.mkdir(parents=True, exist_ok=True)
     claims = [claim for claim in load_claims() if figure in ("", claim.figure)]
@@ -104,15 +106,17 @@ def write_report(results: Results, out: Path, figure: str = "") -> list[Judged]:
 def _lead(
     results: Results, judged: Sequence[Judged], told: list[Block], out: Path
 ) -> Iterator[Block]:
-    """Yield the main picture: the worst case of the figure that leads, out of its place, or the claims."""
+    """Yield the main picture: the worst case of the figure that leads, which is moved here, or the claims."""
     for experiment in results.experiments:
         name = anchor(f"{experiment.name} {experiment.leads} {WORST_CASE}") + ".svg"
         main = next((one for one in told if isinstance(one, Image) and one.name == name), None)
         if experiment.leads and main is not None:
-            told[told.index(main)] = Text("The picture of the worst case is at the beginning.")
+            told[told.index(main)] = Text(
+                "The picture of the worst case is at the beginning of this page."
+            )
             yield main
             yield Text(LEADS)
-            yield Link("What is behind the picture", f"{experiment.title}, {experiment.leads}")
+            yield Link("The numbers behind the picture", f"{experiment.title}, {experiment.leads}")
             return
     drawn = Drawing("scoreboard", "what became of each paper's claims", scoreboard_picture(judged))
     saved = save(drawn, out / "scoreboard")
@@ -121,7 +125,7 @@ def _lead(
 
 
 def _title(experiments: Sequence[Experiment]) -> str:
-    """Return the title of a report: that of one's own experiments, where there are some."""
+    """Return the title of a report: the titles of the user's own experiments, if there are any."""
     own = [experiment.title for experiment in experiments if experiment.name not in NAMES]
     if own:
         return "; ".join(own)
@@ -136,7 +140,7 @@ def _pictures(folder: Path) -> set[str]:
 
 
 def _experiment(results: Results, experiment: Experiment, out: Path, only: str) -> Iterator[Block]:
-    """Yield what there is to say of an experiment, or of one of its figures only."""
+    """Yield the part of the report about an experiment, or about one of its figures."""
     figures = {name: own for name, own in experiment.figures.items() if only in ("", name)}
     if not figures:
         return

@@ -1,4 +1,4 @@
-"""What a document shows besides text: a picture that has not been saved yet."""
+"""The pictures of a document, and how they are saved."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flwr_byzantine.lab.kept import replace_file
 from simulations.report.looks import FIXED
 from simulations.report.slim import svg_of
 
-LARGEST = 200_000  # bytes of an SVG; what has more is drawn as pixels
+LARGEST = 200_000  # bytes of an SVG; a larger picture is saved as PNG
 DPI = 192  # two pixels for each pixel of a page
 
 
 class Drawing(NamedTuple):
-    """A picture: a short name for its file, what it shows, and the picture, None where there is none."""
+    """A picture: a short name for its file, what it shows, and the picture, or None if there is none."""
 
     kind: str
     shows: str
@@ -27,7 +27,7 @@ class Drawing(NamedTuple):
 
 
 def save(drawing: Drawing, path: Path) -> str | None:
-    """Write a picture in place of that of an earlier report; return the name of its file."""
+    """Write a picture in place of that of an earlier report, and return the name of its file."""
     for suffix in (".png", ".svg"):
         path.with_suffix(suffix).unlink(missing_ok=True)
     if drawing.drawn is None:

@@ -23,7 +23,7 @@ def models(runs: Iterable[Record | None]) -> set[str]:
 
 
 def keys(places: Iterable[Place], results: Results) -> list[Key]:
-    """Return the keys of the cells at places, each once; none of a benchmark, which has no cells."""
+    """Return the keys of the cells at places, each once. A benchmark has no cells, and so no keys."""
     run = (place for place in places if place.experiment != BENCHMARK)
     return list(results.runs_by_key(run))
 
@@ -40,7 +40,7 @@ def same_models(places: Sequence[Place], results: Results) -> dict[Place, int]:
 
 
 def asks_for_survival(claim: Claim) -> bool:
-    """Tell whether a claim says that rules do well, so that averaging should not."""
+    """Tell whether a claim says that rules do well. Then averaging should do badly."""
     at_least, at_most = max(claim.above, claim.at_least), min(claim.below, claim.at_most)
     return (claim.measure in MORE_IS_BETTER and math.isfinite(at_least)) or (
         claim.measure in LESS_IS_BETTER and math.isfinite(at_most)
@@ -48,9 +48,9 @@ def asks_for_survival(claim: Claim) -> bool:
 
 
 def controls(claim: Claim, results: Results) -> list[Place]:
-    """Return where averaging meets the attacks of a claim about survival, as far as it was to be run.
+    """Return the places of averaging under the attacks of a claim about survival, if there are any.
 
-    Where the claim's own figure has no averaging, another figure of the experiment may.
+    If the claim's own figure has no averaging, they are from another figure of the experiment.
     """
     if claim.experiment == BENCHMARK or not asks_for_survival(claim):
         return []

@@ -18,16 +18,16 @@ from simulations.report.pool import Pool
 from simulations.report.seeds import each, shown
 
 Measured = Callable[[Record], float | None]
-PARTS = (5, 10, 20, 40, 60, 80, 95)  # per cent below an equal part up to which a step goes
+PARTS = (5, 10, 20, 40, 60, 80, 95)  # limits of the colours: per cent below an equal part
 READING = (
-    "Nobody attacks here. The first picture has the accuracy that the worst off client may expect on "
-    "data like its own. The second has the part in the model of the client that is used least, in per "
-    "cent of an equal part and on average over the rounds."
+    "Nobody attacks here. The first picture shows the accuracy that the worst off client may expect on "
+    "data like its own. The second picture is about the client that is used least. It shows the part "
+    "that this client has in the model on average over the rounds, in per cent of an equal part."
 )
 
 
 def fairness_blocks(pool: Pool) -> Iterator[Block | Drawing]:
-    """Yield pictures of the worst off and of the least used client, rules down and data across."""
+    """Yield pictures of the worst off and the least used client, with rules down and data across."""
     worst = _picture(pool, "accuracy of the worst off client (%)", worst_off, colours.LIMITS)
     least = _picture(
         pool, "part of the least used client (% of an equal part)", least_used, PARTS, best=100.0
@@ -54,7 +54,7 @@ def least_used(run: Record) -> float | None:
 def _picture(
     pool: Pool, title: str, measured: Measured, limits: Sequence[float], best: float | None = None
 ) -> str | None:
-    """Draw a number of the runs without an attack, darker the further it is below the best."""
+    """Draw a number of the runs without an attack. Cells are darker the further it is below the best."""
     found = {
         (rule, data): values
         for rule in pool.rules

@@ -40,8 +40,8 @@ def draw_curves(
 ) -> Figure | None:
     """Draw a quantity over the rounds: a panel for each attack, a line for each rule.
 
-    Each seed is a thin line, their mean a thick one. Averaging is red.
-    Returns None where nothing has been run that has the quantity.
+    Each seed is a thin line, and their mean is a thick one. Averaging is red.
+    Returns None if no run has the quantity.
     """
     places = [place for place in results.places(experiment, figure) if _have(results, place, curve)]
     if not places:
@@ -77,8 +77,8 @@ def rule_looks(
 ) -> dict[str, dict[str, Any]]:
     """Return how the lines of rules look: averaging is red.
 
-    Rules look the same in all figures of an experiment that has few, so that each has its own colour;
-    else those that are drawn together differ as far as they can.
+    If an experiment has few rules, each has a colour of its own, the same in all figures. Otherwise the
+    rules that are drawn together differ as far as they can.
     """
     places = results.places(experiment)
     plain = [p.rule for p in places if results.configs[p].rule in PLAIN]

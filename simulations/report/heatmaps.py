@@ -19,8 +19,8 @@ from simulations.report.view import Place, Results
 
 SCORING = ("bygars", "bygars++")
 HIGH = 30  # pixels of a row
-SHARES = (1, 5, 10, 20, 40, 60, 80)  # per cent up to which a step of the colours goes
-FEWEST = 2  # cells of a rule from which on its worst one is marked
+SHARES = (1, 5, 10, 20, 40, 60, 80)  # limits of the colours, in per cent
+FEWEST = 2  # cells that a rule needs for its worst one to be marked
 WORST = "the worst of a rule"
 
 
@@ -40,11 +40,11 @@ class Measured:
 def draw_accuracy_map(
     results: Results, experiment: str, figure: str, variant: str | None = None
 ) -> str | None:
-    """Draw the points that rules lose as a heatmap, rules across and attacks down; None where there are none.
+    """Draw the points that rules lose as a heatmap, rules across and attacks down. None if nothing was run.
 
-    Points are lost against no defence and no attack, in the same figure and on the same data. Where
-    the figure has no such cell, it shows final accuracies. Of one ``variant`` alone, rules are down
-    and attacks across.
+    Points are lost against no defence and no attack, in the same figure and on the same data. If the
+    figure has no such cell, the heatmap shows final accuracies. With a ``variant`` it shows this variant
+    alone, with rules down and attacks across.
     """
     metric = results.metric(experiment)
     places = _chosen(results, experiment, figure, variant)
@@ -101,7 +101,7 @@ def _reached(results: Results, metric: Metric, run: Iterable[Place]) -> Measured
 def draw_rejections(
     results: Results, experiment: str, figure: str, group: str, variant: str | None = None
 ) -> str | None:
-    """Draw the shares of Byzantine or of honest replies that the rules rejected; None where there are none.
+    """Draw the shares of Byzantine or of honest replies that the rules rejected. None if none are known.
 
     Rules with reputations reject nobody: they give scores, which have figures of their own.
     """
@@ -129,7 +129,7 @@ def _chosen(results: Results, experiment: str, figure: str, variant: str | None)
 
 
 def _step_lost(lost: float) -> int:
-    return colours.step(round(lost, 6))  # what is 1.0 up to rounding is no more than 1
+    return colours.step(round(lost, 6))  # a rounding error must not make 1.0 more than 1
 
 
 def _negative(value: float) -> float:
@@ -143,7 +143,7 @@ def _below(best: float, value: float) -> int:
 def _heatmap(
     results: Results, places: Iterable[Place], measured: Measured, variant: str | None
 ) -> str:
-    """Draw means over the seeds; nothing where a pair makes no sense."""
+    """Draw means over the seeds. A pair that makes no sense has no cell."""
     at = {(p.rule, p.column if variant is None else p.attack): p for p in places}
     rules, columns = (list(dict.fromkeys(names)) for names in zip(*at, strict=True))
     experiment, figure, *_ = next(iter(at.values()))
@@ -180,7 +180,7 @@ def _heatmap(
 
 
 def _marked(means: dict[Place, float], measured: Measured) -> set[Place]:
-    """Return the worst cell of each rule that has several which differ."""
+    """Return the worst cell of each rule, if the rule has several cells and they differ."""
     if measured.badness is None:
         return set()
     by_rule: dict[str, list[Place]] = {}

@@ -1,4 +1,4 @@
-"""A picture of who has what: clients across, classes down, squares as large as the number of samples."""
+"""A picture of who has which samples: clients across, classes down, larger squares for more samples."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from simulations.catalog import datasets
 from simulations.catalog.placement import byzantine_clients
 from simulations.config import RunConfig
 
-LEFT, TOP, BAR = (
-    92,
-    42,
-    46,
-)  # pixels: names of rows, what is above the squares, and the bars below them
-WIDEST, WIDE, NARROW = 24, 960, 7  # of a column at most; of all of them; of a column at least
-MARKS = 25  # columns from which on only some are numbered
+# Pixels: for the names of rows, above the squares, and for the bars below them.
+LEFT, TOP, BAR = 92, 42, 46
+WIDEST, WIDE, NARROW = 24, 960, 7  # pixels: the widest column, all columns, the narrowest column
+MARKS = 25  # if there are more columns, only some are numbered
 HONEST, BYZANTINE = LINES_LIGHT[0], LINES_LIGHT[1]
 STYLE = (
     "text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;"
@@ -29,7 +26,7 @@ STYLE = (
 
 
 class Frame(NamedTuple):
-    """Where squares are, in pixels: their corner, the widths of a client and a class, the bars' height."""
+    """Where squares are, in pixels: their corner, the sizes of a client and a class, the bars' height."""
 
     left: float
     top: float
@@ -51,13 +48,13 @@ def counts_of(config: RunConfig) -> np.ndarray:
 
 
 def byzantine_of(config: RunConfig) -> set[int]:
-    """Return the clients of a run that are Byzantine; none where they are drawn in each round."""
+    """Return the Byzantine clients of a run. The set is empty if each round draws them anew."""
     many = 0 if config.redraw else config.byzantine
     return set(byzantine_clients(config.clients, many, config.seed, config.placement))
 
 
 def draw_holdings(config: RunConfig) -> str:
-    """Return who has what in a run as an SVG that stands alone."""
+    """Return a picture of who has which samples in a run, as an SVG that stands alone."""
     dealt = "shared by all" if config.partition_among == "all" else "shared by the honest clients"
     used = sorted(config.dealing.parameters)
     values = "".join(f", {name.replace('_', ' ')} {getattr(config, name):g}" for name in used)
@@ -149,12 +146,12 @@ def bar(
 
 
 def every(clients: int) -> int:
-    """Of how many clients one is numbered."""
+    """Return the distance from one numbered client to the next."""
     return 1 if clients <= MARKS else 10 if clients > 2 * MARKS else 5
 
 
 def listed(numbers: Sequence[int]) -> str:
-    """Some numbers in words: runs of them by their ends.
+    """Write numbers in words. Of consecutive numbers, write the first and the last.
 
     Examples
     --------

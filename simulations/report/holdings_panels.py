@@ -1,4 +1,4 @@
-"""Who has what in an experiment: a small panel for each way in which its data are dealt out."""
+"""Who has which samples in an experiment: a panel for each way in which its data are dealt out."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from simulations.report.view import Results
 
 WIDE, ACROSS = 700, 2  # pixels of the picture, and panels in a row
 LEFT, TITLE, ROW, BAR, NUMBERS, GAP = 50, 30, 14, 34, 18, 14
-EVERY = 5  # of how many clients one is numbered
+EVERY = 5  # from one numbered client to the next
 
 
 def holdings_drawings(
     results: Results, experiment: str, figure: str | None = None
 ) -> Iterator[Drawing]:
-    """Yield a picture of who has what in the first seed, of data that are on every machine and were used."""
+    """Yield a picture of who has what with the first seed, for data that need no download and were used."""
     found: dict[str, RunConfig] = {}
     for place in results.places(experiment, figure):
         config = results.configs[place]
-        known = datasets.DATASETS.get(config.dataset)  # None: one's own
+        known = datasets.DATASETS.get(config.dataset)  # None: the user's own
         if results.runs(place) and known is not None and known.is_shipped:
             title = written(f"{data_of(place)} ({config.partition})")
             if title not in found or config.byzantine > found[title].byzantine:
@@ -38,7 +38,7 @@ def holdings_drawings(
 
 
 def draw_panels(configs: Mapping[str, RunConfig]) -> str:
-    """Return a panel for each run as an SVG; squares of all panels have one scale."""
+    """Return an SVG with a panel for each run. The squares of all panels have one scale."""
     counts = {title: counts_of(config) for title, config in configs.items()}
     most = max(int(own.max()) for own in counts.values())
     total = max(int(own.sum(axis=0).max()) for own in counts.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# How papers write what experiments have in small letters.
+# How papers write the names that experiments have in small letters.
 WRITTEN = {
     "bulyan": "Bulyan", "bygars": "ByGARS", "caf": "CAF", "dirichlet": "Dirichlet", "dnc": "DnC",
     "fedavg": "FedAvg", "fltrust": "FLTrust", "gaussian": "Gaussian", "ipm": "IPM", "krum": "Krum",

@@ -18,16 +18,16 @@ from flwr_byzantine.lab.page.text import shortened
 from simulations.report.looks import FIXED, INK, RULE, SOFT
 
 ACROSS = 2  # panels in a row
-# Inches: of a figure, of one that has a single panel, and of what is around a plot.
+# Inches: the widths of a figure with two columns and with one panel, and the height of a plot.
 WIDE, SINGLE, HIGH = 7.3, 4.6, 1.25
-LABEL, TICKS, TITLE, GAP, BOTTOM, NOTE = 0.17, 0.40, 0.27, 0.12, 0.38, 0.22
+LABEL, TICKS, TITLE, GAP, BOTTOM, NOTE = 0.17, 0.40, 0.27, 0.12, 0.38, 0.22  # around a plot
 SIZE, LETTER = 7.5, 4.5  # points: of a name, and the width of one of its letters
 APART = 1.25 * SIZE  # from name to name
 LONGEST = 24  # letters of a name
 LEGEND = 4  # names in a line below
 THIN, THICK, THICKEST = 0.5, 1.5, 2.2  # lines of a seed, of a mean, and of averaging's mean
-MARKS = 5  # on a line, about
-STOPS = 0.9  # of the plot: a line that ends before has no last number
+MARKS = 5  # about so many markers are on a line
+STOPS = 0.9  # a line that ends before this part of the width has no last number
 HOW = "Thin lines are the seeds, thick lines their means."
 
 
@@ -41,7 +41,7 @@ class Named(NamedTuple):
 def panels(
     titles: Sequence[str], label: str, across_label: str = "round", share_y: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each title, whose axes are named."""
+    """Return a figure with a panel for each title. The axes have labels."""
     across = min(ACROSS, len(titles))
     with matplotlib.rc_context(FIXED):
         drawn = Figure(figsize=(WIDE if across > 1 else SINGLE, 1))
@@ -71,7 +71,7 @@ def panels(
 def draw_seeds(
     axes: Axes, across: Sequence[float], values: np.ndarray, look: Mapping[str, Any]
 ) -> Line2D:
-    """Draw a thin line for each row, and their mean above them, which is returned; NaN is a gap."""
+    """Draw a thin line for each row, and a thick one for their mean, which is returned. NaN is a gap."""
     thin: dict[str, Any] = {"color": look["color"], "linewidth": THIN, "alpha": 0.55}
     if len(values) > 1:
         axes.plot(across, values.T, solid_joinstyle="round", **thin)
@@ -85,7 +85,7 @@ def draw_seeds(
 def name_lines(
     drawn: Figure, axes_of: Sequence[Axes], lines: Sequence[Sequence[Named]], how: str = HOW
 ) -> None:
-    """Name lines beside their ends, or below all panels where they are too many, and say what is thin."""
+    """Name lines beside their ends, or below all panels if there are too many. ``how`` explains lines."""
     names = list(dict.fromkeys(one.name for own in lines for one in own))
     beside = all(len(own) * APART <= 1.1 * 72 * HIGH for own in lines)
     longest = max((len(shortened(name, LONGEST)) for name in names), default=0)
@@ -108,7 +108,7 @@ def name_lines(
 
 
 def mark_across(axes: Axes, where: float, says: str) -> None:
-    """Draw a dotted line upwards, and what it says beside it."""
+    """Draw a vertical dotted line, and write beside it what it means."""
     axes.axvline(where, color=SOFT, linestyle=":", linewidth=1)
     axes.text(
         where, 0.03, f" {says} ", transform=axes.get_xaxis_transform(), fontsize=6.8, color=SOFT,
@@ -118,7 +118,7 @@ def mark_across(axes: Axes, where: float, says: str) -> None:
 
 
 def _arrange(drawn: Figure, axes_of: Sequence[Axes], room: float, below: float) -> None:
-    """Give each plot its place: with room for names at its right, and below all panels, in inches."""
+    """Give each plot its place, with ``room`` for names at its right and ``below`` all panels, in inches."""
     wide = drawn.get_figwidth()
     across = min(ACROSS, len(axes_of))
     down = ceil(len(axes_of) / across)
@@ -135,14 +135,14 @@ def _arrange(drawn: Figure, axes_of: Sequence[Axes], room: float, below: float) 
 
 
 def _name_ends(axes: Axes, lines: Sequence[Named], wide: float) -> None:
-    """Write each name beside where its line ends, with a thread to it; the figure is so many inches wide."""
+    """Join each line to its name beside its end. ``wide`` is the width of the figure in inches."""
     axes.autoscale_view()
     known = [(one, found) for one in lines if (found := _end(axes, one.line)) is not None]
     places = spread([end for _, (_, end) in known], APART / (72 * HIGH), 0.0, 1.0)
-    inch = 1 / (axes.get_position().width * wide)  # in widths of the plot
+    inch = 1 / (axes.get_position().width * wide)  # as a part of the plot's width
     for (one, (across, end)), place in zip(known, places, strict=True):
         colour: Any = one.line.get_color()
-        stops = ":" if across < STOPS else "-"  # before the last round
+        stops = ":" if across < STOPS else "-"  # dotted if the line ends before the last round
         axes.plot(
             (across + 0.02 * inch, 1 + 0.07 * inch), (end, place), color=colour, linewidth=0.6,
             linestyle=stops, alpha=0.7, clip_on=False, transform=axes.transAxes, gid="thread",
@@ -154,7 +154,7 @@ def _name_ends(axes: Axes, lines: Sequence[Named], wide: float) -> None:
 
 
 def _end(axes: Axes, line: Line2D) -> tuple[float, float] | None:
-    """Return where the last number of a line is, in parts of the plot; None where it has none."""
+    """Return where the last number of a line is, in parts of the plot. None if it has no number."""
     points: np.ndarray = line.get_xydata()  # type: ignore[assignment]
     known = points[np.isfinite(points[:, 1])]
     if not len(known):

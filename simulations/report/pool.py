@@ -1,4 +1,4 @@
-"""An experiment's cells by rule, attack and data, at the f that is true."""
+"""An experiment's cells by rule, attack and data, where rules are told the true f."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from flwr_byzantine.lab.kept import Record
 from simulations.report.view import Place, Results
 
 PLAIN = ("mean", "fedavg")  # no defence
-F = "f = "  # begins the part of a variant's name that says which f rules are told of
+F = "f = "  # begins the part of a variant's name that says which f rules are told
 
 Runs = dict[int, Record]
 
 
 def data_of(place: Place) -> str:
-    """Return what a variant says of the data: all but the f that rules are told of.
+    """Return what a variant says of the data: all of its name but the f that rules are told.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Pool:
     experiment : str
         The experiment.
     figure : str or None
-        One of its figures, or all, put together.
+        One of its figures. None: all figures together.
     """
 
     def __init__(self, results: Results, experiment: str, figure: str | None = None) -> None:
@@ -85,7 +85,7 @@ class Pool:
                 runs.setdefault(seed, run)
 
     def runs(self, rule: str, attack: str, data: str) -> Runs:
-        """Return the runs by seed; none where there are none."""
+        """Return the runs by seed. The result is empty if nothing was run."""
         return self._runs.get((rule, attack, data), {})
 
     def calm_runs(self, rule: str, data: str) -> Runs:
@@ -93,7 +93,7 @@ class Pool:
         return self.runs(rule, self.calm[0], data) if self.calm else {}
 
     def loss(self, rule: str, attack: str, data: str) -> Loss | None:
-        """Return what a rule loses under an attack, None where it or the reference has not been run."""
+        """Return what a rule loses under an attack. None if it or the reference has not been run."""
         reference = self.calm_runs(self.plain, data)
         own = self.runs(rule, attack, data)
         name = f"final_{self.metric.name}"

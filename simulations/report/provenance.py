@@ -13,7 +13,7 @@ UNKNOWN = "not recorded"
 
 
 def provenance_blocks(results: Results) -> list[Block]:
-    """Return where the numbers come from, experiment by experiment and in all."""
+    """Return where the numbers come from, for each experiment and for all together."""
     rows, every = [], []
     for experiment in results.experiments:
         found = results.runs_by_key(results.places(experiment.name))
@@ -30,15 +30,15 @@ def provenance_blocks(results: Results) -> list[Block]:
         Heading("Where the numbers come from"),
         Text(
             f"{len(every)} cells hold {len(models(every))} different models. A job-hour is an hour of one "
-            f"process. Versions: {_versions(every) or UNKNOWN}. Of cells that were run before the machine "
-            f"was kept, it is {UNKNOWN}."
+            f"process. Versions: {_versions(every) or UNKNOWN}. If a cell is older than the record of "
+            f"machines, the table says `{UNKNOWN}`."
         ),
         Table(head, rows),
     ]
 
 
 def deviation_blocks(results: Results) -> list[Block]:
-    """Return what the runs do otherwise than their sources say, in one place."""
+    """Return a table of what the runs do differently from their sources."""
     rows = [
         [own.title, own.source, own.about, own.profiles[results.profile].note]
         for own in results.experiments
@@ -53,7 +53,7 @@ def deviation_blocks(results: Results) -> list[Block]:
 
 
 def job_hours(runs: Iterable[Record]) -> float:
-    """Return the hours that runs took, of older ones the median round times the rounds.
+    """Return the hours that runs took. For old runs it is the median round times the number of rounds.
 
     Examples
     --------

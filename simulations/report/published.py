@@ -1,4 +1,4 @@
-"""What others have published beside what was found here."""
+"""Tables of what others have published, beside what was found here."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from simulations.sweep.publication import Number, NumbersOf, Published, Taken
 
 HEAD = ("figure", "rule", "setting", "theirs (%)", "ours (%)", "difference", "why they differ")
 WORDS = {
-    "final": "Ours are those of the last evaluation",
-    "last five": "Ours are means of the last five evaluations",
-    "best": "Ours are those of the best evaluation",
+    "final": "Ours are the accuracies of the last evaluation",
+    "last five": "Ours are the means of the last five evaluations",
+    "best": "Ours are the accuracies of the best evaluation",
 }
 
 
 def published_blocks(results: Results, experiment: Experiment) -> Iterator[Block]:
-    """Yield the table of published numbers beside ours; nothing where nobody has published any."""
+    """Yield the table of published numbers beside ours. Yield nothing if there are none."""
     published = experiment.published
     if published is None:
         return
@@ -29,14 +29,15 @@ def published_blocks(results: Results, experiment: Experiment) -> Iterator[Block
     worst = ", the least over the attacks" if published.worst else ""
     yield Text(
         f"Theirs: {published.source}. {WORDS[published.taken]}, averaged over the seeds{worst}. A "
-        f"difference is ours less theirs, in points; one of more than {published.differs:g} has a reason."
+        "difference is ours minus theirs, in points. The last column gives the reason for differences of "
+        f"more than {published.differs:g}."
     )
     rows = [row for own in published.numbers for row in _rows(results, experiment, published, own)]
     yield Table(HEAD, rows)
 
 
 def ours(results: Results, places: Sequence[Place], taken: Taken) -> float | None:
-    """Return the least of some places in percent; None where one of them has not been run.
+    """Return the least of some places in percent. None if one of them has not been run.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def ours(results: Results, places: Sequence[Place], taken: Taken) -> float | Non
     places : sequence of Place
         The places.
     taken : {"final", "last five", "best"}
-        What of a run's evaluations is taken, of the mean over the seeds.
+        Which evaluation is taken of the mean over the seeds.
     """
     found = []
     for place in places:

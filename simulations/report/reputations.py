@@ -27,7 +27,7 @@ ACRONYMS = {"little is enough": "LIE", "inner product manipulation": "IPM"}
 
 
 class Scores(NamedTuple):
-    """The reputations of a run: in each round those of all clients, who are named by what they are."""
+    """The reputations of all clients of a run in each round, and what kind of client each of them is."""
 
     rounds: Sequence[int]
     scores: Sequence[Sequence[float | None]]
@@ -64,7 +64,7 @@ def plot_reputations(result: Record, path: Path) -> Path:
     result : dict
         The result of the run.
     path : Path
-        The file to write; its folder is made where it is missing.
+        The file to write. Its folder is made if it is missing.
 
     Returns
     -------
@@ -82,9 +82,9 @@ def plot_reputations(result: Record, path: Path) -> Path:
 
 
 def looks_of(named: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return how each kind of client looks; the first colour is that of the benign, and none is red."""
+    """Return how each kind of client looks. Only benign clients have the first colour, and none is red."""
     ordered = sorted(set(named), key=lambda kind: (kind != BENIGN, kind))
-    own = len(COLOURS)  # from look to look of one colour, of which that of the benign is left out
+    own = len(COLOURS)  # multiples of it have the first colour, which is for the benign alone
     numbers = [0, *(number for number in range(1, 2 * len(ordered)) if number % own)]
     if BENIGN not in ordered:
         numbers = numbers[1:]
@@ -114,7 +114,7 @@ def _lines(axes: Axes, runs: Sequence[Scores], looks: dict[str, dict[str, Any]])
 
 
 def short(kind: str, others: Iterable[str] = ()) -> str:
-    """Write a kind of client in few letters; its numbers only where another kind has the same name.
+    """Write a kind of client in few letters, with its numbers only if another kind has the same name.
 
     Examples
     --------

@@ -23,7 +23,7 @@ NOT_RUN: Final = "not run"
 
 
 class Seen(NamedTuple):
-    """A measurement of the seeds that have one, and how many seeds there are to be."""
+    """A measurement, seed by seed, and how many seeds are planned. Some of them may have none."""
 
     name: str
     values: Sequence[float]
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The mean over the seeds, NaN where there is none."""
+        """The mean over the seeds. NaN if no seed has a measurement."""
         return fmean(self.values) if self.values else math.nan
 
     @property
@@ -60,14 +60,14 @@ class Judged:
 
     @property
     def numbers(self) -> str:
-        """The measurements in words; empty where there is none."""
+        """The measurements in words. Empty if there are none."""
         if not any(seen.seeds for seen in self.seen):
             return ""
         return "; ".join(seen.in_words(MEASURES[self.claim.measure].number) for seen in self.seen)
 
     @property
     def why(self) -> str:
-        """Why the claim is no test, or does not hold; empty where nobody has said."""
+        """Why the claim is no test, or does not hold. Empty if the claim does not say."""
         if self.verdict == NO_TEST:
             return self.claim.no_test
         stated = self.verdict == FAILS and self.claim.cause
@@ -81,7 +81,7 @@ class Judged:
 
     @property
     def control(self) -> str:
-        """What averaging does under the same attacks, in words; empty where that is not known."""
+        """What averaging does under the same attacks, in words. Empty if that is not known."""
         known = [one for one in self.controls if one.seeds]
         numbers = "; ".join(one.in_words(MEASURES[self.claim.measure].number) for one in known)
         return f"within the bound, too: {numbers}" if self.averaging_survives else numbers
@@ -90,10 +90,10 @@ class Judged:
 def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
     """Evaluate claims from the results.
 
-    A claim that is no test has no other verdict. Any other is not run as long as a place it needs has
-    no run whose outcome could still decide it; of a place with some of its seeds, those decide, and the
-    numbers say so. Claims about experiments that the results were not asked for are left out, and so are
-    those about the cost of a paper's rules where none of its experiments were.
+    A claim that is no test has no other verdict, whatever was measured. Any other claim is not run as long
+    as a missing run could still decide it. If a place has some of its seeds, these decide, and the numbers
+    say how many they are. Claims about experiments that the results were not asked for are left out. So are
+    claims about the cost of a paper's rules, if none of its experiments was asked for.
 
     Raises
     ------
@@ -127,9 +127,9 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Judged]:
 
 
 def measure(claim: Claim, place: Place, results: Results) -> Seen:
-    """Measure a place, seed by seed where both runs are there and the measurement is a number.
+    """Measure a place with each seed that has both runs. Leave out measurements that are not a number.
 
-    It is none where the run compared with gained nothing, and where the model was gone.
+    A measurement is not a number if the reference gained nothing, or if the model is not finite.
     """
     runs = results.runs(place)
     others = runs if claim.against is None else results.runs(claim.against.of(place))

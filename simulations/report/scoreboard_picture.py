@@ -1,4 +1,4 @@
-"""A picture of the scoreboard: a bar for each paper, parted by what became of its claims."""
+"""A picture of the scoreboard: a bar for each paper, divided by the verdicts on its claims."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from simulations.report.board import WORDS, counts, tally
 from simulations.report.looks import INK, SOFT
 from simulations.report.scoreboard import FAILS, HOLDS, NO_TEST, NOT_RUN, Judged
 
-# Blue and orange, which all eyes can tell apart, and greys; what is written on them.
+# Blue and orange, which all eyes can tell apart, and greys. ON has the colours of the text on them.
 FILLS = {HOLDS: "#14497f", FAILS: "#cc7118", NO_TEST: "#c3cad2", NOT_RUN: "#ffffff"}
 ON = {HOLDS: "#ffffff", FAILS: "#1c2024", NO_TEST: INK, NOT_RUN: INK}
 WIDE, LEFT, TOP, HIGH, BAR = 700, 210, 46, 34, 22  # pixels
@@ -18,7 +18,7 @@ STYLE = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',
 
 
 def scoreboard_picture(judged: Sequence[Judged]) -> str | None:
-    """Return the bars as an SVG; None where nothing has decided a claim."""
+    """Return the bars as an SVG. None if no claim is decided yet."""
     papers = {
         paper: counts([one for one in judged if one.claim.paper == paper])
         for paper in dict.fromkeys(one.claim.paper for one in judged)
@@ -39,7 +39,7 @@ def scoreboard_picture(judged: Sequence[Judged]) -> str | None:
             body += _part(verdict, many, x, y, wide, paper) if many else []
             x += wide
     high = TOP + HIGH * len(papers) + 4
-    title = f"What of the papers' claims holds here: {tally(judged)}"
+    title = f"Which of the papers' claims hold here: {tally(judged)}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{WIDE}" height="{high}" '
         f'viewBox="0 0 {WIDE} {high}" style="--wide:{WIDE}px;{STYLE}" font-size="13" fill="{INK}">'
@@ -60,7 +60,7 @@ def _legend() -> list[str]:
 
 
 def _part(verdict: str, many: int, x: float, y: float, wide: float, paper: str) -> list[str]:
-    """A part of a bar with its number, and with its word where that has room."""
+    """A part of a bar with its number, and with its word if there is room for it."""
     words = f"{many} {WORDS[verdict]}"
     shown = words if LETTER * len(words) + 8 < wide else str(many)
     return [

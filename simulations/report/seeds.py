@@ -13,15 +13,15 @@ import numpy as np
 from simulations.streams import Stream, generator
 
 OUTSIDE = 0.025  # of the resamples, on each side of the interval
-ALL = 8  # seeds of which all resamples are taken
-DRAWN = 10_000  # resamples of more seeds
+ALL = 8  # up to this many seeds, every resample is taken
+DRAWN = 10_000  # resamples if there are more seeds
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the mean of some seeds' values.
 
-    Of two or three seeds it is their range. Up to eight, every resample counts with its probability;
-    of more, 10,000 are drawn, always the same ones.
+    For two or three seeds it is their range. For up to eight seeds, every resample counts with its
+    probability. For more seeds, 10,000 resamples are drawn, always the same ones.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def shown(values: Sequence[float], number: str = "{:.1f}") -> str:
-    """Write the mean of the seeds' values and its interval; a single value stands alone.
+    """Write the mean of the seeds' values and its interval. A single value has no interval.
 
     Examples
     --------

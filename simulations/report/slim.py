@@ -28,7 +28,7 @@ NOTHING = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def svg_of(drawn: Figure, title: str, name: str = "") -> str:
-    """Return a figure as an SVG with a title, whose ids are those of no figure with another name."""
+    """Return a figure as an SVG with a title. Figures with different names share no ids."""
     FigureCanvasSVG(drawn)
     buffer = io.StringIO()
     with matplotlib.rc_context(FIXED | {"svg.hashsalt": "report"}):
@@ -53,7 +53,7 @@ def svg_of(drawn: Figure, title: str, name: str = "") -> str:
 
 
 def _clean(root: ET.Element, mark: str) -> None:
-    """Leave out what nobody sees, and give all ids to this figure alone."""
+    """Leave out what nobody sees, and rename all ids so that no other figure has them."""
     used = set(REFERRED.findall(ET.tostring(root, encoding="unicode")))
     used |= {own.attrib[LINK][1:] for own in root.iter() if LINK in own.attrib}
     names = {old: f"{mark}{number}" for number, old in enumerate(sorted(used))}
@@ -88,7 +88,7 @@ def _short(key: str, value: str, names: dict[str, str]) -> str:
 
 
 def _unwrap(parent: ET.Element) -> None:
-    """Put what is in groups without any attribute in their place."""
+    """Replace each group that has no attributes by its content."""
     for child in parent:
         _unwrap(child)
     flat: list[ET.Element] = []
@@ -121,7 +121,7 @@ def path(data: str) -> str:
 
 
 def _steps(points: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the steps from point to point; those in one direction are one, and none is zero."""
+    """Yield the steps from point to point. Join those in one direction, and leave out zeros."""
     dx = dy = 0
     for (x, y), (to_x, to_y) in pairwise(points):
         more = to_x - x, to_y - y

@@ -15,7 +15,7 @@ from simulations.report.seeds import shown
 from simulations.report.view import Results
 
 SUCCESS = "final_attack_success_rate"
-MANY = 12  # rules, beyond which they are down, and each variant stands alone
+MANY = 12  # with more rules, each variant has its own table, with rules down
 
 
 def grid(results: Results, experiment: str, figure: str) -> tuple[list[str], list[str]]:
@@ -28,7 +28,7 @@ def grid(results: Results, experiment: str, figure: str) -> tuple[list[str], lis
 
 
 def parts(results: Results, experiment: str, figure: str) -> list[str | None]:
-    """Return what has tables and heatmaps of its own: all of a figure, or with many rules each variant."""
+    """Return the variants that have tables of their own. None stands for the whole figure."""
     rules, _ = grid(results, experiment, figure)
     if len(rules) <= MANY:
         return [None]
@@ -57,10 +57,10 @@ def spread(values: Sequence[float], seeds: int) -> str:
 def accuracy_table(
     results: Results, experiment: str, figure: str, variant: str | None = None
 ) -> Table:
-    """Return final accuracies, attacks down and rules across; empty where a pair makes no sense.
+    """Return final accuracies, attacks down and rules across. A pair that makes no sense is empty.
 
-    Of one ``variant`` alone, rules are down and attacks across. A backdoor's cell also says how often
-    its trigger works, in percent. Cells with the same mark, such as =1, hold the same models.
+    With a ``variant`` it is this variant alone, rules down and attacks across. A backdoor's cell also says
+    how often its trigger works, in percent. Cells with the same mark, such as =1, hold the same models.
     """
     every = results.places(experiment, figure)
     places = [place for place in every if variant in (None, place.variant)]

@@ -1,4 +1,4 @@
-"""The cells of all experiments by their place, and what was found in each, if it was run."""
+"""The cells of all experiments by their place, and the result of each cell that was run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUITES = ("strategies", "clients", "scaling", "rules", "first_use", "rounds")
 
 
 class Place(NamedTuple):
-    """A place in a figure, with one run for each seed; of a benchmark, its suite and its row."""
+    """A place in a figure, with one run for each seed. In a benchmark it is a suite and a row."""
 
     experiment: str
     figure: str
@@ -46,7 +46,7 @@ class Results:
     experiments : sequence of Experiment
         The experiments.
     profile : {"quick", "paper"}
-        Their size.
+        Their scale.
     folder : Path
         Where ``python -m simulations sweep`` wrote its cells.
     benchmark : Path, optional
@@ -80,7 +80,7 @@ class Results:
         self.bench: Record = json.loads(benchmark.read_text()) if benchmark else {}
 
     def runs(self, place: Place) -> dict[int, Record]:
-        """Return the runs at a place by seed; none where it has not been run.
+        """Return the runs at a place by seed. The result is empty if nothing was run.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Results:
         return {seed: run for seed, run in self.cells[place].items() if run is not None}
 
     def shown(self, experiment: str, rule: str) -> str:
-        """Return a rule's name as people write it; which form of ByGARS it is, is part of it."""
+        """Return a rule's name as people write it. For ByGARS it says which form it is."""
         return self._shown.get((experiment, rule), written(rule))
 
     def described(self, place: Place) -> str:
@@ -119,17 +119,12 @@ class Results:
         ]
 
     def runs_by_key(self, places: Iterable[Place]) -> dict[tuple[str, str], Record | None]:
-        """Return the runs of places by experiment and key: what is in several figures, once."""
+        """Return the runs of places by experiment and key. What is in several figures is there once."""
         return {
             (place.experiment, key): self.cells[place][seed]
             for place in places
             for seed, key in self.keys[place].items()
         }
-
-    def coverage(self, places: Iterable[Place]) -> tuple[int, int]:
-        """Return how many cells have been run, and how many there are."""
-        runs = self.runs_by_key(places).values()
-        return sum(run is not None for run in runs), len(runs)
 
     def _row(self, place: Place) -> dict[int, Record]:
         """The row of a suite: by its name, and by the number of clients where there are several."""

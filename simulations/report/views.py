@@ -29,7 +29,7 @@ def view_blocks(
     view : {"worst_case", "wrong_f", "fairness", "holdings"}
         What is asked for.
     figure : str or None
-        The figure; all of the experiment's together where it is None.
+        The figure. None: all figures of the experiment together.
     """
     match view:
         case "worst_case":

@@ -1,4 +1,4 @@
-"""What each rule loses in its worst case, and where that is less than what the attack takes."""
+"""What each rule loses in its worst case, and when that is less than no defence loses."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from simulations.report.seeds import each, shown
 WORST_CASE = "worst case"  # the kind of the picture
 HIGH = 44  # pixels of a row
 SHORT = 12  # letters of an attack below a number
-CHANCES = (0, 2, 5, 10, 20, 40, 70)  # per cent up to which a step of the colours goes
-LOW = 30  # of one whose cells have one line
+CHANCES = (0, 2, 5, 10, 20, 40, 70)  # limits of the colours, in per cent
+LOW = 30  # pixels of a row whose cells have one line
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"  # before a number that may still grow
 NEVER = 1.0  # no likelihood of an attack is high enough
 READING = (
     "Points lost are counted against no defence and no attack, on the same data and with the same "
     "seeds. The worst attack is the one with the highest mean over the seeds. In the picture of the "
-    "worst case each number is what the rule loses then, at least where not all of its attacks have "
-    "been run. Blue says how much less that is than no defence loses in its own worst case, on the same "
-    "data; orange says how much more, so that the defence costs more than the attack. The ring is "
-    "around the least of a column, and rules are in the order of their means. A defence costs something "
-    "even where nobody attacks: in the last column of the tables, and in the second picture, is how "
-    "likely an attack has to be for the defence to lose fewer points than no defence does, on average."
+    f"worst case, each number is what the rule loses under its worst attack. It has the sign {AT_LEAST} if "
+    "not all of its attacks have been run. A blue cell means that this is less than no defence loses in its "
+    "own worst case, on the same data. An orange cell means that it is more: the defence costs more than "
+    "the attack. A ring marks the least number of each column. The rules are in the order of their means. "
+    "A defence may cost something even if nobody attacks. So the last column of the tables, and the "
+    "second picture, show how likely an attack has to be for the defence to lose fewer points on average "
+    "than no defence does."
 )
 
 
 def worst_case_blocks(pool: Pool) -> Iterator[Block | Drawing]:
-    """Yield the picture of the worst case, and what decides: when a defence costs more than the attack."""
+    """Yield the picture of the worst case, and what shows when a defence costs more than the attack."""
     ranked = _ranked(pool)
     if not ranked:
         return
@@ -48,7 +49,7 @@ def worst_case_blocks(pool: Pool) -> Iterator[Block | Drawing]:
 
 
 def chance(cost: float, worst: float, undefended: float) -> float:
-    """Return the likelihood of an attack from which on a defence is worth it; 1 where it never is.
+    """Return how likely an attack has to be for a defence to be worth it. 1 means that it never is.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def chance(cost: float, worst: float, undefended: float) -> float:
 
 
 def _ranked(pool: Pool) -> list[str]:
-    """The rules, by their mean loss in the worst case; none where there is nothing to compare with."""
+    """The rules, by their mean loss in the worst case. Rules without a reference are left out."""
     found = {}
     for rule in pool.rules:
         losses = [loss.mean for data in pool.data if (loss := pool.worst(rule, data))]

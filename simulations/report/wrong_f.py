@@ -26,7 +26,7 @@ def wrong_f_drawings(
 ) -> Iterator[Drawing]:
     """Yield the curves: a panel for each attack and kind of data, a line for each rule.
 
-    Rules that are told one f only are left out.
+    Rules that are told only one f are left out.
     """
     found = lines(results, experiment, figure)
     if found:
@@ -75,7 +75,7 @@ def _drawn(results: Results, experiment: str, found: dict[tuple[str, int | None]
 
 
 def by_seed(values: list[list[float]]) -> np.ndarray:
-    """Return a row for each seed; NaN where it has fewer values than others.
+    """Return a row for each seed, with NaN for values that a seed does not have.
 
     Examples
     --------

@@ -22,7 +22,7 @@ PLACES = (
     "data_dir",
     "download",
 )  # these do not change the result, unless the folder is the dataset
-GIVEN = ("seed", *PLACES)  # settings that a file does not have
+GIVEN = ("seed", *PLACES)  # settings that a file may not have
 # Settings that are newer than kept results. They are part of a cell's name only if they are not the default.
 YOUNGER = (
     "momentum",
@@ -113,8 +113,8 @@ class Experiment(_Strict):
     A run's settings are those of the experiment, its profile, the figure, the rule, the attack and the
     variant. If two of them set the same thing, the later one counts. Experiments of the group ``study`` run
     only on request. ``views`` are the pictures that the report draws besides the usual ones, and ``curves``
-    says whether it draws quantities over the rounds. The report begins with the worst case of ``leads``, a
-    figure.
+    says whether it draws quantities over the rounds. ``leads`` is the figure whose worst case the report
+    begins with.
     """
 
     name: str
@@ -169,7 +169,7 @@ class Experiment(_Strict):
             tables += [figure.settings, figure.quick, figure.paper, *figure.variants.values()]
         if given := {name for table in tables for name in table if name in GIVEN}:
             raise ValueError(
-                "Seeds belong into `seeds` of a profile, and places belong into the options of `sweep`. "
+                "Seeds belong in `seeds` of a profile, and places belong in the options of `sweep`. "
                 f"Found {sorted(given)} among the settings. Leave them out."
             )
         return self
@@ -182,7 +182,7 @@ class Experiment(_Strict):
         Raises
         ------
         ValueError
-            If there is no such profile, or the settings of a run are refused.
+            If there is no such profile, or the settings of a run are wrong.
         """
         if profile not in self.profiles:
             raise ValueError(
@@ -211,7 +211,7 @@ def load_experiment(path: Path) -> Experiment:
     Raises
     ------
     ValueError
-        If the file says something else than :class:`Experiment` asks for.
+        If the file does not describe an :class:`Experiment`.
     """
     return Experiment(name=path.stem, **tomllib.loads(path.read_text()))
 

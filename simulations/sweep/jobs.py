@@ -1,6 +1,6 @@
-"""Run the cells of experiments that are not there yet, several at once: ``python -m simulations sweep``.
+"""Run the missing cells of experiments, several at once: ``python -m simulations sweep``.
 
-Every finished cell is one file, written whole; an interrupted sweep goes on where it was.
+Every finished cell is one file, which is written completely or not at all. So an interrupted sweep can go on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from simulations.sweep.experiment import Cell
 
 
 def batches(cells: Sequence[Cell], jobs: int) -> list[list[Cell]]:
-    """Deal cells out to jobs: one process runs federations of one size, on one dataset."""
+    """Deal cells out to jobs. A job has one number of clients and one dataset."""
 
     def kind(cell: Cell) -> tuple[str, int]:
         return cell.config.dataset, cell.config.clients
@@ -79,9 +79,9 @@ def sweep(
     todo = missing_cells(cells, folder)
     _fetch(todo)
     outcome = Sweep()
-    rounds = {cell.key: cell.config.rounds for cell in todo}  # that are not over
+    rounds = {cell.key: cell.config.rounds for cell in todo}  # that still have to run
     total = sum(rounds.values())
-    told: set[str] = set()  # reasons of failures, each of which is told once
+    told: set[str] = set()  # reasons of failures: each is shown in full only once
     with bar(console) as going:
 
         def note(news: News) -> None:
@@ -108,7 +108,7 @@ def sweep(
 
 
 def _fetch(cells: Iterable[Cell]) -> None:
-    """Download the datasets that are missing, before several jobs would at once."""
+    """Download the missing datasets first, so that no two jobs download them at once."""
     for name, data_dir in {
         (c.config.dataset, c.config.data_dir) for c in cells if c.config.download
     }:

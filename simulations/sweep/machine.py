@@ -18,9 +18,9 @@ def default_jobs() -> int:
 def available_memory(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Return the bytes that programs may still take, in a container those of its limit.
+    """Return how many more bytes programs may use. In a container its limit counts, too.
 
-    None where the machine does not say (macOS).
+    None if the machine does not say (macOS).
     """
     found = []
     if meminfo.exists():

@@ -1,4 +1,4 @@
-"""Numbers that others have published, as data: what the report puts beside ours."""
+"""Numbers that others have published, as data. The report shows them beside ours."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Number = (
-    float | tuple[float, float]
-)  # in percent; two are the least and the largest of what is told
+Number = float | tuple[float, float]  # in percent; two are the ends of a published range
 Taken = Literal["final", "last five", "best"]
 
 
 class NumbersOf(BaseModel):
     """The numbers of a figure.
 
-    Each rule has one for each attack and variant, in this order, and the variants of one attack stand
-    together. Where the least over the attacks is told, it has one for each variant. ``why`` says why a rule's
-    numbers differ from ours, in place of what the publication's ``why`` says.
+    Each rule has one number for each variant of the first attack, then for each variant of the second, and
+    so on. If only the least over the attacks is published, it has one for each variant. ``why`` says why a
+    rule's numbers differ from ours. It replaces the publication's ``why``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,13 +34,13 @@ class Published(BaseModel):
     Parameters
     ----------
     source : str
-        Who, and where.
+        Who published them, and where.
     taken : {"final", "last five", "best"}
-        Of the mean over the seeds: the last evaluation, the mean of the last five, or the best one.
+        Which evaluation of the mean over the seeds it is: the last, the mean of the last five, or the best.
     worst : bool
-        Whether they tell the least over the attacks.
+        Whether each number is the least over the attacks.
     differs : float
-        The points from which on a difference is explained.
+        The report explains differences of more points than this.
     why : str
         Why their numbers and ours may differ.
     numbers : list of NumbersOf
@@ -59,7 +57,7 @@ class Published(BaseModel):
     numbers: list[NumbersOf]
 
     def check(self, figures: Mapping[str, Any]) -> None:
-        """Raise ValueError where numbers are about something that no figure has, or too few or many."""
+        """Raise ValueError if numbers are about what no figure has, or if there are too few or too many."""
         for own in self.numbers:
             if own.figure not in figures:
                 raise ValueError(

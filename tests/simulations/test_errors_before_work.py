@@ -65,7 +65,7 @@ def lines(result):
         ("--dataset mnst", "Did you mean `mnist`?"),
         ("--partition dirichlt", "Did you mean `dirichlet`?"),
         ("--partition iid+dirichlt", "Did you mean `dirichlet`?"),
-        ("--alpha 0.1", "It belongs to `--partition dirichlet or quantity`."),
+        ("--alpha 0.1", "It is for the partition `dirichlet` and `quantity`."),
         ("--partition sorted --alpha 0.1", "Parameter `--alpha` should be left out"),
         ("--gamma 0.1", "Parameter `--gamma` should be left out"),
         ("--clients 8 --assumed-byzantine 3 --rule krum", "Found `--clients 8`"),

@@ -386,9 +386,9 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
     file.write_text(MINE)
     done = swept(file, "--out", tmp_path / "cells")
     assert (done.exit_code, len(ran)) == (0, 2)
-    assert "2 cells: 0 were there, 2 run, 0 failed" in " ".join(done.output.split())
+    assert "2 cells: 0 done before, 2 run, 0 failed" in " ".join(done.output.split())
     again = swept(file, "--figure", "one", "--out", tmp_path / "cells")
-    assert "2 cells: 2 were there, 0 run, 0 failed" in " ".join(again.output.split())
+    assert "2 cells: 2 done before, 0 run, 0 failed" in " ".join(again.output.split())
     for arguments, told in (
         ([file, "--figure", "two"], "There is no figure two. Give one of one."),
         ([file, "--profile", "paper"], "should be one of quick"),
