@@ -341,7 +341,8 @@ def page_cost() -> str:
     ]
     whole = [(f"`{row['name']}`", share(row)) for row in bench["rounds"] if row["name"] != "fedavg"]
     of = bench["machine"]
-    where = f"{of['cores']} cores of an {of['processor']} ({of['architecture']}), Python {of['python']}"
+    kernels = of.get("kernels") or of["architecture"]  # runs before version 0.2 have the latter
+    where = f"{of['cores']} cores of an {of['processor']} ({kernels}), Python {of['python']}"
     text = f"Measured on {of['date']} with {where}, flwr {of['versions']['flwr']}."
     parts = [
         text,
