@@ -1,1 +1,1 @@
-"""Scripts, systemd units and a Compose file for federations on real machines, and a drill that attacks one."""
+"""Scripts, systemd units and a Compose file for federations on real machines, and an attack drill."""

@@ -12,7 +12,7 @@ Tensors = dict[str, Array]
 
 
 def client_fn(context: Context) -> Client:
-    """Build the client that this node's configuration asks for. A mod spoils the replies of malformed nodes."""
+    """Build the client that this node's configuration asks for. A mod spoils a malformed node's replies."""
     config = dict(context.node_config)
     if config["role"] == "malformed":
         config["role"] = "honest"
