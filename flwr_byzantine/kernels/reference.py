@@ -136,7 +136,7 @@ def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
 
 
 def _mixed(x: Values, weights: Doubles) -> Doubles:
-    """The mixed rows. Rows are added one after the other. A weight of zero leaves out a row, even if infinite."""
+    """The mixed rows, added one after the other. A weight of zero leaves out a row, even an infinite one."""
     mixed, exact = np.zeros((len(weights), x.shape[1])), x.astype(np.float64)
     product = np.empty(x.shape[1])
     for row, row_weights in zip(mixed, weights, strict=True):
