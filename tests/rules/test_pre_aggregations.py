@@ -348,7 +348,7 @@ def test_scores_of_a_composition_are_the_clients(first):
 
 
 def test_mixing_first_gives_up_single_coordinates():
-    """Each update has one NaN, each in another coordinate. The trimmed mean survives it, mixed rows do not."""
+    """Each update has one NaN, each in another coordinate. The trimmed mean survives, mixed rows do not."""
     x = gaussian(9, 9)
     x[range(9), range(9)] = np.nan
     assert np.isfinite(TrimmedMean(1)(x)).all()
