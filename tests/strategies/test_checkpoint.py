@@ -219,7 +219,7 @@ def test_another_model_is_refused(api, tmp_path):
 
 @every_api
 def test_a_skipped_round_is_a_round(api, tmp_path):
-    """A round has too few replies for the rule. The model stays, a checkpoint is written, and the run goes on."""
+    """A round has too few replies for the rule. The model stays, the round is saved, and the run goes on."""
     strategy = make(api, "Phocas", 40, checkpoint=tmp_path / "run")
     usual, strategy.aggregator.rule = strategy.aggregator.rule, type(strategy.aggregator.rule)(7)
     start = run(api, strategy, 2)

@@ -169,7 +169,7 @@ def test_failures_of_other_kinds_are_named_as_far_as_they_say_who_they_are():
 
 
 def test_the_superlinks_errors_are_those_of_the_node_that_is_gone():
-    """If a SuperNode was killed, Flower reports an error of node 1, in reply to the message to that SuperNode."""
+    """If a SuperNode was killed, Flower reports an error of node 1, in reply to that SuperNode's message."""
     api, strategy = TrainApi(), TrainApi.ours.Median()
     sent = api.hand_out(strategy, MODEL, nodes=6)
     for number, asked in enumerate(sent):
