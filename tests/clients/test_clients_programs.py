@@ -1,4 +1,4 @@
-"""The programs for separate machines: what each role sends, and both ways to run them."""
+"""The programs for separate machines: what each role sends, and the two ways to run them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NODES = 8
 
 
 def ask(**config):
-    """What a SuperNode with this configuration answers: its model and the number of examples."""
+    """The reply of a SuperNode with this configuration: its model, and the number of examples."""
     metadata = Metadata(
         run_id=1, message_id="m", src_node_id=1, dst_node_id=2, reply_to_message_id="",
         group_id="1", created_at=0.0, ttl=1e12, message_type="train",

@@ -315,7 +315,7 @@ class TestNode:
         assert arrivals(federation)[before:] == []
 
     def test_a_node_cannot_do_what_the_operator_can(self, federation, rogue, inside, tmp_path):
-        """It tries to register keys, remove nodes, stop runs and run code, through the door and without it."""
+        """It tries to register keys, remove nodes, stop runs and run code, at the door and without it."""
         server_key = (federation.folder / "superlink" / "server.key").read_bytes()
         loot = [tmp_path / "loot-0", tmp_path / "loot-1"]
         fabs = [theft(tmp_path / f"app-{i}", federation, loot[i]) for i in range(2)]

@@ -94,7 +94,7 @@ HONEST = np.repeat(np.arange(1, 9, dtype=np.float32)[:, None], 4, axis=1)
 def test_every_attack_of_the_library_has_a_name():
     kinds = {getattr(attacks, name) for name in attacks.__all__}
     kinds -= {attacks.LocalAttack, attacks.ColludingAttack, attacks.ChannelAttack}
-    kinds -= {attacks.ModelAttack, attacks.Remembering, attacks.OnOff}  # OnOff: the argument `period`
+    kinds -= {attacks.ModelAttack, attacks.Remembering, attacks.OnOff}  # it is a parameter
     assert kinds <= set(ATTACKS.values())
     assert ("none", *ATTACKS, *AGAINST) == ATTACK_NAMES
     assert ATTACKS.items() >= BY_NAME.items()
