@@ -6,10 +6,8 @@ import importlib.metadata
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from ports import free_port, wait_for
 
 from flwr_byzantine.kernels import compiled
 
@@ -28,22 +27,6 @@ import sys, flwr_byzantine, flwr_byzantine.serverapp
 assert "torch" not in sys.modules and "ray" not in sys.modules
 print(flwr_byzantine.__file__)
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def wait_for(port, server):
-    """Wait until the server listens."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
 
 
 def project(folder):

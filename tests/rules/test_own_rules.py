@@ -160,7 +160,7 @@ def test_numbers_of_numpy_are_whole_numbers():
     ids=repr,
 )
 def test_numbers_of_numpy_do_not_wrap_around(trim):
-    """In these types, twice the trim would wrap around to zero or less."""
+    """In these types, twice the trim would wrap around to zero or a small number."""
     for reduction in (Reduction(trim), Reduction(0, keep=trim)):
         with pytest.raises(ValueError, match="The reduction of 3 rows"):
             combine(
