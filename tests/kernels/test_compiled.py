@@ -191,7 +191,7 @@ def test_flags_of_the_user_change_no_result(without_library):
     """They do not change the process either. If linked with -ffast-math, a library turns off tiny numbers."""
     repository = Path(__file__).resolve().parents[2]
     if not (repository / "setup.py").exists():
-        pytest.skip("the repository is not here")
+        pytest.skip("only the repository has setup.py")
     shutil.copy(repository / "setup.py", without_library)
     shutil.copy(repository / "pyproject.toml", without_library)
     for flags in ("-Ofast", "-ffast-math -g", "-ffinite-math-only"):

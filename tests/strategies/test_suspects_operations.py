@@ -189,7 +189,7 @@ def test_who_fails_again_and_again_is_a_suspect_and_the_reason_says_so(api, kind
     strategy = api.ours.Phocas(**{api.f_name: 2})
     for server_round in range(1, 4):
         if kind == "error" and api.name == "fit":
-            pytest.skip("an error says of no client whose it is, where nobody was asked")
+            pytest.skip("if nobody was asked, an error does not name its client")
         play(api, strategy, 1, change=change, first=server_round)
     assert strategy.suspects == EVIL
     (said,) = [r.getMessage() for r in caplog.records if "is a suspect now" in r.getMessage()]
