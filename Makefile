@@ -1,4 +1,5 @@
-# Every target sets up .venv by itself, `demo` a smaller one of its own: only make and a Python >= 3.11 are needed.
+# Every target sets up .venv by itself. `demo` sets up a smaller environment, .venv-demo. You need only make and
+# Python >= 3.11.
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 DEMO := .venv-demo
@@ -26,11 +27,11 @@ $(DEMO)/.ready: pyproject.toml constraints.txt
 demo: $(DEMO)/.ready
 	@$(DEMO)/bin/python -m simulations.demo
 
-# Two files at once: many tests wait for processes and timeouts.
+# Two files run at once, because many tests wait for processes and timeouts.
 test: $(READY)
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
-# The library's own tests where there is no compiled library: numpy computes.
+# The library's own tests with numpy, as if there were no compiled library.
 test-numpy: $(READY)
 	FLWR_BYZANTINE_KERNELS=numpy $(PYTHON) -m pytest -n 2 --dist loadfile -m 'not slow' tests/kernels tests/rules tests/strategies
 
@@ -41,8 +42,8 @@ test-sanitized: $(READY)
 test-fast: $(READY)
 	$(PYTHON) -m pytest -m 'not slow'
 
-# The library's own tests on the installed wheel, with the oldest and the newest versions of what it needs; then what
-# README.md opens with, by itself, for it is timed.
+# The library's own tests on the installed wheel, with the oldest and the newest versions of its dependencies. Then the
+# two commands at the top of README.md, on their own, because they are timed.
 test-wheel: dist
 	$(MAKE) -j2 test-lowest test-newest
 	$(MAKE) test-first-steps
@@ -65,20 +66,20 @@ format: $(READY)
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-# What README.md and docs/ say of the rules and attacks, from these.
+# The tables of README.md and docs/ about rules, attacks and results, from the code and the results.
 tables: $(READY)
 	$(PYTHON) docs/_build/tables.py
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
-# The wheel is built from the source distribution, so that this is complete.
+# The wheel is built from the source distribution, which shows that the source distribution is complete.
 dist: $(READY)
 	rm -rf dist
 	$(PYTHON) -m build > /dev/null
 	@ls dist
 
-# What other Linux systems take too: auditwheel writes into the wheel's name which C library it needs at least.
+# Wheels that other Linux systems accept too: auditwheel writes into a wheel's name the oldest C library that it needs.
 WHEELS := .venv-wheels
 wheels:
 	$(FOUND_PYTHON)
@@ -99,9 +100,9 @@ $(PEERS): $(READY)
 bench: $(PEERS)
 	PYTHONPATH=$(PEERS) $(PYTHON) -m benchmarks
 
-# What is missing of every experiment's quick profile (hours, if all is), packed into one file, and the report,
-# whatever failed.
-# DATA holds MNIST/raw and cifar10/train, or gets them.
+# Run what is missing of every experiment's quick profile, which takes hours if nothing is there yet. Then pack the
+# cells into one file and write the report, even if some cells failed.
+# DATA is a folder with MNIST/raw and cifar10/train. They are downloaded if they are missing.
 DATA := data
 REPRODUCTION := docs/results/reproduction
 reproduction: $(READY)

@@ -1,6 +1,6 @@
-"""Compiles kernels.c at the installation, with whatever C compiler there is. All else is in pyproject.toml.
+"""Compiles kernels.c at the installation, with any C compiler that it finds. The rest is in pyproject.toml.
 
-The result is a plain shared library, which needs no particular Python: wheels are ``py3-none-<platform>``.
+The result is a plain shared library that fits every Python 3, so wheels are ``py3-none-<platform>``.
 Without a compiler the installation works too, and numpy computes instead.
 
 README.md becomes the long description. Its links are made absolute if pyproject.toml names the repository.
@@ -26,7 +26,7 @@ SOURCE = "flwr_byzantine/kernels/kernels.c"
 FLAGS = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mprefer-vector-width=512"]
-# Left out where CFLAGS or CC asks for them. A library that is linked with some changes the whole process.
+# These are removed if CFLAGS or CC contains them. Some of them, used for linking, change the whole process.
 UNSAFE = {
     "-Ofast",
     "-ffast-math",
@@ -41,18 +41,18 @@ INSTRUCTION_SETS = {"plain": [], **({"avx2": AVX2, "avx512": AVX512} if X86 else
 
 
 def compilers() -> list[list[str]]:
-    """Commands to try, the user's own first."""
+    """The compilers to try. The one that the variable CC names comes first."""
     named = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"]
     return [command for text in named if (command := shlex.split(text or ""))]
 
 
 def compile_library(compiler: list[str], target: Path) -> None:
-    """Compile the source once for each instruction set, and link; one that cannot be is left out.
+    """Compile the source once for each instruction set, and link. A set that fails to compile is left out.
 
     Raises
     ------
     OSError, subprocess.SubprocessError
-        If not even the plain one can be.
+        If not even the plain one compiles, or linking fails.
     """
     asked = [*compiler, *shlex.split(os.environ.get("CFLAGS", ""))]
     command_start = [option for option in asked if option not in UNSAFE]
@@ -84,17 +84,17 @@ def compile_library(compiler: list[str], target: Path) -> None:
         done = subprocess.run(link, capture_output=True, text=True)
         if done.returncode != 0:
             raise subprocess.SubprocessError(done.stderr[-1000:])
-        # At once, and under its name only when it is whole: another process may use, load or build it.
+        # The library gets its name only when it is whole, because another process may load or build it now.
         whole = target.with_name(f"{target.name}.{os.getpid()}")
         whole.write_bytes(linked.read_bytes())
         whole.replace(target)
 
 
 class BuildKernels(build_ext):
-    """Compiles the library; says so where it cannot, and goes on."""
+    """Compiles the library. If that fails, it prints why and goes on."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """A name without Python's version, which is none of its business."""
+        """The name of the library, without Python's version, on which it does not depend."""
         return str(Path(*fullname.split("."))) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
@@ -117,13 +117,13 @@ class Wheel(bdist_wheel):
     """A wheel for every Python 3 on this platform."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """The library needs no Python."""
+        """The tag of a wheel that fits every Python 3."""
         return "py3", "none", super().get_tag()[2]
 
 
 def long_description() -> str:
-    """README.md for a package index, which holds none of the files that it links to; none without one."""
-    if not Path("README.md").exists():  # an image is built of less
+    """README.md for a package index, which has none of the linked files, or "" if there is no README.md."""
+    if not Path("README.md").exists():  # the Dockerfile does not copy it
         return ""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     text = Path("README.md").read_text(encoding="utf-8")
@@ -131,14 +131,12 @@ def long_description() -> str:
 
 
 def with_absolute_links(text: str, repository: str | None) -> str:
-    """Make links to files lead to the repository; without one, they stay as they are."""
+    """Make links to files lead to the repository. Without a repository, they stay as they are."""
     if repository is None:
         return text
 
     def link(found: re.Match[str]) -> str:
-        shown = (
-            "raw" if found[1] == "!" else "blob"
-        )  # an image is the file itself, no page about it
+        shown = "raw" if found[1] == "!" else "blob"  # for an image, the file itself, not its page
         return f"{found[1]}[{found[2]}]({repository.rstrip('/')}/{shown}/HEAD/{found[3]})"
 
     return re.sub(r"(!?)\[([^][]*)\]\((?!\w+:|#)([^()\s]+)\)", link, text)

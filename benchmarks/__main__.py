@@ -21,7 +21,7 @@ PACKAGES = ("flwr", "numpy", "torch", "byzfl", "byzpy", "krum")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads used, Python, and versions of what was measured."""
+    """The processor, its cores, the threads used, Python, and the versions of what was measured."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "processor": model or platform.machine(),
-        "kernels": choice().name,  # the vector instructions that they use
+        "kernels": choice().name,  # the instruction set, or numpy
         "cores": os.cpu_count(),
         "threads": num_threads(),
         "python": platform.python_version(),
@@ -65,7 +65,7 @@ def main(
         "runs/bench"
     ),
     quick: Annotated[
-        bool, typer.Option(help="Tiny sizes: only shows that everything runs.")
+        bool, typer.Option(help="Take tiny sizes, which only show that everything runs.")
     ] = False,
     only: Annotated[list[str] | None, typer.Option(help="Suites to run; all by default.")] = None,
 ) -> None:
@@ -77,7 +77,7 @@ def main(
     console = Console()
     console.print(machine())
     tables: dict[str, list[Row]] = {}
-    # Each in a process of its own: memory that another has left mapped would make peers faster.
+    # Each suite gets a process of its own. Memory that an earlier suite left mapped would make peers faster.
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
         for name in names:
             with console.status(f"measuring {name}"):

@@ -1,4 +1,4 @@
-"""Rules alone, against the libraries that have them too."""
+"""Times the rules alone, against other libraries that have the same rules."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,7 +27,7 @@ def classic_rules(f: int) -> dict[str, rules.Rule]:
 
 
 def modern_rules(f: int) -> dict[str, rules.Rule]:
-    """The rules since 2018; one Byzantine update fewer behind buckets, which are half as many."""
+    """The newer rules, and pre-aggregations. Krum is told f - 1 behind `Bucketing`, which halves its rows."""
     nnm, arc = rules.NearestNeighborMixing(f), rules.AdaptiveClipping(f)
     trimmed, krum = rules.TrimmedMean(f), rules.Krum(f)
     return {
@@ -47,7 +47,7 @@ def modern_rules(f: int) -> dict[str, rules.Rule]:
 
 
 def compared(chosen: Mapping[str, rules.Rule], n: int, d: int, repeat: int) -> list[Row]:
-    """Rules alone on an (n, d) float32 array, against peers and Flower's own functions."""
+    """Time rules on an (n, d) float32 array, against peers and Flower's own functions."""
     f = (n - 3) // 4
     updates = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
     results: Any = [([row], 1) for row in updates]

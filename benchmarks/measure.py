@@ -1,4 +1,4 @@
-"""Time and peak memory of a call."""
+"""Measures time and peak memory of a call."""
 
 import contextlib
 import ctypes
@@ -28,21 +28,21 @@ class Timing:
         return statistics.median(self.seconds)
 
     def ratios(self, reference: "Timing") -> tuple[float, ...]:
-        """Ratio to the reference's call of the same repetition."""
+        """The time of each call, divided by the reference's time in the same repetition."""
         return tuple(a / b for a, b in zip(self.seconds, reference.seconds, strict=True))
 
 
 def time_in_turn(
     calls: Mapping[str, Call], settle: Mapping[str, Call], repeat: int
 ) -> dict[str, Timing]:
-    """Time several calls, one after the other in every repetition, so that noise hits all alike.
+    """Time several calls, one after the other in every repetition, so that noise affects all of them equally.
 
     Parameters
     ----------
     calls : Mapping[str, Callable]
         What to time. Each is called once beforehand, to compile and to warm up.
     settle : Mapping[str, Callable]
-        What ends the work a call leaves to the background, by the call's name; not timed.
+        Name of a call -> what waits for the work that the call left in the background. It is not timed.
     repeat : int
         Number of repetitions.
 
@@ -66,15 +66,14 @@ def time_in_turn(
 
 
 def peak_bytes(call: Call) -> int | None:
-    """Memory a call adds at its peak, result included; None where the system does not tell.
+    """Bytes that a call adds at its peak, its result included. None if the system does not say.
 
     The kernel's high-water mark of resident memory is reset before the call (Linux only).
     """
     gc.collect()
-    with contextlib.suppress(AttributeError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # else the call's memory would be what an earlier one freed
+    with contextlib.suppress(AttributeError, TypeError):  # only glibc has it
+        # Without this, the call would reuse memory that an earlier one freed, and seem to add none.
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         _CLEAR.write_text("5")
         before = _resident("VmRSS")

@@ -1,11 +1,11 @@
-"""The rules of byzfl, byzpy and krum, where they are installed.
+"""The rules of the peers byzfl, byzpy and krum, as far as these are installed.
 
 Their requirements would replace this project's versions of torch and numpy, so ``make bench``
-installs them without dependencies into a folder of their own. All get torch tensors, which are
-their faster path. Their settings ask for the same work as ours: as many steps of the geometric
-median, and a smoothing of 0.1. Two rules are left out, because they take too long for repetitions:
-byzfl's SMEA and krum's Brute took 14 and 62 seconds for 20 updates of 100,000 values, f = 4, on 2
-cores.
+installs them without dependencies into a folder of their own. All of them get torch tensors, with
+which they are faster. Their settings ask for the same work as ours: the geometric median takes as
+many steps, and a smoothing of 0.1. Two rules are left out, because they take too long to repeat:
+byzfl's SMEA and krum's Brute took 14 and 62 seconds for 20 updates of 100,000 values, with f = 4, on
+2 cores.
 """
 
 import importlib
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from benchmarks.measure import Call
 
-TAU = 100.0  # of centered clipping, and of clipping
+TAU = 100.0  # the threshold of centered clipping, and of clipping
 
 
 def _load(name: str) -> Any | None:
@@ -37,7 +37,7 @@ def peer_calls(updates: npt.NDArray[np.float32], f: int) -> dict[str, dict[str, 
     updates : np.ndarray
         Shape (n, d).
     f : int
-        Number of Byzantine updates the rules are told.
+        Number of Byzantine updates that the rules are told.
     """
     found = {"byzfl": _load("byzfl"), "byzpy": _load("byzpy"), "krum": _load("krum")}
     if not any(found.values()):

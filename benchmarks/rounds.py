@@ -1,4 +1,4 @@
-"""Whole rounds of a Flower app: what a rule adds to training, messages and waiting."""
+"""Times whole rounds of a Flower App, to see what a rule adds to training, messages and waiting."""
 
 from statistics import median
 from typing import Any
@@ -7,21 +7,21 @@ from simulations.catalog.rules import RULES
 from simulations.config import RunConfig
 from simulations.federation.runner import run_all
 
-LIMIT = 1.1  # time of a round over that of the same app with Flower's FedAvg
+LIMIT = 1.1  # for the time of a round, divided by that of the same app with Flower's FedAvg
 SETTING: dict[str, Any] = {
     "clients": 20, "assumed_byzantine": 4, "dataset": "digits", "model": "mlp", "eval_every": 1000,
 }  # fmt: skip
 
 
 def rounds(number: int, repeat: int) -> list[dict[str, Any]]:
-    """Seconds of a round in Flower's Ray-backed engine, rule by rule, against FedAvg's in the same engine.
+    """Seconds that a round takes with each rule in Flower's Ray engine, against FedAvg in the same engine.
 
     Parameters
     ----------
     number : int
-        Rounds of a run; the first is not counted.
+        Number of rounds of a run. The first is not counted.
     repeat : int
-        Runs of each rule; all rules take turns.
+        Number of runs of each rule. All rules take turns.
     """
     names = [rule for rule in RULES if rule not in ("fedavg", "baseline")]
     turns = [rule for _ in range(repeat) for rule in ("fedavg", *names)]

@@ -1,4 +1,4 @@
-"""What is measured. Every suite returns rows for the table and for ``bench.json``."""
+"""The suites of measurements. Each returns the rows of its table, which ``bench.json`` holds too."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from flwr_byzantine.kernels.threads import spread
 from flwr_byzantine.rules.points import Points
 from flwr_byzantine.strategies.fit_strategies import RobustFedAvg, read_parameters
 
-LIMITS = {  # time / FedAvg, extra peak memory / payload
+LIMITS = {  # of time / FedAvg's time, and of extra peak memory / bytes of all replies
     "Median": (0.35, 0.15),
     "TrimmedMean": (0.35, 0.15),
     "Phocas": (0.35, 0.15),
@@ -34,8 +34,7 @@ LIMITS = {  # time / FedAvg, extra peak memory / payload
     "ByGARSPlusPlus": (0.5, 0.2),
 }
 
-
-READINGS = {  # time of the kernels / reading all replies once, at n = 20
+READINGS = {  # limits of the kernels' time / the time to read all replies once, at n = 20
     "Mean": 1.15,
     "Median": 2.0,
     "TrimmedMean": 2.0,
@@ -48,12 +47,12 @@ READINGS = {  # time of the kernels / reading all replies once, at n = 20
 
 
 def robust_strategies(n: int, model: Model) -> dict[str, RobustFedAvg]:
-    """Every strategy, told to survive f of n >= 4f + 3 clients.
+    """The strategies, told to survive f of n >= 4f + 3 clients.
 
-    The auxiliary gradient of ByGARS++ and FLTrust is the model itself, which is there already. So
+    The auxiliary gradient of ByGARS++ and FLTrust is the model itself, which takes no time to make. So
     the suite measures the aggregation, not the user's gradient. ByGARS++ has the paper's form. The
-    normalised form reads the clients' values as often. SmallestMaximumEigenvalue can take only few
-    clients.
+    normalised form reads the clients' values just as often. SmallestMaximumEigenvalue is left out,
+    because it accepts only few clients.
     """
     f = (n - 3) // 4
     malicious: Mapping[str, Any] = {"num_malicious_clients": f}
@@ -91,7 +90,7 @@ def _aggregate(strategy: FedAvg, results: Results) -> Call:
 
 
 def reading(arrays: Iterable[npt.NDArray[Any]]) -> Call:
-    """Read arrays once, with all threads: what no aggregation can be faster than."""
+    """Read arrays once, with all threads. No aggregation can be faster than that."""
     parts = [part for a in arrays for part in np.array_split(a, max(1, a.nbytes >> 20))]
 
     def read(lo: int, hi: int) -> None:
@@ -108,9 +107,9 @@ def _payload(results: Results) -> list[npt.NDArray[np.int64]]:
 
 
 def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]]:
-    """Replies, a call of every strategy's ``aggregate_fit`` on them, and what ends its background work.
+    """Replies, each strategy's call of ``aggregate_fit`` on them, and what waits for its background work.
 
-    The model is known; it is the first client's.
+    The strategies know the global model, which is the first client's.
     """
     results = client_replies(n, d)
     model = read_parameters(Parameters(list(results[0][1].parameters.tensors), "numpy.ndarray"))
@@ -124,7 +123,7 @@ def _prepared(n: int, d: int) -> tuple[Results, dict[str, Call], dict[str, Call]
 
 
 def strategies(n: int, d: int, repeat: int) -> list[Row]:
-    """Time and peak memory of ``aggregate_fit``, against Flower's FedAvg on the same replies."""
+    """Measure time and peak memory of ``aggregate_fit``, against Flower's FedAvg on the same replies."""
     results, calls, settle = _prepared(n, d)
     payload = sum(len(tensor) for _, fit in results for tensor in fit.parameters.tensors)
     timings = time_in_turn(calls, settle, repeat)
@@ -154,7 +153,7 @@ def _ratio_row(name: str, timing: Timing, reference: Timing) -> Row:
 
 
 def readings(n: int, d: int, repeat: int) -> list[Row]:
-    """Time of the kernels alone, on one array a client, over that of reading all arrays once."""
+    """Measure the time of the kernels on one array a client, divided by the time to read all arrays once."""
     random = np.random.default_rng(0)
     rows = [random.standard_normal(d, dtype=np.float32) for _ in range(n)]
     columns = Columns([rows], rows[0].dtype, n)
@@ -178,12 +177,12 @@ def readings(n: int, d: int, repeat: int) -> list[Row]:
 
 
 def _kernels(rule: rules.Rule, columns: Columns, base: list[Any], out: list[Any]) -> Call:
-    """The result is written to memory that is there: mapping new one is the host's affair."""
+    """Apply a rule's kernels. The result goes to existing memory, because only the kernels are measured."""
     return lambda: combine(columns, *rule.plan_for(Points(columns)), base=base, out=out)
 
 
 def scaling(n: int, d: int, repeat: int) -> list[Row]:
-    """Time at 10 d over time at d."""
+    """Measure the time for 10 d values, divided by the time for d values."""
     small, large = (time_in_turn(*_prepared(n, size)[1:], repeat) for size in (d, 10 * d))
     return [
         {
@@ -199,7 +198,7 @@ def scaling(n: int, d: int, repeat: int) -> list[Row]:
 
 
 def first_use() -> list[Row]:
-    """Seconds of a fresh process: import, and a first aggregation beside a second one."""
+    """Measure in a new process how long the import takes, and a first and a second aggregation."""
     rows: list[Row] = [{"name": "import flwr_byzantine", "first": _fresh("pass")[0], "limit": 1.0}]
     for name in ("Median", "Phocas", "MultiKrum", "Bulyan", "MultiBulyan"):
         arguments = "" if name == "Median" else "1"
@@ -209,7 +208,7 @@ def first_use() -> list[Row]:
 
 
 def _fresh(code: str) -> list[float]:
-    """Seconds in a new process: of ``import flwr_byzantine``, or of a first and a second use after it."""
+    """Seconds that ``import flwr_byzantine`` takes in a new process, or a first and a second use after it."""
     imports = "import time; s = time.perf_counter(); import flwr_byzantine; from flwr_byzantine import rules"
     clock = "print(time.perf_counter() - s); s = time.perf_counter()"
     uses = ["pass"] if code == "pass" else ["import numpy; s = time.perf_counter()", code, code]
@@ -223,7 +222,7 @@ Suite = Callable[[], list[Row]]
 
 
 def all_suites(quick: bool) -> dict[str, Suite]:
-    """Name -> suite, at full size or small enough for a check that they run."""
+    """Name -> suite, at full size, or so small that it only shows that the suite runs."""
     if quick:
         return {
             "strategies": lambda: strategies(11, 20_000, 2),
@@ -248,5 +247,5 @@ def all_suites(quick: bool) -> dict[str, Suite]:
 
 
 def run_suite(name: str, quick: bool) -> list[Row]:
-    """Run one suite, by its name."""
+    """Run the suite of a name."""
     return all_suites(quick)[name]()

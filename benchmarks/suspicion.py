@@ -1,8 +1,8 @@
-"""How far honest clients differ, who becomes a suspect, and how strong an attack has to be for that.
+"""Measures how far honest clients differ, which clients become suspects, and under how strong an attack.
 
-``python -m benchmarks.suspicion honest`` runs federations without attackers, ``attacks`` some with.
-Both write a line of JSON for each run, and go on where they were stopped. ``summary`` prints the
-results, and ``chart`` draws detection against strength.
+``python -m benchmarks.suspicion honest`` runs federations without attackers, and ``attacks`` runs
+federations with attackers. Both write a line of JSON for each run, and go on where they were stopped.
+``summary`` prints the results, and ``chart`` draws detection against the strength of the attack.
 """
 
 import json
@@ -30,7 +30,7 @@ TRAINING = {
     "5 epochs": Training(steps=None, epochs=5),
     "gradients": Training(gradients=True),
 }
-# Strategies, and the f that they are told of 9 and of 20 clients; None where they are told none.
+# Each strategy, and the f that it is told with 9 and with 20 clients. None: it is told no f.
 RULES: dict[str, tuple[int, int] | None] = {
     "Median": None, "TrimmedMean": (4, 9), "Phocas": (4, 6), "MeaMed": (4, 9), "Krum": (3, 8),
     "MultiKrum": (3, 8), "Bulyan": (1, 4), "MultiBulyan": (1, 4), "GeometricMedian": (4, 9),
@@ -55,7 +55,7 @@ app = typer.Typer(pretty_exceptions_show_locals=False)
 
 
 class Seen:
-    """What the library measured of every round of a run."""
+    """Records what the library measured in every round of a run."""
 
     def __init__(self) -> None:
         self.rounds: list[dict[str, Any]] = []
@@ -63,14 +63,14 @@ class Seen:
         watch.measures = self.measures
 
     def measures(self, gated: Any, origin: Any) -> Any:
-        """As the library's, and kept."""
+        """Call the library's function, and record its result."""
         found = self._measures(gated, origin)
         self.rounds.append({measure.name: measure.values for measure in found})
         return found
 
 
 def strategy_of(name: str, f: int | None, federation: Federation) -> Any:
-    """A strategy of the library."""
+    """Make a strategy of the library by its name."""
     told: dict[str, Any] = {} if f is None else {"num_malicious_clients": f}
     if name in ("ByGARS", "ByGARSPlusPlus", "FLTrust"):
         told["auxiliary"] = federation.auxiliary
@@ -80,7 +80,10 @@ def strategy_of(name: str, f: int | None, federation: Federation) -> Any:
 
 
 def kth_largest(ratios: np.ndarray, k: int, of: int) -> float:
-    """The factor at which some client of (rounds, n) would have been convicted."""
+    """The largest factor at which some client would become a suspect: k of ``of`` rounds have to exceed it.
+
+    ``ratios`` has the shape (rounds, n).
+    """
     found = 0.0
     for end in range(k, len(ratios) + 1):
         window = np.sort(ratios[max(0, end - of) : end], axis=0)
@@ -89,11 +92,12 @@ def kth_largest(ratios: np.ndarray, k: int, of: int) -> float:
 
 
 def largest_ratios(rounds: list[dict[str, Any]], n: int) -> dict[str, float]:
-    """How far the most unusual honest client was from the usual one, at worst.
+    """How far the most unusual honest client was from the usual size, in the worst round.
 
-    ``median`` is without attackers. ``third`` and ``half`` are had so many attackers, just below that part
-    of n, sent nothing but the model, which makes other clients look large. ``remembered``: had they begun
-    after rounds in which they were honest, whose usual size is remembered.
+    ``median`` divides by the median of all clients, so it holds without attackers. ``third`` and ``half``
+    suppose that just below a third or a half of the clients were attackers that sent the model back
+    unchanged, which makes the other clients look large. ``half_remembered`` supposes that these attackers
+    were honest at first, so that the usual size of those rounds is remembered.
     """
     third, half = (n - 1) // 3, (n - 1) // 2
     found: dict[str, float] = {}
@@ -119,7 +123,7 @@ def largest_ratios(rounds: list[dict[str, Any]], n: int) -> dict[str, float]:
 
 
 def honest_cases(runs: int) -> Iterator[dict[str, Any]]:
-    """The runs: every rule, two sizes, four ways to train."""
+    """The runs without attackers: every rule, with two numbers of clients and four ways to train."""
     names, ways = list(RULES), list(TRAINING)
     for seed in range(runs):
         of = seed // len(names)
@@ -133,7 +137,7 @@ def honest_cases(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def attack_cases(seeds: int) -> Iterator[dict[str, Any]]:
-    """Attackers of all strengths, and those that stay inside the honest spread."""
+    """The runs with attackers: all strengths, and the attacks that stay inside the honest spread."""
     for seed in range(seeds):
         for attack in (*STRENGTHS, *INSIDE):
             for rule in ("Phocas", "MultiKrum", "GeometricMedian"):
@@ -143,7 +147,7 @@ def attack_cases(seeds: int) -> Iterator[dict[str, Any]]:
 
 
 def played(case: dict[str, Any], look: Seen) -> dict[str, Any]:
-    """One run, and what is kept of it."""
+    """Run one case, and return the line that is written for it."""
     look.rounds = []
     federation = Federation(case["clients"], case["seed"], TRAINING[case["training"]])
     attack, byzantine = case["attack"], 0 if case["attack"] is None else 3
@@ -198,11 +202,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 @app.command()
 def summary(out: Out = FOLDER) -> None:
-    """Say what the runs came to."""
+    """Print the results of the runs."""
     runs = _read(out / "honest.jsonl")
-    print(
-        len(runs), "honest runs;", sum(r["honest_convicted"] > 0 for r in runs), "convict somebody"
-    )
+    print(len(runs), "honest runs;", sum(r["honest_convicted"] > 0 for r in runs), "name a suspect")
     for name in runs[0]["ratios"]:
         found = [r["ratios"].get(name, 0.0) for r in runs]
         print(f"{name:36} largest {max(found):8.3g}  99 % {np.quantile(found, 0.99):8.3g}")
@@ -211,7 +213,7 @@ def summary(out: Out = FOLDER) -> None:
 
 
 def detection(out: Path) -> dict[str | float, dict[str, float]]:
-    """Attack, or strength -> the parts of attackers and of honest clients that were convicted."""
+    """Attack, or its strength -> the shares of attackers and of honest clients that became suspects."""
     groups: defaultdict[str | float, list[dict[str, Any]]] = defaultdict(list)
     for kept in _read(out / "attacks.jsonl"):
         groups[kept["attack"]].append(kept)

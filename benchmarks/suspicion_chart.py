@@ -1,4 +1,4 @@
-"""The chart of detection against the strength of an attack."""
+"""Draws the chart of detection against the strength of an attack."""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ STYLE = (
 
 
 def chart(points: Sequence[tuple[float, float, float]], factor: float = 50.0) -> str:
-    """An SVG of (strength, part of the attackers convicted, part of the honest clients convicted).
+    """An SVG of points (strength, share of attackers that are suspects, share of honest clients that are).
 
-    Strengths are equally far apart, for they grow in unequal steps.
+    All strengths are drawn at equal distances, because they grow in unequal steps.
     """
     step = (WIDTH - LEFT - RIGHT) / (len(points) - 1)
 
@@ -56,7 +56,7 @@ def chart(points: Sequence[tuple[float, float, float]], factor: float = 50.0) ->
     )
     parts.append(
         f'<text class="soft" x="{(LEFT + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 14}" text-anchor="middle">'
-        "how many times an honest update the attackers send, with the sign turned</text>"
+        "strength: the attackers send this many times their update, with the sign flipped</text>"
     )
     said = "; ".join(
         f"strength {strength:g}: {attackers:.0%} of the attackers, {honest:.0%} of the honest"

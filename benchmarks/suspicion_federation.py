@@ -25,7 +25,7 @@ OK = Status(Code.OK, "")
 
 @dataclass(frozen=True)
 class Training:
-    """How clients train: so many minibatches, or passes over their data; or one gradient, sent as it is."""
+    """How clients train. They take ``steps`` minibatches, or ``epochs`` passes, or they send one gradient."""
 
     steps: int | None = 5
     epochs: int = 1
@@ -41,7 +41,7 @@ class Federation:
     Parameters
     ----------
     clients, seed
-        How many there are, and what all is drawn from.
+        The number of clients, and the seed of all random choices.
     training : Training
         How they train.
     """
@@ -60,7 +60,7 @@ class Federation:
         self.shares = [rest[share] for share in shares]
 
     def first(self) -> Arrays:
-        """A model to start from."""
+        """The model to start from."""
         rng = np.random.default_rng([self.seed, 7])
         return initial_model(self.x.shape[1], HIDDEN, CLASSES, rng)
 
@@ -88,7 +88,7 @@ class Federation:
             yield from np.array_split(self.rng.permutation(share), self._batches_of(share))
 
     def accuracy(self, model: Arrays) -> float:
-        """On the test set."""
+        """The accuracy of a model on the test set."""
         return accuracy(model, *self.test)
 
 
@@ -104,7 +104,7 @@ class Node(ClientProxy):
 def run(
     strategy: Any, federation: Federation, rounds: int, byzantine: int = 0, attack: Attack = None
 ) -> float:
-    """Play rounds; the first clients are Byzantine. Gives the final accuracy."""
+    """Run rounds, in which the first ``byzantine`` clients attack, and return the final accuracy."""
     model, n = federation.first(), federation.clients
     manager = SimpleClientManager()
     nodes = [Node(str(i)) for i in range(n)]
@@ -130,7 +130,7 @@ def run(
 def attacked(
     sent: Sequence[Arrays], base: Arrays, byzantine: int, attack: Attack, rng: np.random.Generator
 ) -> list[Arrays]:
-    """What the attackers send in the place of their own updates."""
+    """What the attackers send instead of their own updates."""
     start = np.concatenate([array.ravel() for array in base])
     rows = np.array([np.concatenate([array.ravel() for array in arrays]) for arrays in sent])
     updates = rows.astype(np.float64) - start

@@ -18,10 +18,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--nodes", type=int, default=8, help="how many clients share the digits (default: 8)"
     )
-    parser.add_argument("--data", type=Path, help="a file of this client's own, with x and y")
-    parser.add_argument("--role", choices=ROLES, default="honest", help="(default: honest)")
-    parser.add_argument("--seed", type=int, default=0, help="of an attack (default: 0)")
-    parser.add_argument("--ca", type=Path, help="certificates of the CA; without them, no TLS")
+    parser.add_argument(
+        "--data", type=Path, help="an .npz file of this client's own samples, as arrays x and y"
+    )
+    parser.add_argument(
+        "--role", choices=ROLES, default="honest", help="what this client does (default: honest)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of an attack's random choices (default: 0)"
+    )
+    parser.add_argument(
+        "--ca", type=Path, help="the CA's certificate; without it, the connection has no TLS"
+    )
     arguments = parser.parse_args(argv)
     if arguments.data is None and not 0 <= arguments.node < arguments.nodes:
         parser.error(f"--node should be from 0 to {arguments.nodes - 1}")
@@ -29,7 +37,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Take part until the server is done; gives the exit code."""
+    """Take part until the server is done, and return the exit code."""
     arguments = parse(argv)
     config: dict[str, object] = {
         "partition-id": arguments.node,

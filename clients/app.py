@@ -1,4 +1,4 @@
-"""The ``ClientApp`` that SuperNodes run; it answers servers of both of Flower's APIs."""
+"""The ``ClientApp`` that SuperNodes run. It answers servers of both of Flower's APIs."""
 
 from flwr.app import Context
 from flwr.client import Client

@@ -1,4 +1,4 @@
-"""Softmax regression on digits, in numpy: a client's process starts in a second."""
+"""Softmax regression on digits, in numpy, so that a client's process starts in a second."""
 
 from functools import cache
 from pathlib import Path
@@ -21,15 +21,15 @@ def initial_model() -> list[Array]:
 
 
 def load(path: str | Path) -> Samples:
-    """Read images of shape (samples, 64) and labels from a file of a node's own."""
+    """Read images, shape (samples, 64), and labels from a node's own file."""
     with np.load(path) as data:
         return data["x"], data["y"]
 
 
 @cache
 def splits(seed: int = 0) -> tuple[Samples, Samples]:
-    """Shuffle scikit-learn's digits, and give those to train on and those that test the model."""
-    from sklearn.datasets import load_digits  # a node with a file of its own does without
+    """Shuffle scikit-learn's digits, and return the training samples and the test samples."""
+    from sklearn.datasets import load_digits  # a node with its own file needs no scikit-learn
 
     bunch = load_digits()
     order = np.random.default_rng(seed).permutation(len(bunch.target))
@@ -38,7 +38,7 @@ def splits(seed: int = 0) -> tuple[Samples, Samples]:
 
 
 def share(node: int, nodes: int, seed: int = 0) -> Samples:
-    """Give the training samples of one of the nodes, which are counted from 0."""
+    """Return the training samples of a node. The nodes are counted from 0."""
     if not 0 <= node < nodes:
         raise ValueError(
             f"Parameter `node` should be from 0 to {nodes - 1}. Found `node = {node}`. "
@@ -49,7 +49,7 @@ def share(node: int, nodes: int, seed: int = 0) -> Samples:
 
 
 def probabilities(model: list[Array], x: Array) -> Array:
-    """Probability of each class, shape (samples, classes)."""
+    """The probability of each class, shape (samples, classes)."""
     logits = x @ model[0] + model[1]
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: Array = exp / exp.sum(axis=1, keepdims=True)
@@ -64,7 +64,7 @@ def train(
     epochs: int = 4,
     learning_rate: float = 0.3,
 ) -> list[Array]:
-    """Give the model after stochastic gradient descent over the samples."""
+    """Return the model after stochastic gradient descent over the samples."""
     weights, biases = (np.array(tensor) for tensor in model)
     for _ in range(epochs):
         for batch in np.array_split(rng.permutation(len(y)), max(1, len(y) // BATCH)):
@@ -75,7 +75,7 @@ def train(
 
 
 def evaluate(model: list[Array], x: Array, y: Labels) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy."""
+    """The mean cross-entropy, and the accuracy."""
     p = probabilities(model, x)
     loss = -np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean()
     return float(loss), float((p.argmax(axis=1) == y).mean())

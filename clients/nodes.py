@@ -33,7 +33,7 @@ class DigitsClient(NumPyClient):
     node : int
         The number of the node, at least 0.
     label_map : callable, optional
-        A map through which its training labels go.
+        It changes the training labels, if given.
     """
 
     def __init__(self, samples: Samples, node: int, label_map: LabelMap | None = None) -> None:
@@ -44,7 +44,7 @@ class DigitsClient(NumPyClient):
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[NDArrays, int, dict[str, Scalar]]:
-        """Train; the round and the node decide the order of the samples."""
+        """Train. The round and the node determine the order of the samples."""
         x, y = self.samples
         labels = y if self.label_map is None else self.label_map(y)
         rng = np.random.default_rng([self.node, round_of(config)])

@@ -1,1 +1,1 @@
-"""Federations on real machines: scripts, units for systemd and Compose, and a drill."""
+"""Scripts, systemd units and a Compose file for federations on real machines, and an attack drill."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tell the flwr command of this machine the address of a SuperLink, and a name for it.
 # Usage: add-connection.sh NAME SUPERLINK CA_CERTIFICATE
-# It goes to $FLWR_HOME/config.toml; FLWR_HOME is ~/.flwr unless set.
+# Both are written to $FLWR_HOME/config.toml. FLWR_HOME is ~/.flwr unless it is set.
 set -euo pipefail
 
 if (($# != 3)); then

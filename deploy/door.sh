@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Start the door: nginx in front of a SuperLink of this machine, which lets nodes through and nobody else.
+# Start the door: nginx in front of this machine's SuperLink. It lets only nodes through. It replaces this shell.
 # Usage: door.sh FOLDER [FLAG...]
 #   FOLDER  holds ca.crt, and server.pem and server.key for the names by which nodes reach this machine
 #   FLAG    passed on to nginx; -t checks the settings and ends
-# DOOR_HOST=0.0.0.0 (all interfaces) and DOOR_PORT=9092 are where it listens; it replaces this shell.
+# DOOR_HOST=0.0.0.0 (all interfaces) and DOOR_PORT=9092 are where it listens.
 # SUPERLINK_PORT=9000 is where the SuperLink listens on 127.0.0.1; its certificate has to hold the name localhost.
 # DOOR_RATE=100 requests a second and DOOR_CONNECTIONS=64 requests at once are what each address may send.
-# DOOR_HOME=FOLDER/run is where it keeps its settings and what is on its way (for root /run/flower-door).
+# DOOR_HOME=FOLDER/run (for root, /run/flower-door) is where it keeps its settings and the requests that it reads.
 set -euo pipefail
 umask 077
 
@@ -25,8 +25,8 @@ refuse() {
 
 PATH=$PATH:/usr/sbin:/sbin
 if ! command -v nginx >/dev/null; then
-    refuse "nginx is not there. Install it: apt-get install nginx. Debian starts one of its own with it:" \
-        "systemctl disable --now nginx."
+    refuse "nginx was not found. Install it: apt-get install nginx. Debian then starts an nginx of its own." \
+        "End that one: systemctl disable --now nginx."
 fi
 for file in ca.crt server.pem server.key; do
     [[ -r $folder/$file ]] || refuse "$folder/$file cannot be read. Make it with make-certificates.sh."
@@ -48,7 +48,7 @@ check_number DOOR_CONNECTIONS "$connections" 4096
 
 user=''
 home=${DOOR_HOME:-$folder/run}
-if ((EUID == 0)); then # its workers, which read what strangers send, are not
+if ((EUID == 0)); then # nginx's workers read what strangers send, so they do not run as root
     user="user ${DOOR_USER:-www-data};"
     home=${DOOR_HOME:-/run/flower-door}
 fi
@@ -57,7 +57,7 @@ mkdir -p "$home"
 home=$(realpath "$home")
 for path in "$folder" "$home"; do
     if [[ $path == *[\"\\\$\;{}@\|\&]* || $path == *$'\n'* ]]; then
-        refuse "The path '$path' has a character that nginx would take for its own. Choose another one."
+        refuse "The path '$path' has a character with a meaning in nginx's settings. Choose another path."
     fi
 done
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run a command, and run it again whenever it fails; for machines without systemd.
 # Usage: keep-running.sh COMMAND [ARGUMENT...]
-# If a SuperNode dies suddenly, its key is refused until the SuperLink misses the node, for at most a minute.
+# If a SuperNode dies suddenly, its key is refused until the SuperLink notices that, for at most a minute.
 # SIGTERM and SIGINT end the command and this script. PAUSE=10 is the seconds between two tries.
 set -euo pipefail
 

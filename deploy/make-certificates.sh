@@ -30,12 +30,12 @@ check_days() { # NAME VALUE DEFAULT
     fi
 }
 
-quietly() { # openssl's arguments; what it says is shown only where it fails
+quietly() { # openssl's arguments; its output is shown only if it fails
     local said
     said=$(openssl "$@" 2>&1) || refuse "openssl $1 failed, and nothing was changed:" "$said"
 }
 
-lives() { # DAYS, and the hour that making a key may take at the very most
+lives() { # DAYS; whether the CA is valid for so long, and for the hour that making a key may take at most
     openssl x509 -checkend $(($1 * 86400 + 3600)) -noout -in "$ca/ca.crt" >/dev/null
 }
 
@@ -94,7 +94,7 @@ if [[ ! -e $authority ]]; then
         key=$new_ca/ca.key
         quietly genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out "$key"
     fi
-    # The same subject and key identifier each time: certificates made under one ca.crt are valid under the next.
+    # Subject and key identifier are the same each time, so certificates made under one ca.crt are valid under the next.
     cat >"$new/ca.conf" <<'CONF'
 [req]
 prompt = no
@@ -119,7 +119,7 @@ authorityKeyIdentifier = keyid
 subjectAltName = $subject_names
 CONF
 
-# A file that is replaced keeps its owner and mode: the SuperLink has to read it also where root renews it.
+# A file that is replaced keeps its owner and mode, so that the SuperLink can read it even if root renews it.
 for file in server.key server.pem ca.crt; do
     if [[ -e $server/$file ]]; then
         cp -p "$server/$file" "$new/$file"
@@ -138,7 +138,7 @@ if [[ -e $server/ca.crt ]] &&
 fi
 cat "$authority" >"$new/ca.crt"
 
-trap '' HUP INT TERM # which could leave a new certificate beside an old key
+trap '' HUP INT TERM # a signal from here on could leave a new certificate beside an old key
 if [[ $new_ca ]]; then
     for file in ca.key ca.crt; do
         if [[ -e $new_ca/$file ]]; then

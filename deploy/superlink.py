@@ -21,7 +21,7 @@ from typing import Any
 
 
 def wait_in_line(database: Any) -> None:
-    """Let the sessions of a class of databases wait for each other, in all threads of this process."""
+    """Make the sessions of a database class wait for each other, in all threads of this process."""
     session = database.session
     line = threading.RLock()  # a thread may open a session within another session
 
@@ -34,7 +34,7 @@ def wait_in_line(database: Any) -> None:
 
 
 def speak_for_yourself(handlers: Any) -> None:
-    """Let the handlers of the Fleet API refuse what a node says or does in another node's name."""
+    """Make the handlers of the Fleet API refuse what a node says or does in another node's name."""
     push, confirm = handlers.push_messages, handlers.confirm_message_received
 
     def push_own(request: Any, state: Any) -> Any:

@@ -37,8 +37,8 @@ python=$(dirname "$flower")/python
 export FLWR_HOME=${SUPERLINK_HOME:-$folder/home}
 export FLWR_TELEMETRY_ENABLED=${FLWR_TELEMETRY_ENABLED:-0}
 export FLWR_DISABLE_UPDATE_CHECK=${FLWR_DISABLE_UPDATE_CHECK:-1}
-unset FLWR_INTERNAL_GRPC_CONTROL_API FLWR_INTERNAL_GRPC_FLEET_API # more ports, on all interfaces
-# Dependencies are installed by the operator, not by whoever submits a run.
+unset FLWR_INTERNAL_GRPC_CONTROL_API FLWR_INTERNAL_GRPC_FLEET_API # they would open more ports, on all interfaces
+# The operator installs dependencies. Whoever submits a run cannot.
 exec "$python" -P "$here/superlink.py" \
     --ssl-ca-certfile "$folder/ca.crt" \
     --ssl-certfile "$folder/server.pem" \

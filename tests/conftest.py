@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# A short path: Ray puts unix sockets below it, and their names are limited to about 100 bytes.
+# A short path, because Ray puts unix sockets below it, and their names have at most about 100 bytes.
 _SCRATCH = Path(tempfile.mkdtemp(prefix="fbt-", dir="/tmp" if Path("/tmp").is_dir() else None))
 
 os.environ.update(

@@ -1,4 +1,4 @@
-"""Follows the audit while a run goes on."""
+"""Follows a run through its audit while it goes on."""
 
 from __future__ import annotations
 

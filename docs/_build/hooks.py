@@ -1,7 +1,7 @@
-"""What MkDocs does not do by itself.
+"""Hooks for what MkDocs does not do by itself.
 
-The link to the repository, the reports in the navigation, formulas as MathML, links out of this folder, and
-nothing from elsewhere.
+They add the link to the repository and the reports to the navigation, turn formulas into MathML, replace
+links that lead out of docs/, and refuse pages that load something from a network.
 """
 
 import html
@@ -26,12 +26,12 @@ VERDICTS = {
     "no test": "verdict-no-test",
     "not run": "verdict-not-run",
 }
-ASKED = ' data-md-component="source"'  # by this the theme's script asks the repository's host for numbers
+ASKED = ' data-md-component="source"'  # it makes the theme's script ask the repository's host for numbers
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def on_config(config: Any) -> Any:
-    """Link to the repository once `pyproject.toml` names it, and show the reports that there are."""
+    """Link to the repository if `pyproject.toml` names it, and add the reports to the navigation."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     repository = project.get("urls", {}).get("Repository")
     if repository:
@@ -45,7 +45,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Replace LaTeX by MathML, which browsers draw without any script, and colour the verdicts of reports."""
+    """Replace LaTeX by MathML, which browsers draw without a script, and colour the verdicts of reports."""
     return VERDICT.sub(_verdict, FORMULA.sub(_mathml, content))
 
 
@@ -59,7 +59,7 @@ def _mathml(match: re.Match[str]) -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
-    """Name files of the repository that are no pages instead of linking to them."""
+    """Replace links to files that are no pages by the paths of these files."""
     folder = posixpath.dirname(page.file.src_uri)
 
     def link(match: re.Match[str]) -> str:

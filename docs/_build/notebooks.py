@@ -1,4 +1,4 @@
-"""Notebooks become pages: each is executed when the site is built, so that its outputs are those of the present code."""
+"""Makes pages of notebooks. Each notebook is executed when the site is built, so its outputs fit the present code."""
 
 from pathlib import Path
 from textwrap import wrap
@@ -8,15 +8,15 @@ import nbformat
 from mkdocs.structure.files import File
 from nbclient import NotebookClient
 
-WIDTH = 100  # of lines that are printed, as on a terminal
+WIDTH = 100  # of printed lines, as on a terminal
 QUIET = [
     "--log-level=ERROR"
-]  # a kernel warns that it has ports, which are open on this machine alone
+]  # otherwise a kernel warns of its ports, which only this machine reaches
 SVG = "image/svg+xml"
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add a page for each notebook; the notebook itself is there to be downloaded."""
+    """Add a page for each notebook. The notebook itself stays, so that readers can download it."""
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
             content = markdown(executed(Path(file.abs_src_path)))
@@ -25,7 +25,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def page_of(notebook: str) -> str:
-    """The page that a notebook becomes.
+    """The name of a notebook's page.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def page_of(notebook: str) -> str:
 
 
 def executed(path: Path) -> Any:
-    """Run a notebook in its own folder; CellExecutionError if a cell raises."""
+    """Run a notebook in its own folder. Raise CellExecutionError if a cell raises."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(notebook, timeout=300, resources=resources, extra_arguments=QUIET)
@@ -55,7 +55,7 @@ def markdown(notebook: Any) -> str:
 
 
 def _shown(output: Any) -> str:
-    """What a cell printed, drew, or ended with."""
+    """Write an output of a cell as Markdown: printed text, a drawing or the value of its last line."""
     if output.output_type == "stream":
         return _fenced(_wrapped(output.text), "text")
     if SVG in output.data:
@@ -64,7 +64,7 @@ def _shown(output: Any) -> str:
 
 
 def _wrapped(text: str) -> str:
-    """The same in lines that fit."""
+    """The same text in lines that fit the page."""
     return "\n".join("\n".join(wrap(line, WIDTH)) for line in text.splitlines())
 
 

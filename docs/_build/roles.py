@@ -1,4 +1,4 @@
-"""Docstrings are written with the roles of reStructuredText; the site reads Markdown."""
+"""Turns the roles of reStructuredText, which docstrings are written with, into Markdown for the site."""
 
 import re
 from textwrap import dedent
@@ -15,7 +15,7 @@ REFERENCE = re.compile(r":(?:class|meth|func|mod|data):`([^`]+)`")
 
 
 class Roles(Extension):
-    """Turns formulas and cross references into Markdown before docstrings are read."""
+    """Turns formulas and cross references into Markdown before mkdocstrings reads the docstrings."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Rewrite one docstring."""

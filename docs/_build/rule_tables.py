@@ -1,8 +1,8 @@
-"""What README.md and docs/ say of rules and attacks, from these themselves.
+"""Tables of README.md and docs/ on rules and attacks, from their code.
 
-A docstring says what a rule or an attack does in its first sentence, and where it comes from in its
-References. The Notes of a rule may say "Without an attacker it averages ...." and "It fails ...." for the
-two last columns, and "It needs ...." where no number of updates is enough by itself.
+The first sentence of a docstring says what a rule or an attack does, and its References say where it comes
+from. The Notes of a rule may say "Without an attacker it averages ...." and "It fails ...." for the last two
+columns. They say "It needs ...." if no number of updates is enough by itself.
 """
 
 import inspect
@@ -22,9 +22,9 @@ from flwr_byzantine.strategies import fit_strategies
 from flwr_byzantine.strategies.settings import public_names
 from flwr_byzantine.strategies.words import FIT_WORDS
 
-MOST = 60  # updates that bounds are looked for with
+MOST = 60  # bounds are looked for among numbers of updates below this
 
-# What an attacker is given, by the kind of the attack; all others are given the data that they train on.
+# What an attacker is given, by the kind of the attack. In all other attacks it is given its own training data.
 KNOWN = {
     attacks.LocalAttack: "own update",
     attacks.ColludingAttack: "honest updates",
@@ -32,8 +32,8 @@ KNOWN = {
     attacks.ChannelAttack: "all that passes",
 }
 
-# Strategies that know more than a round's updates are no rules:
-# what it does, needs, costs, source; what it averages without an attacker, fails under.
+# Some strategies know more than a round's updates, so they are no rules. For each: what it does; then how many
+# updates it needs, its cost, its source, and what it averages without an attacker; then what it fails under.
 OTHERS = {
     "ByGARS": (
         "Mean by reputations, which data on the server refine in k steps a round",
@@ -54,12 +54,12 @@ OTHERS = {
 
 
 def pure() -> list[type[Rule]]:
-    """The rules that a strategy has the name of, as the strategies are declared."""
+    """The rules with a strategy of the same name, in the order in which the strategies are declared."""
     return [getattr(rules, name) for name in public_names(vars(fit_strategies)) if name in public()]
 
 
 def public() -> list[str]:
-    """Public names of the rules and pre-aggregations."""
+    """The public names of rules and pre-aggregations."""
     return list(vars(rules)["__all__"])
 
 
@@ -73,13 +73,13 @@ def steps() -> list[type[Any]]:
 
 
 def does(kind: type[Any]) -> str:
-    """The first sentence."""
+    """The first sentence of a docstring, which says what the rule or attack does."""
     first = re.sub(r"\s+", " ", (inspect.getdoc(kind) or "").split("\n\n")[0])
     return first.split(". ")[0].rstrip(".")
 
 
 def said(kind: type[Any], pattern: str) -> str:
-    """What the Notes say after some words."""
+    """What the Notes say after a pattern, up to the end of the sentence."""
     notes = (inspect.getdoc(kind) or "").partition("Notes\n-----\n")[2]
     found = re.search(rf"{pattern} (.+?)\.(?: |$)", re.sub(r"\s+", " ", notes))
     return found[1].removeprefix("under ") if found else "-"
@@ -98,13 +98,13 @@ def source(kind: type[Any]) -> str:
 
 
 def parameter_of(kind: type[Any]) -> str | None:
-    """The field that is f, or b."""
+    """The name of the field that is f or b."""
     names = (field.name for field in fields(kind))
     return next((name for name in names if FIT_WORDS.get(name) == FIT_WORDS["trim"]), None)
 
 
 def made(kind: type[Any], f: int) -> Any:
-    """One for f; other numbers that have to be given are 1."""
+    """A rule for this f. Every other parameter without a default is 1."""
     needed = {
         field.name: 1
         for field in fields(kind)
@@ -115,13 +115,13 @@ def made(kind: type[Any], f: int) -> Any:
 
 
 def needs(kind: type[Any]) -> str:
-    """How many updates it needs, and what else."""
+    """What a rule needs: the least number of updates, or what its Notes say."""
     other = said(kind, "It needs")
     return f"n >= {bound(kind)}" if other == "-" else other
 
 
 def bound(kind: type[Any]) -> str:
-    """How many updates it needs, as a formula that holds for every f that was tried."""
+    """The least number of updates, as a formula that holds for f from 1 to 4."""
 
     def least(f: int) -> int:
         one = made(kind, f)
@@ -137,7 +137,7 @@ def bound(kind: type[Any]) -> str:
 
 
 def line(value: Callable[[int], int], letter: str) -> str:
-    """The straight line through four values."""
+    """The formula of the straight line through the values at 1, 2, 3 and 4."""
     first, second, *others = (value(i) for i in range(1, 5))
     slope, start = second - first, 2 * first - second
     if others != [start + slope * i for i in (3, 4)]:
@@ -149,7 +149,7 @@ def line(value: Callable[[int], int], letter: str) -> str:
 
 
 def cost(kind: type[Any]) -> str:
-    """What a round costs, from what the rule looks at."""
+    """The cost of a round, which follows from what the rule computes."""
     if made(kind, 1).uses_distances:
         return "n²d"
     mixes = kind.mixing is not Rule.mixing or kind.mixing_of is not Rule.mixing_of
@@ -157,7 +157,7 @@ def cost(kind: type[Any]) -> str:
 
 
 def readme_rules() -> str:
-    """Of the README: what each rule does and needs, and whose it is."""
+    """The table of rules in README.md: what each does and needs, and its source."""
     rows = [(f"`{kind.__name__}`", does(kind), needs(kind), source(kind)) for kind in pure()]
     rows += [(f"`{name}`", text, more[0], more[2]) for name, (text, more, _) in OTHERS.items()]
     rows = [(name, text, needed.removeprefix("n >= "), whose) for name, text, needed, whose in rows]
@@ -171,7 +171,7 @@ def readme_rules() -> str:
 
 
 def readme_attacks() -> str:
-    """Of the README: what each attack sends, what attackers are given, and whose it is."""
+    """The table of attacks in README.md: what each sends, what attackers are given, and its source."""
     rows = [
         (f"`{name}`", does(kind), known(kind), source(kind))
         for name, kind in sorted(BY_NAME.items())
@@ -184,13 +184,13 @@ def readme_attacks() -> str:
 
 
 def known(kind: type[Any]) -> str:
-    """What an attacker is given."""
+    """What an attacker is given in an attack of this kind."""
     given = next((what for base, what in KNOWN.items() if issubclass(kind, base)), "own data")
     return f"{given}, the rule" if "against" in {field.name for field in fields(kind)} else given
 
 
 def page_rules() -> str:
-    """Of docs/rules.md: bounds, costs, and when each rule fails."""
+    """The tables of docs/rules.md: bounds, costs, and when each rule fails."""
     head = (
         "rule",
         "n at least",
@@ -226,7 +226,7 @@ def page_rules() -> str:
 
 
 def page_reference() -> str:
-    """Of docs/rules.md: the docstrings, by module."""
+    """The reference in docs/rules.md: the docstrings, by module."""
     modules: dict[str, list[type[Any]]] = {}
     for kind in [*pure(), *steps()]:
         modules.setdefault(kind.__module__, []).append(kind)
@@ -239,7 +239,7 @@ def page_reference() -> str:
 
 
 def directive(kind: type[Any]) -> Iterator[str]:
-    """Show a docstring, and the methods that not every rule has."""
+    """The lines that make mkdocstrings show a docstring, and the methods that not every rule has."""
     yield f"::: flwr_byzantine.rules.{kind.__name__}"
     base = Rule if issubclass(kind, Rule) else PreAggregation
     own = [
@@ -257,7 +257,7 @@ def directive(kind: type[Any]) -> Iterator[str]:
 
 
 def page_bounds() -> str:
-    """Of docs/operators.md: the largest f that a number of replies is enough for."""
+    """The table of docs/operators.md: the largest f for which a number of replies is enough."""
     sizes = (8, 20, 100)
     groups: dict[str, list[type[Any]]] = {}
     for kind in pure():
@@ -276,7 +276,7 @@ def page_bounds() -> str:
 
 
 def most(kind: type[Any], n: int) -> str:
-    """The largest f that n replies are enough for."""
+    """The largest f for which n replies are enough."""
     enough = (
         f for f in range(n) if made(kind, f).min_updates <= n and made(kind, f).tolerated(n) >= f
     )

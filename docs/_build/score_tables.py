@@ -9,16 +9,18 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def page_evidence() -> str:
-    """When a defence is worth it, from the cells of the study."""
-    from simulations.report.decide import (
-        decision_table,
-    )  # has torch, which the other pages do without
+    """The table of docs/which-rule.md: when a defence is worth its cost, from the cells of the study."""
+    # Imported here, because it needs torch, which the other pages do not need.
+    from simulations.report.decide import decision_table
 
     return decision_table(RESULTS / "study")
 
 
 def scores(folder: str) -> str:
-    """How many claims of each paper hold, as the report in a folder's `results/reproduction` says it."""
+    """The table of how many claims of each paper hold, from the report of the reproduction.
+
+    ``folder`` is the path from the page to docs/.
+    """
     report = (RESULTS / "reproduction" / "README.md").read_text()
     verdicts = ("holds", "fails", "no-test", "not-run")
     rows, claims = [], 0

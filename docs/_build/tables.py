@@ -26,7 +26,7 @@ PAGES = {
 
 
 def written(page: str, text: str) -> str:
-    """A page with its generated parts as they should be."""
+    """The text of a page with new generated parts."""
     for name, make in PAGES[page].items():
         begin, end = f"<!-- {name}: written by `make tables` -->", f"<!-- {name}: end -->"
         before, begins, rest = text.partition(begin)

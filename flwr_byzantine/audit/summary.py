@@ -121,7 +121,7 @@ class Client:
 
     @property
     def verdicts(self) -> str:
-        """How often each."""
+        """How often each verdict was given to the client."""
         return ", ".join(f"{self.counts[v]} {v}" for v in VERDICTS if self.counts[v])
 
     @property

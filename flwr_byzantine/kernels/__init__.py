@@ -1,4 +1,4 @@
-"""The only code that touches d-dimensional data: distances, inner products, mixing, column reduction."""
+"""The only code that reads d-dimensional data: distances, inner products, mixing, reduction of columns."""
 
 from flwr_byzantine.kernels.checks import Reduction, check_mixing, check_reduction
 from flwr_byzantine.kernels.columns import Columns

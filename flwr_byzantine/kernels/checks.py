@@ -1,6 +1,6 @@
-"""What the compiled loops rely on, checked before they are called: they follow addresses and check nothing.
+"""Checks everything that the compiled loops rely on, because they follow addresses and check nothing.
 
-Most of it is what a rule gave, so the errors speak of a rule's methods.
+Most of it comes from a rule, so the errors speak of a rule's methods.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from flwr_byzantine.kernels.columns import Columns, Dtype, can_be_read
 
 @dataclass(frozen=True)
 class Reduction:
-    """How the k (mixed) values of a column become one.
+    """How the k values of a column, mixed or not, become one value.
 
     Parameters
     ----------
     trim : int
-        The ``trim`` smallest and the ``trim`` largest are left out, the others averaged.
+        The ``trim`` smallest and the ``trim`` largest values are left out, and the others are averaged.
     keep : int or None
-        Where given, the result is the mean of the ``keep`` values nearest that average instead; of two
-        as near, the one of the lower row.
+        If it is given, the result is the mean of the ``keep`` values nearest to that average. Of two
+        values at the same distance, the one of the lower row counts.
     """
 
     trim: int
@@ -31,7 +31,7 @@ class Reduction:
 
 
 def check_mixing(weights: Any, n: int) -> npt.NDArray[np.float64] | None:
-    """Give a mixing matrix as the compiled loops read it.
+    """Return a mixing matrix in the form that the compiled loops read.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def check_mixing(weights: Any, n: int) -> npt.NDArray[np.float64] | None:
 
 
 def check_reduction(reduction: Any, k: int, *, mixed: bool) -> Reduction | None:
-    """Give a reduction of k rows as the compiled loops read it.
+    """Return a reduction of k rows in the form that the compiled loops read.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def check_reduction(reduction: Any, k: int, *, mixed: bool) -> Reduction | None:
     k : int
         Number of rows to reduce.
     mixed : bool
-        Whether the rows are mixed ones.
+        Whether the rows are mixed. Without a reduction they have to be.
 
     Raises
     ------
     ValueError
-        If nothing would be left of k rows, or more is asked for than is there.
+        If trimming would leave none of the k rows, or ``keep`` is more than there are.
     """
     if reduction is None:
         if not mixed or k != 1:
@@ -107,7 +107,7 @@ def check_reduction(reduction: Any, k: int, *, mixed: bool) -> Reduction | None:
 def check_segments(
     name: str, arrays: Sequence[Any], columns: Columns, dtype: Dtype, *, writable: bool = False
 ) -> None:
-    """Raise ValueError unless there is one array of a type for each segment, as long as it is wide."""
+    """Raise ValueError unless there is one array for each segment, of the type and the segment's width."""
     widths = [segment[0].size for segment in columns.segments]
     if len(arrays) != len(widths):
         raise ValueError(
@@ -127,7 +127,7 @@ def check_segments(
 
 
 def check_base(base: Sequence[Any] | None, columns: Columns, *, add_base: bool) -> None:
-    """Raise ValueError unless the base fits the columns, and is there where it is added to."""
+    """Raise ValueError unless the base fits the columns, and is given if ``add_base`` is."""
     if base is not None:
         check_segments("base", base, columns, columns.dtype)
     elif add_base:
@@ -138,6 +138,6 @@ def check_base(base: Sequence[Any] | None, columns: Columns, *, add_base: bool) 
 
 
 def _as_int(value: Any) -> int | None:
-    """A whole number as Python's own, which does not wrap around; None for anything else."""
+    """A whole number as Python's int, which does not wrap around, or None for anything else."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return int(value) if whole else None

@@ -1,4 +1,4 @@
-"""The n updates as columns of one matrix, without copying them into one."""
+"""Views the n updates as columns of one matrix, without copying them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SINGLE: Dtype = np.dtype(np.float32)
 DOUBLE: Dtype = np.dtype(np.float64)
 HALF: Dtype = np.dtype(np.float16)
 BFLOAT16: Dtype = np.dtype([("bfloat16", np.uint16)])
-"""How a tensor of bfloat16 is viewed, which numpy has no type for."""
+"""The type with which a bfloat16 tensor is viewed, because numpy has no bfloat16."""
 
 _MIN_RANGE = 1 << 16
 _MAX_RANGES = 128
@@ -46,7 +46,7 @@ class Columns:
         For each tensor, the n clients' values: one-dimensional, contiguous, aligned, all of ``dtype``
         and, within a segment, of one length.
     dtype : np.dtype
-        float32, float64, float16 or ``BFLOAT16``. Halves are made wider block by block.
+        float32, float64, float16 or ``BFLOAT16``. Values of 16 bits are widened block by block.
     num_rows : int
         n.
 
@@ -62,7 +62,7 @@ class Columns:
     num_rows: int
 
     def __post_init__(self) -> None:
-        """Check what the compiled code relies on: it follows addresses and checks nothing itself."""
+        """Check what the compiled code relies on, because it follows addresses and checks nothing itself."""
         if self.dtype not in (SINGLE, DOUBLE, HALF, BFLOAT16) or not self.dtype.isnative:
             raise ValueError(
                 "Parameter `dtype` should be float32 or float64, or float16 or `BFLOAT16`, in native byte "
@@ -73,7 +73,8 @@ class Columns:
                 f"Parameter `num_rows` should be at least 1. Found `num_rows = {self.num_rows}`. "
                 "Pass the values of one row or more."
             )
-        # Held from here on: compiled code reads what was checked, whatever becomes of the lists given.
+        # The arrays are held from here on. So the compiled code reads what was checked, even if the caller
+        # changes the given lists.
         object.__setattr__(self, "segments", tuple(tuple(segment) for segment in self.segments))
         for segment in self.segments:
             if len(segment) != self.num_rows:
@@ -101,7 +102,7 @@ class Columns:
         return cls(segments, dtype, len(clients))
 
     def select(self, rows: Sequence[int]) -> "Columns":
-        """The columns of some of the rows, in that order; copies no values."""
+        """The columns of some of the rows, in the given order. No values are copied."""
         segments = [[segment[row] for row in rows] for segment in self.segments]
         return Columns(segments, self.dtype, len(rows))
 
@@ -123,7 +124,7 @@ class Columns:
         return int(self.offsets[-1])
 
     def ranges(self) -> list[int]:
-        """Bounds of the ranges of columns handed to threads; they depend on the shape only."""
+        """Bounds of the ranges of columns that threads take. They depend only on the shape."""
         d = self.num_columns
         count = min(max(d // _MIN_RANGE, 1), _MAX_RANGES)
         return sorted({d * i // count for i in range(count + 1)})
@@ -142,14 +143,14 @@ def can_be_read(array: Any, dtype: Dtype) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Where a result goes: out = base_weight * base + scale * value, and the base where that is not finite.
+    """Where a result goes: out = base_weight * base + scale * value, or the base if that is not finite.
 
     Parameters
     ----------
     base : tuple[np.ndarray, ...] or None
-        The global model, one array a segment, of the columns' type. None where it is not known.
+        The global model, one array for each segment, of the columns' type. None if it is not known.
     out : tuple[np.ndarray, ...]
-        As the base; written in place.
+        Arrays like those of the base. They are written in place.
     base_weight : float
         Factor on the base.
     scale : float
@@ -163,13 +164,13 @@ class Target:
 
     @cached_property
     def addresses(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Memory addresses of the base, zeros where it is not known, and of the result."""
+        """Memory addresses of the base and of the result. Those of the base are zeros if it is not known."""
         out = addresses(self.out)
         return np.zeros_like(out) if self.base is None else addresses(self.base), out
 
 
 def as_column_values(array: npt.NDArray[np.generic], dtype: Dtype) -> npt.NDArray[np.floating]:
-    """Flatten an array into what :class:`Columns` takes, copying only where it must."""
+    """Flatten an array into the form that :class:`Columns` takes. It is copied only if necessary."""
     flags = array.flags
     if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,6 +1,6 @@
-"""``kernels.c`` as it was compiled at the installation: the functions of ``reference`` again, faster.
+"""Calls ``kernels.c``, compiled at the installation: the functions of ``reference``, but faster.
 
-There is no compiled library where the installation found no C compiler. Then numpy serves; the log says so
+If the installation found no C compiler, there is no compiled library, and numpy computes. The log says so
 once, and ``python -m flwr_byzantine doctor`` says it too.
 """
 
@@ -25,7 +25,7 @@ Doubles = npt.NDArray[np.float64]
 Arrays = tuple[npt.NDArray[Any], ...]
 
 VARIABLE = "FLWR_BYZANTINE_KERNELS"
-INSTRUCTION_SETS = ("plain", "avx2", "avx512")  # a processor that has one has those before it
+INSTRUCTION_SETS = ("plain", "avx2", "avx512")  # a processor with one has those before it
 SOURCE = Path(__file__).with_name("kernels.c")
 LIBRARY = Path(__file__).with_name("_kernels.so")
 
@@ -39,7 +39,7 @@ _STORAGE = {HALF: 1, BFLOAT16: 2}
 
 
 class Choice(NamedTuple):
-    """Which kernels serve.
+    """The kernels that this process uses.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Choice(NamedTuple):
     name : str
         The instruction set, or ``"numpy"``.
     reason : str
-        Why it is numpy, and what to do about it; empty where it was chosen.
+        Why numpy computes, and what to do about it. It is empty if the kernels were chosen.
     """
 
     kernels: Any
@@ -57,12 +57,12 @@ class Choice(NamedTuple):
 
     @property
     def threads(self) -> int | None:
-        """One for numpy, whose short calls wait for one another on several; None for all there are."""
+        """Number of threads: one for numpy, whose short calls would wait for each other, or None for all."""
         return 1 if self.name == "numpy" else None
 
 
 class UnusableLibraryError(Exception):
-    """There is no compiled library that can be used, and why."""
+    """There is no compiled library that can be used. The text says why."""
 
 
 @cache
@@ -72,7 +72,7 @@ def choice() -> Choice:
     Raises
     ------
     ValueError
-        If the environment variable ``FLWR_BYZANTINE_KERNELS`` asks for what is not there.
+        If the environment variable ``FLWR_BYZANTINE_KERNELS`` asks for kernels that are not available.
     """
     asked = os.environ.get(VARIABLE, "").strip()
     if asked == "numpy":
@@ -101,14 +101,14 @@ def choice() -> Choice:
 
 
 def _load() -> ctypes.CDLL:
-    """The compiled library, made of the source that lies beside it."""
+    """Load the compiled library, if it was made of the source that lies beside it."""
     if not LIBRARY.exists():
         raise UnusableLibraryError(
             "there is no compiled library. Install a C compiler, then this package again"
         )
     try:
         library = ctypes.CDLL(str(LIBRARY))
-        made_of = (c_char * 64).in_dll(library, "kernels_source").value  # hexadecimal
+        made_of = (c_char * 64).in_dll(library, "kernels_source").value  # digest, in hexadecimal
     except (OSError, ValueError) as error:
         raise UnusableLibraryError(
             f"the compiled library cannot be loaded ({error}). Install this package again"
@@ -149,7 +149,7 @@ class Compiled:
     library : ctypes.CDLL
         The library.
     instruction_set : str
-        One that the library and the processor have.
+        An instruction set that both the library and the processor have.
     """
 
     def __init__(self, library: ctypes.CDLL, instruction_set: str) -> None:
@@ -162,7 +162,7 @@ class Compiled:
                 self._functions[name, np.dtype(number).name] = function
 
     def _call(self, name: str, columns: Columns, *arguments: Any) -> int:
-        """Call a function; ctypes lets other threads run meanwhile."""
+        """Call a function. ctypes lets other threads run during the call."""
         view = _Columns(
             columns.num_rows,
             len(columns.segments),
@@ -217,7 +217,7 @@ class Compiled:
         """See :func:`flwr_byzantine.kernels.reference.reduce`."""
         k = columns.num_rows if weights is None else len(weights)
         sorters = as_table(selection_network(k, reduction.trim, reduction.keep))
-        # Sums of float32 stay in the range of float64, unless weights are beyond all reason.
+        # Sums of float32 stay in the range of float64, unless the weights are extremely large.
         overflow = weights is not None and not (np.abs(weights).sum(axis=1) < 1e200).all()
         order = _Order(
             k,

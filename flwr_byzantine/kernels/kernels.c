@@ -1,15 +1,16 @@
-/* Distances, inner products, mixing and reduction of n rows of values: what reference.py defines, faster.
+/* Distances, inner products, mixing and reduction of n rows of values. reference.py defines them, and this file
+   computes them faster.
 
-   Mixes and reductions are equal to reference.py's to the last bit, on every machine. Distances and inner
-   products are sums over columns, which are added in another order here; all are taken in double precision.
+   Mixes and reductions are equal to those of reference.py to the last bit, on every machine. Distances and inner
+   products are sums over columns, and this file adds the columns in another order. All sums are in double precision.
 
-   The work goes block by block: a block is some columns of all rows, few enough to stay in the cache. While
-   one block is worked on, the processor is asked for the values of a later one.
+   The work goes block by block. A block is some columns of all rows, few enough to stay in the cache. During the
+   work on one block, the processor is asked to load the values of a later block.
 
    The file is compiled once for each instruction set (ISA), whose registers hold LANES doubles. It includes
    itself twice: what follows `#else` is written for values of type T, and compiled for double and for float.
    The compiler must not be told that all values are finite, nor that it may change the order of sums.
-   Nothing here checks an argument: checks.py has done so. */
+   Nothing in this file checks an argument, because checks.py has done so. */
 
 #ifndef T
 #include <math.h>
@@ -26,13 +27,13 @@
 #define ISA plain
 #endif
 #define INLINE static inline __attribute__((always_inline))
-#define APART static __attribute__((noinline)) /* compiled alone, the loop gets all registers */
+#define APART static __attribute__((noinline)) /* a function of its own, so that its loop gets all registers */
 #define JOIN(name, type, isa) JOIN_(name, type, isa)
 #define JOIN_(name, type, isa) name##_##type##_##isa
-#define NAME(name) JOIN(name, T, ISA) /* distances_float_avx512, where T is float and ISA is avx512 */
+#define NAME(name) JOIN(name, T, ISA) /* for example distances_float_avx512 if T is float and ISA is avx512 */
 #define DOUBLE(name) JOIN(name, double, ISA)
 
-/* ---- The machine: how long its registers are, and what C has no operator for. ---- */
+/* ---- The machine: the length of its registers, and instructions for which C has no operator. ---- */
 
 #if defined(__AVX512F__)
 #define REGISTER 64 /* bytes */
@@ -64,7 +65,7 @@
 #define LARGER_double(a, b) _mm_max_pd(a, b)
 #define SMALLER_float(a, b) _mm_min_ps(a, b)
 #define LARGER_float(a, b) _mm_max_ps(a, b)
-#else /* an unknown machine: the compiler makes of vectors what it can */
+#else /* an unknown machine: the compiler chooses how to compute with vectors */
 #define REGISTER 16
 #define FUSED(a, b, c) ((a) * (b) + (c))
 #define WHERE(mask, a, b, bits, type) ((type)(((bits)(a) & (mask)) | ((bits)(b) & ~(mask))))
@@ -74,21 +75,21 @@
 #define LARGER_float(a, b) WHERE((a) > (b), a, b, bits_float, full_float)
 #endif
 
-#ifndef WIDE_float /* gcc 12 converts half registers, and joins them */
+#ifndef WIDE_float /* AVX has an instruction above, because gcc 12 makes two half registers of this and joins them */
 #define WIDE_float(place) __builtin_convertvector(*(const part_float *)(place), doubles)
 #endif
 #define WIDE_double(place) (*(const doubles *)(place))
 
 #define LANES ((int64_t)(REGISTER / sizeof(double)))
-#define STEP 16 /* columns; sums over them are taken of 16 at once, on every machine */
-#define PAD 32  /* columns; rows are filled up to a multiple of it, which four registers divide */
+#define STEP 16 /* columns; sums over columns take 16 at once, on every machine */
+#define PAD 32  /* columns; rows are filled up to a multiple of it, so that groups of four registers fit */
 #define LINE 64 /* bytes that the processor loads at once */
 #define VECTOR(type, bytes) type __attribute__((vector_size(bytes), aligned(sizeof(type)), may_alias))
 
 typedef VECTOR(double, REGISTER) doubles;
 typedef VECTOR(double, REGISTER) full_double; /* a register of values */
 typedef VECTOR(float, REGISTER) full_float;
-typedef VECTOR(float, REGISTER / 2) part_float; /* as many as there are doubles in a register */
+typedef VECTOR(float, REGISTER / 2) part_float; /* as many values as a register holds doubles */
 typedef VECTOR(int64_t, REGISTER) bits_double;
 typedef VECTOR(int32_t, REGISTER) bits_float;
 
@@ -98,27 +99,27 @@ typedef struct {
     int64_t n, segments;
     const char *const *rows; /* (segments, n): where the values of each row in each segment are */
     const int64_t *offsets;  /* (segments + 1): the first column of each segment, and the end */
-    int64_t storage;         /* what the values are kept as; T is float where it is not AS_T */
+    int64_t storage;         /* the type in which the values are kept; if it is not AS_T, T is float */
 } Columns;
 
 enum { AS_T, FLOAT16, BFLOAT16 };
 
-typedef struct {             /* result = base_weight * base + scale * value; the base where not finite */
-    const char *const *base; /* (segments): the global model, kept as the rows are; NULL where it is not known */
-    char *const *out;        /* (segments), kept as the rows are */
+typedef struct {             /* result = base_weight * base + scale * value, or the base if that is not finite */
+    const char *const *base; /* (segments): the global model, kept in the type of the rows; NULL if it is not known */
+    char *const *out;        /* (segments): kept in the type of the rows */
     double base_weight, scale;
 } Target;
 
 typedef struct {
     int64_t k;               /* rows after mixing */
     const double *weights;   /* (k, n); NULL is the identity, k = n */
-    int64_t trim, keep;      /* keep = 0: the trimmed mean itself */
+    int64_t trim, keep;      /* keep = 0 asks for the trimmed mean itself */
     int64_t num_sorts;
-    const int32_t *sorts;    /* (num_sorts, 9): which of `sorters`, and its rows; see networks.py */
-    int64_t overflow;        /* whether mixed rows may be infinite although no row is */
+    const int32_t *sorts;    /* (num_sorts, 9): the number of a sorter, and its rows; see networks.py */
+    int64_t overflow;        /* whether mixed rows may be infinite even if all rows are finite */
 } Order;
 
-/* ---- What does not depend on the type of the values. ---- */
+/* ---- Code that does not depend on the type of the values. ---- */
 
 typedef struct {
     int64_t segment, start, width; /* columns `start` to `start + width` of a segment */
@@ -126,7 +127,7 @@ typedef struct {
     int64_t left;                  /* columns that follow in the same segment */
 } Block;
 
-/* The block of at most `size` columns that starts at `column`; it ends where its segment does. */
+/* The block of at most `size` columns that starts at `column`. It does not go beyond its segment. */
 static Block block_at(const Columns *x, int64_t column, int64_t hi, int64_t size)
 {
     int64_t low = 0, high = x->segments;
@@ -141,8 +142,8 @@ static Block block_at(const Columns *x, int64_t column, int64_t hi, int64_t size
     return (Block){low, column - x->offsets[low], width, padded, end - column - width};
 }
 
-/* After one of `steps` steps of the work on a block: ask for as many rows of the block after the next. `asked`
-   counts rows, times the steps, which saves a division. */
+/* The work on a block has `steps` steps. After each of them, `ask` asks the processor to load n / steps rows of the
+   block after the next. `credit` counts rows times steps, which saves a division. */
 typedef struct {
     int64_t steps, rows, credit;
 } Asked;
@@ -156,7 +157,7 @@ INLINE void ask(const Columns *x, Block b, int64_t size, int64_t item, Asked *as
     }
 }
 
-/* float16 and bfloat16 as float, which holds them exactly. */
+/* Convert float16 or bfloat16 to float, which holds them exactly. */
 static void widen(const uint16_t *restrict half, float *restrict out, int64_t width, int64_t storage)
 {
     if (storage == BFLOAT16)
@@ -167,24 +168,25 @@ static void widen(const uint16_t *restrict half, float *restrict out, int64_t wi
     else
         for (int64_t c = 0; c < width; c++) {
             uint32_t sign = (uint32_t)(half[c] & 0x8000) << 16, bits = (uint32_t)(half[c] & 0x7fff) << 13;
-            uint32_t infinite = bits >= 0x0f800000 ? 0x7f800000 : 0; /* or not a number */
+            uint32_t infinite = bits >= 0x0f800000 ? 0x7f800000 : 0; /* infinite, or not a number */
             float value;
             memcpy(&value, &bits, sizeof bits);
-            value *= 0x1p112f; /* exponents count from 127 now, where they did from 15 */
+            value *= 0x1p112f; /* the exponent of a float is biased by 127, that of a half by 15 */
             memcpy(&bits, &value, sizeof bits);
             bits |= sign | infinite;
             memcpy(out + c, &bits, sizeof bits);
         }
 }
 
-/* A finite float rounded to the nearest float16 or bfloat16, the even one of two; infinite where it is too large. */
+/* Round a finite float to the nearest float16 or bfloat16, and in a tie to the even one. Too large floats become
+   infinite. */
 static uint16_t narrow(float value, int64_t storage)
 {
     uint32_t bits, sign;
     memcpy(&bits, &value, sizeof bits);
     if (storage == BFLOAT16) return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
     sign = bits >> 16 & 0x8000, bits &= 0x7fffffff;
-    if (bits < 0x38800000) { /* half has multiples of 2^-24 there, as float has at 0.5 */
+    if (bits < 0x38800000) { /* halves this small are multiples of 2^-24, and so are floats between 0.5 and 1 */
         value = fabsf(value) + 0.5f;
         memcpy(&bits, &value, sizeof bits);
         return (uint16_t)(sign | (bits - 0x3f000000));
@@ -194,7 +196,7 @@ static uint16_t narrow(float value, int64_t storage)
     return (uint16_t)(sign | (bits < 0x7c00 ? bits : 0x7c00));
 }
 
-/* Store a block of results as halves; the base where one is not finite. Counts those. */
+/* Store a block of results as halves. A result that is not finite is replaced by the base. Return how many are. */
 static int64_t narrow_all(const Columns *x, const Target *target, Block b, const float *result)
 {
     uint16_t infinite = x->storage == BFLOAT16 ? 0x7f80 : 0x7c00, not_a_number = infinite | infinite >> 1;
@@ -210,14 +212,14 @@ static int64_t narrow_all(const Columns *x, const Target *target, Block b, const
     return replaced;
 }
 
-/* a * b + c, rounded as often as in a register. */
+/* a * b + c, rounded as often as FUSED rounds it in a register. */
 static double fused(double a, double b, double c)
 {
     doubles one = {a}, two = {b}, three = {c};
     return FUSED(one, two, three)[0];
 }
 
-/* Sum of the first halves and the second halves of `count` numbers, and so on. */
+/* The sum of `count` numbers: add the second half to the first half, and do the same with the result. */
 static double sum_of(const double *from, int64_t count)
 {
     double s[STEP];
@@ -227,7 +229,7 @@ static double sum_of(const double *from, int64_t count)
     return s[0];
 }
 
-/* Sum over columns of one row times another. */
+/* The sum over columns of one row times another. */
 static double product_of(const double *one, const double *two, int64_t width)
 {
     doubles sums[STEP / LANES] = {{0}};
@@ -242,27 +244,28 @@ static double product_of(const double *one, const double *two, int64_t width)
     return sum_of((const double *)sums, STEP) + rest;
 }
 
-/* Memory for rows of `bytes` each, at the start of a cache line: a register across two takes twice as long. */
+/* Memory for rows of `bytes` each. It starts at a cache line, because loading a register from two lines takes twice as
+   long. */
 static void *scratch(int64_t rows, int64_t bytes)
 {
     return aligned_alloc(LINE, (size_t)((rows * bytes + LINE) / LINE * LINE));
 }
 
-/* Columns a block, so that it stays in the second-level cache. */
+/* How many columns a block has, so that it stays in the second-level cache. */
 static int64_t block_size(int64_t rows, int64_t bytes)
 {
     int64_t fitting = 48 * 1024 / (rows * bytes) / 64 * 64;
     return fitting < 256 ? 256 : fitting > 4096 ? 4096 : fitting;
 }
 
-/* Some mixed rows: which rows have a weight in any of them, and these weights. */
+/* Some mixed rows: which rows have a weight in at least one of them, and these weights. */
 typedef struct {
     int64_t num_mixed, count;
     int32_t *used;
     double *weights; /* (count, num_mixed) */
 } Mix;
 
-/* Mixed rows, `at_once` of them in one Mix; their memory follows each other. */
+/* Put the mixed rows into Mixes of `at_once` rows each. Their memory is consecutive. */
 static void plan_mixes(const Order *order, int64_t n, int64_t at_once, Mix *mixes, int32_t *used, double *weights)
 {
     for (int64_t first = 0; first < order->k; first += at_once, mixes++) {
@@ -280,8 +283,8 @@ static void plan_mixes(const Order *order, int64_t n, int64_t at_once, Mix *mixe
     }
 }
 
-/* Mean of the `keep` of k values nearest the center; of two as near, the first. `radius` is the distance of the
-   farthest of them. */
+/* The mean of the `keep` values, of k, that are nearest to the center. Of two at the same distance, the first counts.
+   `radius` is the distance of the farthest of the nearest values. */
 static double nearest(const double *values, int64_t k, int64_t keep, double center, double radius)
 {
     double sum = 0;
@@ -293,13 +296,13 @@ static double nearest(const double *values, int64_t k, int64_t keep, double cent
     return sum / (double)keep;
 }
 
-/* Rows of numbers by column, beside a block that is reduced. */
+/* The rows of `numbers`, which hold one number for each column of the block that is reduced. */
 enum { MEAN, CENTER, COUNT };
 
-/* Four rows are a group, and two groups a tile, which has 4 x 4 sums. Add to them the squared differences of
-   the four rows `a` from the first B of the rows `b`. */
+/* Four rows are a group. Two groups make a tile, which has 4 x 4 sums. Add to these sums the squared differences
+   between the four rows `a` and the first B of the rows `b`. */
 #define DISTANCE_BLOCK 192
-#define AT_ONCE (REGISTER == 64 ? 4 : 2) /* rows `b` whose sums fit the registers there are */
+#define AT_ONCE (REGISTER == 64 ? 4 : 2) /* the number of rows `b` whose sums fit the machine's registers */
 INLINE void add_tile(const double *a, const double *b, int64_t width, doubles *sums, const int B)
 {
     doubles s[4][4];
@@ -329,7 +332,7 @@ TILE(1) TILE(2) TILE(3) TILE(4)
 static void (*const tiles[])(const double *, const double *, int64_t, doubles *) = {
     tile_1, tile_2, tile_3, tile_4};
 
-#ifdef SOURCE_DIGEST /* once in a library that has this file for several instruction sets */
+#ifdef SOURCE_DIGEST /* defined for one instruction set only, so that the library has this part once */
 const char kernels_source[] = SOURCE_DIGEST;
 
 /* The best instruction set of this processor: 2 is avx512, 1 is avx2, 0 is plain. */
@@ -354,7 +357,7 @@ int64_t kernels_instruction_set(void)
 #include "kernels.c"
 #undef T
 
-#else /* ---- From here on, for values of type T. ---- */
+#else /* ---- From here on, the code is for values of type T. ---- */
 
 #ifndef FULL
 #define OF_T(name, type) OF_T_(name, type)
@@ -363,11 +366,12 @@ int64_t kernels_instruction_set(void)
 #define SMALLER OF_T(SMALLER, T)
 #define LARGER OF_T(LARGER, T)
 #define NUMBERS ((int64_t)(REGISTER / sizeof(T))) /* values in a register */
-#define WIDE(place) OF_T(WIDE, T)(place) /* LANES values as doubles */
-#define ITEM(x) ((x)->storage == AS_T ? (int64_t)sizeof(T) : 2) /* bytes that a value is kept in */
+#define WIDE(place) OF_T(WIDE, T)(place) /* LANES values, converted to doubles */
+#define ITEM(x) ((x)->storage == AS_T ? (int64_t)sizeof(T) : 2) /* bytes of a value as it is kept */
 #endif
 
-/* The values of an array in a block: where they lie, or made wider in `copy`. NULL where there is no array. */
+/* The values of an array in a block: where they lie if they have type T, or else converted in `copy`. NULL if there is
+   no array. */
 INLINE const T *NAME(part)(const char *array, const Columns *x, Block b, T *copy)
 {
     if (!array) return NULL;
@@ -377,7 +381,7 @@ INLINE const T *NAME(part)(const char *array, const Columns *x, Block b, T *copy
     return copy;
 }
 
-/* The same of row i. */
+/* The same for row i. */
 INLINE const T *NAME(values)(const Columns *x, Block b, int64_t i, T *copy)
 {
     return NAME(part)(x->rows[b.segment * x->n + i], x, b, copy);
@@ -385,7 +389,8 @@ INLINE const T *NAME(values)(const Columns *x, Block b, int64_t i, T *copy)
 
 /* ---- Distances. ---- */
 
-/* The A rows of one group: kept in x as doubles, and their squared differences added to their own tile. */
+/* For the A rows of one group: keep their values in x as doubles, and add their squared differences to the tile of the
+   group with itself. */
 INLINE void NAME(triangle_step)(const T *const row[4], int64_t c, double *x, doubles s[4][4], const int A)
 {
     doubles value[4];
@@ -406,7 +411,7 @@ INLINE void NAME(add_triangle)(const T *const row[4], double *x, int64_t width, 
         for (int j = 0; j < i; j++) s[j][i] = sums[4 * j + i];
     int64_t whole = width / LANES * LANES;
     for (int64_t c = 0; c < whole; c += LANES) NAME(triangle_step)(row, c, x, s, A);
-    if (whole < width) { /* the last columns, filled up with zeros */
+    if (whole < width) { /* fill up the last columns with zeros */
         T last[4][STEP] = {{0}};
         const T *from[4];
         for (int i = 0; i < A; i++) {
@@ -425,7 +430,7 @@ TRIANGLE(1) TRIANGLE(2) TRIANGLE(3) TRIANGLE(4)
 static void (*const NAME(triangles)[])(const T *const *, double *, int64_t, doubles *) = {
     NAME(triangle_1), NAME(triangle_2), NAME(triangle_3), NAME(triangle_4)};
 
-/* Squared distances over columns lo to hi, into the upper triangle of `result`, shape (n, n). */
+/* Write the squared distances over columns lo to hi to the upper triangle of `result`, shape (n, n). */
 int64_t NAME(distances)(const Columns *x, int64_t lo, int64_t hi, double *result)
 {
     int64_t n = x->n, groups = (n + 3) / 4, all = groups * (groups + 1) / 2;
@@ -468,8 +473,8 @@ int64_t NAME(distances)(const Columns *x, int64_t lo, int64_t hi, double *result
 
 #define LONG_BLOCK 4096
 
-/* Add to result[i] the sum of (row i - base) * vector over columns lo to hi, or of (row i - base) squared. The
-   vector holds values of type T. */
+/* Add to result[i] the sum of (row i - base) * vector over columns lo to hi, or, without a vector, of (row i - base)
+   squared. The vector holds values of type T. */
 int64_t NAME(inner_products)(
     const Columns *x, const char *const *base, const char *const *vector, int64_t lo, int64_t hi, double *result)
 {
@@ -497,8 +502,8 @@ int64_t NAME(inner_products)(
 
 /* ---- The result. ---- */
 
-/* out = base_weight * base + scale * value in a block; the base where that is not finite. Counts those. `copy` is
-   memory for two rows of the block. The base and the result may be the same array. */
+/* Store out = base_weight * base + scale * value in a block. A result that is not finite is replaced by the base.
+   Return how many are. `copy` is memory for two rows of the block. The base and the result may be the same array. */
 static int64_t NAME(store)(
     const Columns *x, const Target *target, Block b, const double *restrict value, T *copy)
 {
@@ -523,7 +528,7 @@ static int64_t NAME(store)(
 
 /* ---- One mixed row. ---- */
 
-/* total = total + weight_1 * row_1 + ..., one after the other, for R rows. */
+/* total = total + weight_1 * row_1 + ... for R rows, one after the other. */
 INLINE void NAME(add_rows)(
     const T *const *row, const double *weight, double *total, int64_t width, const int R)
 {
@@ -539,7 +544,7 @@ INLINE void NAME(add_rows)(
         for (int r = 0; r < R; r++) total[c] += row[r][c] * weight[r];
 }
 
-/* The sum of weights[i] * row i over columns lo to hi, stored; gives how many values were replaced. */
+/* Store the sum of weights[i] * row i in columns lo to hi. Return how many values were replaced. */
 int64_t NAME(mix)(const Columns *x, const Target *target, const double *weights, int64_t lo, int64_t hi)
 {
     double *total = scratch(1, LONG_BLOCK * sizeof *total), *weight = scratch(1, x->n * sizeof *weight);
@@ -567,7 +572,7 @@ int64_t NAME(mix)(const Columns *x, const Target *target, const double *weights,
 
 /* ---- Several rows, reduced column by column. ---- */
 
-/* Comparators on eight rows at most, held in registers: the smaller value goes to the lower index. */
+/* Comparators on eight rows at most, which are held in registers. The smaller value goes to the lower index. */
 #define EXCHANGE(i, j) { FULL low = SMALLER(v[i], v[j]); v[j] = LARGER(v[i], v[j]); v[i] = low; }
 #define MERGE4(a, b, c, d) EXCHANGE(a, c) EXCHANGE(b, d) EXCHANGE(b, c)
 #define SORT4(a, b, c, d) EXCHANGE(a, b) EXCHANGE(c, d) MERGE4(a, b, c, d)
@@ -594,7 +599,7 @@ SORTER(sort8, 8, SORT4(0, 1, 2, 3) SORT4(4, 5, 6, 7) MERGE8)
 static void (*const NAME(sorters)[])(T *, const int32_t *, int64_t, int64_t) = {
     NAME(exchange), NAME(merge4), NAME(sort4), NAME(merge8), NAME(sort8)};
 
-/* Mean of rows first to last of x, added one after the other. */
+/* The mean of the rows of x from `first` to `last` (exclusive), added one after the other. */
 APART void NAME(mean)(const T *x, int64_t first, int64_t last, int64_t stride, int64_t width, double *mean)
 {
     const double count = (double)(last - first);
@@ -606,8 +611,9 @@ APART void NAME(mean)(const T *x, int64_t first, int64_t last, int64_t stride, i
     }
 }
 
-/* `right` takes the place of `left`, in `place`, where it is nearer the center; gives whether any two are as near,
-   and different. `place` may be `left`: each case has its loop, in which no two rows are one. */
+/* Write the value of `right` to `place` where it is nearer to the center than that of `left`. Return whether two
+   different values are at the same distance in any column. `place` may be `left`. Each case has its own loop, so that
+   no two rows of a loop share memory. */
 APART int64_t NAME(slide)(
     const T *left, const T *restrict right, T *place, const double *restrict center, int64_t width)
 {
@@ -629,7 +635,7 @@ APART int64_t NAME(slide)(
     return tied;
 }
 
-/* After `slide` found ties: where they are. It has not changed any of them. */
+/* Mark the columns in which `slide` found a tie. It changed nothing in these columns. */
 static void NAME(find_ties)(const T *left, const T *right, const double *center, int8_t *ties, int64_t width)
 {
     for (int64_t c = 0; c < width; c++) {
@@ -638,7 +644,7 @@ static void NAME(find_ties)(const T *left, const T *right, const double *center,
     }
 }
 
-/* Copy a row to a block, filled up with zeros; gives whether all its values are finite. */
+/* Copy a row to a block, and fill it up with zeros. Return whether all its values are finite. */
 INLINE int64_t NAME(load)(const T *from, T *row, int64_t width, int64_t padded)
 {
     FULL all = {0};
@@ -646,7 +652,7 @@ INLINE int64_t NAME(load)(const T *from, T *row, int64_t width, int64_t padded)
     for (; c + NUMBERS <= width; c += NUMBERS) {
         FULL value = *(const FULL *)(from + c);
         *(FULL *)(row + c) = value;
-        all += value - value; /* 0, or not a number */
+        all += value - value; /* 0 if the value is finite, or else not a number */
     }
     if (from != row) memcpy(row + c, from + c, (size_t)(width - c) * sizeof *row);
     memset(row + width, 0, (size_t)(padded - width) * sizeof *row);
@@ -656,7 +662,7 @@ INLINE int64_t NAME(load)(const T *from, T *row, int64_t width, int64_t padded)
     return sum == 0;
 }
 
-/* Whether all values of a block are finite; NaN becomes infinite, so that it is sorted last. */
+/* Return whether all values of a block are finite. NaN becomes infinite, so that it is sorted last. */
 static int64_t NAME(without_nan)(T *x, int64_t rows, int64_t stride, int64_t width)
 {
     int64_t finite = 1;
@@ -669,8 +675,8 @@ static int64_t NAME(without_nan)(T *x, int64_t rows, int64_t stride, int64_t wid
     return finite;
 }
 
-/* Reduce k rows, which end up in another order; the result is in row MEAN of `numbers`. Gives whether there are
-   `ties`: columns in which values were as near the center whichever were chosen. */
+/* Reduce k rows, which end up in another order. The result is in row MEAN of `numbers`. Return whether there are ties.
+   `ties` marks their columns, in which two values at the same distance from the center could each be chosen. */
 static int64_t NAME(reduce_rows)(
     T *x, int64_t stride, const Order *order, int64_t finite, const Columns *columns, Block b, int64_t item,
     double *numbers, int8_t *ties)
@@ -690,9 +696,9 @@ static int64_t NAME(reduce_rows)(
     }
     NAME(mean)(x, trim, k - trim, stride, width, keep ? center : mean);
     if (keep) {
-        /* In sorted order, the `keep` nearest values are neighbours: a window, which starts at the first t whose
-           value is no farther from the center than value t + keep, which would replace it. Exactly one value of
-           each residue class modulo `keep` lies in the window; it takes the place of the first of its class. */
+        /* In sorted order, the `keep` nearest values are neighbours. They form a window, which starts at the first t
+           whose value is no farther from the center than value t + keep. Exactly one value of each residue class
+           modulo `keep` lies in the window. It takes the place of the first value of its class. */
         for (int64_t t = 0; t < k - keep; t++) {
             const T *left = x + t * stride, *right = x + (t + keep) * stride;
             if (!NAME(slide)(left, right, x + t % keep * stride, center, width)) continue;
@@ -710,8 +716,8 @@ static int64_t NAME(reduce_rows)(
     return tied;
 }
 
-/* The values of one column, mixed: they are read again, as the rows of the block are out of order by now. `values`
-   is memory for n + k numbers. */
+/* The (mixed) values of one column. They are read again, because the rows of the block have been reordered. `values` is
+   memory for n + k numbers. */
 static const double *NAME(column)(const Columns *x, Block b, const Order *order, int64_t column, double *values)
 {
     double *mixed = values + x->n;
@@ -730,7 +736,7 @@ static const double *NAME(column)(const Columns *x, Block b, const Order *order,
     return mixed;
 }
 
-/* R mixed rows: sums of weights[R * t + r] * row used[t] of x, one after the other. */
+/* Compute R mixed rows. Mixed row r is the sum of weights[R * t + r] * row used[t] of x, added one after the other. */
 INLINE void NAME(mix_rows)(
     const T *x, int64_t stride, int64_t width, const Mix *mix, double *mixed, const int R)
 {
@@ -757,7 +763,7 @@ MIXER(1) MIXER(2) MIXER(3) MIXER(4)
 static void (*const NAME(mixers)[])(const T *, int64_t, int64_t, const Mix *, double *) = {
     NAME(mix_rows_1), NAME(mix_rows_2), NAME(mix_rows_3), NAME(mix_rows_4)};
 
-/* Reduce the (mixed) rows over columns lo to hi, and store; gives how many values were replaced. */
+/* Reduce the (mixed) rows in columns lo to hi, and store the result. Return how many values were replaced. */
 int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order, int64_t lo, int64_t hi)
 {
     int64_t n = x->n, k = order->k, replaced = 0;
@@ -766,7 +772,7 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
     double *mixed = scratch(order->weights ? k + 1 : 0, size * sizeof *mixed);
     double *numbers = scratch(3, size * sizeof *numbers), *values = scratch(n + k, sizeof *values);
     int8_t *ties = scratch(1, size);
-    /* Mixes of four rows read a row once for all four, those of one row leave out what has no weight in it. */
+    /* A Mix of four rows reads each row once for all four. A Mix of one row leaves out all rows without weight. */
     double *weights = scratch(2 * k, (n + 4) * sizeof *weights);
     int32_t *used = scratch(2 * k, n * sizeof *used);
     Mix *mixes = scratch(2 * k, sizeof *mixes);
@@ -776,7 +782,7 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
             plan_mixes(order, n, 1, mixes, used, weights);
             plan_mixes(order, n, 4, mixes + k, used + k * n, weights + k * (n + 4));
         }
-        /* The row after the last, which is sorted with the others where there are fewer than a sorter takes. */
+        /* The row after the last holds infinities. A sorter takes it for each row that it lacks. */
         for (int64_t c = 0; c < size; c++) rows[n * size + c] = (T)INFINITY;
         for (int64_t c = 0; c < size && order->weights; c++) mixed[k * size + c] = INFINITY;
     }
@@ -790,10 +796,10 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
         }
         if (!finite) NAME(without_nan)(rows, n, size, b.padded);
         if (order->weights) {
-            const Mix *mix = finite ? mixes + k : mixes; /* 0 times infinity is not a number */
+            const Mix *mix = finite ? mixes + k : mixes; /* 0 times infinity would not be a number */
             for (int64_t r = 0; r < k; r += mix->num_mixed, mix++)
                 NAME(mixers)[mix->num_mixed - 1](rows, size, b.padded, mix, mixed + r * size);
-            if (!finite || order->overflow || sizeof(T) == 8) /* no sum of floats leaves the range of double */
+            if (!finite || order->overflow || sizeof(T) == 8) /* sums of floats stay in the range of double */
                 finite = DOUBLE(without_nan)(mixed, k, size, b.padded);
             tied = DOUBLE(reduce_rows)(mixed, size, order, finite, x, b, ITEM(x), numbers, ties);
         } else
@@ -804,7 +810,7 @@ int64_t NAME(reduce)(const Columns *x, const Target *target, const Order *order,
                 double center = numbers[CENTER * size + c], radius = 0;
                 for (int64_t r = 0; r < order->keep; r++) {
                     double value = order->weights ? mixed[r * size + c] : rows[r * size + c];
-                    /* As a conditional: gcc 12 for aarch64 fails to compile `fmax` here. */
+                    /* A conditional, because gcc 12 for aarch64 fails to compile `fmax` here. */
                     if (fabs(value - center) > radius) radius = fabs(value - center);
                 }
                 const double *column_values = NAME(column)(x, b, order, c, values);

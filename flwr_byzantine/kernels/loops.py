@@ -1,4 +1,4 @@
-"""The kernels as functions of numpy arrays: checked arguments, and ranges of columns spread over threads."""
+"""The kernels as functions of numpy arrays. They check their arguments and spread columns over threads."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def check_environment() -> None:
-    """Raise ValueError where an environment variable asks for kernels or threads that there cannot be."""
+    """Raise ValueError if an environment variable asks for kernels or threads that are impossible here."""
     choice()
     num_threads()
 
@@ -37,9 +37,9 @@ def pairwise_distances(columns: Columns) -> npt.NDArray[np.float64]:
     Returns
     -------
     np.ndarray
-        Shape (n, n), float64, symmetric, zero on the diagonal. Differences are taken before squaring,
-        both in float64, so close rows and rows scaled by 1e20 are told apart exactly; a distance that
-        is not a number is infinite.
+        Shape (n, n), float64, symmetric, zero on the diagonal. Differences are taken in float64 and then
+        squared. So the distances are exact for rows that are very close, and for rows scaled by 1e20. A
+        distance that is not a number becomes infinite.
     """
     n = columns.num_rows
     parts = _spread(lambda kernels, lo, hi: kernels.distances(columns, lo, hi), columns)
@@ -62,15 +62,15 @@ def inner_products(
     columns : Columns
         n rows of d values.
     vector : Sequence[np.ndarray] or None
-        One array a segment, of the type that the columns are computed in. None takes each row's inner
-        product with itself, its squared Euclidean norm.
+        One array for each segment, of the type that the columns are computed in. With None, the result is
+        each row's inner product with itself, which is its squared Euclidean norm.
     base : Sequence[np.ndarray] or None
-        Subtracted from each row in float64, so that models 1e-4 apart lose nothing. None is zero.
+        It is subtracted from each row in float64, so that models 1e-4 apart lose no digits. None is zero.
 
     Returns
     -------
     np.ndarray
-        Shape (n,), float64; not finite where a row, or a sum, is not.
+        Shape (n,), float64. An entry is not finite if its row, or its sum, is not finite.
 
     Raises
     ------
@@ -106,19 +106,20 @@ def combine(
     columns : Columns
         n rows of d values.
     weights : np.ndarray or None
-        Mixing matrix, shape (k, n); None is the identity.
+        Mixing matrix, shape (k, n). None is the identity.
     reduction : Reduction or None
-        How k values become one. None needs a single mixed row.
+        How the k values of a column become one. With None, there has to be a single mixed row.
     base : Sequence[np.ndarray] or None
-        The global model, one array a segment. A mixed row whose weights do not sum to one is mixed
-        around it: sum of w_i x_i + (1 - sum of w_i) base, which is the mix of the updates x_i - base.
+        The global model, one array for each segment. A mixed row whose weights do not sum to one is mixed
+        around it: sum of w_i x_i + (1 - sum of w_i) base, which is the base plus the mix of the updates
+        x_i - base.
     scale : float
-        Factor on the result, ``-learning_rate`` for gradients.
+        Factor on the result. For gradients it is ``-learning_rate``.
     add_base : bool
-        Rows are changes (gradients): the result is base + scale * (mix of the rows).
+        Whether the rows are changes, such as gradients. The result is then base + scale * (mix of the rows).
     out : Sequence[np.ndarray]
-        Result, one array a segment, written in place. A value that is not finite is replaced by the
-        base's, or by NaN where there is none.
+        The result, one array for each segment, written in place. A value that is not finite is replaced by
+        the base's value, or by NaN if there is no base.
 
     Returns
     -------
@@ -162,7 +163,7 @@ def _spread(function: Callable[[Any, int, int], T], columns: Columns) -> list[T]
 
 
 def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:
-    """The rows that a mixing matrix selects, which need no copy in float64, or None where it mixes."""
+    """The rows that a mixing matrix selects, which need no copy in float64, or None if it mixes rows."""
     alone = (np.count_nonzero(weights, axis=1) == 1) & (weights == 1.0).any(axis=1)
     return weights.argmax(axis=1).tolist() if alone.all() else None
 
@@ -170,7 +171,7 @@ def _selected(weights: npt.NDArray[np.float64]) -> list[int] | None:
 def _used(
     columns: Columns, weights: npt.NDArray[np.float64]
 ) -> tuple[Columns, npt.NDArray[np.float64]]:
-    """The rows that have a weight in any mixed row: the others need not be read."""
+    """The rows that have a weight in at least one mixed row. The others need not be read."""
     used = np.flatnonzero(weights.any(axis=0))
     if not 0 < len(used) < columns.num_rows:
         return columns, weights
@@ -180,7 +181,7 @@ def _used(
 def _around(
     columns: Columns, weights: npt.NDArray[np.float64], base: Sequence[npt.NDArray[np.floating]]
 ) -> tuple[Columns, npt.NDArray[np.float64]]:
-    """The base as one more row, with what the weights lack of one, where they lack anything."""
+    """Add the base as one more row if the weights do not sum to one. Its weight is what they lack."""
     rest = 1.0 - weights.sum(axis=1)
     rest[np.abs(rest) < 1e-12] = 0.0
     if not rest.any():

@@ -2,7 +2,7 @@
 
 A comparator (i, j) with i < j leaves the smaller of two values at i and the larger at j. A network is a
 fixed sequence of comparators, so it has no branches and sorts many columns at once with vector minima
-and maxima. Comparators on up to eight rows are taken together, as a sorter: it reads every row once.
+and maxima. Comparators on up to eight rows are taken together as a sorter, which reads every row once.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ _MERGE_8 = [(0, 4), (1, 5), (2, 6), (3, 7), (2, 4), (3, 5), (1, 2), (3, 4), (5, 
 _SORT_8 = [*_SORT_4, *((i + 4, j + 4) for i, j in _SORT_4), *_MERGE_8]
 
 SORTERS: list[Comparators] = [[(0, 1)], _MERGE_4, _SORT_4, _MERGE_8, _SORT_8]
-"""What one sorter does to its rows, numbered from 0; in the order of ``sorters`` in kernels.c."""
+"""The comparators of each sorter on its rows 0, 1, .... They are in the order of ``sorters`` in kernels.c."""
 
 Sorter = tuple[int, tuple[int, ...]]
 
@@ -69,7 +69,7 @@ def in_sorters(pairs: Comparators, n: int) -> list[Sorter]:
     pairs : list[tuple[int, int]]
         A network.
     n : int
-        Number of rows. Row n stands for one of infinities, which makes a sorter of one for fewer rows.
+        Number of rows. Row n stands for a row of infinities. With it, a sorter also sorts fewer rows.
 
     Returns
     -------
@@ -99,9 +99,9 @@ def in_sorters(pairs: Comparators, n: int) -> list[Sorter]:
 def _fit(
     kind: int, number: int, pairs: Comparators, waiting: list[deque[int]]
 ) -> tuple[float, int, tuple[int, ...], list[int]] | None:
-    """The sorter that starts with a comparator: its cost, kind and rows, and the rows of all it does.
+    """The sorter that starts with a comparator: its cost, kind and rows, and the rows of its comparators.
 
-    None where its comparators are not the next in line of all its rows.
+    It is None if its comparators are not the next ones of all its rows.
     """
     n, comparators = len(waiting), SORTERS[kind]
     first, second = pairs[number]
@@ -120,29 +120,29 @@ def _fit(
             if place is None or place != other or pairs[place] != (rows[i], rows[j]):
                 return None
             done += pairs[place]
-    # A row is read and written, a comparator is a minimum and a maximum.
+    # Each row is read and written, and each comparator takes a minimum and a maximum.
     return (num_rows + len(comparators)) / len(done), kind, rows, done
 
 
 @lru_cache(maxsize=256)
 def selection_network(n: int, trim: int, keep: int | None) -> tuple[Sorter, ...]:
-    """Sorters that separate what a trimmed mean, and a window of nearest values, must tell apart.
+    """Sorters that order values only as far as a trimmed mean, and a window of nearest values, need it.
 
     Parameters
     ----------
     n : int
         Number of rows.
     trim : int
-        The ``trim`` smallest and ``trim`` largest values are told apart from the middle ones.
+        The ``trim`` smallest and ``trim`` largest values are separated from the middle ones.
     keep : int or None
-        Where given, also the values that can be at the border of a window of ``keep`` consecutive
-        order statistics are put in order: the first and the last ``n - keep``.
+        If it is given, the first and the last ``n - keep`` values are put in order too. These can be at
+        the border of a window of ``keep`` consecutive order statistics.
 
     Returns
     -------
     tuple[tuple[int, tuple[int, ...]], ...]
-        As :func:`in_sorters` gives them. Those whose effect nobody sees are left out: the last of their
-        rows, between values that need not be told apart.
+        The sorters, in the form of :func:`in_sorters`. A sorter is left out if no later sorter touches its
+        rows, and its rows hold values whose order does not matter.
     """
     border = 0 if keep is None else n - keep
     middle = [-1 if i < trim else -3 if i >= n - trim else -2 for i in range(n)]
@@ -165,7 +165,7 @@ def comparators(sorters: tuple[Sorter, ...], n: int) -> Comparators:
 
 @lru_cache(maxsize=256)
 def as_table(sorters: tuple[Sorter, ...]) -> npt.NDArray[np.int32]:
-    """Sorters as kernels.c reads them: shape (sorters, 9), the kind and up to eight rows."""
+    """Sorters in the form that kernels.c reads: shape (sorters, 9), the kind and up to eight rows."""
     table = np.zeros((len(sorters), 9), np.int32)
     for line, (kind, rows) in zip(table, sorters, strict=True):
         line[: 1 + len(rows)] = kind, *rows

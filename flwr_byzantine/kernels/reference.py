@@ -1,8 +1,8 @@
-"""What the kernels compute, in numpy: the definition, and what serves where there is no compiled library.
+"""The kernels in numpy: their definition, which also computes if there is no compiled library.
 
 Each function takes a range of columns, ``lo`` to ``hi``, and works on it block by block, so that a block
-of all rows stays in the cache. ``kernels.c`` does the same faster. Mixes and reductions are equal to the
-last bit; sums over columns (distances, inner products) are added in another order there.
+of all rows stays in the cache. ``kernels.c`` computes the same faster. Its mixes and reductions are equal to
+the last bit. It adds sums over columns (distances, inner products) in another order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ Values = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
 _quiet = np.errstate(invalid="ignore", over="ignore")  # clients may send anything
-_BLOCK_BYTES = 1 << 21  # of float64: of the size of a second-level cache
-_WIDEST = 8192  # columns; BLAS takes longer inner products apart, for as many threads as it has
+_BLOCK_BYTES = 1 << 21  # of float64 values, which fit a second-level cache
+_WIDEST = 8192  # columns; BLAS splits longer inner products into as many parts as it has threads
 
 
 @_quiet
 def distances(columns: Columns, lo: int, hi: int) -> Doubles:
-    """Squared Euclidean distances, shape (n, n); only the part above the diagonal is filled."""
+    """Squared Euclidean distances, shape (n, n). Only the part above the diagonal is filled."""
     result = np.zeros((columns.num_rows, columns.num_rows))
     for s, part in _blocks(columns, lo, hi):
         x = _rows(columns, s, part).astype(np.float64)
@@ -51,7 +51,7 @@ def inner_products(
 
 @_quiet
 def mix(columns: Columns, weights: Doubles, target: Target, lo: int, hi: int) -> int:
-    """Store the sum of the rows times their weights, shape (n,); gives how many values were replaced."""
+    """Store the sum of the rows times their weights, shape (n,). Return how many values were replaced."""
     replaced = 0
     for s, part in _blocks(columns, lo, hi):
         mixed = _mixed(_rows(columns, s, part), weights[None])[0]
@@ -68,7 +68,7 @@ def reduce(
     lo: int,
     hi: int,
 ) -> int:
-    """Reduce the rows, or the mixed rows, column by column, and store; gives how many values were replaced.
+    """Reduce the (mixed) rows column by column, and store the result. Return how many values were replaced.
 
     ``weights`` is the mixing matrix, shape (k, n). None is the identity.
     """
@@ -82,9 +82,9 @@ def reduce(
 
 
 def _reduced(x: Values, reduction: Reduction) -> Doubles:
-    """Trimmed mean of each column, or the mean of the values nearest to it; NaN where there is none.
+    """Trimmed mean of each column, or the mean of the values nearest to it.
 
-    A column has none where more values are not finite than may be left out.
+    The result is NaN in a column with more values that are not finite than may be left out.
     """
     k, trim, keep = len(x), reduction.trim, reduction.keep
     finite = np.isfinite(x)
@@ -94,9 +94,9 @@ def _reduced(x: Values, reduction: Reduction) -> Doubles:
     if keep is None:
         center[infinite > trim] = np.nan
         return center
-    # In sorted order, the nearest values are neighbours: a window of them. It starts at the first t whose
-    # value is no farther from the center than value t + keep, which would replace it. Exactly one value of
-    # each residue class modulo `keep` lies in the window; it takes the place of the first of its class.
+    # In sorted order, the nearest values are neighbours. They form a window, which starts at the first t
+    # whose value is no farther from the center than value t + keep. Exactly one value of each residue class
+    # modulo `keep` lies in the window. It takes the place of the first value of its class.
     tied = np.zeros(center.shape, bool)
     for t in range(k - keep):
         before, after = center - rows[t], rows[t + keep] - center
@@ -112,7 +112,7 @@ def _reduced(x: Values, reduction: Reduction) -> Doubles:
 
 
 def _in_order(x: Values, reduction: Reduction) -> list[Values]:
-    """The rows after every column was put in order, as far as the reduction needs it; the others stay."""
+    """A copy of the rows, with every column put in order as far as the reduction needs it."""
     rows, spare = [row.copy() for row in x], np.empty_like(x[0])
     sorters = selection_network(len(x), reduction.trim, reduction.keep)
     for i, j in comparators(sorters, len(x)):
@@ -123,9 +123,9 @@ def _in_order(x: Values, reduction: Reduction) -> list[Values]:
 
 
 def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
-    """Mean of the values nearest the center; of two as near, the one of the lower row.
+    """Mean of the values nearest to the center. Of two at the same distance, that of the lower row counts.
 
-    ``chosen`` holds as many values that are as near, whichever were chosen.
+    ``chosen`` holds as many nearest values, with any choice among those at the same distance.
     """
     keep = len(chosen)
     radius = np.abs(chosen - center).max(axis=0)
@@ -136,7 +136,7 @@ def _nearest(x: Values, center: Doubles, chosen: Values) -> Doubles:
 
 
 def _mixed(x: Values, weights: Doubles) -> Doubles:
-    """Rows mixed, one after the other; a weight of zero leaves a row out, whatever it holds."""
+    """The mixed rows, added one after the other. A weight of zero leaves out a row, even an infinite one."""
     mixed, exact = np.zeros((len(weights), x.shape[1])), x.astype(np.float64)
     product = np.empty(x.shape[1])
     for row, row_weights in zip(mixed, weights, strict=True):
@@ -158,13 +158,13 @@ def _mean(x: Sequence[Values]) -> Doubles:
 
 
 def _without_nan(x: Values) -> Values:
-    """The same array; NaN in it becomes infinite, so that it is sorted last."""
+    """The same array, in which NaN becomes infinite, so that it is sorted last."""
     np.copyto(x, np.inf, where=np.isnan(x))
     return x
 
 
 def _store(value: Doubles, target: Target, dtype: Dtype, s: int, part: slice) -> int:
-    """out = base_weight * base + scale * value; the base where that is not finite. Counts those."""
+    """Store out = base_weight * base + scale * value, or the base if that is not finite. Return how often."""
     result = value * target.scale
     base: Values | float = np.nan
     if target.base is not None:
@@ -177,14 +177,14 @@ def _store(value: Doubles, target: Target, dtype: Dtype, s: int, part: slice) ->
 
 
 def widened(values: npt.NDArray[np.generic]) -> Values:
-    """Values of any type of columns in the type that they are computed with."""
+    """Convert values to the type that they are computed with."""
     if values.dtype == BFLOAT16:
         return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return values.astype(computed_in(values.dtype), copy=False)
 
 
 def narrowed(values: Values, dtype: Dtype) -> npt.NDArray[np.generic]:
-    """Values rounded to a type of columns, to the nearest, the even one of two."""
+    """Round values to the nearest value of a type, and in a tie to the even one."""
     if dtype != BFLOAT16:
         return values.astype(dtype, copy=False)
     bits = values.view(np.uint32)
@@ -193,12 +193,12 @@ def narrowed(values: Values, dtype: Dtype) -> npt.NDArray[np.generic]:
 
 
 def _rows(columns: Columns, s: int, part: slice) -> Values:
-    """The values of all rows in a block, shape (n, width); a copy."""
+    """A copy of the values of all rows in a block, shape (n, width)."""
     return np.stack([widened(row[part]) for row in columns.segments[s]])
 
 
 def _blocks(columns: Columns, lo: int, hi: int) -> Iterator[tuple[int, slice]]:
-    """Blocks of columns: the segment that each is in, and where."""
+    """Blocks of columns: the segment that each block is in, and its columns there."""
     size = min(max(256, _BLOCK_BYTES // (8 * columns.num_rows)), _WIDEST)
     for s, (first, end) in enumerate(zip(columns.offsets[:-1], columns.offsets[1:], strict=True)):
         for start in range(max(lo, first), min(hi, end), size):

@@ -18,9 +18,10 @@ def num_threads() -> int:
     Returns
     -------
     int
-        ``FLWR_BYZANTINE_NUM_THREADS`` where it is set; else ``OMP_NUM_THREADS``, which Ray sets inside
-        its actors to the cores they own; else the cores this process may run on, 16 at most: the loops
-        are bound by memory long before that. The result of a kernel does not depend on it.
+        ``FLWR_BYZANTINE_NUM_THREADS`` if it is set. Otherwise ``OMP_NUM_THREADS``, which Ray sets inside
+        its actors to the number of cores that they own. Otherwise the number of cores that this process
+        may run on, but at most 16, because memory limits the loops long before that. The result of a
+        kernel does not depend on the number of threads.
 
     Raises
     ------
@@ -45,12 +46,12 @@ def num_threads() -> int:
 def spread(
     function: Callable[[int, int], T], bounds: list[int], threads: int | None = None
 ) -> list[T]:
-    """Call ``function(lo, hi)`` for each pair of neighbouring bounds, on all threads or on so many.
+    """Call ``function(lo, hi)`` for each pair of neighbouring bounds, on ``threads`` threads or on all.
 
     Returns
     -------
     list
-        The results in the order of the ranges, whatever thread computed them.
+        The results, in the order of the ranges.
     """
     ranges = list(pairwise(bounds))
     threads = min(threads or num_threads(), len(ranges))

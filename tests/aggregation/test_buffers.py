@@ -1,4 +1,4 @@
-"""Statistics that a model carries stay in the honest range, whatever the rule and server optimisers do."""
+"""Buffers of a model stay in the honest range, with every rule and server optimiser."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NAMES = ("conv.weight", "bn.running_mean", "bn.running_var", "bn.num_batches_tra
 
 
 def model_of(row):
-    """A model with BatchNorm, of ten numbers."""
+    """A model with BatchNorm, made of ten numbers."""
     return {
         "conv.weight": row[:4].reshape(2, 2), "bn.running_mean": row[4:6],
         "bn.running_var": row[6:8], "bn.num_batches_tracked": np.array(3), "fc.bias": row[8:],
@@ -29,12 +29,12 @@ def numbers_of(tensors):
 
 
 def options(api):
-    """In the API without names, positions say what the buffers are."""
+    """In the `aggregate_fit` API tensors have no names, so positions name the buffers."""
     return {} if api.name == "train" else {"buffers": [1, 2]}
 
 
 def spread_updates(n, f, seed=0):
-    """Positive honest statistics, and f clients that pull what they can below zero, within the bound."""
+    """Positive honest statistics. f clients pull them below zero as far as the honest range allows."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 10)).astype(np.float32)
     x[:, 4:8] = 0.05 * np.exp(1.5 * rng.normal(size=(n, 4)))
@@ -46,7 +46,7 @@ def spread_updates(n, f, seed=0):
 @every_api
 @pytest.mark.parametrize("case", [c for c in AS_BARE if c.takes_f], ids=str)
 def test_running_statistics_stay_in_the_honest_range(api, case):
-    """Also where all f are attackers, at the smallest n, and for every layout of the replies."""
+    """This holds if all f clients are attackers, at the smallest n, and in every order of the replies."""
     left = 0
     f, n = 2, case.enough(2)
     for seed in range(30):
@@ -60,27 +60,27 @@ def test_running_statistics_stay_in_the_honest_range(api, case):
         assert (found[4:8] <= x[f:, 4:8].max(axis=0)).all()
         assert (tensors[2] > 0).all()
         inside = (low <= plain) & (plain <= high)
-        np.testing.assert_array_equal(found[inside], plain[inside])  # the rule's own value
+        np.testing.assert_array_equal(found[inside], plain[inside])  # the rule's own value stays
         np.testing.assert_array_equal(found[4:8], plain[4:8].clip(low[4:8], high[4:8]))
         for other in (slice(0, 4), slice(8, 10)):
             np.testing.assert_array_equal(found[other], plain[other])
         assert metrics["byzantine/num_replaced"] == 0
         left += (~inside[4:8]).sum()
     if str(case) in ("Phocas", "Krum", "MultiKrum"):
-        assert left > 0  # the rule alone leaves it
+        assert left > 0  # the rule alone leaves the range
 
 
 @every_api
 @every_strategy
 def test_without_an_attacker_nothing_changes_that_is_inside(api, case):
-    """The mean, the median and the trimmed mean are never outside."""
+    """Without an attacker, the mean, the median and the trimmed mean are never outside the range."""
     x = spread_updates(case.enough(1) + 2, 0)
     results = []
     for chosen in (options(api), {"buffers": ()}):
         strategy = strategy_of(api, case, 0, **chosen)
         api.hand_out(strategy, model_of(x[0]))
         results.append(flat(api.aggregate(strategy, replies_of(api, x, model_of))[0]))
-    if case.untold:  # attackers may be just fewer than half, which leaves the median alone inside
+    if case.untold:  # almost half may be attackers, so only the median is inside
         results[1][4:8] = np.median(x[:, 4:8], axis=0) if len(x) % 2 else results[0][4:8]
     np.testing.assert_array_equal(*results)
 
@@ -125,7 +125,7 @@ def test_a_buffer_that_the_model_lacks_is_a_mistake(api, missing):
 
 @every_api
 def test_a_model_that_looks_like_batchnorm_is_pointed_out_where_names_are_unknown(api, caplog):
-    """Also in the Message API, where an app may send a list of arrays."""
+    """This holds in the Message API too, where an app may send a list of arrays."""
     model = list(model_of(np.ones(10, np.float32)).values())
     for chosen, warned in ((None, True), ((), False), ([1, 2], False)):
         caplog.clear()
@@ -148,7 +148,7 @@ def test_a_function_that_finds_no_buffer_is_warned_of(api, caplog):
 
 @every_api
 def test_replies_decide_nothing_about_which_tensors_are_buffers(api):
-    """Without a model, what clients sent says what the tensors are: nothing in it raises."""
+    """Without a model, the replies determine the tensors. Buffers that they do not have raise no error."""
     strategy = api.ours.Median(buffers=[7, "bn.running_var"])
     x = spread_updates(5, 0)
     assert api.aggregate(strategy, replies_of(api, x, model_of))[0] is not None
@@ -176,13 +176,13 @@ def test_server_optimisers_do_not_move_buffers(api, optimiser):
         np.testing.assert_array_equal(numbers_of(tensors)[4:8], expected[4:8])
         moved |= not np.allclose(numbers_of(tensors)[:4], expected[:4])
         model = dict(zip(model, tensors, strict=True))
-    assert moved  # it does move the rest
+    assert moved  # the optimiser does move the other tensors
 
 
 @every_api
 @pytest.mark.parametrize("scale", [1.0, -0.5])
 def test_gradients_of_buffers_are_clamped_before_the_step(api, scale):
-    """A step down by the aggregate of gradients: the interval is that of the steps."""
+    """With gradients, the interval is that of the steps that the clients' gradients would make."""
     x = spread_updates(5, 2)
     x[:2, 4:8] = 50
     strategy = api.ours.Phocas(
@@ -206,7 +206,7 @@ def test_values_that_are_not_finite_bound_nothing(api):
     assert metrics["byzantine/num_replaced"] == 0
     assert (tensors[2] >= x[2:, 6:8].min(axis=0)).all()
     assert (tensors[2] <= x[2:, 6:8].max(axis=0)).all()
-    x[:6, 6] = NAN  # nothing is left to go by: the old value
+    x[:6, 6] = NAN  # no interval is left, so the old value stays
     tensors, metrics = api.aggregate(strategy, replies_of(api, x, model_of))
     assert metrics["byzantine/num_replaced"] == 1
     assert tensors[2][0] == 1
@@ -215,7 +215,7 @@ def test_values_that_are_not_finite_bound_nothing(api):
 @every_api
 @pytest.mark.parametrize("name", ["ByGARS", "ByGARSPlusPlus"])
 def test_reputations_move_no_buffers(api, name):
-    """Also where the auxiliary loss has a gradient for them."""
+    """This holds even if the auxiliary loss has a gradient for them."""
 
     class Everything(Quadratic):
         def __call__(self, parameters, server_round):
@@ -254,7 +254,7 @@ def test_the_interval_is_within_whichever_values_are_honest(values, data):
 
 
 def test_bounds_of_any_number_of_coordinates():
-    """Sorted some thousands at a time."""
+    """Some thousands of coordinates are sorted at a time."""
     x = gaussian(5, 40_000, dtype=np.float32).reshape(5, 200, 200)
     low, high = honest_interval(list(x), 1)
     ordered = np.sort(x, axis=0)
@@ -286,7 +286,7 @@ def test_every_rule_says_how_many_it_tolerates(case):
 @every_api
 @pytest.mark.parametrize("known", [True, False])
 def test_half_precision_overflows_to_the_old_value(api, known):
-    """Checked after the result has become what the model is made of."""
+    """Finiteness is checked after the result was converted to the model's type."""
     model = {"w": np.full(3, 60000, np.float16)}
     strategy = api.ours.Median(payload="gradients", learning_rate=1.0)
     api.hand_out(strategy, model)
@@ -306,7 +306,7 @@ def test_half_precision_overflows_to_the_old_value(api, known):
 
 
 class Doubled(rules.MultiKrum):
-    """Twice the mean of the nearest: a result that half precision cannot hold."""
+    """A rule that doubles the mean of the nearest values, which float16 cannot hold."""
 
     def mixing(self, n, distances):
         return 2 * super().mixing(n, distances)

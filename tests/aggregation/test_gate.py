@@ -1,4 +1,4 @@
-"""The gate: what clients sent against what was expected of them."""
+"""The gate compares what clients sent with what was expected of them."""
 
 import numpy as np
 import pytest

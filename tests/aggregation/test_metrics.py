@@ -1,4 +1,4 @@
-"""What clients report is anything at all."""
+"""Clients may report anything as metrics."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tensors in bytes: what numpy writes is viewed, what an attacker writes is refused cheaply."""
+"""Tensors in bytes: those that numpy writes are viewed, and malformed ones are refused at little cost."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ def npy(array, version=None):
 
 
 def written(header, body=b"", version=(1, 0)):
-    """An .npy file with a header of one's own."""
+    """An .npy file with a header of the test's own."""
     text = header if isinstance(header, bytes) else header.encode()
     length = struct.pack("<H" if version[0] == 1 else "<I", len(text))
     return b"\x93NUMPY" + bytes(version) + length + text + body
@@ -82,7 +82,7 @@ def test_decoding_copies_nothing():
 
 
 def peak(function):
-    """Most bytes allocated at a time while a function runs."""
+    """The most bytes that are allocated while a function runs."""
     tracemalloc.start()
     try:
         function()
@@ -183,15 +183,15 @@ WRITERS = {
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 @pytest.mark.parametrize("header", WRITERS.values(), ids=WRITERS)
-@pytest.mark.filterwarnings("ignore::UserWarning")  # numpy's, of headers by Python 2
+@pytest.mark.filterwarnings("ignore::UserWarning")  # numpy warns of headers of Python 2
 def test_reads_what_other_writers_write(header, version):
     data = written(header, np.array([1, 2], np.float32).tobytes(), version)
     assert decode(data).ravel().tolist() == [1, 2]
-    if version < (3, 0):  # which no Python 2 wrote, and in which numpy is strict about spaces
+    if version < (3, 0):  # Python 2 wrote no version 3, and numpy allows no spaces in it
         np.testing.assert_array_equal(decode(data), np.load(io.BytesIO(data)))
 
 
-SLOW = {  # what a tokeniser, or an expression that tries a second way, takes long for
+SLOW = {  # headers on which a tokeniser, or a regular expression that backtracks, is slow
     "sizes of Python 2": claiming(shape="(" + "1L, " * 30 + "2L)"),
     "many sizes": claiming(shape="(" + "1," * 220 + ")"),
     "one long size": claiming(shape="(" + "1" * 440 + ",)"),
@@ -206,10 +206,10 @@ SLOW = {  # what a tokeniser, or an expression that tries a second way, takes lo
 
 @pytest.mark.parametrize("header", SLOW.values(), ids=SLOW)
 def test_no_header_takes_long(header):
-    """Hundreds of tensors of one hostile reply took as long as hundreds of honest replies.
+    """Hundreds of tensors of one hostile reply once took as long as hundreds of honest replies.
 
-    Compared with honest headers in the same run: it takes up to three times as long, and numpy's tokeniser
-    took up to three hundred times.
+    The hostile headers are compared with honest ones in the same run. They take up to three times as long.
+    With numpy's tokeniser they took up to three hundred times as long.
     """
 
     def hostile(i):
@@ -224,7 +224,7 @@ def test_no_header_takes_long(header):
             pytest.fail("It was read.")
 
     def seconds(read, make):
-        """The least of five times that 400 headers take, no two of which are alike: none is cached."""
+        """The least of five times that 400 headers take. They are all different, so that none is cached."""
         taken = []
         for start in range(0, 2000, 400):
             tensors = [make(i) for i in range(start, start + 400)]

@@ -1,4 +1,4 @@
-"""Attacks: exact values worked by hand, and the properties all of them share."""
+"""Attacks: exact values that were computed by hand, and properties of all attacks."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-# The exact values, by hand.
+# Exact values, computed by hand.
 
 
 @pytest.mark.parametrize(("attack", "expected"), [
@@ -152,11 +152,11 @@ def test_label_flip_refuses_labels_of_other_classes(labels):
         LabelFlip()(labels)
 
 
-# A Little Is Enough: z.
+# A Little Is Enough: the factor z.
 
 
 def normal_quantile(p):
-    """Bisect the normal distribution function, written with erf."""
+    """The inverse of the normal distribution function, by bisection of the function, written with erf."""
     low, high = -10.0, 10.0
     for _ in range(100):
         middle = (low + high) / 2
@@ -199,7 +199,7 @@ def test_little_is_enough_is_told_of_clients_it_does_not_know():
 
 
 def flip_by_hand(value, bits):
-    """Flip bits of a float32 with nothing but `struct` and integers."""
+    """Flip bits of a float32 with `struct` and integers only."""
     (pattern,) = struct.unpack("<I", struct.pack("<f", value))
     for bit in bits:
         pattern ^= 1 << (bit - 1)
@@ -214,17 +214,17 @@ def test_bits_flip_as_in_the_struct_module(values, bits):
     values = np.array(values, dtype=np.float32)
     flipped = flip_bits(values, bits)
     expected = np.array([flip_by_hand(value, bits) for value in values], dtype=np.float32)
-    # Patterns, not values: NaN differs from itself. A NaN's payload may not survive `struct`.
+    # Bits are compared, because NaN differs from itself. `struct` may not keep all bits of a NaN.
     real = ~np.isnan(values) & ~np.isnan(expected)
     np.testing.assert_array_equal(flipped.view(np.uint32)[real], expected.view(np.uint32)[real])
     np.testing.assert_array_equal(flip_bits(flipped, bits).view(np.uint32), values.view(np.uint32))
 
 
 @pytest.mark.parametrize(("value", "bits", "expected"), [
-    (1.5, (32,), -1.5),  # the sign
+    (1.5, (32,), -1.5),  # the sign bit
     (1.0, (24,), 0.5),  # the last bit of the exponent: 127 becomes 126
-    (1.0, (23,), 1.5),  # the first of the fraction
-    (1.0, (1,), 1 + 2.0**-23),  # the last of the fraction
+    (1.0, (23,), 1.5),  # the first bit of the fraction
+    (1.0, (1,), 1 + 2.0**-23),  # the last bit of the fraction
     (0.0, (22, 30, 31, 32), -1.25 * 2.0**65),  # exponent 128 + 64 - 127, fraction 1/4
     (1.0, (22, 30, 31, 32), -1.25 * 2.0**64),  # exponent 127 + 128 - 64 - 127
 ])  # fmt: skip
@@ -245,7 +245,7 @@ def test_bit_flip_hits_one_client_in_each_of_the_first_coordinates():
     assert (arrived[arrived != sent] == np.float32(-1.25 * 2.0**64)).all()
     victims = (arrived != sent).argmax(axis=0)[:30]
     np.testing.assert_array_equal(victims, channel.victims(n, 5, 3))
-    assert len(set(victims)) > 1  # not one client for all coordinates
+    assert len(set(victims)) > 1  # the coordinates do not all hit the same client
     assert (victims != channel.victims(n, 6, 3)).any()
     assert (victims != channel.victims(n, 5, 4)).any()
 
@@ -283,7 +283,7 @@ def test_gambler_multiplies_values_of_one_server_with_its_probability():
     assert not hit[:100_000].any()
     assert hit[100_000:].mean() == pytest.approx(0.01, rel=0.1)
     assert (arrived[hit] == np.float32(-1e20)).all()
-    for other in [(4, 5, 1, 0), (3, 5, 2, 0), (3, 5, 1, 1)]:  # another client, round, seed
+    for other in [(4, 5, 1, 0), (3, 5, 2, 0), (3, 5, 1, 1)]:  # another client, round or seed
         assert (channel(sent, *other) != arrived).any()
 
 
@@ -294,7 +294,7 @@ def test_gambler_attacks_one_server_in_all_rounds():
     assert hit[0].sum() == 10
 
 
-# What all attacks share.
+# Properties of all attacks.
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -344,7 +344,7 @@ def test_nothing_warns_whatever_the_updates(honest):
 @given(st.permutations(range(5)))
 def test_colluding_attacks_do_not_depend_on_the_order_of_the_honest(order):
     honest = rng().normal(size=(5, 4))
-    for attack in COLLUDING[:-1]:  # all but the one that copies a row
+    for attack in COLLUDING[:-1]:  # the last attack copies one row, so it depends on the order
         np.testing.assert_allclose(attack(honest[order], 2, rng()), attack(honest, 2, rng()))
 
 

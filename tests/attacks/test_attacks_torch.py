@@ -1,4 +1,4 @@
-"""Attacks on tensors: the numbers of numpy, in the caller's kind of tensor."""
+"""Attacks on tensors give the numbers of numpy, in the caller's type of tensor."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_tensors_give_the_numbers_of_numpy(attack, dtype, requires_grad):
     plain = before.numpy() if dtype == "float64" else before.float().numpy()
     expected = torch.from_numpy(np.array(call(attack, plain))).to(values.dtype)
     assert torch.equal(sent, expected)
-    sent.add_(1)  # it is the caller's own
+    sent.add_(1)  # the result shares no memory with the input
     assert torch.equal(values.detach(), before)
 
 

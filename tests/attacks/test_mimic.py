@@ -1,4 +1,4 @@
-"""Mimic: the authors' steps, and the same client in every round."""
+"""Mimic takes the authors' steps, and copies the same client in every round."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def rng(seed=0):
 
 
 def chosen_by_the_authors(rounds, warmup, z):
-    """Rows copied in each round, written as the authors' steps are described."""
+    """The rows that are copied in each round, by the steps as the authors describe them."""
     mu, target, copied = None, None, []
     for t, honest in enumerate(rounds):
         average = sum(honest) / len(honest)

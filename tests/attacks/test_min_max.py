@@ -1,4 +1,4 @@
-"""Min-Max and Min-Sum: the closed form against the condition it solves, and against the published search."""
+"""Min-Max and Min-Sum: the closed form against its condition, and against the published search."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def all_squared(honest):
 
 
 def published(honest, p, allowed, start=10.0):
-    """The authors' search: steps that halve, from a start value."""
+    """The authors' search, which starts from a value and halves its steps."""
     gamma, step, best = start, start, 0.0
     while abs(best - gamma) > 1e-5:
         if allowed(honest.mean(axis=0) + gamma * p):
@@ -47,9 +47,9 @@ def published(honest, p, allowed, start=10.0):
 
 
 @pytest.mark.parametrize(("attack", "gamma", "sent"), [
-    (MinMax(), 3, [1]),  # the farthest two are 7 apart: 8 - 7
+    (MinMax(), 3, [1]),  # the farthest two are 7 apart, and 8 - 7 = 1
     (MinMax("sign"), 3, [1]),
-    (MinSum(), 4, [0]),  # squares from 1, 3, 8 sum up to 53, 29, 74; from 0 to 1 + 9 + 64
+    (MinSum(), 4, [0]),  # sums of squares from 1, 3, 8: 53, 29, 74; from 0: 1 + 9 + 64 = 74
     (MinSum(bound="min"), 1, [3]),
 ])  # fmt: skip
 def test_by_hand(attack, gamma, sent):
@@ -122,7 +122,7 @@ def test_lengths_are_told_apart_near_and_far():
     gamma = MinMax("std").gamma(base)
     for scale in (1e-150, 1e-20, 1e20, 1e140):
         assert MinMax("std").gamma(base * scale) == pytest.approx(gamma)
-    moved = base * 2.0**-20 + 2.0  # exact: Gram matrices lose them
+    moved = base * 2.0**-20 + 2.0  # exact in float64, but a Gram matrix loses the differences
     assert MinMax("std").gamma(moved) == pytest.approx(gamma, rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Optimised LIE and IPM: no grid and no other search finds a factor that is much better."""
+"""Optimised LIE and IPM: neither a grid nor another search finds a factor that is much better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PoisonedFL: its update by hand, the test of its success, and what it remembers."""
+"""PoisonedFL: its update by hand, the test for its success, and its memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BOUNDS = {1204682: 603618, 139960: 70415, 717924: 359948, 145212: 73049}
 
 @pytest.mark.parametrize(("d", "bound"), BOUNDS.items())
 def test_the_bounds_of_the_authors(d, bound):
-    """Their numbers are those of the binomial distribution, within a coordinate."""
+    """The authors' bounds are those of the binomial distribution, up to one coordinate."""
     signs, moved = np.ones(d), -np.ones(d)
     moved[: bound + 1] = 1
     assert PoisonedFL().works(moved, signs)

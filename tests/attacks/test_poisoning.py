@@ -1,4 +1,4 @@
-"""Attacks on data: exact values by hand, and what every kind of samples has in common."""
+"""Attacks on data: exact values by hand, and properties for every type of samples."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_labels_that_are_tensors_stay_tensors(attack):
 
 
 def marked(attack, *shape, dtype=np.float64):
-    """Where the trigger changes samples of zeros."""
+    """The coordinates at which the trigger changes samples of zeros."""
     return attack.triggered(np.zeros(shape, dtype))
 
 
@@ -149,7 +149,7 @@ def test_bright_is_what_the_dtype_makes_of_it():
 
 def test_a_trigger_may_be_a_function():
     def wave(batch):
-        batch += 1  # its own: nobody else's is changed
+        batch += 1  # the function gets a copy
         return batch
 
     attack = Backdoor(target=3, trigger=wave, fraction=1.0)
@@ -161,7 +161,7 @@ def test_a_trigger_may_be_a_function():
     assert not samples.any()
 
 
-# Poison.
+# Poisoned samples.
 
 
 @given(st.integers(0, 30), st.floats(0, 1), st.integers(0, 3))
@@ -199,7 +199,7 @@ def test_tensors_stay_tensors_and_know_of_no_gradient():
         array, expected = attack.poison(np.zeros((6, 3, 5, 5)), LABELS, rng())
         assert renamed.tolist() == expected.tolist()
         np.testing.assert_array_equal(samples.bool().numpy(), array.astype(bool))
-    turned = torch().zeros(16, 4).t()  # flat, and not in one piece
+    turned = torch().zeros(16, 4).t()  # flat samples, which are not contiguous
     assert Backdoor(size=2, shape=(4, 4)).triggered(turned).sum() == 16
 
 
@@ -214,7 +214,7 @@ def test_arrays_not_in_one_piece_are_marked_too():
 
 def test_the_success_rate_by_hand():
     images = np.zeros((5, 4, 4))
-    labels = np.array([0, 1, 2, 3, 0])  # two are of the target class: they do not count
+    labels = np.array([0, 1, 2, 3, 0])  # two samples are of the target class, so they do not count
     attack = Backdoor(target=0, size=2)
     asked = []
 

@@ -1,4 +1,4 @@
-"""Attacks that know models or remember: who sends what, and where the memory is from round to round."""
+"""Attacks that see models or remember: what each client sends, and where its memory is between rounds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ATTACKERS, HONEST = (0, 1, 2), (3, 4)
 
 @dataclass(frozen=True)
 class Drift(Remembering, ModelAttack):
-    """The step from the last model, in directions that are drawn once: all kinds of things remembered."""
+    """The step from the last model, in directions that are drawn once. It remembers values of many types."""
 
     def __call__(self, model, rng):
         memory = self.memory
@@ -53,7 +53,7 @@ class Drift(Remembering, ModelAttack):
         assert memory["signs"].dtype == np.float64
         assert memory["bits"].dtype == np.uint8
         memory["calls"] += 1
-        memory["signs"] *= 2  # inside the array itself: nobody else may notice
+        memory["signs"] *= 2  # changes the array in place, which no other attacker may see
         step = model - memory["last"]
         memory["last"] = model
         return (memory["signs"] + memory["calls"] * memory["factor"] + step).astype(model.dtype)
@@ -61,7 +61,7 @@ class Drift(Remembering, ModelAttack):
 
 @dataclass(frozen=True)
 class Follow(Remembering, ColludingAttack):
-    """The sum of all honest means so far, and some noise for each attacker."""
+    """The sum of all honest means so far, plus noise for each attacker."""
 
     def __call__(self, honest, num_attackers, rng):
         past = self.memory.setdefault("sum", np.zeros(honest.shape[1], honest.dtype))
@@ -71,7 +71,7 @@ class Follow(Remembering, ColludingAttack):
 
 @dataclass(frozen=True)
 class Echo(Remembering, LocalAttack):
-    """Its own last update."""
+    """The attacker's own last update."""
 
     def __call__(self, own, rng):
         last = self.memory.get("own", own)
@@ -80,7 +80,7 @@ class Echo(Remembering, LocalAttack):
 
 
 class Trainer(NumPyClient):
-    """The update is the number of the client, times the round."""
+    """A client whose update is its number, times the round."""
 
     def __init__(self, number=0):
         self.number = number
@@ -99,7 +99,7 @@ def model(server_round):
 
 
 def round_of(make, server_round):
-    """What each attacker sends, built by `make(number)`, in a round."""
+    """What each attacker, built by `make(number)`, sends in a round."""
     sent = {}
     for number in ATTACKERS:
         arrays, examples, metrics = make(number).fit(
@@ -157,7 +157,7 @@ KINDS = {
 
 
 def anew(kind, transport=lambda state: state):
-    """Clients built anew in each round, their contexts on the way of messages in between."""
+    """Clients that are built anew in each round. Their contexts are sent over a transport in between."""
     nodes = contexts()
     for server_round in range(1, 5):
         yield round_of(lambda i: KINDS[kind](i, context=nodes[i]), server_round)
@@ -177,7 +177,7 @@ def test_clients_built_anew_remember_what_those_that_stay_do(kind):
         for expected, sent in zip(rounds, found, strict=True):
             for i in ATTACKERS:
                 assert sent[i].tobytes() == expected[i].tobytes()
-    # Without a context a client that is built anew starts again.
+    # Without a context, a client that is built anew remembers nothing.
     forgotten = [round_of(KINDS[kind], server_round) for server_round in range(1, 5)]
     assert forgotten[0][0].tobytes() == rounds[0][0].tobytes()
     assert forgotten[3][0].tobytes() != rounds[3][0].tobytes()
@@ -189,7 +189,7 @@ def test_what_a_memory_is_worth_by_hand():
     sent = [
         round_of(make, server_round)[1] - flatten(model(server_round)) for server_round in (1, 2, 3)
     ]
-    np.testing.assert_allclose([row[0] for row in sent], [2, 2, 4])  # twice 1, 1 and 2
+    np.testing.assert_allclose([row[0] for row in sent], [2, 2, 4])  # twice the numbers 1, 1 and 2
 
 
 @pytest.mark.parametrize("kind", ["colluding", "omniscient"])
@@ -276,7 +276,7 @@ def test_what_does_not_last_is_refused():
             self.memory["list"] = [own]
             return own
 
-    MaliciousClient(Trainer(), Odd()).fit(MODEL, {"server-round": 1})  # which keeps it itself
+    MaliciousClient(Trainer(), Odd()).fit(MODEL, {"server-round": 1})  # the attack keeps it
     client = MaliciousClient(Trainer(), Odd(), context=contexts()[0])
     with pytest.raises(ValueError, match="should be arrays and numbers"):
         client.fit(MODEL, {"server-round": 1})
@@ -325,7 +325,7 @@ def test_a_mod_hands_on_the_context_of_its_node():
 
 @pytest.mark.parametrize("attack", [Echo(), PoisonedFL()], ids=repr)
 def test_they_begin_anew_where_the_model_has_another_size(attack, caplog):
-    """As where counters come back from the server as floating-point numbers."""
+    """As if counters came back from the server as floating-point numbers."""
     context = contexts()[0]
     for server_round, counters in ((1, np.int64), (2, np.float32), (3, np.float32)):
         received = [np.ones(3, np.float32), np.array([4], counters)]
@@ -336,7 +336,7 @@ def test_they_begin_anew_where_the_model_has_another_size(attack, caplog):
 
 
 def test_the_model_is_known_where_the_client_returns_floating_point_numbers(caplog):
-    """A client whose counters are whole numbers again is given floating-point ones by Flower's FedAvg."""
+    """Flower's FedAvg sends counters as floating-point numbers to a client that returns whole numbers."""
 
     class Counts(NumPyClient):
         def fit(self, parameters, config):

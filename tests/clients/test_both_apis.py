@@ -1,4 +1,4 @@
-"""One app of NumPyClients answers servers of both Flower APIs."""
+"""One app of NumPyClients serves servers of both Flower APIs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flwr_byzantine.clients.both_apis import serve_both_apis
 
 
 class Trainer(NumPyClient):
-    """Adds one to every tensor and reports what it was told."""
+    """Adds one to every tensor, and reports what it was told."""
 
     def fit(self, parameters, config):
         metrics = {"round": config["server-round"], "ok": True, "name": "a", "raw": b"b"}
@@ -24,7 +24,7 @@ class Trainer(NumPyClient):
 
 
 class Silent(NumPyClient):
-    """Implements nothing."""
+    """A client that implements nothing."""
 
 
 def ask(client, message_type, content):
@@ -35,7 +35,7 @@ def ask(client, message_type, content):
     )  # fmt: skip
     context = Context(1, 2, {"partition-id": 0}, RecordDict(), {})
     app = ClientApp(lambda _: client.to_client(), mods=[serve_both_apis])
-    # `Message` asks for a running task unless it is given its metadata.
+    # `Message` needs a running task unless it is given its metadata.
     return app(Message(content, metadata=metadata), context)
 
 
@@ -100,7 +100,7 @@ def test_tensors_beyond_the_names_are_still_sent():
 
 
 def test_a_tensor_is_read_to_its_end_only_where_the_header_needs_it(monkeypatch):
-    """numpy's own reader is slow, and a header says all that is asked. Others are read as before."""
+    """numpy's reader is slow, and the header says all that is needed. numpy reads only other formats."""
 
     class Sender(NumPyClient):
         def fit(self, parameters, config):

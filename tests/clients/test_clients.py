@@ -1,4 +1,4 @@
-"""Wrappers: what they send, and that they change nothing when they are off."""
+"""Wrappers: what they send, and that they change nothing while they are off."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ MODEL = [
 
 
 class Honest(NumPyClient):
-    """A user's client: its update is a function of (client, round), one value per coordinate."""
+    """A user's client. Its update is a function of (client, round), with one value per coordinate."""
 
-    trained = 0  # how often, over all clients
+    trained = 0  # how often clients trained, over all clients
 
     def __init__(self, client_id, payload="parameters", label_map=None):
         self.client_id = client_id
@@ -84,7 +84,7 @@ class Honest(NumPyClient):
 
 
 def everyone(payload="parameters", schedule=ALWAYS, seed=0):
-    """One wrapper of each kind around client 1, of whom 0, 1, 2 attack."""
+    """One wrapper of each kind around client 1. Clients 0, 1 and 2 attack."""
     options = {"client_id": 1, "schedule": schedule, "seed": seed}
     make = Honest if payload == "parameters" else lambda i, **kw: Honest(i, payload, **kw)
     return {
@@ -111,11 +111,11 @@ def same(first, second):
     )
 
 
-# Off: nothing changes.
+# While the attack is off, nothing changes.
 
 
 class Echo(NumPyClient):
-    """Returns one and the same reply."""
+    """A client that always returns the same reply."""
 
     reply = ([np.array([np.nan, -0.0, 1.0], dtype=np.float32)], 5, {"loss": 1.0})
 
@@ -185,7 +185,7 @@ def test_what_is_received_is_not_changed():
         np.testing.assert_array_equal(p, q)
 
 
-# On: exact values.
+# Exact values while the attack is on.
 
 
 def test_malicious_parameters_are_received_plus_malicious_update():
@@ -212,7 +212,7 @@ def test_a_client_may_train_inside_what_it_receives():
 def test_label_flipping_trains_on_the_mapped_labels():
     sent, _, _ = everyone()["labels"].fit(MODEL, CONFIG)
     honest, _, _ = Honest(1).fit(MODEL, CONFIG)
-    # The update of `Honest` is shifted by its first label: 0, which is flipped to 9.
+    # The first label shifts the update of `Honest`. It is 0, which is flipped to 9.
     np.testing.assert_allclose(sent[0] - honest[0], np.full((2, 2), 9), atol=1e-5)
 
 
@@ -242,11 +242,11 @@ def test_a_bit_flipping_channel_hits_each_coordinate_of_one_client():
     np.testing.assert_array_equal((sent != honest).sum(axis=0), np.ones(5))
 
 
-# Knowing others.
+# Attackers that know the updates of others.
 
 
 def honest_updates(clients, payload, received=MODEL, config=CONFIG):
-    """Return what honest clients really send, less what they received."""
+    """Return the updates of honest clients: what they send, minus what they received."""
     sent = [Honest(i, payload).fit([p.copy() for p in received], config)[0] for i in clients]
     return np.stack([update_of(s, received, payload) for s in sent])
 
@@ -295,7 +295,7 @@ def test_the_recomputation_happens_once_per_round():
                 client_id=i, scope=scope,
             )  # fmt: skip
             client.fit(MODEL, {"server-round": server_round})
-    assert Honest.trained == 2 * (3 + 3)  # the three attackers themselves, and three honest clients
+    assert Honest.trained == 2 * (3 + 3)  # three attackers, and three honest clients
 
 
 def test_scopes_models_and_seeds_are_told_apart():
@@ -393,7 +393,7 @@ def test_local_attackers_toss_their_own_coins_and_colluders_one():
     assert False in on(together[0])
 
 
-# Through Flower.
+# Clients and wrappers inside Flower.
 
 
 def test_flower_sees_the_methods_of_the_wrapped_client_and_no_others():
@@ -411,7 +411,7 @@ def test_flower_sees_the_methods_of_the_wrapped_client_and_no_others():
     assert reply.num_examples == 9
     ask = EvaluateIns(ndarrays_to_parameters([np.array([5.0])]), {})
     plain = OnlyFit().to_client()
-    assert type(client).evaluate is type(plain).evaluate  # Flower's own, which means "none"
+    assert type(client).evaluate is type(plain).evaluate  # Flower's own method, which means "none"
     other = MaliciousClient(OnlyEvaluate(), SignFlip()).to_client()
     assert other.evaluate(ask).status.code == Code.OK
     assert type(other).fit is type(OnlyEvaluate().to_client()).fit is type(other).__mro__[1].fit

@@ -1,4 +1,4 @@
-"""The attacks as a mod of a Message-API app that has no NumPyClient."""
+"""The attacks as a mod of a Message API app that has no NumPyClient."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def train(msg, ctxt):
 
 
 def train_alike(msg, ctxt):
-    """Add 1, whichever node and round it is."""
+    """Add 1, for every node and round."""
     arrays = msg.content.array_records["model"]
     sent = {name: Array(array.numpy() + np.float32(1)) for name, array in arrays.items()}
     numbers = MetricRecord({"num-examples": 10})

@@ -1,14 +1,12 @@
-"""The programs for separate machines: what each role sends, and both ways to run them."""
+"""The programs for separate machines: what each role sends, and the two ways to run them."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.app.metadata import Metadata
+from ports import free_port, wait_for
 
 import clients
 import flwr_byzantine.clients
@@ -28,7 +27,7 @@ NODES = 8
 
 
 def ask(**config):
-    """What a SuperNode with this configuration answers: its model and the number of examples."""
+    """The reply of a SuperNode with this configuration: its model, and the number of examples."""
     metadata = Metadata(
         run_id=1, message_id="m", src_node_id=1, dst_node_id=2, reply_to_message_id="",
         group_id="1", created_at=0.0, ttl=1e12, message_type="train",
@@ -106,22 +105,6 @@ def test_the_diff_puts_the_nodes_into_the_example(tmp_path):
         sys.path.remove(str(example))
     shapes = [tensor.shape for tensor in task.initial_model()]
     assert shapes == [tensor.shape for tensor in digits.initial_model()]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def wait_for(port, server):
-    """Wait until the server listens."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
 
 
 @pytest.mark.slow

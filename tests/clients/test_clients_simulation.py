@@ -29,25 +29,25 @@ CHANGES = [{"attack": name} for name in ATTACKS if name != "lying"] + [
     {"attack": "paf", "attack_args": "fraction=0.5"},  # on in round 1, off in round 2
     {"attack": "lie", "attack_args": "knows=attackers"},
     {"attack": "omniscient", "payload": "gradients"},
-    {"attack": "lying", "rule": "fedavg"},  # `mean` does not listen to liars
+    {"attack": "lying", "rule": "fedavg"},  # liars cannot change `mean`
     {"attack": "lying", "rule": "fedavg", "attack_args": "num_examples=0 update=constant"},
 ]
 APIS = ("message", "legacy")
 
 
 def short(**changes):
-    """Return a run of 8 clients, 3 of them Byzantine, on the digits."""
+    """Return a run of 8 clients on the digits, 3 of which are Byzantine."""
     return RunConfig(**{"rule": "mean", "clients": 8, "byzantine": 3, "rounds": 2} | changes)
 
 
 def unattacked(run):
-    """Return the same run when nobody attacks."""
+    """Return the same run without attackers."""
     return short(attack="none", **{k: getattr(run, k) for k in ("rule", "payload", "api")})
 
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """Run every attack in both APIs, and the same without, on one engine."""
+    """Run every attack in both APIs, and the same runs without an attack, on one engine."""
     attacked = [short(**changes, api=api) for changes in CHANGES for api in APIS]
     runs = {repr(run): run for run in [*attacked, *map(unattacked, attacked)]}
     return dict(zip(runs, run_all(list(runs.values())), strict=True))
@@ -63,13 +63,13 @@ def test_every_attack_runs_and_changes_the_model(outcomes, changes):
         assert [record["num_failed"] for record in outcome["rounds"]] == [0, 0]
         assert outcome["parameters_sha256"] != honest["parameters_sha256"]
         models.append(outcome["parameters_sha256"])
-    # One NumPyClient serves both servers, and whatever it draws it draws again.
-    if run.rule != "fedavg":  # which averages in another order
+    # One NumPyClient serves both servers, and draws the same random numbers for both.
+    if run.rule != "fedavg":  # FedAvg averages in another order
         assert models[0] == models[1]
 
 
 def replies(payload, make_attacker):
-    """Ask six clients to train once, three of them attackers, and return what each sends."""
+    """Ask six clients to train once, and return what each sends. Three of them are attackers."""
     config = RunConfig(rule="mean", clients=6, byzantine=3, payload=payload)
     start = initial_state(config)
     sent = {}
@@ -119,7 +119,7 @@ def test_omniscient_attackers_can_send_exactly_what_the_honest_send():
 
 def test_the_recomputation_is_to_the_last_bit_what_the_honest_clients_send():
     class Witness(NumPyClient):
-        """Sends the updates that it thinks the honest clients send."""
+        """It sends the updates that it believes the honest clients send."""
 
         def __init__(self, client_id, make_honest):
             self.client_id, self.make_honest = client_id, make_honest
@@ -135,13 +135,13 @@ def test_the_recomputation_is_to_the_last_bit_what_the_honest_clients_send():
         assert sent[attacker][0].tobytes() == expected.tobytes()
 
 
-# The attacks of Xie, Koyejo, Gupta (2018), "Phocas", section 5.1, and the b given to Phocas there.
+# The attacks of Xie, Koyejo, Gupta (2018), "Phocas", section 5.1, and the b of Phocas there.
 SECTION_5 = {"gaussian": 6, "omniscient": 6, "bit_flip": 8, "gambler": 8}
 
 
 @pytest.mark.timeout(900)
 def test_averaging_fails_where_phocas_hardly_notices():
-    """20 clients, 6 attackers where there are any, the paper's network, on the digits."""
+    """There are 20 clients with the paper's network on the digits, and 6 attackers or none."""
     setting = {"clients": 20, "model": "mlp", "local_steps": 5, "rounds": 30, "eval_every": 30}
     runs = {("none", "phocas", b): {"assumed_byzantine": b} for b in (6, 8)}
     for attack, b in SECTION_5.items():

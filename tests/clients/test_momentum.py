@@ -1,4 +1,4 @@
-"""Worker momentum, as a wrapper and as a mod: the mean over the rounds, and what is left alone."""
+"""Worker momentum as a wrapper and as a mod: the mean over the rounds, and tensors without momentum."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ ROUNDS = 5
 
 
 def step(server_round, position, array):
-    """A round's update of one tensor, as a generator of its own gives it."""
+    """A round's update of one tensor. It comes from a generator of its own."""
     rng = np.random.default_rng((server_round, position))
     return rng.normal(size=array.shape).astype(array.dtype)
 
 
 def train(parameters, server_round, payload="parameters"):
-    """Move each floating-point tensor by the round's step, and count the integers up."""
+    """Move each floating-point tensor by the round's step, and increase the counters."""
     return [
         np.asarray(p + np.int64(1))
         if p.dtype.kind == "i"
@@ -65,7 +65,7 @@ class Trainer(NumPyClient):
 
     def fit(self, parameters, config):
         sent = train(parameters, config["server-round"], self.payload)
-        for p in parameters:  # a client may train inside the very arrays that it is given
+        for p in parameters:  # a client may train in place, in the arrays that it is given
             p[...] = 0
         return sent, 10, {"partition-id": 3}
 
@@ -79,7 +79,7 @@ def model_of(server_round):
 
 
 def reference(payload, beta, rounds=range(1, ROUNDS + 1), plain=(1, 2)):
-    """What is sent in each round, by a plain loop; tensors at the `plain` positions have no momentum."""
+    """What is sent in each round, by a plain loop. Tensors at the `plain` positions have no momentum."""
     momentum, sent = None, []
     for t in rounds:
         model = model_of(t)
@@ -103,7 +103,7 @@ def context_of(**node_config):
 
 
 def by_wrapper(payload, beta, rounds, kept=True):
-    """The rounds of a wrapper, built anew in each round around a context, or once without one."""
+    """The rounds of a wrapper. With a context it is built anew in each round, and without one only once."""
     context = context_of()
     once = MomentumClient(Trainer(payload), beta, payload=payload, buffers=[1])
     for t in rounds:
@@ -132,7 +132,7 @@ def message_of(arrays, server_round, message_type="train"):
 
 
 def app_of(payload, mods, answer=None):
-    """An app of the Message API that trains as `Trainer` does."""
+    """An app of the Message API that trains like `Trainer`."""
     app = ClientApp(mods=mods)
 
     @app.train()
@@ -155,7 +155,7 @@ def named(model):
 
 
 def by_mod(payload, beta, rounds):
-    """The rounds of an app of the Message API; the names tell which tensor is a buffer."""
+    """The rounds of an app of the Message API. The tensors' names tell which tensor is a buffer."""
     context = context_of()
     for t in rounds:
         app = app_of(payload, [momentum_mod(beta, payload=payload)])
@@ -191,7 +191,7 @@ def by_mod_of_legacy(payload, beta, rounds):
 
 
 def without_context(payload, beta, rounds):
-    """The rounds of a client that lives on."""
+    """The rounds of a client that is built only once."""
     return by_wrapper(payload, beta, rounds, kept=False)
 
 
@@ -219,7 +219,7 @@ def test_a_round_without_the_client_changes_nothing(way):
 
 
 class Sends(NumPyClient):
-    """Sends the model plus the next of some updates, or the update itself."""
+    """A client whose updates are given. It sends the model plus the next update, or the update itself."""
 
     def __init__(self, updates, payload="parameters"):
         self.updates, self.payload = iter(updates), payload
@@ -232,7 +232,7 @@ class Sends(NumPyClient):
 
 
 def test_by_hand():
-    # u = 8, 4, -12 with beta 1/2: m = 8, (8 + 4) / 2 = 6, (6 - 12) / 2 = -3
+    # u = 8, 4, -12 and beta = 1/2: m = 8, (8 + 4) / 2 = 6, (6 - 12) / 2 = -3
     for payload, start in (("parameters", 100.0), ("gradients", 0.0)):
         client = MomentumClient(Sends([[8.0], [4.0], [-12.0]], payload), 0.5, payload=payload)
         sent = [client.fit([np.full(1, 100.0)], {})[0][0].item() for _ in range(3)]
@@ -250,7 +250,7 @@ def test_the_first_answer_is_the_very_one_of_the_client():
 
 
 def test_the_spread_of_noise_shrinks_as_the_formula_says():
-    # The variance of a long mean of independent noise is (1 - beta) / (1 + beta) of one value's.
+    # A long mean of independent noise has (1 - beta) / (1 + beta) of the variance of one value.
     rng = np.random.default_rng(0)
     client = MomentumClient(
         Sends([[rng.normal(size=4000)] for _ in range(60)], "gradients"), payload="gradients"
@@ -297,7 +297,7 @@ def test_the_answer_has_the_dtype_that_the_client_returned(dtype):
     for _ in range(51):
         sent, _, _ = client.fit([np.zeros(1, dtype)], {})
     assert sent[0].dtype == dtype
-    # float16 alone would add up the rounding of fifty rounds: the momentum is float32
+    # In float16 the rounding of fifty rounds would add up, so the momentum is float32.
     np.testing.assert_allclose(sent[0], 0.9**50, rtol=1e-3)
     (state,) = client.state.array_records.values()
     assert state["0"].numpy().dtype == np.result_type(dtype, np.float32)
@@ -324,7 +324,7 @@ def test_momentum_of_gradients_and_of_updates_are_apart():
 def test_the_state_outlives_the_process_of_a_client():
     context = context_of()
     MomentumClient(Sends([[8.0]]), 0.5, context=context).fit([np.zeros(1)], {})
-    context = context_from_proto(context_to_proto(context))  # as a SuperNode hands it on
+    context = context_from_proto(context_to_proto(context))  # as a SuperNode sends it
     client = MomentumClient(Sends([[4.0]]), 0.5, context=context)
     assert client.fit([np.zeros(1)], {})[0][0].item() == 6
 
@@ -501,6 +501,6 @@ def test_colluders_keep_the_momentum_of_the_others_in_their_own_context():
     for t in (1, 2, 3):
         client = ColludingClient(Grows(1), attack, make_honest, [1, 3], client_id=1)
         sent, _, _ = client.fit([np.zeros(1)], {"server-round": t})
-    # m = 1, 1.5, 2.25 times the client's number; the mean of 1 and 3 is 2
+    # m is 1, 1.5 and 2.25 times the client's number, and the mean of 1 and 3 is 2
     assert sent[0].item() == 4.5
     assert len(context.state) == 2

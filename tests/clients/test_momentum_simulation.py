@@ -1,4 +1,4 @@
-"""Worker momentum on Ray, where clients are built anew in each round and in any process."""
+"""Worker momentum on Ray, where clients are built anew in each round, in any process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIENTS, ROUNDS, BETA = 3, 4, 0.5
 
 
 def answers(client_app):
-    """What each client sends in each round to a model that is the round's number."""
+    """What each client sends in each round, for a model that is the number of the round."""
     sent = {}
     server_app = ServerApp()
 
@@ -43,7 +43,7 @@ def answers(client_app):
 @pytest.mark.parametrize("kind", ["wrapper", "mod"])
 def test_the_momentum_lasts_from_round_to_round_in_ray(kind):
     class Trainer(NumPyClient):
-        """Moves the model by the client's number plus one, times the square of the round."""
+        """A client whose update is its number plus one, times the square of the round."""
 
         def __init__(self, number):
             self.number = number
@@ -62,6 +62,6 @@ def test_the_momentum_lasts_from_round_to_round_in_ray(kind):
     mods = [serve_both_apis] if kind == "wrapper" else [momentum_mod(BETA), serve_both_apis]
     sent = answers(ClientApp(client_fn=client_fn, mods=mods))
     assert len(sent) == CLIENTS * ROUNDS
-    momentum = [1, 2.5, 5.75, 10.875]  # of 1, 4, 9, 16, the mean of the last one and the new one
+    momentum = [1, 2.5, 5.75, 10.875]  # for the updates 1, 4, 9, 16
     for (t, number), model in sent.items():
         assert model == [t + (number + 1) * momentum[t - 1]] * 2

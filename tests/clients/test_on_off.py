@@ -1,4 +1,4 @@
-"""Rounds in which an attack is on: OnOff around every kind of attack, and periods of schedules."""
+"""In which rounds an attack is on: OnOff around every kind of attack, and periods of schedules."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_period_tosses_coins_in_its_own_rounds_alone():
 
 
 class Trainer(NumPyClient):
-    """Adds 1, or what becomes of the label 0."""
+    """A client whose update is 1, or what the attack makes of the label 0."""
 
     def __init__(self, number=0, label_map=None):
         self.step = np.float32(1 if label_map is None else label_map(np.array([0]))[0])
@@ -157,7 +157,7 @@ def test_what_cannot_work_is_refused(name, make):
 
 @pytest.mark.parametrize("attack", [Krum(1), OnOff, SignFlip, "sign_flip", None], ids=repr)
 def test_what_is_no_attack_is_refused(attack):
-    """A rule, which is called like an attack, too."""
+    """A rule can be called like an attack, but is refused too."""
     for make in (
         lambda: MaliciousClient(NumPyClient(), attack),
         lambda: OmniscientClient(NumPyClient(), attack, list, [0], [1], client_id=0),

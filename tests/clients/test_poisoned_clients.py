@@ -1,4 +1,4 @@
-"""Wrappers of clients whose data are poisoned."""
+"""Wrappers of clients with poisoned data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LABELS = np.arange(8) % 3
 
 
 class Trainer(NumPyClient):
-    """Sends the sums of its samples, and its labels."""
+    """A client that sends the sums of its samples, and its labels."""
 
     def __init__(self, poison=None, label_map=None):
         self.samples, self.labels = np.zeros((8, 4, 4), np.float32), LABELS

@@ -1,4 +1,4 @@
-"""How long the certificates of ``make-certificates.sh`` are valid, and how they and their CA are renewed."""
+"""How long certificates of ``make-certificates.sh`` are valid, and how they and their CA are renewed."""
 
 import os
 import re
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 
 
 class Federation:
-    """The folders of a federation: the CA's, the SuperLink's, and that of a node with its copy of ca.crt."""
+    """The folders of the CA, of the SuperLink, and of a node with its copy of ca.crt."""
 
     def __init__(self, root):
         self.ca, self.link, self.node = root / "ca", root / "superlink", root / "node"
@@ -26,13 +26,13 @@ class Federation:
         self.trusted = self.node / "ca.crt"
 
     def make(self, **settings):
-        """Run the script on the folders; gives how it ended."""
+        """Run the script on the folders, and return its outcome."""
         env = {k: v for k, v in os.environ.items() if k not in ("DAYS", "CA_DAYS")}
         command = [SCRIPT, self.ca, self.link, "localhost", "127.0.0.1"]
         return subprocess.run(command, env=env | settings, capture_output=True, text=True)
 
     def copy(self, root):
-        """A federation with the same files, to change."""
+        """A federation with copies of the files, which a test may change."""
         for folder in filter(Path.exists, (self.ca, self.link, self.node)):
             shutil.copytree(folder, root / folder.name)
         return Federation(root)
@@ -43,20 +43,20 @@ class Federation:
         shutil.copy(self.authority, self.trusted)
 
     def files(self):
-        """Every file's bytes, hidden ones and those in between too."""
+        """The bytes of every file, including hidden and temporary ones."""
         found = (p for folder in (self.ca, self.link) for p in folder.rglob("*"))
         return {p: p.read_bytes() if p.is_file() else None for p in found}
 
 
 def openssl(*arguments):
-    """What openssl prints; it has to succeed."""
+    """What openssl prints. It has to succeed."""
     done = subprocess.run(["openssl", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def objection(authority, certificate, day=0):
-    """What a node with that ca.crt has against a certificate on a day from now; nothing if it trusts it."""
+    """Why a node with that ca.crt rejects a certificate on a later day, or None if it trusts it."""
     moment = ["-attime", str(int(time.time()) + day * DAY)]
     command = ["openssl", "verify", *moment, "-CAfile", authority, certificate]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -64,20 +64,20 @@ def objection(authority, certificate, day=0):
 
 
 def belong_together(certificate, key):
-    """Whether a certificate is for a key."""
+    """Whether a certificate belongs to a key."""
     return openssl("x509", "-pubkey", "-noout", "-in", certificate) == openssl(
         "pkey", "-pubout", "-in", key
     )
 
 
 def set_aside(authority):
-    """Move a ca.crt away, as the script says; gives where it is now."""
+    """Move a ca.crt away, as the script says, and return its new place."""
     return authority.rename(authority.with_name("ca-old.crt"))
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """A federation after the first run, which the node has the ca.crt of."""
+    """A federation after the first run. The node has its ca.crt."""
     federation = Federation(tmp_path_factory.mktemp("first"))
     done = federation.make()
     assert done.returncode == 0, done.stderr
@@ -88,7 +88,7 @@ def first(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def renewed(first, tmp_path_factory):
-    """The same after a second run, for a certificate of 3000 days; the node was told nothing."""
+    """The same after a second run with DAYS=3000. The node was not told."""
     federation = first.copy(tmp_path_factory.mktemp("renewed"))
     federation.key.chmod(0o640)
     done = federation.make(DAYS="3000")
@@ -98,7 +98,7 @@ def renewed(first, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def yearly(tmp_path_factory):
-    """A federation as the script made it once: with a CA and a certificate of one year each."""
+    """A federation of an older version of the script, whose CA and certificate are valid for one year."""
     federation = Federation(tmp_path_factory.mktemp("yearly"))
     federation.ca.mkdir()
     federation.link.mkdir()
@@ -132,7 +132,7 @@ def test_the_servers_certificate_is_valid_for_a_year(first):
     assert objection(first.trusted, first.certificate, day=364) is None
     ended = objection(first.trusted, first.certificate, day=366)
     assert "error 10 at 0 depth" in ended
-    assert "at 1 depth" not in ended  # the CA has not
+    assert "at 1 depth" not in ended  # the CA has not ended
 
 
 def test_the_ca_is_valid_for_ten_years(first):
@@ -141,13 +141,13 @@ def test_the_ca_is_valid_for_ten_years(first):
 
 
 def test_certificates_are_valid_for_those_who_verify_strictly(first):
-    """As Python 3.13 does; a certificate then has to name its CA's key, and the CA its own."""
+    """Python 3.13 verifies so: a certificate has to name its CA's key, and the CA its own."""
     openssl("verify", "-x509_strict", "-CAfile", first.trusted, first.certificate)
     for certificate in (first.authority, first.certificate):
         text = openssl("x509", "-noout", "-text", "-in", certificate)
         assert text.count("Subject Key Identifier") == 1
     assert "Authority Key Identifier" in text
-    assert "serial:" not in text  # which a renewed CA would not have
+    assert "serial:" not in text  # a renewed CA has another serial number
 
 
 def test_a_node_with_the_first_runs_ca_trusts_the_renewed_certificate(first, renewed):
@@ -214,7 +214,7 @@ def test_a_ca_of_one_year_is_renewed_as_the_refusal_says(yearly, tmp_path):
     assert (federation.ca / "ca.key").read_bytes() == before[federation.ca / "ca.key"]
     assert belong_together(federation.certificate, federation.key)
     assert (federation.link / "ca.crt").read_bytes() == federation.authority.read_bytes()
-    # Nodes that know the old ca.crt only, until that ends; those with the new one; and what was made before.
+    # Nodes with the old ca.crt, nodes with the new one, and the certificate that was made before.
     assert objection(yearly.trusted, federation.certificate, day=364) is None
     assert "error 10 at 1 depth" in objection(yearly.trusted, federation.certificate, day=366)
     assert objection(federation.authority, federation.certificate, day=399) is None
@@ -234,7 +234,7 @@ def test_without_the_cas_key_nothing_is_made(first, tmp_path):
 
 
 def test_a_new_ca_does_not_take_the_place_of_one_that_nodes_trust(first, tmp_path):
-    """Whoever moves ca.crt away while ca.key is kept elsewhere would get a CA that no node knows."""
+    """If ca.crt was moved and ca.key is elsewhere, the script would make a new CA that no node knows."""
     federation = first.copy(tmp_path)
     (federation.ca / "ca.key").unlink()
     set_aside(federation.authority)

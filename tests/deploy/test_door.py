@@ -1,4 +1,4 @@
-"""The door in front of a SuperLink: what a node with ca.crt and a registered key can do there."""
+"""The door of a SuperLink, and what a node with ca.crt and a registered key can do there."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def main(grid, context):
 
 
 class Rogue:
-    """A registered node's operator: knows where the door is, and has ca.crt and the node's key."""
+    """A malicious operator of a registered node, who knows the door, and has ca.crt and the node's key."""
 
     def __init__(self, address, authority, key):
         self.host, port = address.split(":")
@@ -91,7 +91,7 @@ class Rogue:
         self.http = httpx.Client(verify=self.trust, timeout=20)
 
     def headers(self, signed_at=None):
-        """What a SuperNode of Flower sends along."""
+        """The headers that a SuperNode of Flower sends."""
         timestamp = signed_at or now().isoformat()
         signature = sign_message(self.key, timestamp.encode("ascii"))
         return {
@@ -102,7 +102,7 @@ class Rogue:
         }
 
     def ask(self, path, message=None, method="POST", **headers):
-        """Send a request; its status. Answers that go on for ever are not waited for."""
+        """Send a request, and return its status. The rest of the answer is not read."""
         body = message.SerializeToString() if message is not None else b""
         with self.http.stream(
             method, self.url + path, content=body, headers=self.headers() | headers
@@ -110,11 +110,11 @@ class Rogue:
             return answer.status_code
 
     def control(self):
-        """The operator's client, pointed at where this node gets."""
+        """The operator's client, at the address that this node uses."""
         return ControlHttpClient(self.url, verify=self.trust, timeout=20)
 
     def raw(self, request, patience=2.0):
-        """Send bytes over TLS; all that comes back."""
+        """Send bytes over TLS, and return all that comes back."""
         plain = socket.create_connection((self.host, self.port), timeout=patience)
         with self.trust.wrap_socket(plain, server_hostname=self.host) as connection:
             connection.sendall(request)
@@ -131,7 +131,7 @@ class Rogue:
 
 
 def is_not_found(answer):
-    """Whether the only answer is nginx's page, or none at all where even a status line would be too much."""
+    """Whether nginx's page is the only answer. A status line may be missing, as in HTTP/0.9."""
     lines = re.findall(r"^HTTP/\S+ (\d+)", answer, re.MULTILINE)
     return set(lines) <= {"404"} and "<title>404 Not Found</title>" in answer
 
@@ -157,19 +157,19 @@ def rogue(federation):
 
 @pytest.fixture(scope="module")
 def inside(federation):
-    """The same node, with the door left out: it reaches the SuperLink itself."""
+    """The same node without the door: it reaches the SuperLink itself."""
     authority = federation.folder / "nodes" / "ca.crt"
     return Rogue(federation.address, authority, key_of(federation, "rogue"))
 
 
 def arrivals(federation):
-    """The requests that reached the SuperLink: method and path, in their order."""
+    """The method and path of each request that reached the SuperLink, in order."""
     log = (federation.folder / "superlink.log").read_text(errors="replace")
     return re.findall(r'uvicorn\.access\] \S+ - "(\S+ \S+) HTTP', log)
 
 
 def routes(inside):
-    """Everything the running SuperLink serves, as it says itself: method and path."""
+    """The method and path of everything that the running SuperLink serves."""
     described = inside.http.get(f"{inside.url}/openapi.json").json()["paths"]
     found = {(method.upper(), path) for path, methods in described.items() for method in methods}
     found |= set(PROTOBUF_REQUEST_TYPES)
@@ -178,14 +178,14 @@ def routes(inside):
 
 
 def test_the_door_is_open_for_what_supernodes_with_keys_ask():
-    """A path that a new version of Flower adds is noticed here: is it for nodes, or for the operator?"""
+    """If a new version of Flower adds a path, this fails. Then decide whether nodes need that path."""
     fleet = {path for _, path in PROTOBUF_REQUEST_TYPES if path.startswith("/v1/fleet/")}
     assert {"/v1/fleet/register-node", "/v1/fleet/unregister-node"} == fleet - OPEN
     assert fleet >= OPEN
 
 
 class TestNode:
-    """One federation behind a door; the tests that change it come last."""
+    """One federation behind a door. The tests that change it come last."""
 
     pytestmark = federated
 
@@ -199,18 +199,18 @@ class TestNode:
         beat = SendNodeHeartbeatRequest(node=node, heartbeat_interval=30)
         assert ask("send-node-heartbeat", beat) == 200
         assert ask("pull-messages", PullMessagesRequest(node=node)) == 200
-        # Keys are asked for as before: somebody else's, none, an old signature.
+        # The SuperLink still checks keys: it refuses another node's, none, and an old signature.
         other = Node(node_id=int(federation.ids["honest"]))
         assert ask("pull-messages", PullMessagesRequest(node=other)) == 401
         assert ask("pull-messages", PullMessagesRequest(node=node), **{"flwr-signature": ""}) == 401
         old = rogue.headers("2026-01-01T00:00:00+00:00")
         assert ask("pull-messages", PullMessagesRequest(node=node), **old) == 401
-        # A node speaks in its own name: not as another one, nor as the SuperLink, whose id is 1.
+        # A node can only send as itself, not as another node, and not as the SuperLink, whose id is 1.
         for sender, refused in ((node.node_id, False), (other.node_id, True), (1, True)):
             metadata = Metadata(src_node_id=sender, dst_node_id=other.node_id, message_type="train")
             said = PushMessagesRequest(node=node, messages_list=[Message(metadata=metadata)])
             assert (ask("push-messages", said) == 401) is refused
-        # A piece of an array, with 5 MiB, gets to the SuperLink, which knows no such run. 8 MiB do not.
+        # A piece of 5 MiB of an array reaches the SuperLink, which knows no such run. 8 MiB do not.
         piece = PushObjectRequest(node=node, run_id=1, object_content=bytes(5 * MIB))
         before = len(arrivals(federation))
         assert ask("push-object", piece) not in (404, 413)
@@ -226,7 +226,7 @@ class TestNode:
         chunk = b"%x\r\n%s\r\n" % (MIB, bytes(MIB))
         assert rogue.raw(head + 9 * chunk + b"0\r\n\r\n").startswith("HTTP/1.1 413")
         assert arrivals(federation)[before:] == []
-        # The SuperLink's log names the node's address, not what the node says it is.
+        # The SuperLink's log has the node's real address, not the one that the node claims.
         assert ask("pull-messages", PullMessagesRequest(), **{"x-forwarded-for": "6.6.6.6"}) == 401
         assert "6.6.6.6" not in (federation.folder / "superlink.log").read_text()
 
@@ -244,7 +244,7 @@ class TestNode:
             for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
                 assert rogue.ask(path, method=method) == 404, (method, path)
         assert arrivals(federation)[before:] == []
-        # The same requests arrive where there is no door, so this test can fail. Polls are not in the log.
+        # Without the door, the same requests arrive, so this test can fail. Polls are not in the log.
         for method, path in closed:
             inside.ask(path, method=method)
         assert inside.ask("/health", method="GET") == 200
@@ -261,7 +261,7 @@ class TestNode:
         assert arrivals(federation)[before:] == []
 
     def test_no_request_hides_within_another(self, federation, rogue):
-        """What follows a request that may go through is a request of its own, or nothing."""
+        """Bytes after a permitted request are a request of their own, or are dropped."""
         before = len(arrivals(federation))
         for name, request in smuggled().items():
             answer = rogue.raw(request)
@@ -278,13 +278,13 @@ class TestNode:
             held = [socket.create_connection((crowd.host, crowd.port)) for _ in range(2)]
             held = [crowd.trust.wrap_socket(s, server_hostname="localhost") for s in held]
             for connection in held:
-                connection.sendall(head)  # and never the body
+                connection.sendall(head)  # the body never follows
             time.sleep(0.5)
             assert crowd.ask("/v1/fleet/pull-messages") == 503
             assert crowd.ask("/v1/control/list-nodes") == 404
             for connection in held:
                 connection.close()
-        assert rogue.ask("/v1/fleet/pull-messages") == 401  # another door, other counters
+        assert rogue.ask("/v1/fleet/pull-messages") == 401  # each door counts for itself
 
     def test_a_node_that_asks_too_often_is_told_to_wait(self, federation, rogue):
         with AnotherDoor(federation, DOOR_RATE="1") as address:
@@ -302,7 +302,7 @@ class TestNode:
         assert set(statuses) == {401, 503}
 
     def test_the_door_gives_nothing_to_who_is_not_its_superlink(self, federation, rogue, tmp_path):
-        """Another program on the SuperLink's port, with a certificate that another CA made."""
+        """Another program listens on the SuperLink's port, with a certificate of another CA."""
         folder = tmp_path / "door"
         shutil.copytree(federation.folder / "door", folder)
         make = [SCRIPTS / "make-certificates.sh", tmp_path / "ca", tmp_path / "s", "localhost"]
@@ -315,7 +315,7 @@ class TestNode:
         assert arrivals(federation)[before:] == []
 
     def test_a_node_cannot_do_what_the_operator_can(self, federation, rogue, inside, tmp_path):
-        """Sybil keys, other nodes, runs and code: tried by the door, and then where there is none."""
+        """It tries to register keys, remove nodes, stop runs and run code, at the door and without it."""
         server_key = (federation.folder / "superlink" / "server.key").read_bytes()
         loot = [tmp_path / "loot-0", tmp_path / "loot-1"]
         fabs = [theft(tmp_path / f"app-{i}", federation, loot[i]) for i in range(2)]
@@ -351,7 +351,7 @@ class TestNode:
 
 
 def state(operator):
-    """Ids of the registered nodes, and of the runs with their status."""
+    """The ids of the registered nodes, and of the runs with their status."""
     nodes = operator.ListNodes(ListNodesRequest()).nodes_info
     runs = operator.ListRuns(ListRunsRequest()).run_dict
     status = {i: f"{run.status.status}:{run.status.sub_status}" for i, run in runs.items()}
@@ -369,7 +369,7 @@ def theft(folder, federation, loot):
 
 
 class AnotherDoor:
-    """One more door to the same SuperLink, for a moment; where it listens."""
+    """A context with another door to the same SuperLink. It gives the door's address."""
 
     def __init__(self, federation, folder=None, **settings):
         (port,) = free_ports(1)
@@ -405,7 +405,7 @@ FLEET = b"/v1/fleet/pull-messages"
 
 
 def spellings():
-    """Requests that some server or other takes for one of the operator's, or for a node's."""
+    """Requests that some server could take for a request of the operator, or of a node."""
     targets = [
         CONTROL,
         b"/" + CONTROL,
@@ -470,7 +470,7 @@ def spellings():
 
 
 def smuggled():
-    """A request within a request: two servers that disagree where the first one ends would run both."""
+    """Requests that hold another request. Servers that disagree about where the first one ends run both."""
     inner = b"POST " + CONTROL + b" HTTP/1.1\r\n" + HOST + END
     size, chunked = b"Content-Length: %d\r\n" % len(inner), b"Transfer-Encoding: chunked\r\n"
     last = b"0\r\n\r\n"
@@ -503,7 +503,7 @@ def smuggled():
 
 
 def door(folder, *arguments, **settings):
-    """What door.sh says without starting anything."""
+    """Run door.sh so that it starts nothing, and return its outcome."""
     env = os.environ | settings | {"DOOR_HOME": str(folder / "home")}
     command = [SCRIPTS / "door.sh", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True)

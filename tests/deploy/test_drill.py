@@ -1,4 +1,4 @@
-"""A federation of real processes with TLS and keys, and what its drill says of it."""
+"""A federation of real processes with TLS and keys, and the verdict of its drill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VERDICTS = {"honest": "kept", "malformed": "dropped", "sign-flip": "trimmed"}
 
 
 def evidence(**changes):
-    """What the short drill leaves behind where all is well."""
+    """The evidence of a short drill in which all is well."""
     records = [
         AuditRecord(r, IDS[name], VERDICTS[role], reason="shape" if role == "malformed" else None)
         for r in range(1, SHORT.rounds + 1)
@@ -50,7 +50,7 @@ def evidence(**changes):
 
 
 def without(name, *rounds):
-    """The records, but for a node's in some rounds."""
+    """The records without those of a node in some rounds."""
     gone = {(IDS[name], r) for r in rounds}
     return [r for r in evidence().records if (r.client, r.round) not in gone]
 
@@ -213,7 +213,7 @@ def test_only_the_door_listens_to_the_network():
     assert link["environment"]["SUPERLINK_PORT"] == door["environment"]["SUPERLINK_PORT"]
     nodes = [service for name, service in containers.items() if name.startswith("node-")]
     assert all("superlink:9092" in node["command"] for node in nodes)
-    # No container of the server holds a node's private key, nor the SuperLink's the door's.
+    # No container of the server holds a node's private key, and the SuperLink's does not hold the door's.
     assert all(v.endswith(".pub:ro") for v in link["volumes"] if "nodes" in v)
     assert not any("door" in volume for volume in link["volumes"])
     units = SCRIPTS / "systemd"
@@ -251,13 +251,13 @@ def test_the_short_drill_behind_the_door(api, tmp_path):
 
 
 def belonging_to(folder):
-    """Process ids of all programs whose environment names a folder."""
+    """The process ids of all programs whose environment names a folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             if str(folder).encode() in path.read_bytes():
                 found.append(int(path.parent.name))
-        except OSError:  # ended meanwhile, or somebody else's
+        except OSError:  # it ended, or belongs to another user
             continue
     return found
 

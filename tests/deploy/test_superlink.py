@@ -1,4 +1,4 @@
-"""What our SuperLink mends of Flower's: nodes that speak for each other, and `database is locked`."""
+"""What our SuperLink changes in Flower's: nodes that speak for others, and `database is locked`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PATIENCE = 200  # milliseconds; Flower's own is 5 s
 
 
 class Database(SqlObjectStore):
-    """Part of a SuperLink's database: the sessions of Flower's own class stay as they are."""
+    """A part of a SuperLink's database with Flower's own sessions."""
 
 
 class Queued(SqlObjectStore):
-    """The same, in which threads wait in line."""
+    """The same part with threads that wait in line."""
 
 
 wait_in_line(Queued)
 
 
 def opened(kind, folder, monkeypatch):
-    """A database whose connections lose their patience sooner."""
+    """A database whose connections give up sooner."""
     pragmas = [(n, PATIENCE if n == "busy_timeout" else v) for n, v in sql_mixin.SQLITE_PRAGMAS]
     monkeypatch.setattr(sql_mixin, "SQLITE_PRAGMAS", pragmas)
     database = kind(str(folder / "state.db"))
@@ -48,7 +48,7 @@ def insert(database, number):
 
 
 def write_meanwhile(database):
-    """Write while another thread's transaction goes on for longer than the patience; what became of it."""
+    """Write while another thread's transaction takes longer than the patience. Return the outcome."""
     started, done = threading.Event(), []
 
     def slow():
@@ -82,7 +82,7 @@ def test_flower_gives_up_where_another_transaction_takes_long(tmp_path, monkeypa
 def test_ours_waits_in_line(tmp_path, monkeypatch):
     database = opened(Queued, tmp_path, monkeypatch)
     assert write_meanwhile(database) == "written"
-    with database.session(), database.session():  # one within another, as Flower's own code does
+    with database.session(), database.session():  # Flower's own code opens a session within another
         insert(database, 3)
     assert len(database.query("SELECT object_id FROM objects")) == 3
 
@@ -102,7 +102,7 @@ def test_what_fails_is_taken_back(kind, tmp_path, monkeypatch):
 
 
 def handlers():
-    """Handlers that let everything pass, made to ask who speaks."""
+    """Handlers that accept everything, after `speak_for_yourself` changed them."""
     passed = SimpleNamespace(
         push_messages=lambda request, state: "stored",
         confirm_message_received=lambda request, state, store: "confirmed",
@@ -113,7 +113,7 @@ def handlers():
 
 @pytest.mark.parametrize(("sender", "refused"), [(7, False), (8, True), (1, True), (0, True)])
 def test_a_node_sends_messages_in_its_own_name(sender, refused):
-    """1 is the SuperLink's own id: its messages are work for other nodes."""
+    """The SuperLink's own id is 1, and its messages are work for other nodes."""
     own = Message(metadata=Metadata(src_node_id=7))
     other = Message(metadata=Metadata(src_node_id=sender))
     for messages in ([other], [own, other]):
@@ -145,7 +145,7 @@ def test_a_node_confirms_messages_to_itself(node):
 
 
 def test_another_flower_is_warned_of(monkeypatch, capsys):
-    """The places that are mended are not there any more: said, and started all the same."""
+    """Another version of Flower lacks the places to change. A warning says so, and the program starts."""
     started = SimpleNamespace(name="flower-superlink", load=lambda: lambda: None)
     monkeypatch.setattr("deploy.superlink.entry_points", lambda **_: [started])
     monkeypatch.setattr("sys.argv", ["superlink.py"])

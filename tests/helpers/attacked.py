@@ -1,4 +1,4 @@
-"""A federation in one process whose clients an attack makes Byzantine, or its server."""
+"""A federation in one process. An attack makes some of its clients Byzantine, or its server plays it."""
 
 import random
 
@@ -27,7 +27,7 @@ START = [np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), np.array(7), np.
 
 
 class Trainer(NumPyClient):
-    """Honest and seeded: a step of its own, with noise from (seed, round, number)."""
+    """An honest client with a seed. Its step has noise from (seed, round, number)."""
 
     def __init__(self, number, payload="parameters"):
         self.number, self.payload = number, payload
@@ -44,7 +44,7 @@ class Trainer(NumPyClient):
 
 
 def wrapped(attack, knows="honest", **options):
-    """Makes the client of a number and a context, attacked as the wrappers do it."""
+    """Make the client of a number and a context, with the attack of the wrappers."""
     inner = attack.attack if isinstance(attack, OnOff) else attack
     payload = options.get("payload", "parameters")
 
@@ -90,8 +90,8 @@ def run_in_process(serve, app):
 
 
 def message_run(make, around=lambda grid: grid, rounds=3, start=START, app=None):
-    """The final model of a run of the Message API, and the grid."""
-    random.seed(0)  # Flower samples nodes, and averages them, in an order of its own
+    """Run the Message API. Return the final model, and the grid."""
+    random.seed(0)  # Flower samples nodes, and averages them, in a random order
     found = []
 
     def serve(grid, context):
@@ -113,7 +113,7 @@ def fit_strategy(kind=FitFedAvg, start=START, **options):
 
 
 def fit_run(make, around=lambda strategy: strategy, rounds=3, start=START, models=None):
-    """The final model of a run of the `aggregate_fit` API, and the strategy."""
+    """Run the `aggregate_fit` API. Return the final model, and the strategy."""
     random.seed(0)
     models = [] if models is None else models
     chosen = around(fit_strategy(start=start, evaluate_fn=lambda r, p, c: models.append(p)))

@@ -1,4 +1,4 @@
-"""The one table of rules: every common test runs over it, so a new rule enters by one line."""
+"""The table of all rules. Every common test runs over it, so a new rule needs one line here."""
 
 import math
 from collections.abc import Callable
@@ -21,25 +21,25 @@ quickly = settings(max_examples=30, deadline=None)
 
 @dataclass(frozen=True, repr=False)
 class Case:
-    """A rule for f Byzantine updates, and what is known of it without running it.
+    """A rule for f Byzantine updates, and facts about it that hold without running it.
 
-    ``make`` and ``least`` (smallest n) take f; ``reference`` and ``weights`` take (updates, f). ``golden``
-    holds (f, updates of one value each, aggregate), worked by hand. ``survives`` is the smallest n at which
-    f arbitrary updates do no harm, where that is not ``least``. ``name`` is the strategy's in both Flower
-    APIs, which take f and m in each API's own words. ``before`` makes, for f, what they take as
-    `pre_aggregation`: the rule is of the rows that it leaves.
+    ``make`` and ``least`` (smallest n) take f. ``reference`` and ``weights`` take (updates, f). ``golden``
+    holds (f, updates of one value each, aggregate), computed by hand. ``survives`` is the smallest n at
+    which f arbitrary updates do no harm, if that is not ``least``. ``name`` is the strategy's name in both
+    Flower APIs, which have keywords of their own for f and m. ``before`` makes a pre-aggregation for f. The
+    strategies take it as `pre_aggregation`, and the rule then gets its rows.
 
-    What is not true of a rule is said here, and another test takes the place of that which would ask for it:
+    The other fields say that a rule lacks a common property, so that another test checks it instead:
 
-    - ``untold``: it averages whole updates and survives as many as n allows where it is told no f.
-    - ``weighs_all``: no finite update has weight zero, so attackers far away have a small one.
-    - ``first_of_ties``: where the order of the updates decides between results that are as good.
-    - ``absolute``: a parameter of it is a length, so that larger updates are others.
-    - ``most_subsets``: its reference tries all subsets, which it does for no more than so many.
-    - ``measures``: it measures updates from the model, which moves along where they are moved.
-    - ``moves``: no update moves the result by more than so much over n, and none is left out.
-    - ``rtol``: the result is found by steps, or by an eigenvector, to that part of the updates' spread.
-    - ``options``: more keywords, of the rule and the strategy alike.
+    - ``untold``: it averages whole updates. Without an f, it survives as many attackers as n allows.
+    - ``weighs_all``: no finite update has weight zero, so attackers far away have a small weight.
+    - ``first_of_ties``: the order of the updates decides between results that are equally good.
+    - ``absolute``: one of its parameters is a length, so scaled updates do not give a scaled result.
+    - ``most_subsets``: its reference tries all subsets, so it is used only up to this number of them.
+    - ``measures``: it measures updates from the model, which has to move along with the updates.
+    - ``moves``: no update moves the result by more than this length, divided by n, and none is left out.
+    - ``rtol``: the result is found by steps, or by an eigenvector, up to this part of the updates' spread.
+    - ``options``: more keywords of both the rule and the strategy.
     """
 
     name: str
@@ -71,11 +71,11 @@ class Case:
 
     @property
     def fine(self) -> dict[str, float]:
-        """How close to the reference it is, for updates of about one."""
+        """How close the rule is to the reference, for updates of a length of about one."""
         return {"rtol": self.rtol, "atol": self.rtol}
 
     def largest_f(self, n: int) -> int:
-        """Largest f for which n updates are enough, -1 if not even f = 0 works."""
+        """The largest f for which n updates are enough, or -1 if not even f = 0 works."""
         known = self.most_subsets or math.inf
         return max(
             (f for f in range(n) if self.enough(f) <= n and math.comb(n, f) <= known), default=-1
@@ -100,7 +100,7 @@ def zero(updates: Any) -> np.ndarray:
 
 
 def buckets(updates: Any) -> np.ndarray:
-    """The order of Bucketing(2, seed=7), of a rule that is in no round; 1 in a strategy's first."""
+    """The order of Bucketing(2, seed=7) for a rule outside of rounds. A strategy's first round is 1."""
     return np.random.default_rng([7, 0]).permutation(len(updates))
 
 
@@ -124,15 +124,15 @@ CASES = [
         )),
     Case("Phocas", rules.Phocas, lambda f: 2 * f + 1, reference.phocas, (
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1),
-            (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client's
+            (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client counts
         )),
     Case("MeaMed", rules.MeaMed, of_majority, reference_modern.mea_med, (
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1), (1, [5, 1, 2, 9], 8 / 3),  # medians 1.5, 3.5
-            (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client's
+            (1, [0, 2, 4], 1), (1, [4, 2, 0], 3),  # 0 and 4 are as near 2: the lower client counts
         )),
     Case("GeometricMedian", rules.GeometricMedian, of_majority, reference_modern.geometric_median, (
             (0, [1, 2, 6], 2), (1, [9, 4, 5], 5), (2, [9, -7, 4, 1, 100], 4),
-            (0, [7, 3], 5), (0, [0, 1, 3, 50], 2),  # all between two updates are: their mean
+            (0, [7, 3], 5), (0, [0, 1, 3, 50], 2),  # all points between two updates: their mean
         ), reference_modern.geometric_median_weights, untold=True, weighs_all=True, rtol=1e-7),
     Case("GeometricMedian", partial(rules.GeometricMedian, **RFA), of_majority,
          partial(reference_modern.geometric_median, **RFA), (
@@ -142,27 +142,27 @@ CASES = [
          options=tuple(RFA.items())),
     Case("Medoid", lambda f: rules.Medoid(), lambda f: 1, reference_modern.medoid, (
             (0, [1, 2, 6], 2), (0, [0, 1, 3, 4, 100], 3),  # sums 108, 105, 103, 104, 392
-            (0, [7, 3], 7), (0, [1, 10, 2, 4], 2),  # 2 and 4 have 11
+            (0, [7, 3], 7), (0, [1, 10, 2, 4], 2),  # the sums of 2 and 4 are both 11
         ), reference_modern.medoid_weights, survives=of_majority, takes_f=False, untold=True,
          first_of_ties=True),
     Case("MinimumDiameterAveraging", rules.MinimumDiameterAveraging, of_majority,
          reference_modern.minimum_diameter, (
-            (0, [1, 2, 6], 3), (1, [0, 4, 5, 9], 3),  # 0, 4, 5 and 4, 5, 9 are as near: the first
-            (2, [9, -7, 4, 1, 100], 14 / 3),  # 1, 4, 9
+            (0, [1, 2, 6], 3), (1, [0, 4, 5, 9], 3),  # 0, 4, 5 and 4, 5, 9 tie: the first counts
+            (2, [9, -7, 4, 1, 100], 14 / 3),  # the mean of 1, 4 and 9
         ), reference_modern.minimum_diameter_weights, first_of_ties=True, most_subsets=300),
     Case("CovarianceFilter", rules.CovarianceFilter, of_majority, reference_spectral.covariance_filter, (
             (0, [1, 2, 6], 3),
-            (1, [-2, 0, 2], 0),  # one step: of all three the mean
-            (1, [0, 0, 0, 9], 0),  # the mean 9 / 4, projections 1 : 1 : 1 : 9
+            (1, [-2, 0, 2], 0),  # one step, and the result is the mean of all three
+            (1, [0, 0, 0, 9], 0),  # the mean is 9 / 4, and the projections are 1 : 1 : 1 : 9
         ), reference_spectral.covariance_filter_weights, rtol=1e-8),
     Case("DivideAndConquer", rules.DivideAndConquer, of_majority, reference_spectral.divide_and_conquer, (
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1), (2, [9, -7, 4, 1, 14], 14 / 3),  # mean 4.2
-            (1, [4, 0, 2], 3),  # 4 and 0 are as far from 2: that of the lower index stays
+            (1, [4, 0, 2], 3),  # 4 and 0 are as far from 2; the lower index stays
         ), reference_spectral.divide_and_conquer_weights),
     Case("SmallestMaximumEigenvalue", rules.SmallestMaximumEigenvalue, of_majority,
          reference_spectral.smallest_maximum_eigenvalue, (
             (0, [1, 2, 6], 3), (1, [0, 1, 2, 9], 1),  # variances 2/3, 12.7, 15.6, 14.9
-            (1, [0, 2, 4], 1),  # 0, 2 and 2, 4 vary as little: the first
+            (1, [0, 2, 4], 1),  # 0, 2 and 2, 4 have the same variance; the first counts
         ), reference_spectral.smallest_maximum_eigenvalue_weights, most_subsets=130),
     Case("Krum", rules.Krum, lambda f: 2 * f + 3, reference.krum, (
             (1, [0, 1, 3, 7, 100], 1),  # scores 10, 5, 13, 52, 18058
@@ -179,7 +179,7 @@ CASES = [
         ), partial(reference.multi_krum_weights, m=3), m=3),
     Case("Bulyan", rules.Bulyan, lambda f: 4 * f + 3, reference.bulyan, (
             (1, [0, 1, 2, 3, 10, 11, 100], 2),  # selects 3, 2, 1, 10, 0
-            (1, [0, 4, 8, 12, 90, 12, 12], 8),  # selects 12, 8, 12, 0, 4; 4 and 12 are as near 8
+            (1, [0, 4, 8, 12, 90, 12, 12], 8),  # selects 12, 8, 12, 0, 4; 4 and 12 are as near to 8
             (0, [1, 2, 6], 3),
         ), reference.bulyan_weights),
     Case("MultiBulyan", rules.MultiBulyan, lambda f: 4 * f + 3, reference.multi_bulyan, (
@@ -217,7 +217,7 @@ ROBUST = [case for case in CASES if str(case) != "Mean"]
 WEIGHED = [case for case in CASES if case.weights is not None]
 UNWEIGHED = [case for case in CASES if case.weights is None]
 
-# Those whose strategy gives the bare rule's result, whatever the model and the round are. The others have
+# Cases whose strategy gives the result of the rule alone, for every model and round. The others have
 # tests of their own in tests/strategies/test_modern_keywords.py.
 AS_BARE = [case for case in CASES if case.before is None and not case.measures]
 
@@ -228,5 +228,5 @@ every_weighed_rule = pytest.mark.parametrize("case", WEIGHED, ids=str)
 
 
 def gaussian(n: int, d: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
-    """n updates of d values around one, in which no two distances are the same."""
+    """n updates of d values around one. No two of their distances are equal."""
     return (1 + np.random.default_rng(seed).normal(size=(n, d))).astype(dtype)

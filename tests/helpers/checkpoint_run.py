@@ -1,7 +1,7 @@
-"""Small federations in one process, with Flower's own server loops; as a program, killed many times.
+"""Small federations in one process, with Flower's own server loops. As a program, one is killed many times.
 
 ``python checkpoint_run.py API KIND FOLDER ROUNDS KILLS SEED`` trains in a child process that is killed with
-SIGKILL at random moments and started again, until it ends; it prints what it saw as JSON.
+SIGKILL at random moments and started again, until it ends. It prints what it saw as JSON.
 """
 
 import json
@@ -39,7 +39,7 @@ def initial(size):
 
 
 def train(node, server_round, model):
-    """What a client answers: the same whenever it is asked the same."""
+    """What a client answers. The same question gets the same answer."""
     rng = np.random.default_rng([node, server_round])
     steps = [0.1 * array + 0.01 * rng.normal(size=array.shape) for array in model]
     moved = [np.asarray(a - s).astype(a.dtype) for a, s in zip(model, steps, strict=True)]
@@ -65,7 +65,7 @@ class Client(Proxy):
 
 
 class Grid:
-    """Nodes of the Message API."""
+    """A grid with nodes of the Message API."""
 
     def __init__(self, on_train):
         self.on_train = on_train
@@ -87,7 +87,7 @@ class Grid:
 
 
 class Auxiliary:
-    """A loss on the server: half the squared norm of the model."""
+    """An auxiliary loss on the server: half the squared norm of the model."""
 
     def __call__(self, parameters, server_round):
         return [array if array.dtype.kind == "f" else None for array in parameters]
@@ -97,7 +97,7 @@ class Auxiliary:
 
 
 def make(api, kind, size, **options):
-    """A strategy: a rule's name, or an optimiser's that is put behind Phocas."""
+    """Make a strategy: that of a rule's name, or an optimiser behind Phocas."""
     legacy = api.name == "fit"
     arguments: dict[str, Any] = {"fraction_evaluate": 0.0, f"min_available_{api.clients}": CLIENTS}
     if legacy:
@@ -111,7 +111,7 @@ def make(api, kind, size, **options):
 
 
 def run(api, strategy, rounds, size=40, on_train=lambda server_round: None, evaluate=None):
-    """Train for so many rounds; the final model."""
+    """Train for some rounds, and return the final model."""
     if api.name == "fit":
         manager = SimpleClientManager()
         for node in range(CLIENTS):
@@ -129,7 +129,7 @@ def run(api, strategy, rounds, size=40, on_train=lambda server_round: None, eval
 
 
 def raise_first(failures):
-    """Raise what a client raised to end the run: Flower takes all it raises for failures of the client."""
+    """Raise what a client raised to end the run, because Flower takes it for a failure of the client."""
     for failure in failures:
         if not isinstance(failure, Exception):
             raise failure
@@ -143,7 +143,7 @@ def same_bits(a, b):
 
 
 def child(api, kind, folder, rounds, size):
-    """Train in a forked process; the rounds that are done go to a file, and the model to another."""
+    """Train in a forked process. Write each finished round to a file, and the model to another."""
     progress = os.open(folder / "done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def on_train(server_round):

@@ -1,4 +1,4 @@
-"""Pages as a parser sees them, and as a browser does."""
+"""Pages as a parser and a browser see them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS = (
 
 @dataclass
 class Element:
-    """An element, and all text in it."""
+    """An element, and all the text in it."""
 
     tag: str
     attributes: dict[str, str]
@@ -33,7 +33,7 @@ class Element:
     children: list[Element] = field(default_factory=list)
 
     def all(self, tag: str | None = None, **attributes: str) -> Iterator[Element]:
-        """Elements within of a tag, with attributes."""
+        """All elements within this one, by tag and attributes."""
         wanted = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
         for child in self.children:
             if tag in (None, child.tag) and wanted.items() <= child.attributes.items():
@@ -69,7 +69,7 @@ class _Reader(HTMLParser):
 
 
 def parsed(page: str) -> Element:
-    """The root of a page; AssertionError if an element is not closed, or in the wrong order."""
+    """The root of a page. Raise AssertionError if an element is not closed, or closed in the wrong order."""
     reader = _Reader()
     reader.feed(page)
     reader.close()
@@ -77,7 +77,7 @@ def parsed(page: str) -> Element:
     return reader.root
 
 
-# What a copy of a page says of itself to the page that it is framed in.
+# Script that reports the size and the loads of a page to the page that frames it.
 PROBE = """<script>addEventListener("load", () => {
 document.querySelectorAll("details").forEach(d => d.open = true);
 const cut = [...document.querySelectorAll("svg text")].filter(t => {
@@ -100,7 +100,7 @@ def opened(path: Path, folder: Path) -> tuple[str, list[str]]:
 
 
 def measured(page: str, width: int, folder: Path) -> dict:
-    """How a page fits into a width, what sticks out of it, and what it loads."""
+    """How a page fits into a width, what goes beyond it, and what it loads."""
     open_to_scripts = re.sub(r"<meta http-equiv=[^>]*>", "", page)
     (folder / "copy.html").write_text(open_to_scripts.replace("</body>", f"{PROBE}</body>"))
     (folder / "frame.html").write_text(FRAME.format(width=width))

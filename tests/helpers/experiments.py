@@ -1,4 +1,4 @@
-"""The experiments of this project, for tests of all of them."""
+"""The experiments of this project, for the tests that go through all of them."""
 
 from simulations.sweep.experiment import FOLDER, load_experiment
 

@@ -1,8 +1,8 @@
-"""What README.md opens with, done as a user does it: two commands, in an empty folder, with the wheel alone.
+"""The first commands of README.md, run as a user does: two commands, an empty folder, the wheel alone.
 
 ``python tests/helpers/first_steps.py WHEEL`` installs the wheel with its lab in an environment of its own.
-Then it attacks an app that knows nothing of the library. The app has to be broken, and held by a rule, in
-three minutes of processor time: a busy machine or a slow network is no fault of the library.
+Then it attacks an app that does not use the library. The attack has to break the app, and a rule has to hold
+it, in three minutes of processor time. So a busy machine or a slow network does not count.
 """
 
 import json
@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "digits-numpy"
-NEEDS = "scikit-learn"  # the app's own requirement, which its user has
+NEEDS = "scikit-learn"  # a requirement of the app, so its user has it
 MOST = 180.0  # seconds
 RULES = ("app", "fedavg", "median", "phocas", "nnm+phocas")
 ATTACKS = ("none", "sign_flip", "lie", "ipm", "min_max")
 
 
 def main(wheel: str) -> None:
-    """Install and attack, as a user of a fresh machine does; raises if anything is not as promised."""
-    os.environ.pop("PYTHONPATH", None)  # or pip would find the library there
+    """Install and attack as a user of a fresh machine does. Raise if anything is not as promised."""
+    os.environ.pop("PYTHONPATH", None)  # with it, pip would find the library there
     with tempfile.TemporaryDirectory(prefix="first-steps-") as folder:
         empty, scripts = Path(folder) / "empty", Path(folder) / "venv" / "bin"
         empty.mkdir()
@@ -42,13 +42,13 @@ def main(wheel: str) -> None:
 
 
 def processor_seconds() -> float:
-    """What the processes have taken that were started from here and ended."""
+    """The processor time of all processes that were started from here and have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def attack(command: Sequence[str | Path], folder: Path) -> str:
-    """Attack an app in a folder, and check what is there then; gives what was printed."""
+    """Attack an app in a folder, and check the files there. Return what was printed."""
     app = folder / "my-flower-app"
     shutil.copytree(EXAMPLE, app, ignore=shutil.ignore_patterns("__pycache__", "*.diff"))
     before = contents(app)
@@ -65,7 +65,7 @@ def attack(command: Sequence[str | Path], folder: Path) -> str:
 
 
 def contents(app: Path) -> dict[str, bytes]:
-    """The files of an app, but for what Python compiles."""
+    """The files of an app, without those that Python compiles."""
     return {
         path.relative_to(app).as_posix(): path.read_bytes()
         for path in app.rglob("*")
@@ -74,7 +74,7 @@ def contents(app: Path) -> dict[str, bytes]:
 
 
 def check(out: Path) -> None:
-    """Check that the page and the data show the app broken and a rule that holds."""
+    """Check that the page and the data show a broken app, and a rule that holds."""
     found = json.loads((out / "stress.json").read_text())
     lost = {(cell["rule"], cell["attack"]): cell["lost"] for cell in found["cells"]}
     assert {*lost} == {(rule, attack) for rule in RULES for attack in ATTACKS}

@@ -1,6 +1,6 @@
-"""The two Flower APIs behind one interface, so that a test of a strategy is written once for both.
+"""The two Flower APIs behind one interface, so that each test of a strategy is written once for both.
 
-A reply is built from named tensors, arrays or raw bytes; ``aggregate`` gives plain arrays back. ``Message``
+A reply is built from named tensors, arrays or raw bytes, and ``aggregate`` returns plain arrays. ``Message``
 cannot be built outside a running task, so replies of the Message API are given their metadata.
 """
 
@@ -35,7 +35,7 @@ from flwr_byzantine.aggregation.npy import encode
 
 @dataclass
 class Sent:
-    """What one client sends, and may lie about."""
+    """What one client sends. All of it may be a lie."""
 
     node: int
     tensors: Any
@@ -44,7 +44,7 @@ class Sent:
 
     @property
     def named(self) -> dict[str, Any]:
-        """Tensors by name; lists are named by position, as the ``aggregate_fit`` API does."""
+        """The tensors by name. In a list, the positions are the names, as in the ``aggregate_fit`` API."""
         if isinstance(self.tensors, dict):
             return self.tensors
         return {str(i): tensor for i, tensor in enumerate(self.tensors)}
@@ -144,7 +144,7 @@ class TrainApi:
 
 
 class Proxy(ClientProxy):
-    """A client nobody calls."""
+    """A client that is never called."""
 
     def _nothing(self, *arguments: Any) -> Any:
         raise AssertionError("no client is called in these tests")
@@ -153,7 +153,7 @@ class Proxy(ClientProxy):
 
 
 class Nodes:
-    """A grid that knows how many nodes there are."""
+    """A grid that only knows how many nodes there are."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -181,7 +181,7 @@ every_api = pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 
 @contextmanager
 def running_task() -> Iterator[None]:
-    """What Flower's strategies need to build messages."""
+    """A running task, which Flower's strategies need to build messages."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_task_id", "_run_id", "_node_id"):
             patch.setattr(TaskIdentity, name, 1)
@@ -189,13 +189,13 @@ def running_task() -> Iterator[None]:
 
 
 def at_least(strategy: Any, name: str) -> int:
-    """How many clients have to be there before a strategy, or what it wraps, begins."""
+    """How many clients have to be connected before a strategy, or the one that it wraps, begins."""
     inner = getattr(strategy, "strategy", None)
     return max(2, getattr(strategy, name, 2), 2 if inner is None else at_least(inner, name))
 
 
 def strategy_of(api: Any, case: Any, f: int, **kwargs: Any) -> Any:
-    """The strategy of a case of the rules' table, in an API's own words."""
+    """The strategy of a case of the rules' table, with the keywords of an API."""
     arguments = {api.f_name: f} if case.takes_f else {}
     if case.m is not None:
         arguments[api.m_name] = case.m
@@ -205,12 +205,12 @@ def strategy_of(api: Any, case: Any, f: int, **kwargs: Any) -> Any:
 
 
 def replies_of(api: Any, updates: Any, split: Any = lambda row: [row]) -> list[Any]:
-    """One reply a row, from nodes 100, 101, ..."""
+    """One reply for each row, from nodes 100, 101, ..."""
     return [api.reply(Sent(100 + i, split(row))) for i, row in enumerate(updates)]
 
 
 def counted(metrics: dict[str, Any], *names: str) -> tuple[Any, ...]:
-    """What a round's own metrics say under these names."""
+    """The values of a round's own metrics under these names."""
     return tuple(metrics[f"byzantine/{name}"] for name in names)
 
 

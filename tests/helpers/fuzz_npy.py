@@ -1,4 +1,4 @@
-"""The reader of tensors against anything; as a program, ``python fuzz_npy.py -max_total_time=60``."""
+"""Random bytes for the reader of tensors. As a program: ``python fuzz_npy.py -max_total_time=60``."""
 
 import io
 import sys
@@ -53,22 +53,21 @@ SEEDS = [
 
 
 def check(data):
-    """What is read is what numpy reads, and no larger than the data; all else is refused by name."""
+    """What is read equals what numpy reads, and is no larger than the data. All else raises our own error."""
     try:
         array = decode(data)
     except MalformedTensorError:
         return
     assert array.nbytes <= len(data)
     assert array.dtype.kind in "fiub"
-    data = (
-        data[:6] + min(data[6:8], b"\2\0") + data[8:]
-    )  # numpy is strict about spaces in 3.0 alone
+    # numpy is strict about spaces in version 3.0 only.
+    data = data[:6] + min(data[6:8], b"\2\0") + data[8:]
     if array.size:
         np.testing.assert_array_equal(array, np.load(io.BytesIO(data), allow_pickle=False))
 
 
 def mutated(rng):
-    """Bytes near a seed."""
+    """Bytes that differ from a seed in a few places."""
     data = bytearray(SEEDS[rng.integers(len(SEEDS))])
     for _ in range(rng.integers(1, 6)):
         at = int(rng.integers(len(data) + 1))

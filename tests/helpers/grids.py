@@ -1,4 +1,4 @@
-"""A grid whose nodes answer in this process, as a function says, and a round through `RobustGrid`."""
+"""A grid whose nodes answer in this process by a function, and a round through `RobustGrid`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,20 @@ from hostile import CATALOGUE, Lie, good, more_records, other_records, record_di
 from flwr_byzantine import rules
 from flwr_byzantine.serverapp import RobustGrid
 
-FIRST = 100  # id of the first node
+FIRST = 100  # the id of the first node
 
 
 class AnsweringGrid(Grid):
-    """Asks `answer(number, message)` for what node 100 + number replies.
+    """Calls `answer(number, message)` for the reply of node 100 + number.
 
-    It gives a RecordDict, a whole Message, an Error, or None for a node that does not answer; what it
-    raises is an error.
+    This function returns a RecordDict, a whole Message, an Error, or None for a node that does not answer. If
+    it raises, the node replies with an error.
     """
 
     def __init__(self, answer: Callable[[int, Message], Any], nodes: int = 10) -> None:
         self.answer, self.nodes = answer, nodes
         self.sent: list[Message] = []
-        self.color = "blue"  # an attribute that no grid of Flower has
+        self.color = "blue"  # an attribute that Flower's grids do not have
         TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
         self._run = Run.create_empty(1)
         self._waiting: dict[str, Message] = {}
@@ -78,12 +78,12 @@ class AnsweringGrid(Grid):
 
 
 def record(model: dict[str, Any]) -> ArrayRecord:
-    """Arrays by name as Flower's record."""
+    """Arrays by name, as a record of Flower."""
     return ArrayRecord({name: Array(array) for name, array in model.items()})
 
 
 def arrays_of(content: Any) -> dict[str, Any]:
-    """Arrays by name of a record."""
+    """The arrays of a record, by name."""
     return {name: array.numpy() for name, array in content.items()}
 
 
@@ -102,7 +102,7 @@ START = {
 
 
 def trained(model, number):
-    """What an honest node makes of a model: a step of its own towards 3."""
+    """The model that an honest node sends: one step of its own towards 3."""
     steps = 0.3 + 0.02 * number
     return {
         name: np.asarray(array + steps * (3 - array), array.dtype)
@@ -124,12 +124,12 @@ def honest(number, message):
 
 
 def except_for(hostile, number=HOSTILE):
-    """Honest nodes but one."""
+    """Nodes of which all but one are honest."""
     return lambda i, message: hostile(i, message) if i == number else honest(i, message)
 
 
 def lying(kind, lies=CATALOGUE):
-    """A node whose replies to training are of a kind of the catalogue."""
+    """A node that replies to training with a kind of reply from the catalogue."""
 
     def lie(i, message):
         if message.metadata.message_type != "train":
@@ -159,7 +159,7 @@ def one_round(answer=honest, rule=RULE, model=START, nodes=N, **options):
 
 
 def aggregate_of(rule, numbers, model=START):
-    """What a rule makes of the honest replies of some nodes."""
+    """The result of a rule on the honest replies of some nodes."""
     sent = [trained(model, i) for i in numbers]
     result = {}
     flat = rule(

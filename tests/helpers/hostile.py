@@ -1,7 +1,8 @@
-"""The one catalogue of what a client may send that Flower's FedAvg does not survive, by name.
+"""The catalogue of replies that Flower's FedAvg does not survive, by name.
 
-Every kind of reply is a function of a model, tensors by name. ``LIES``, ``FINE`` and ``RECORDS`` have lines
-in docs/faults.md, and all but ``FINE`` a round each on Ray; ``MORE_...`` are other forms of the same.
+Every kind of reply is a function of a model, which is tensors by name. ``LIES``, ``FINE`` and ``RECORDS``
+have lines in docs/faults.md. Each kind of ``LIES`` and ``RECORDS`` is sent in a round on Ray. ``MORE_...``
+are other forms of the same.
 """
 
 import math
@@ -30,7 +31,7 @@ def good(model):
 
 
 def with_one(change, which):
-    """The model, with something else in place of its first or last tensor."""
+    """The model, with something else in the place of its first or last tensor."""
 
     def lie(model):
         name = list(model)[which]
@@ -49,7 +50,7 @@ def with_last(change):
 
 
 def filled(value):
-    """The model, with a value in place of all its floating-point numbers."""
+    """The model, with a value in the place of all its floating-point numbers."""
 
     def lie(model):
         with np.errstate(over="ignore"):
@@ -126,7 +127,7 @@ MORE_MALFORMED = {
     "last: terabyte": with_last(lambda a: npy(HEADERS[4] + "\n", bytes(64))),
 }  # fmt: skip
 
-# Well formed, and for the rule to survive.
+# These are well formed. The rule has to survive them.
 NUMBERS = {
     "NaN": filled(NAN),
     "infinity": filled(INF),
@@ -155,7 +156,7 @@ ALL_MALFORMED = MALFORMED | MORE_MALFORMED
 ALL_NUMBERS = NUMBERS | MORE_NUMBERS
 CATALOGUE = ALL_MALFORMED | ALL_NUMBERS
 
-# As well formed as any: other encodings of the same numbers, and numbers at the edge.
+# These are good replies: other encodings of the same numbers, and numbers at the edge.
 FINE = {
     "float16": with_first(lambda a: a.astype(np.float16)),
     "float64": with_first(lambda a: a.astype(np.float64)),
@@ -171,7 +172,7 @@ def array_of(data, stype="numpy.ndarray"):
 
 
 def other_records(lie):
-    """Records of the Message API that hold something else than one of arrays and one of metrics."""
+    """Records of the Message API that do not hold exactly one record of arrays and one of metrics."""
     arrays = ArrayRecord({k: array_of(v) for k, v in lie.tensors.items()})
     metrics = MetricRecord({"num-examples": 10, "loss": 0.5})
     return {
@@ -187,7 +188,7 @@ def other_records(lie):
 
 
 def more_records(lie):
-    """Other forms of the same."""
+    """Other forms of such records."""
     *first, last = lie.tensors or [""]
     tensors = {k: array_of(v) for k, v in lie.tensors.items()}
     arrays, metrics = ArrayRecord(tensors), MetricRecord({"num-examples": 10, "loss": 0.5})
@@ -214,13 +215,13 @@ def more_records(lie):
 
 RECORDS = tuple(other_records(Lie({"": b""})))
 MORE_RECORDS = tuple(more_records(Lie({"": b""})))
-# Those that come to one of arrays and one of metrics, for whoever does not go by names and order.
+# These hold one record of arrays and one of metrics, for a reader that ignores names and order.
 SEEN_RECORDS = {
     "extra metric", "other keys", "a record of configuration", "list of example counts",
     "list of numbers", "other order of tensors",
 }  # fmt: skip
 
-# What the fuzzer of replies puts together.
+# Parts from which the fuzzer of replies builds its own.
 VALUES = [0.0, -0.0, 5e-324, 1e-45, 1.0, -1e30, 3e38, 1e308, INF, -INF, NAN]
 DTYPES = ["<f4", ">f4", "<f2", ">f8", "<i8", ">i2", "u1", "?", "<c8", "<U3", "S2", "<M8[s]", "O"]
 SHAPES = [(3, 4), (2,), (), (1,), (0,), (12,), (4, 3), (1, 3, 4), (0, 2**40), (1,) * 32]

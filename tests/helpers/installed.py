@@ -1,7 +1,7 @@
 """Runs the library's tests on the installed wheel, in an environment of its own, from an empty folder.
 
-``python tests/helpers/installed.py WHEEL [CONSTRAINTS]``: with the versions in a file of constraints, or with
-the newest ones where none is given. Tests of what is not in the wheel are left out, and so are those that
+``python tests/helpers/installed.py WHEEL [CONSTRAINTS]`` takes the versions of a file of constraints, or the
+newest ones without such a file. Tests of code that is not in the wheel are left out, and so are tests that
 start Ray or a SuperLink.
 """
 
@@ -24,14 +24,14 @@ ELSEWHERE = re.compile(
 
 
 def main(wheel: str, *constraints: str) -> int:
-    """Install and test; gives pytest's exit code."""
+    """Install and test. Return pytest's exit code."""
     with tempfile.TemporaryDirectory(prefix="installed-") as folder:
         python = install(Path(folder) / "venv", wheel, constraints)
         return run(Path(folder), python)
 
 
 def install(folder: Path, wheel: str, constraints: Sequence[str]) -> Path:
-    """Make an environment with the wheel in it; gives its Python."""
+    """Make an environment with the wheel in it. Return its Python."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
@@ -46,7 +46,7 @@ def run(folder: Path, python: Path) -> int:
     empty, tests = folder / "empty", folder / "tests"
     empty.mkdir()
     shutil.copytree(TESTS, tests, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(TESTS.parent / "docs", folder / "docs")  # whose list of faults is tested
+    shutil.copytree(TESTS.parent / "docs", folder / "docs")  # a test reads the list of faults there
     chosen = [p for p in sorted(tests.rglob("test_*.py")) if not ELSEWHERE.search(p.read_text())]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     subprocess.run(

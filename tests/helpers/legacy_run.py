@@ -1,8 +1,8 @@
 """One party of a federation over ``start_server`` and ``start_client``.
 
 ``python legacy_run.py server ADDRESS RULE CLIENTS ROUNDS`` prints the final model's distance from what honest
-clients want, as JSON; ``python legacy_run.py clients ADDRESS ROLE...`` takes part, each client in a thread,
-until the server is done.
+clients want, as JSON. ``python legacy_run.py clients ADDRESS ROLE...`` takes part, with each client in a
+thread, until the server is done.
 """
 
 import json
@@ -31,7 +31,7 @@ def make(rule, **options):
 
 
 class Client(NumPyClient):
-    """Goes half of the way to the target, or somewhere else."""
+    """A client that goes half of the way to the target, or somewhere else."""
 
     def __init__(self, role):
         self.role = role

@@ -1,10 +1,10 @@
-"""A loss whose gradient and minimum are known."""
+"""A loss with a known gradient and minimum."""
 
 import numpy as np
 
 
 class Quadratic:
-    """L(w) = 1/2 sum of c_j (w_j - a_j)^2, of a model's first tensor; no other has a gradient."""
+    """L(w) = 1/2 sum of c_j (w_j - a_j)^2 of a model's first tensor. Other tensors have no gradient."""
 
     def __init__(self, minimiser, curvature=1.0, noise=0.0, seed=0):
         self.minimiser, self.curvature = np.asarray(minimiser, np.float64), curvature

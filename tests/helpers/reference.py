@@ -1,9 +1,9 @@
-"""The rules once more, as slow as they read: plain loops over Python floats, straight from the papers.
+"""The rules once more, as slow as they are simple: plain loops over Python floats, straight from the papers.
 
 Written from Phocas (definitions 3, 7, 8), Fall of Empires (definitions 2, 3), El Mhamdi et al. 2018 and
-Multi-Bulyan with AggregaThor; shares no code with the library. Conventions: NaN counts as +inf; an update
-with a value that is not finite is infinitely far from every other; ties go to the lower client index, of
-mixed rows to the earlier step; a result that would rest on values that are not finite is NaN.
+Multi-Bulyan with AggregaThor. No code is shared with the library. Conventions: NaN counts as +inf. An update
+with a value that is not finite is infinitely far from every other. Ties go to the lower client index, and for
+mixed rows to the earlier step. A result that would depend on values that are not finite is NaN.
 """
 
 import math
@@ -12,7 +12,7 @@ INF, NAN = math.inf, math.nan
 
 
 def rows_of(updates):
-    """Lists of floats, NaN as +inf."""
+    """Lists of floats, in which NaN becomes +inf."""
     return [[INF if math.isnan(v) else float(v) for v in row] for row in updates]
 
 
@@ -51,7 +51,7 @@ def median_of(values):
 
 
 def nearest_to(center, values, count):
-    """Mean of the ``count`` values nearest the center; of two as near, the first in the list."""
+    """The mean of the ``count`` values nearest to the center. Of two as near, the first in the list."""
     if math.isnan(center):
         return NAN
     nearest = sorted(range(len(values)), key=lambda i: (abs(values[i] - center), i))[:count]
@@ -72,7 +72,7 @@ def squared_distance(a, b):
 
 
 def distances_of(rows):
-    """Distances by pair of client indices."""
+    """The distances, by pair of client indices."""
     return {
         (i, j): squared_distance(rows[i], rows[j])
         for i in range(len(rows))
@@ -82,7 +82,7 @@ def distances_of(rows):
 
 
 def krum_scores(distances, clients, neighbours):
-    """Score of each of the given clients, among themselves."""
+    """The score of each of the given clients among themselves."""
     scores = {}
     for i in clients:
         to_others = sorted(distances[i, j] for j in clients if j != i)
@@ -105,7 +105,7 @@ def multi_krum_weights(updates, f, m=None):
 
 
 def bulyan_selection(updates, f):
-    """The theta = n - 2f clients that Krum picks one after the other; None where it has no choice."""
+    """The theta = n - 2f clients that Krum picks one after the other, or None where it cannot choose."""
     rows = rows_of(updates)
     distances = distances_of(rows)
     remaining, selected = list(range(len(rows))), []
@@ -120,7 +120,7 @@ def bulyan_selection(updates, f):
 
 
 def multi_bulyan_selections(updates, f, m=None):
-    """The clients averaged in each of the theta = n - 2f - 2 steps; None for a step without a choice."""
+    """The clients averaged in each of the theta = n - 2f - 2 steps, or None for a step without a choice."""
     rows = rows_of(updates)
     distances = distances_of(rows)
     n = len(rows)
@@ -201,7 +201,7 @@ def krum_weights(updates, f):
 
 
 def shares(n, selections):
-    """Mean over the selections of 1/size for their members."""
+    """The mean, over the selections, of 1/size for their members."""
     if any(best is None for best in selections):
         return [NAN] * n
     return [
@@ -227,7 +227,7 @@ def inner(a, b):
 
 
 def servers_update(model, gradient, steps, rate):
-    """What so many steps of gradient descent change in a model."""
+    """How much some steps of gradient descent change a model."""
     server = [float(v) for v in model]
     for _ in range(steps):
         server = [v - rate * g for v, g in zip(server, gradient(server), strict=True)]
@@ -235,7 +235,7 @@ def servers_update(model, gradient, steps, rate):
 
 
 def trust_of(updates, own):
-    """t_i: how far each update points the way of the server's own; 0 where it has no direction."""
+    """t_i: the cosine of each update with the server's update, if positive; 0 without a direction."""
     trust = []
     for u in rows_of(updates):
         lengths = math.sqrt(inner(own, own)) * (INF if not_finite(u) else math.sqrt(inner(u, u)))
@@ -244,7 +244,7 @@ def trust_of(updates, own):
 
 
 def fltrust_move(updates, own):
-    """What FLTrust adds to the model; None where no update has any trust."""
+    """What FLTrust adds to the model, or None if no update has any trust."""
     trust = trust_of(updates, own)
     if not math.fsum(trust):
         return None

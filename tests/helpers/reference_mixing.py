@@ -1,8 +1,8 @@
-"""Pre-aggregations and centered clipping once more, as slow as they read: plain loops over Python floats.
+"""Pre-aggregations and centered clipping once more, in plain loops over Python floats.
 
 Written from Allouah et al. 2023 (NNM), Karimireddy, He, Jaggi 2021 and 2022 (centered clipping, bucketing)
-and Allouah et al. 2025 (ARC); shares no code with the library. An update with a value that is not finite is
-infinitely far from every other, and clipped to zero. Ties go to the lower index.
+and Allouah et al. 2025 (ARC). No code is shared with the library. An update with a value that is not finite
+is infinitely far from every other, and is clipped to zero. Ties go to the lower index.
 """
 
 import math
@@ -11,7 +11,7 @@ from reference import columns_of, rows_of, squared_distance
 
 
 def nearest(rows, f):
-    """Which n - f rows each row is mixed of: itself first, then those nearest to it."""
+    """The n - f rows that each row is mixed of: itself first, then those nearest to it."""
     n = len(rows)
     for i in range(n):
         order = sorted(
@@ -21,7 +21,7 @@ def nearest(rows, f):
 
 
 def mean_of_rows(rows):
-    """NaN and opposite infinities count as +inf, as everywhere."""
+    """The mean of rows. NaN and opposite infinities count as +inf, as everywhere."""
     means = [sum(column) / len(column) for column in columns_of(rows)]
     return [math.inf if math.isnan(v) else v for v in means]
 
@@ -39,7 +39,7 @@ def nearest_neighbor_weights(updates, f):
 
 
 def bucketing(updates, order, size):
-    """Means of consecutive buckets of the updates in the given order."""
+    """The means of consecutive buckets of the updates in the given order."""
     rows = rows_of(updates)
     in_order = [rows[i] for i in order]
     return [mean_of_rows(in_order[k : k + size]) for k in range(0, len(rows), size)]
@@ -52,7 +52,7 @@ def bucketing_weights(n, order, size):
 
 
 def length(vector):
-    """Infinite where a value is not finite."""
+    """The length of a row. It is infinite if a value is not finite."""
     return math.inf if any(not math.isfinite(v) for v in vector) else math.hypot(*vector)
 
 
@@ -83,7 +83,7 @@ def adaptive_clipping(updates, f, model):
 
 
 def clipping_weights(updates, threshold):
-    """About the zero vector, the factors over n."""
+    """For clipping around the zero vector: the factors, divided by n."""
     sizes = [length(list(map(float, row))) for row in updates]
     factors = [0.0 if math.isinf(s) else min(1.0, threshold / s) if s else 1.0 for s in sizes]
     return [factor / len(sizes) for factor in factors]

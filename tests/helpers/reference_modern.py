@@ -1,8 +1,8 @@
-"""Rules since 2018 once more, as slow as they read: plain loops over Python floats, from their papers.
+"""The newer rules once more, in plain loops over Python floats, from their papers.
 
-As `reference`, with which conventions are shared: an update that is not finite is infinitely far from every
-other, ties go to the lower client index, and numbers that only rounding tells apart tie. A result that too
-many updates that are not finite leave none for is NaN.
+The conventions are those of `reference`: an update that is not finite is infinitely far from every other, and
+ties go to the lower client index. Numbers that differ only by rounding tie. If too many updates are not
+finite for a result, it is NaN.
 """
 
 import itertools
@@ -58,7 +58,7 @@ def distance(a, b):
 
 
 def tied_medoids(rows, there):
-    """The rows with the least sum of distances, and all whose sum is that but for rounding."""
+    """The rows with the least sum of distances, including those that differ only by rounding."""
     sums = {i: math.fsum(distance(rows[i], rows[j]) for j in there if j != i) for i in there}
     least = min(sums.values())
     return [i for i in there if sums[i] <= least * (1 + 1e-12)]
@@ -83,7 +83,7 @@ def length(v):
 
 
 def pull_of(point, rows):
-    """Sum of the directions from a point to the rows, and how many are at the point."""
+    """The sum of the directions from a point to the rows, and how many rows are at the point."""
     total, at = [0.0] * len(point), 0
     for row in rows:
         to = [x - y for x, y in zip(row, point, strict=True)]
@@ -128,7 +128,7 @@ def geometric_median_weights(updates, f, iterations=None, smoothing=None):
     spread = distance(rows[medoids[0]], rows[nearest[-1]])
     floor = smoothing or max(1e-9 * spread, 1e-150)
     point = [average(column) for column in columns_of([rows[i] for i in nearest])]
-    if iterations is None:  # a point at an update would stay there
+    if iterations is None:  # otherwise a point at an update would stay there
         point = [p + 1e-3 * (q - p) for p, q in zip(point, finite[-1], strict=True)]
     weights = []
     for step in range(iterations or 300):
@@ -147,7 +147,7 @@ def sum_of_distances(point, rows):
 
 
 def newton_step(point, rows):
-    """Down by the inverse of the second derivatives, halved until the sum of distances is smaller."""
+    """A Newton step, halved until the sum of distances is smaller."""
     d = len(point)
     slope, curve = [0.0] * d, [[0.0] * d for _ in range(d)]
     for row in rows:
@@ -168,7 +168,7 @@ def newton_step(point, rows):
 
 
 def solved(matrix, right):
-    """Gaussian elimination; None where there is no solution."""
+    """The solution of a linear system by Gaussian elimination, or None if there is none."""
     rows, n = [[*row, r] for row, r in zip(matrix, right, strict=True)], len(right)
     for k in range(n):
         pivot = max(range(k, n), key=lambda i: abs(rows[i][k]))
@@ -199,7 +199,7 @@ def minimum_diameter_weights(updates, f):
     if len(there) < n - f:
         return [NAN] * n
     apart = {(i, j): squared_distance(rows[i], rows[j]) for i in there for j in there}
-    best = min(  # the first of several
+    best = min(  # in a tie, the first
         subsets_of(there, n - f),
         key=lambda subset: max(apart[i, j] for i in subset for j in subset),
     )

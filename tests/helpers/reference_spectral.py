@@ -1,4 +1,4 @@
-"""Rules by the largest variance once more, as slow as they read: plain loops over floats, from their papers.
+"""Rules by the largest variance once more, in plain loops over floats, from their papers.
 
 Conventions are those of `reference_modern`.
 """
@@ -19,7 +19,7 @@ def about_mean(rows, shares):
 
 
 def largest_variance(rows, shares):
-    """The covariance's largest eigenvalue, and the squared lengths of the projections on its directions."""
+    """The largest eigenvalue of the covariance, and the squared projections on its directions."""
     centered = about_mean(rows, shares)
     d = len(rows[0])
     if d <= len(rows):
@@ -31,7 +31,7 @@ def largest_variance(rows, shares):
             for j in range(d)
         ]
         values, vectors = eigen(covariance)
-    else:  # the same eigenvalues, of the products of the rows
+    else:  # the products of the rows have the same eigenvalues
         weighed = [[math.sqrt(p) * v for v in row] for p, row in zip(shares, centered, strict=True)]
         values, mixtures = eigen([[dot(a, b) for b in weighed] for a in weighed])
         vectors = []
@@ -51,10 +51,10 @@ def dot(a, b):
 
 
 def eigen(matrix):
-    """Eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations."""
+    """The eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations."""
     n = len(matrix)
     a = [list(row) for row in matrix]
-    turned = [[float(i == j) for j in range(n)] for i in range(n)]  # eigenvectors, one a row
+    turned = [[float(i == j) for j in range(n)] for i in range(n)]  # one eigenvector in each row
     for _ in range(50):
         off = max((abs(a[p][q]) for p in range(n) for q in range(p)), default=0.0)
         if off <= 1e-17 * max((abs(a[p][p]) for p in range(n)), default=0.0):

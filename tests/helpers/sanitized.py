@@ -1,6 +1,6 @@
 """Runs the tests of the kernels on a library that stops at wrong addresses and undefined behaviour.
 
-``python tests/helpers/sanitized.py``: compiles kernels.c with the sanitizers of gcc or clang into a copy of
+``python tests/helpers/sanitized.py`` compiles kernels.c with the sanitizers of gcc or clang into a copy of
 the package, and runs the tests there.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
-TESTS = (  # of what reaches the kernels by every path
+TESTS = (  # tests that reach the kernels by every path
     "kernels",
     "rules/test_rules.py",
     "rules/test_own_rules.py",
@@ -22,15 +22,14 @@ TESTS = (  # of what reaches the kernels by every path
 
 
 def main() -> int:
-    """Compile and test; gives pytest's exit code."""
+    """Compile and test. Return pytest's exit code."""
     compiler = os.environ.get("CC", "gcc")
-    # The sanitizer finds what throws C++ exceptions at the start only, and torch throws some.
+    # The sanitizer looks for libstdc++ only at the start. torch is loaded later, and throws C++ exceptions.
     runtime = " ".join(_found(compiler, name) for name in ("libasan.so", "libstdc++.so.6"))
     with tempfile.TemporaryDirectory(prefix="sanitized-") as folder:
         skip = shutil.ignore_patterns("__pycache__", "_kernels.so")
-        tests = (
-            Path(folder) / "tests"
-        )  # beside the copy, for pytest puts their folder first on the path
+        # The tests are beside the copy, because pytest puts their folder first on the path.
+        tests = Path(folder) / "tests"
         for source, target in (
             ("flwr_byzantine", Path(folder) / "flwr_byzantine"),
             ("tests", tests),
@@ -49,7 +48,7 @@ def main() -> int:
         assert Path(library).is_relative_to(folder), library
         assert Path(library).exists(), "nothing was compiled"
         environment |= {
-            "LD_PRELOAD": runtime,  # Python itself is not compiled so
+            "LD_PRELOAD": runtime,  # Python itself is not compiled with it
             "ASAN_OPTIONS": f"detect_leaks=0:log_path={folder}/found",  # the leaks are Python's own
         }
         command = [
@@ -71,7 +70,7 @@ def main() -> int:
 
 
 def _found(compiler: str, library: str) -> str:
-    """Where a library of the compiler is."""
+    """The path of a library of the compiler."""
     asked = [compiler, f"-print-file-name={library}"]
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 

@@ -66,10 +66,10 @@ num-rounds = 1
 def small_app(
     folder, name="small", package="tiny", *, train="pass", end="pass", top="", below="", more=""
 ):
-    """The folder of an app that adds one in each round; its accuracy is the mean of its model.
+    """The folder of an app that adds one in each round, and whose accuracy is the mean of its model.
 
-    ``train``, ``end`` and ``top`` are lines of its nodes, at the end of its server, and of its server's
-    module; ``below`` is where its package is, and ``more`` what its ``pyproject.toml`` ends with.
+    ``train`` holds lines of its nodes, ``end`` lines at the end of its server, and ``top`` lines of its
+    server's module. ``below`` is the folder of its package. ``more`` is the end of its ``pyproject.toml``.
     """
     folder = Path(folder)
     place = folder / below / package

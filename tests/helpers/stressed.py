@@ -1,14 +1,14 @@
-"""Results of stress tests, as `stress.json` holds them, made up."""
+"""Made-up results of stress tests, in the form of `stress.json`."""
 
 from __future__ import annotations
 
 import math
 import random
 
-NODES = [9223372036854775807 - 1_234_567_890_123 * i for i in range(10)]  # ids as Flower draws them
+NODES = [9223372036854775807 - 1_234_567_890_123 * i for i in range(10)]  # ids like Flower's
 RULES = ("app", "fedavg", "median", "phocas", "krum", "nnm+phocas")
 ATTACKS = ("none", "sign_flip", "lie", "ipm", "min_max")
-ENDS = {  # what is reached under each attack
+ENDS = {  # the accuracy that is reached under each attack
     "app": (0.931, 0.098, 0.412, 0.221, 0.350),
     "fedavg": (0.930, 0.101, 0.405, 0.214, 0.361),
     "median": (0.917, 0.894, 0.803, 0.871, 0.842),
@@ -55,7 +55,7 @@ def cell(rule, attack, end, rounds=8, seed=0, start=0.1, **others):
 
 
 def verdicts(rule, attack, rounds, drawn):
-    """What a rule that is right most of the time says of each reply."""
+    """What a rule that is right most of the time says about each reply."""
     word = "not selected" if rule == "krum" else "trimmed"
     found = []
     for r in range(1, rounds + 1) if rule != "app" else ():
@@ -68,7 +68,7 @@ def verdicts(rule, attack, rounds, drawn):
 
 
 def example():
-    """An app that attacks break, and a rule that holds; one run failed."""
+    """The result of an app that attacks break, with a rule that holds, and one failed run."""
     cells = [
         cell(rule, attack, end)
         for rule, ends in ENDS.items()
@@ -110,7 +110,7 @@ def example():
 
 
 def repeated():
-    """The example with three seeds; one of them failed in one cell, and diverged in another."""
+    """The example with three seeds. One seed failed in one cell, and diverged in another."""
     result = example() | {"seeds": [0, 1, 2]}
     for one in result["cells"]:
         if one["final"] is None:
@@ -131,7 +131,7 @@ def repeated():
 
 
 def grid(rules=25, attacks=15):
-    """Many rules and many attacks, with some models that broke."""
+    """A result with many rules and many attacks, and with some broken models."""
     drawn = random.Random(2)
     names = ["app", *(f"bucketing+rule_of_number_{i}" for i in range(1, rules))]
     kinds = ["none", *(f"attack_number_{i}" for i in range(1, attacks))]
@@ -147,7 +147,7 @@ def grid(rules=25, attacks=15):
 
 
 def loss():
-    """A metric that is better where it is lower, and that attacks drive to infinity."""
+    """A result whose metric is better if it is lower, and which attacks drive to infinity."""
     ends = {
         "app": (0.31, 4.2e6, math.inf),
         "median": (0.35, 0.41, 0.52),

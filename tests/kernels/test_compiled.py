@@ -1,4 +1,4 @@
-"""The compiled kernels against numpy's, for every instruction set there is; and which of them serve."""
+"""The compiled kernels against numpy's for every instruction set, and which kernels are used."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ KINDS = {"float16": HALF, "bfloat16": BFLOAT16, "float32": SINGLE, "float64": DO
 
 
 def instruction_sets():
-    """Those of this processor that the library was compiled for; none where there is no library."""
+    """The instruction sets of this processor that the library was compiled for. None without a library."""
     try:
         library = compiled._load()
     except compiled.UnusableLibraryError:
@@ -32,7 +32,7 @@ def kernels(request):
 
 
 def drawn(random, size, dtype):
-    """Values of many sizes, some of them whole numbers, which tie, and some not finite."""
+    """Values of many sizes. Some are whole numbers, which tie, and some are not finite."""
     x = random.normal(size=size) * 10.0 ** random.integers(-3, 3)
     x = np.round(x) if random.random() < 0.4 else x
     if random.random() < 0.4:
@@ -43,7 +43,7 @@ def drawn(random, size, dtype):
 
 
 def mixing(random, k, n):
-    """A mixing matrix: of any numbers, or of averages, with many zeros."""
+    """A mixing matrix with many zeros: of any numbers, or of averages."""
     weights = random.normal(size=(k, n)) * (random.random((k, n)) < 0.6)
     if random.random() < 0.5:
         weights = (weights != 0) / np.maximum(1, (weights != 0).sum(axis=1, keepdims=True))
@@ -53,7 +53,7 @@ def mixing(random, k, n):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(40))
 def test_compiled_kernels_do_what_numpy_does(kernels, kind, seed):
-    """To the last bit, where no sum over columns is taken."""
+    """Results without a sum over columns are equal to the last bit."""
     random, dtype = np.random.default_rng(seed), KINDS[kind]
     n, sizes = int(random.integers(1, 24)), random.integers(0, 700, random.integers(1, 5))
     segments = [[drawn(random, size, dtype) for _ in range(n)] for size in sizes]
@@ -106,7 +106,7 @@ def test_every_half_is_read_and_written_as_it_is(kernels, kind):
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 def test_halves_are_rounded_to_the_nearest(kernels, kind):
-    """The mean of any two neighbours lies between them: the even one is taken."""
+    """The mean of two neighbours lies between them, and is rounded to the even one."""
     dtype = KINDS[kind]
     low = np.arange(0x7BFF if kind == "float16" else 0x7F7F, dtype=np.uint16)
     rows = [low.view(dtype), (low + 1).astype(np.uint16).view(dtype)]
@@ -125,7 +125,7 @@ def test_a_float16_that_overflows_gives_way_to_the_base(kernels):
 
 
 def in_a_process(code, package=None, **environment):
-    """Run code in a new process, perhaps with another copy of the package; gives what it wrote."""
+    """Run code in a new process, perhaps with another copy of the package. Return what it printed."""
     root = Path(flwr_byzantine.__file__).parents[1] if package is None else package
     environment = {**os.environ, "PYTHONPATH": str(root), **environment}
     command = [sys.executable, "-c", code]
@@ -141,7 +141,7 @@ MEDIAN = (
 
 @pytest.fixture
 def without_library(tmp_path):
-    """A copy of the package as it is where no compiler was found."""
+    """A copy of the package as it is after an installation without a compiler."""
     package = Path(flwr_byzantine.__file__).parent
     leave_out = shutil.ignore_patterns("__pycache__", compiled.LIBRARY.name)
     shutil.copytree(package, tmp_path / "flwr_byzantine", ignore=leave_out)
@@ -188,10 +188,10 @@ SUMS = (
 @pytest.mark.slow
 @pytest.mark.skipif(not compiled.LIBRARY.exists(), reason="there was no compiler")
 def test_flags_of_the_user_change_no_result(without_library):
-    """Nor the process: linked with -ffast-math, a library turns its smallest numbers off."""
+    """They do not change the process either. If linked with -ffast-math, a library turns off tiny numbers."""
     repository = Path(__file__).resolve().parents[2]
     if not (repository / "setup.py").exists():
-        pytest.skip("the repository is not here")
+        pytest.skip("only the repository has setup.py")
     shutil.copy(repository / "setup.py", without_library)
     shutil.copy(repository / "pyproject.toml", without_library)
     for flags in ("-Ofast", "-ffast-math -g", "-ffinite-math-only"):
@@ -231,7 +231,7 @@ def test_a_strategy_is_not_made_with_a_wrong_variable(variable, module):
 
 
 def test_where_there_is_a_library_it_serves():
-    """The tests of rules and strategies mean nothing for compiled kernels where numpy's serve."""
+    """Otherwise the tests of rules and strategies would not test the compiled kernels."""
     if os.environ.get(compiled.VARIABLE):
         pytest.skip("kernels were chosen")
     assert compiled.choice().name == (instruction_sets() or ["numpy"])[-1]

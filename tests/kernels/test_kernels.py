@@ -1,4 +1,4 @@
-"""The hot loops on their own, whichever kernels serve: blocks, ranges, segments, threads."""
+"""The kernels that this process uses, on their own: blocks, ranges, segments and threads."""
 
 from itertools import pairwise
 
@@ -13,20 +13,20 @@ REDUCTIONS = [Reduction(2), Reduction(0), Reduction(1, keep=5), Reduction(2, kee
 
 
 def columns_of(x, sizes=None):
-    """Rows cut into segments of the given sizes."""
+    """Rows that are cut into segments of the given sizes."""
     cuts = np.cumsum([0, *(sizes or [x.shape[1]])])
     segments = [[as_column_values(row[lo:hi], x.dtype) for row in x] for lo, hi in pairwise(cuts)]
     return Columns(segments, x.dtype, len(x))
 
 
 def values(n, d, dtype=np.float32, whole=False):
-    """Random rows; small whole numbers are full of ties."""
+    """Random rows, or small whole numbers with many ties."""
     random = np.random.default_rng(d)
     return (random.integers(-3, 4, (n, d)) if whole else random.normal(size=(n, d))).astype(dtype)
 
 
 def reduced(x, reduction):
-    """Vectorised, so that it is no limit to d; ties to the lower row."""
+    """The reduction in plain numpy. Ties go to the lower row."""
     x = x.astype(np.float64)
     middle = np.sort(x, axis=0)[reduction.trim : len(x) - reduction.trim].mean(axis=0)
     if reduction.keep is None:
@@ -36,7 +36,7 @@ def reduced(x, reduction):
 
 
 def run(columns, weights, reduction, **options):
-    """Result as one row, and how many values were replaced."""
+    """The result as one row, and how many values were replaced."""
     sizes = np.diff(columns.offsets)
     out = [np.full(size, 7, columns.dtype) for size in sizes]
     replaced = combine(columns, weights, reduction, out=out, **options)
@@ -71,7 +71,7 @@ def test_awkward_numbers_of_columns(d, dtype):
 @pytest.mark.parametrize("reduction", REDUCTIONS, ids=str)
 @pytest.mark.parametrize("mixed", [False, True])
 def test_ties_in_every_block(reduction, mixed):
-    """Where values tie, the kernel goes back to the rows: in every block, at every place of it."""
+    """In a tie, the kernel reads the rows again. There is a tie in every block, at every position."""
     x = values(7, 9001, whole=True)
     weights = np.eye(7)[::-1].copy() if mixed else None
     rows = x[::-1] if mixed else x
@@ -156,14 +156,14 @@ def test_ranges_cover_every_column_once():
 @pytest.mark.parametrize(("add_base", "scale"), [(False, 1.0), (True, 1.0), (True, -0.5)])
 @pytest.mark.parametrize("kind", ["reduce", "weigh", "mix", "mix, nearest"])
 def test_result_is_applied_to_the_base(dtype, add_base, scale, kind):
-    """Gradients are added to the base; a mix that does not sum to one is a mix around it."""
+    """Gradients are added to the base. A mix that does not sum to one is a mix around the base."""
     x, base = values(5, 40, dtype, whole=True), np.arange(-20, 20).astype(dtype)
     q = np.array([0.5, 0, -0.25, 2, 0])
     weights, reduction = {
         "reduce": (None, Reduction(1)),
         "weigh": (q[None], None),
         "mix": (np.stack([q, -q, q / 2]), Reduction(1)),
-        "mix, nearest": (np.eye(5) / 2, Reduction(1, keep=3)),  # full of ties
+        "mix, nearest": (np.eye(5) / 2, Reduction(1, keep=3)),  # with many ties
     }[kind]
     around = 0 if add_base or weights is None else np.outer(1 - weights.sum(axis=1), base)
     rows = x if weights is None else weights @ x.astype(np.float64) + around
@@ -217,7 +217,7 @@ def test_several_mixed_rows_need_a_reduction():
 
 @pytest.mark.parametrize("n", range(1, 10))
 def test_distances_of_any_number_of_rows(n):
-    """Rows are taken in fours; one that is not finite disturbs none of its neighbours in a tile."""
+    """Rows are taken in fours. A row that is not finite must not change other distances of its tile."""
     x = 1 + 1e-4 * values(n, 500, np.float32)
     x[-1, 300] = np.nan
     exact = x.astype(np.float64)
@@ -242,7 +242,7 @@ def test_distances_are_exact_and_symmetric():
 
 @pytest.mark.parametrize("n", range(2, 22))
 def test_identical_rows_are_equally_far_from_all_others(n):
-    """Rounding must not decide between them, wherever they stand."""
+    """Rounding must not decide between them, at any position."""
     x = values(3, 1001)[np.random.default_rng(n).integers(0, 3, n)]
     distances = pairwise_distances(columns_of(x))
     same = (x[:, None] == x).all(axis=2)

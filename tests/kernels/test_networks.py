@@ -1,4 +1,4 @@
-"""Sorting networks: every value of a column ends up where the reduction looks for it."""
+"""Sorting networks put every value of a column where the reduction looks for it."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def apply(pairs, x):
 
 @pytest.mark.parametrize("n", range(1, 14))
 def test_networks_sort(n):
-    """By the zero-one principle: sorting all columns of zeros and ones is sorting anything."""
+    """By the zero-one principle, a network that sorts all zeros and ones sorts everything."""
     x = (np.arange(2**n) >> np.arange(n)[:, None]) & 1
     pairs = odd_even_merge_sort(n)
     assert all(0 <= i < j < n for i, j in pairs)
@@ -65,7 +65,7 @@ def test_sorters_do_every_comparator_once_in_an_order_that_sorts(n):
     for row in range(n):
         assert [p for p in done if row in p] == [p for p in pairs if row in p]
     reads = sum(len(rows) for _, rows in sorters)
-    assert n < 4 or reads < 2 * len(pairs)  # what comparators one by one would read
+    assert n < 4 or reads < 2 * len(pairs)  # single comparators would read this much
 
 
 def test_sorters_as_a_table():

@@ -1,4 +1,4 @@
-"""Apps of somebody's, unchanged: they run in one process, bare and behind `RobustGrid`, and are watched."""
+"""Apps that do not use this library run in one process, unchanged, alone and behind `RobustGrid`."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from flwr_byzantine.lab.flower_app import key_of_rounds, load_flower_app
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
 NAMES = sorted(path.parent.name for path in APPS.glob("*/pyproject.toml"))
-# name -> where its numbers come from, and the metric.
+# name -> the source of its numbers, and the metric
 EXPECTED = {
     "legacy_server_fn": ("server", "centralized_accuracy"),
     "own_start": ("server", "top1"),
@@ -39,7 +39,7 @@ def test_every_app_is_expected():
 
 
 def runs_of(name, attack, **config):
-    """What an app comes to in a process of its own."""
+    """The results of an app's runs, in a process of its own."""
     import json
 
     done = subprocess.run(

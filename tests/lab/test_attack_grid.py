@@ -1,4 +1,4 @@
-"""AttackGrid and AttackStrategy send what the wrappers send, to the last bit."""
+"""AttackGrid and AttackStrategy send exactly what the wrappers send, bit by bit."""
 
 from functools import partial
 
@@ -27,7 +27,7 @@ SPECIAL = {
     "LittleIsEnough": LittleIsEnough(z=1.5),
     "Gambler": attacks.Gambler(num_servers=1, probability=0.3),
 }
-NEEDS_MORE = {"Optimized", "AdaptiveAttack"}  # made with a rule
+NEEDS_MORE = {"Optimized", "AdaptiveAttack"}  # a rule is needed to make these
 
 
 def names():
@@ -71,7 +71,7 @@ def test_it_sends_what_the_wrappers_send(api, name):
 
 @pytest.mark.parametrize("attack", [attacks.PoisonedFL(), attacks.Mimic(warmup=3)], ids=repr)
 def test_attacks_that_remember_go_on_when_counters_become_floating_point(attack, caplog):
-    """Flower's FedAvg of the Message API returns whole numbers as float64: the model has one value more."""
+    """Flower's FedAvg of the Message API turns counters into float64, which adds a value to the model."""
     _, attacked = message_run(untouched(), around("message", attack))
     assert [len(record.attacked) for record in attacked.rounds] == [3, 3, 3]
     said = [text for text in caplog.messages if "begins anew" in text]

@@ -1,4 +1,4 @@
-"""Who is Byzantine, what passes untouched, and what is refused in words."""
+"""Which nodes are Byzantine, which messages stay unchanged, and which mistakes raise an error."""
 
 import logging
 
@@ -90,7 +90,7 @@ def test_off_nothing_changes():
     rounds_of(grid, round=7)
     assert grid.rounds[0].server_round == 7
     assert grid.rounds[0].attacked == ()
-    rounds_of(grid)  # counted from there
+    rounds_of(grid)  # the rounds of the attack count from this one
     assert len(grid.rounds[1].attacked) == 3
     assert AttackGrid(AnsweringGrid(honest), SignFlip(), 0).byzantine == ()
 
@@ -103,7 +103,7 @@ def test_who_is_drawn():
     assert grid.byzantine == drawn == grid.rounds[2].attacked
     grid = AttackGrid(AnsweringGrid(honest), SignFlip(), byzantine=0.25, redraw=True)
     rounds_of(grid, 5)
-    assert {len(record.byzantine) for record in grid.rounds} == {3}  # 2.5, halves up
+    assert {len(record.byzantine) for record in grid.rounds} == {3}  # 2.5, rounded up
     assert len({record.byzantine for record in grid.rounds}) > 1
     grid = AttackGrid(
         AnsweringGrid(honest), SignFlip(), lambda nodes, r: [n for n in nodes if n % 3 == r % 3]
@@ -290,7 +290,7 @@ def test_a_protected_strategy_of_the_fit_api():
     _, attacked = fit_run(untouched(), around, models=models)
     assert np.isfinite(models[-1]).all()
     assert (np.abs(models[-1]) < 10).all()
-    assert attacked.aggregator.rule is rule  # the protected strategy's own
+    assert attacked.aggregator.rule is rule  # the rule belongs to the protected strategy
     assert all(len(record.attacked) == 2 for record in attacked.rounds)
     assert all(isinstance(client, str) for client in attacked.byzantine)
 

@@ -1,4 +1,4 @@
-"""Nodes in one process share nothing, though no message goes over a network."""
+"""Nodes in one process share nothing, although no message goes over a network."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from flwr_byzantine.lab.in_process import InProcessGrid, as_running_task, own_re
 
 
 def spoil(content):
-    """Change all that a node can change in a message."""
+    """Change everything in a message that a node can change."""
     for array in content["arrays"].values():
         array.data, array.dtype, array.shape = b"spoilt", "spoilt", (9,)
     content["arrays"]["more"] = Array(np.zeros(1))

@@ -1,4 +1,4 @@
-"""Apps of other make: they run, or one line says why not."""
+"""Unusual apps run, or one line says why they do not."""
 
 import pytest
 from small_app import small_app
@@ -11,7 +11,7 @@ FEW = Federation(4, 1)
 
 
 def changed(app, file, *pairs):
-    """An app with other lines in one of its files."""
+    """An app with some lines of one of its files replaced."""
     path = app / file
     text = path.read_text()
     for old, new in pairs:

@@ -1,4 +1,4 @@
-"""Attacks on the data of apps that stay as they are, and how often backdoors work."""
+"""Attacks on the data of unchanged apps, and the success rate of backdoors."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def loader(batch_size=5, kind=DataLoader):
     return kind(TensorDataset(X, Y), batch_size=batch_size)
 
 
-# What is found in batches.
+# How samples are found in batches.
 
 
 @pytest.mark.parametrize("batch", [
@@ -91,11 +91,11 @@ def test_labels_of_two_classes_may_be_numbers_with_a_point():
     assert torch.equal(flipped, 1 - batch[1])
 
 
-# What passes.
+# Loaders that are poisoned, and batches that stay as they are.
 
 
 class Own(DataLoader):
-    """A loader with a method of its own."""
+    """A loader that overrides a method."""
 
     def __iter__(self):
         yield from super().__iter__()
@@ -246,7 +246,7 @@ def digits():
 
 
 def exact(arrays, x, y):
-    """The success rate by the library's own method."""
+    """The success rate, computed directly by the library's method."""
     nn = torch.nn
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     net.load_state_dict(arrays)
@@ -270,7 +270,7 @@ def test_a_backdoor_works_in_an_app_with_loaders_and_its_success_is_exact(on_ser
     x, y = digits()
     if on_server:
         x, y = x[:TEST], y[:TEST]
-    else:  # the nodes that do not attack
+    else:  # the honest nodes evaluate
         x, y = x[TEST:], y[TEST:]
         honest = ~torch.isin(torch.arange(len(y)) % 10 + 1, torch.tensor([*drawn(10, 2, 0)]))
         x, y = x[honest], y[honest]
@@ -370,11 +370,11 @@ def test_on_the_command_line(tmp_path, capsys):
     assert "How often the backdoor works" in (tmp_path / "stress.html").read_text()
 
 
-# What is recommended, and shown.
+# The recommendation, and what is shown.
 
 
 def cell(rule, attack, lost, rate=None, error=None, note=None):
-    """What `stress.json` says of a run, as far as it matters here."""
+    """The fields of a run in `stress.json` that matter here."""
     return {
         "rule": rule, "attack": attack, "lost": lost, "seconds_per_round": 1.0, "error": error,
         "attack_success_rate": rate, "note": note,
@@ -443,7 +443,7 @@ def test_the_page_and_the_terminal_show_the_rates():
     ]
 
 
-# A ClientApp of the user's own.
+# A user's own ClientApp for attackers.
 
 ATTACKERS = """
 from flwr.app import ArrayRecord

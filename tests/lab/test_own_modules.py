@@ -21,7 +21,7 @@ FEW = Federation(3, 0)
 
 
 def said(folder, **settings):
-    """What the server of an app says of itself, in a run."""
+    """The text with which an app's server ends in a run."""
     return run_cell(load_flower_app(folder), "app", "none", FEW).error
 
 
@@ -64,7 +64,7 @@ def test_an_example_that_was_imported_before_with_a_rule_in_it(tmp_path, monkeyp
 
 
 def test_a_changed_file_is_read_again(tmp_path):
-    for name in ("aaa", "bbb", "ccc"):  # of one size, within a second
+    for name in ("aaa", "bbb", "ccc"):  # of one size, and written in the same second
         assert said(small_app(tmp_path, name, end=SAYS)) == f"ValueError: {name}"
     assert not list(tmp_path.rglob("*.pyc"))
 
@@ -128,7 +128,7 @@ def test_threads_wait_for_the_modules_of_another_app(tmp_path):
         thread.join(0.2)
         assert seen == []
         assert __import__("tiny.task").task.NAME == "one"
-        with apps[1].in_use():  # the same thread need not wait
+        with apps[1].in_use():  # the thread that uses an app need not wait for itself
             assert __import__("tiny.task").task.NAME == "two"
         assert __import__("tiny.task").task.NAME == "one"
     thread.join(10)
@@ -153,7 +153,7 @@ def test_a_component_may_name_the_folder_below_itself(tmp_path):
     app = small_app(tmp_path, "dotted", below="src", end=SAYS)
     project = (app / "pyproject.toml").read_text()
     (app / "pyproject.toml").write_text(project.replace('"tiny.', '"src.tiny.'))
-    assert "No module named 'tiny'" in said(app)  # as under `flwr run`
+    assert "No module named 'tiny'" in said(app)  # `flwr run` says the same
     for path in app.rglob("*.py"):
         path.write_text(path.read_text().replace("from tiny", "from src.tiny"))
     assert said(app) == "ValueError: dotted"

@@ -1,4 +1,4 @@
-"""The page of a stress test: whole for every result, whatever is missing or odd in it."""
+"""The page of a stress test is complete for every result, even if the result lacks something."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ODD = "<script>alert('x')</script>&\"quote\" 名 \x00\ud800\u202e"
 
 
 def shown(result):
-    """Text of each cell of the heatmap and of the table."""
+    """The text of each cell of the heatmap, and of each cell of the table."""
     root = parsed(page(result))
     found = {"g": {}, "td": {}}
     for tag, cells in found.items():
@@ -57,7 +57,7 @@ def shown(result):
 
 
 def changed(**others):
-    """The example, with its first cell changed; None leaves a field out."""
+    """The example, with changes to its first cell. A field that is None is left out."""
     result = copy.deepcopy(EXAMPLE)
     for key, value in others.items():
         result["cells"][0][key] = value
@@ -215,7 +215,7 @@ def test_curves_have_a_labelled_line_for_each_rule():
             for mark in itertools.islice(line.parent.all("path"), 1, 2)
             if line.attributes["class"].startswith("line ")
         ]
-        assert len({*styles}) == len(styles) == len(labels)  # without colours
+        assert len({*styles}) == len(styles) == len(labels)  # they differ without colours
 
 
 def test_shares_of_rejected_replies_are_counted():
@@ -229,7 +229,7 @@ def test_shares_of_rejected_replies_are_counted():
     one |= {"verdicts": said, "byzantine": [[nodes[0]], [str(nodes[1])]]}
     root = parsed(page({"cells": [one]}))
     shares = [e.text for e in root.all("span", class_="meter")]
-    assert shares == ["100 %", "25 %"]  # Byzantine, honest
+    assert shares == ["100 %", "25 %"]  # the Byzantine nodes, and the honest ones
     assert "the attacking nodes changed from round to round" in root.text
     assert "those that failed (1), and those of rounds without a result (1)" in root.text
     assert "1 of 4 replies: 3 kept, 1 dropped, 1 failed, 1 skipped" in page({"cells": [one]})
@@ -352,7 +352,7 @@ def test_colours_can_be_read_and_told_apart_in_grey():
         assert all(contrast(colour, on(colour)) >= 4.5 for colour in steps)
         shades = [luminance(colour) for colour in steps]
         assert shades == sorted(shades, reverse=steps is LIGHT)
-        # Towards the last step, cells stand out from the page ever more.
+        # The contrast of cells with the page grows towards the last step.
         away = [contrast(colour, papers) for colour in steps]
         assert away == sorted(away)
         ratios = [contrast(a, b) for a, b in itertools.pairwise(steps)]
@@ -410,7 +410,7 @@ def test_the_table_on_the_terminal():
 
 @pytest.fixture
 def page_of(tmp_path):
-    """Writes a page; gives its path."""
+    """Write a page, and return its path."""
 
     def write(result):
         path = tmp_path / "stress.html"

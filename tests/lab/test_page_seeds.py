@@ -1,4 +1,4 @@
-"""The page of a result with several seeds, and what a notebook shows."""
+"""The page of a result with several seeds, and what a notebook shows of a result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLE = stressed.example()
 
 
 def cells(result):
-    """Pair -> what its cell of the heatmap says."""
+    """Pair -> the text of its cell in the heatmap."""
     found = parsed(heatmap_svg(result)).all("g")
     return {(c.attributes["data-rule"], c.attributes["data-attack"]): c for c in found}
 
@@ -49,7 +49,7 @@ def test_seeds_that_failed_or_diverged_are_named():
 def test_charts_have_a_band_over_the_seeds():
     root = parsed(page(SEEDS))
     bands = [p for p in root.all("path") if p.attributes.get("class", "").startswith("band ")]
-    assert len(bands) == 29  # all cells but the one that failed
+    assert len(bands) == 29  # every cell but the failed one
     assert "its band reaches from the lowest seed to the highest" in root.text
     old = parsed(page(EXAMPLE))
     assert not [p for p in old.all("path") if p.attributes.get("class", "").startswith("band ")]
@@ -111,7 +111,7 @@ def test_a_notebook_shows_the_recommendation_and_the_heatmap():
 
 
 def test_a_heatmap_brings_its_own_background():
-    """A notebook may be dark: text is dark on a background that is the drawing's own."""
+    """A notebook may be dark. So the drawing has a light background of its own behind its dark text."""
     root = ET.fromstring(heatmap_svg(EXAMPLE))
     background = next(e for e in root if e.tag.endswith("rect"))
     assert background.attrib == {"class": "paper", "width": "100%", "height": "100%"}

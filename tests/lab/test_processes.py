@@ -1,4 +1,4 @@
-"""Runs in processes of their own: what is told, what dies, and what goes on."""
+"""Runs in processes of their own: what they report, and what happens if one of them dies."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from flwr_byzantine.lab.progress import Steps
 
 
 def work(runs, tell):
-    """What the processes below do with numbers and words."""
+    """What the processes below do with their tasks, which are numbers or words."""
     for place, run in enumerate(runs):
         if run == "no data":
             raise FileNotFoundError("nothing\n in [/data/x]")
@@ -92,7 +92,7 @@ def test_all_runs_are_dealt_out_in_batches_of_one_size(runs, at_once):
 
 
 def lasting(folder, runs, tell):
-    """Work that goes on until it is ended."""
+    """Work that does not end by itself."""
     for place, run in enumerate(runs):
         (Path(folder) / str(run)).write_text(str(os.getpid()))
         time.sleep(60)
@@ -100,7 +100,7 @@ def lasting(folder, runs, tell):
 
 
 def sweep_of(folder):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT
     run_in_processes([[1], [2]], partial(lasting, folder), 2, print)
 
 
@@ -147,7 +147,7 @@ def test_steps_are_counted_by_run():
 
 
 def leave_files(runs, tell):
-    """Work that makes a temporary file, and does not end."""
+    """Work that makes a temporary file and does not end."""
     handle, path = tempfile.mkstemp()
     os.close(handle)
     tell.finished(0, path)

@@ -1,4 +1,4 @@
-"""`RAY_ADDRESS`, where there is a cluster and where there is none."""
+"""`RAY_ADDRESS`, with a cluster at that address and without one."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Stress tests on Flower's Ray engine: the runs of one process, each with nodes that remember nothing."""
+"""Stress tests on Flower's Ray engine: several runs in one process, without any memory of other runs."""
 
 import signal
 import subprocess
@@ -108,7 +108,7 @@ HALVES = {
 
 @pytest.fixture
 def remembering(request, tmp_path):
-    """An app whose nodes count their calls, and whose server ends with an error under attack."""
+    """An app whose nodes count their calls, and whose server raises an error under attack."""
     name = f"remembering_{request.param}"
     server, client = HALVES[request.param]
     (tmp_path / name).mkdir()
@@ -170,7 +170,7 @@ def test_runs_on_ray_share_no_state_and_a_failing_one_ends_nothing(remembering, 
     assert "an app that prints" not in capfd.readouterr().out
     assert "--engine ray" in result.data["command"]
     again, repeated = runs_of(remembering, "ray", **settings)
-    assert [*repeated] == [("app", "sign_flip")]  # the others are there
+    assert [*repeated] == [("app", "sign_flip")]  # the other cells are not run again
     assert len(again.cells) == 4
 
 

@@ -1,4 +1,4 @@
-"""Values of an app's configuration: as `flwr run` reads them, and one line for those that it cannot."""
+"""Values of an app's configuration are read as `flwr run` reads them, or one line says what is wrong."""
 
 import json
 import shlex

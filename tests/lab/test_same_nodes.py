@@ -1,4 +1,4 @@
-"""Runs with and without an attack are compared over the same nodes."""
+"""Runs with and without an attack are compared on the same nodes."""
 
 import pytest
 from small_app import small_app

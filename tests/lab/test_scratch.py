@@ -1,4 +1,4 @@
-"""Runs of a stress test leave nothing behind, and overwrite nothing."""
+"""Runs of a stress test leave no files behind, and overwrite none."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ TRAINS = (
 
 
 def tree(folder):
-    """Every file of a folder, and what is in it."""
+    """Every file of a folder, with its content."""
     return {
         str(path.relative_to(folder)): path.read_text()
         for path in Path(folder).rglob("*")
@@ -35,7 +35,7 @@ def tree(folder):
 
 @pytest.fixture
 def users(tmp_path, monkeypatch):
-    """A user's current folder, and an app elsewhere that saves files and reads others."""
+    """A user's current folder, and an app in another folder that saves and reads files."""
     app = small_app(tmp_path / "app", end=SAVES, train=TRAINS, top="open('imported', 'w').close()")
     here = tmp_path / "here"
     for name, text in (("app/data/own.csv", "app"), ("here/input/x.csv", "user"),

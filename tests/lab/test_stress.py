@@ -1,4 +1,4 @@
-"""`stress`: an app under attacks with rules in front of it, from Python and on the command line."""
+"""`stress` runs an app under attacks, with and without rules, from Python and from the command line."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def grid_of(values, seconds=None):
     ]
 
 
-# What is recommended.
+# The recommendation.
 
 
 @pytest.mark.parametrize(("values", "seconds", "rule", "words"), [
@@ -73,7 +73,7 @@ def test_points_lost_of_an_accuracy_and_of_a_loss():
     cells = cells_of([grid_of({"app": (0.9, 0.2), "median": (0.95, 0.8)})], ACCURACY)
     assert [round(cell["lost"], 9) for cell in cells] == [0, 70, -5, 10]
     assert [cell["final"] for cell in cells] == [0.9, 0.2, 0.95, 0.8]
-    low = Metric("accuracy", "server", True)  # as if it were a loss: per cent of the app's own
+    low = Metric("accuracy", "server", True)  # as if it were a loss: in per cent of the app's own
     cells = cells_of([grid_of({"app": (2.0, 3.0), "median": (1.0, 2.0)})], low)
     assert [cell["lost"] for cell in cells] == [0, 50, -50, 0]
 
@@ -138,7 +138,7 @@ def test_the_metric_that_says_most():
         choose_metric({})
 
 
-# Errors, before anything is run.
+# Errors before any run.
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -179,7 +179,7 @@ def test_errors_on_the_command_line_are_one_line(capsys):
 
 
 def test_runs_of_an_app_that_comes_from_no_folder_are_not_kept(tmp_path):
-    """Nothing tells whether it is the same app as before."""
+    """Nothing shows whether it is still the same app."""
     app = replace(load_flower_app(OWN_START), code="")
     for _ in range(2):
         seen = []

@@ -1,4 +1,4 @@
-"""What a stress test prints, on terminals of every width and into files."""
+"""What a stress test prints on terminals of any width, and to files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULTS = {
 
 
 def printed(result, width=None, **others):
-    """The lines on a terminal of a width, or in a file where none is told."""
+    """The lines on a terminal of a width. Without a width, the lines in a file."""
     if width is not None:
         others = {"force_terminal": True, "color_system": None, "width": width} | others
     console = Console(file=io.StringIO(), **others)
@@ -34,7 +34,7 @@ def printed(result, width=None, **others):
 
 
 def numbers(lines):
-    """All numbers with a decimal, in order of size."""
+    """All numbers with a decimal point, sorted."""
     return sorted(re.findall(r"[\N{MINUS SIGN}\d]+\.\d+", " ".join(lines)))
 
 

@@ -1,4 +1,4 @@
-"""Apps that wait for what never comes end with an error, in one line."""
+"""An app that waits for something that never happens ends with an error in one line."""
 
 import threading
 import time
@@ -55,7 +55,7 @@ ENDS = {
 
 
 def run_of(folder, rule="app", attack="none", clients=4, **words):
-    """A run of an app with other lines in its main function."""
+    """Run an app whose main function has other lines."""
     app = load_flower_app(small_app(folder, **words))
     return run_cell(app, rule, attack, Federation(clients, 1))
 
@@ -77,7 +77,7 @@ def test_a_legacy_app_that_waits_for_more_clients(tmp_path, end, rule, attack):
     wait = vars(SimpleClientManager)["wait_for"]
     assert wait.__module__ == "flwr.server.client_manager"
     deadline = time.monotonic() + 15
-    while threading.active_count() > threads:  # Flower's looks for clients every 5 seconds
+    while threading.active_count() > threads:  # Flower's thread looks for clients every 5 seconds
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -100,7 +100,7 @@ def test_an_app_of_the_message_api_that_waits_for_more_nodes(
     tmp_path, monkeypatch, rule, attack, nodes
 ):
     began = time.monotonic()
-    if nodes == "elsewhere":  # a grid that answers as often as it is asked
+    if nodes == "elsewhere":  # a grid that always answers, however often it is asked
         monkeypatch.setattr(InProcessGrid, "get_node_ids", lambda grid: list(grid.contexts))
     end = "FedAvg(min_available_nodes=5).start(grid, ArrayRecord(model()), 1)"
     run = run_of(tmp_path, rule, attack, end=end)

@@ -1,4 +1,4 @@
-"""The benchmarks run; what they measure is for a quiet machine, not for a test."""
+"""The benchmarks run. What they measure means something only on an idle machine, so no test checks it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Older entry points of Flower, and the ways the library gets onto a machine."""
+"""Older entry points of Flower, and the ways to install the library."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import importlib.metadata
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -17,33 +15,18 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from ports import free_port, wait_for
 
 from flwr_byzantine.kernels import compiled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# All but the malformed are usable: the seven that Multi-Krum needs for f = 2.
+# Seven replies are usable, without the malformed one. Multi-Krum needs seven for f = 2.
 ROLES = ["honest"] * 6 + ["hostile", "malformed"]
 IMPORT = """
 import sys, flwr_byzantine, flwr_byzantine.serverapp
 assert "torch" not in sys.modules and "ray" not in sys.modules
 print(flwr_byzantine.__file__)
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def wait_for(port, server):
-    """Wait until the server listens."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
 
 
 def project(folder):
@@ -92,11 +75,11 @@ def test_start_server_and_start_client(rule, tmp_path):
 
 
 def import_from(folder, path):
-    """Where a Python of its own, started in an empty folder, finds the library."""
+    """The path at which a fresh Python, started in an empty folder, finds the library."""
     empty = folder / "empty"
     empty.mkdir()
-    # -S -s: neither this environment's site-packages nor the editable install in it; what the
-    # library needs besides itself comes last on the path.
+    # -S leaves out this environment's site-packages, and the editable install in it. The packages that the
+    # library needs come last on the path.
     packages = str(Path(importlib.metadata.distribution("numpy").locate_file("")))
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(path), packages])}
     done = subprocess.run(
@@ -131,7 +114,7 @@ def test_the_wheel_works_from_site_packages(tmp_path):
 
 
 def build(app):
-    """The bundle that `flwr build` makes of an app."""
+    """Run `flwr build` on an app, and return the bundle."""
     flwr = Path(sys.executable).with_name("flwr")
     subprocess.run([flwr, "build"], cwd=app, check=True, capture_output=True)
     (bundle,) = app.glob("*.fab")

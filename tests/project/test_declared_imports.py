@@ -1,4 +1,4 @@
-"""Whatever this repository imports, `pyproject.toml` declares: others may stop to bring it along."""
+"""`pyproject.toml` declares everything that this repository imports. A dependency may drop its own."""
 
 import ast
 import sys
@@ -17,12 +17,12 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-# What Flower's server is written with: who mends or tries it needs the versions that Flower brings.
+# Flower's server uses these. Code that mends or tests it needs the versions that Flower brings.
 OF_FLOWER = {"cryptography", "fastapi", "httpx", "sqlalchemy"}
 
 
 def imports(folder):
-    """The packages that the files of a folder import, but for Python's and this repository's own."""
+    """The packages that the files of a folder import, without Python's own modules."""
     files = list((REPOSITORY / folder).rglob("*.py"))
     found = set()
     for path in files:
@@ -35,7 +35,7 @@ def imports(folder):
 
 
 def own():
-    """Names of modules and packages in this repository."""
+    """The names of the modules and packages of this repository."""
     places = [
         path for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith(".")
     ]
@@ -44,7 +44,7 @@ def own():
 
 
 def declared(*extras):
-    """Names of what is needed, and of what the extras bring, those that an extra is made of included."""
+    """The names of all requirements and of those of the extras. An extra may consist of other extras."""
     found = set()
     for text in [*PROJECT["dependencies"], *(text for extra in extras for text in EXTRAS[extra])]:
         needed = Requirement(text)

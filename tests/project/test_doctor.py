@@ -1,4 +1,4 @@
-"""``python -m flwr_byzantine doctor``: what it finds, and how it ends."""
+"""``python -m flwr_byzantine doctor``: its lines and its exit code."""
 
 from importlib import metadata
 
@@ -11,7 +11,7 @@ from flwr_byzantine.kernels import compiled, reference
 
 
 def found(capsys):
-    """Exit code, and the lines by their mark."""
+    """The exit code, and the lines by their mark."""
     code = main(["doctor"])
     lines = capsys.readouterr().out.splitlines()
     return code, {mark: [x for x in lines if x.startswith(mark)] for mark in ("ok", "note", "FAIL")}

@@ -1,4 +1,4 @@
-"""The examples as users have them, before and after the change that the docs show."""
+"""The examples as users have them, before and after the change that their page shows."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ HONEST = NumPyClient()
 
 
 def settings(example):
-    """The run configuration that the example comes with."""
+    """The run configuration of an example."""
     project = tomllib.loads((EXAMPLES / example / "pyproject.toml").read_text())
     return project["tool"]["flwr"]["app"]["config"]
 
 
 def patched(example, diff, folder):
-    """The server's file in a copy of an example, with a diff applied to it where one is given."""
+    """The server's file in a copy of an example. A diff is applied to it if one is given."""
     copy = folder / (diff or "before")
     shutil.copytree(EXAMPLES / example, copy)
     if diff:
@@ -49,7 +49,7 @@ def patched(example, diff, folder):
 
 
 def load(path):
-    """A module from a file."""
+    """Load a module from a file."""
     spec = importlib.util.spec_from_file_location(path.parent.parent.name.replace(".", "_"), path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -57,12 +57,12 @@ def load(path):
 
 
 def configured(context, config):
-    """The context with the run configuration that `flwr run` would give it."""
+    """A context with the run configuration that `flwr run` would give."""
     return Context(context.run_id, context.node_id, context.node_config, context.state, config)
 
 
 def client_app(example, config):
-    """The app of the example's nodes, with the run configuration that `flwr run -c` would give it."""
+    """The app of an example's nodes, with the run configuration that `flwr run -c` would give it."""
     name, app = f"{example.replace('-', '_')}.client_app", ClientApp()
 
     @app.train()
@@ -73,7 +73,7 @@ def client_app(example, config):
 
 
 def accuracies(example, modules, **asked):
-    """The final accuracy of each server, one after the other on one engine."""
+    """The final accuracy of each server. They run one after the other on one engine."""
     config, last = settings(example) | asked, {}
     outer = ServerApp()
 
@@ -138,7 +138,7 @@ def test_the_run_configuration_says_who_attacks_and_how(example, monkeypatch):
     for attack in module.ATTACKS:
         assert client(0, attackers=1, attack=attack).attack is module.ATTACKS[attack]
         assert f"`{attack}`" in (EXAMPLES / "README.md").read_text()
-    for number in range(2):  # an honest node says so too
+    for number in range(2):  # an honest node reports the mistake too
         with pytest.raises(ValueError, match=r"one of sign_flip, .* Found `attack = sing_flip`"):
             client(number, attackers=1, attack="sing_flip")
 

@@ -1,4 +1,4 @@
-"""What README.md opens with does what it says; `make test-wheel` does the same with the wheel alone."""
+"""The first commands of README.md do what it says. `make test-wheel` runs them with the wheel alone."""
 
 import contextlib
 import io
@@ -51,7 +51,7 @@ def test_readme_is_short_and_its_links_lead_somewhere():
     ):
         if not page:
             assert anchor in headings
-        elif not page.startswith("docs/results/"):  # written by experiments, which may not have run
+        elif not page.startswith("docs/results/"):  # experiments write these, and may not have run
             assert (REPOSITORY / page).is_file(), page
 
 

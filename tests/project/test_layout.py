@@ -1,4 +1,4 @@
-"""The building: imports point one way, nothing is too long, and names say where things are."""
+"""The layout of the code: imports point one way, modules are short, and names say where things are."""
 
 import ast
 import graphlib
@@ -10,9 +10,9 @@ import pytest
 REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
 PACKAGES = ("flwr_byzantine", "clients", "simulations")
 LONGEST = 300  # lines
-MOST = 16  # files and folders at the library's top, beside __init__.py
+MOST = 16  # files and folders at the top of the library, without __init__.py
 
-# What each room of the library may import; each may import itself, and all may import `checks`.
+# What each room of the library may import. Each may also import itself and `checks`.
 ROOMS = {
     "kernels": set(),
     "rules": {"kernels"},
@@ -29,7 +29,7 @@ ROOMS = {
 
 
 def modules():
-    """Dotted name -> file, of every module."""
+    """Dotted name -> file, for every module."""
     found = {}
     for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):
@@ -42,7 +42,7 @@ MODULES = modules()
 
 
 def imports(name):
-    """The modules that one imports, wherever in the file, also for types alone and by string."""
+    """The modules that a module imports, anywhere in the file, also for types only and by string."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
@@ -66,7 +66,7 @@ GRAPH = {name: {to for to in imports(name) if to in MODULES and to != name} for 
 
 
 def test_no_import_goes_in_a_circle():
-    graphlib.TopologicalSorter(GRAPH).prepare()  # CycleError names the circle
+    graphlib.TopologicalSorter(GRAPH).prepare()  # a CycleError names the circle
 
 
 def test_an_import_circle_would_be_found():

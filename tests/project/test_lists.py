@@ -1,4 +1,4 @@
-"""Lists of rules and attacks stand in several places, for several readers: all of them agree."""
+"""Several pages and modules list the rules and attacks. All the lists agree."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,9 @@ from simulations.catalog.rules import RULES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPUTED = {"ByGARS", "ByGARSPlusPlus"}
-JUDGING = REPUTED | {"FLTrust"}  # by data of the server's own: no rules of the updates alone
-OTHER_NAMES = {"FedMedian", "FedTrimmedAvg"}  # Flower's, of rules that have another name here
-PLANS_ALONE = {"none", "mixed", "lying"}  # names of the simulation for what is no class of its own
+JUDGING = REPUTED | {"FLTrust"}  # they are no rules: they use data of the server
+OTHER_NAMES = {"FedMedian", "FedTrimmedAvg"}  # Flower's names of rules that have another name here
+PLANS_ALONE = {"none", "mixed", "lying"}  # plans of the simulations without a class of their own
 
 
 def table(page, section):
@@ -34,7 +34,7 @@ def table(page, section):
 
 
 def documented(page, package, module=None):
-    """What a page documents of a package, by its docstring; with all that a module declares."""
+    """The names that a page documents of a package. If it documents a module, all names of that module."""
     text = (REPOSITORY / page).read_text()
     named = {*re.findall(rf"(?m)^::: {re.escape(package)}\.(\w+)$", text)}
     if module is None or f"\n::: {module.__name__}\n" not in text:
@@ -48,7 +48,7 @@ NO_STRATEGY_OF_ITS_OWN = {"Composition"}
 
 
 def public(module, base):
-    """Public names of a module that are a kind of rule, strategy or attack; the base itself is none."""
+    """The public names of a module that are kinds of rule, strategy or attack, without the base class."""
     found = {name: getattr(module, name) for name in module.__all__}
     return {
         name
@@ -174,7 +174,7 @@ def test_simulations_run_every_rule():
 
 
 def classes():
-    """The attacks that are one: not the signatures."""
+    """The attacks, without the base classes and signatures."""
     signatures = {"LocalAttack", "ColludingAttack", "ModelAttack", "Remembering", "ChannelAttack"}
     return set(attacks.__all__) - signatures
 

@@ -1,4 +1,4 @@
-"""The page about what moved, against the code."""
+"""docs/migration.md agrees with the code."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""The notebook of the stress test: it runs, what it says is so, and the site shows what it came to."""
+"""The notebook of the stress test runs, its text is true, and the site shows its outputs."""
 
 import importlib.util
 import json
@@ -33,12 +33,12 @@ def hook():
 
 @pytest.fixture(scope="module")
 def executed():
-    """The notebook with what its cells came to."""
+    """The notebook with its outputs."""
     return hook().executed(NOTEBOOK)
 
 
 def said(notebook, cell):
-    """What a cell printed."""
+    """The text that a cell printed."""
     (found,) = (c for c in notebook.cells if c.id == cell)
     assert {output.get("name", "stdout") for output in found.outputs} <= {"stdout"}
     return "".join(output.get("text", "") for output in found.outputs)
@@ -61,7 +61,7 @@ def test_every_notebook_is_in_the_navigation():
 def test_the_notebook_shows_what_it_says(executed):
     for cell in executed.cells:
         if cell.cell_type == "code":
-            said(executed, cell.id)  # no warnings
+            said(executed, cell.id)  # there are no warnings
     (heatmap,) = next(c for c in executed.cells if c.id == "heatmap").outputs
     assert "image/svg+xml" in heatmap.data
     rule, reason, *_ = said(executed, "recommendation").splitlines()

@@ -1,4 +1,4 @@
-"""`flwr-byzantine plan`: f for a sample, and what each rule makes of it."""
+"""`flwr-byzantine plan`: f for a sample, and which rules can take it."""
 
 import json
 import re
@@ -19,21 +19,21 @@ OPTIONS = {"population": 100, "byzantine": 10, "sample": 20, "rounds": 200, "ris
 
 
 def called(*more, **changed):
-    """What the command prints, and its exit code."""
+    """The output of the command, and its exit code."""
     values = {name: value for name, value in (OPTIONS | changed).items() if value is not None}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     return CliRunner().invoke(app, ["plan", *options, *more])
 
 
 def planned(**changed):
-    """What it prints as JSON."""
+    """The output of the command as JSON."""
     shown = called("--json", **changed)
     assert shown.exit_code == 0, shown.output
     return json.loads(shown.stdout)
 
 
 def allows(name, f, n):
-    """Whether a rule takes n replies for f: by its own bounds."""
+    """Whether a rule's own bounds allow f among n replies."""
     try:
         rule = rule_named(name, f)
     except ValueError:
@@ -101,7 +101,7 @@ def test_what_to_write_is_the_rule():
 
 
 def vars_of(module):
-    """The strategies of a module, which loads them when they are asked for."""
+    """The strategies of a module. It loads them when they are first used."""
     return {name: getattr(module, name) for name in module.__all__ if hasattr(rules, name)}
 
 

@@ -1,4 +1,4 @@
-"""What has to agree between files when a version is released."""
+"""Files that have to agree when a version is released."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
 def pins(file):
-    """Name and version of each line ``name==version``."""
+    """The name and version of each line ``name==version``."""
     lines = (REPOSITORY / file).read_text().splitlines()
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
@@ -65,18 +65,18 @@ def test_each_part_of_a_version_in_the_changelog_is_of_a_known_kind():
 
 
 def jobs(path):
-    """Name -> job of a workflow."""
+    """Name -> job, for a workflow."""
     return yaml.safe_load(path.read_text())["jobs"]
 
 
 def commands(path):
-    """What the steps of a workflow run."""
+    """The commands of a workflow's steps."""
     steps = [step for job in jobs(path).values() for step in job["steps"]]
     return "\n".join(step.get("run", "") for step in steps)
 
 
 def targets(text):
-    """The targets that `make` is asked for in a text of commands."""
+    """The targets in the `make` commands of a text."""
     return set(re.findall(r"(?m)^make ([\w-]+)$", text))
 
 

@@ -1,4 +1,4 @@
-"""The site: its navigation, what its hooks add, and tutorials whose outputs are those of the code."""
+"""The site: its navigation, what its hooks add, and tutorials that show the real outputs."""
 
 import contextlib
 import importlib.util
@@ -19,11 +19,11 @@ PAIR = re.compile(r"(?ms)^```python\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?")
 
 
 class Settings(yaml.SafeLoader):
-    """Reads mkdocs.yml."""
+    """A reader of mkdocs.yml."""
 
 
 def settings():
-    """What mkdocs.yml says."""
+    """The content of mkdocs.yml."""
     return yaml.load((REPOSITORY / "mkdocs.yml").read_text(), Settings)
 
 
@@ -37,7 +37,7 @@ def hooks():
 
 
 def configured(hooks):
-    """The navigation and the repository, as the hooks leave them."""
+    """The navigation and the repository after the hooks ran."""
     return hooks.on_config({"docs_dir": str(DOCS), "nav": settings()["nav"]})
 
 
@@ -46,7 +46,7 @@ def test_the_navigation_is_by_kind_and_has_every_tutorial():
     assert [*nav] == ["Home", "Tutorials", "How-to", "Explanation", "Reference", "Evidence"]
     pages = [page for item in nav["Tutorials"][1:] for page in item.values()]
     assert pages == [f"tutorials/{name}.md" for name in TUTORIALS]
-    # With this feature a report, whose file is a README.md, would vanish behind the name of its section.
+    # With this feature, a report would vanish behind the name of its section: its file is a README.md.
     assert "navigation.indexes" not in settings()["theme"]["features"]
 
 
@@ -70,7 +70,7 @@ def test_the_theme_asks_nobody_in_a_network(hooks):
     assert theme["font"] is False
     assert not re.search(r"url\(|@import", (DOCS / "site.css").read_text())
     shown = hooks.on_post_page('<a class="md-source" data-md-component="source">', None)
-    assert shown == '<a class="md-source">'  # else a script would ask the repository's host
+    assert shown == '<a class="md-source">'  # otherwise a script would ask the repository's host
     assert [palette["toggle"]["icon"] for palette in theme["palette"]]
     assert "navigation.footer" in theme["features"]
 
@@ -94,7 +94,7 @@ def test_pages_show_what_their_python_prints(page, tmp_path, monkeypatch):
 
 
 def block(page, language, number=0):
-    """One of a page's blocks."""
+    """One block of a page."""
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", (DOCS / page).read_text())[number]
 
 

@@ -1,4 +1,4 @@
-"""The auxiliary loss of a PyTorch model: its gradient, its minibatches, and what has none."""
+"""The auxiliary loss of a PyTorch model: its gradient, its minibatches, and tensors without a gradient."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ def test_equals_autograd():
 
 
 def test_gradient_of_the_loss_with_batch_norm():
-    """In float64, against differences of the loss: both must be of one and the same function."""
+    """In float64, against differences of the loss. Gradient and loss have to belong to one function."""
     model = network().double()
     data = TensorDataset(samples().tensors[0].double(), samples().tensors[1])
     auxiliary = TorchAuxiliaryLoss(model, functional.cross_entropy, data, batch_size=6)

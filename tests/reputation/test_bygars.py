@@ -1,4 +1,4 @@
-"""ByGARS and ByGARS++ against hand-worked steps, their theorems, and clients that come and go."""
+"""ByGARS and ByGARS++ against steps by hand and their theorems, and with clients that come and go."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ both = pytest.mark.parametrize("make", [bygars, plusplus])
 
 
 def play(aggregator, w, rows, server_round=1):
-    """One round: the model w and one row of values a client, a list or a mapping; gives the new w."""
+    """Play one round with the model w and a row of values for each client. Return the new w."""
     rows = rows if isinstance(rows, dict) else dict(enumerate(rows))
     if isinstance(w, Model):
         aggregator.model = w
@@ -61,25 +61,25 @@ def scores(aggregator):
 
 
 def test_plusplus_by_hand():
-    """Equation 3 with gamma = 0.1, alpha = 0.5, L = |w|^2 / 2, so that grad L(w) = w."""
+    """Equation 3 with gamma = 0.1, alpha = 0.5 and L = |w|^2 / 2, so that grad L(w) = w."""
     aggregator = plusplus(Quadratic([0, 0]))
     h = [[1, 0], [0, -1]]
-    # q_1 = 0 moves nothing; H w = (1, -2); q_2 = 0.5 (1, -2)
+    # q_1 = 0 moves nothing. H w = (1, -2). q_2 = 0.5 (1, -2).
     np.testing.assert_array_equal(play(aggregator, [1, 2], h, 1), [1, 2])
     assert scores(aggregator) == [0.5, -1]
-    # w - 0.1 (0.5 (1, 0) - 1 (0, -1)) = (0.95, 1.9); q_3 = 0.5 q_2 + 0.5 (1, -2)
+    # w - 0.1 (0.5 (1, 0) - 1 (0, -1)) = (0.95, 1.9). q_3 = 0.5 q_2 + 0.5 (1, -2).
     np.testing.assert_allclose(play(aggregator, [1, 2], h, 2), [0.95, 1.9], rtol=1e-15)
     assert scores(aggregator) == [0.75, -1.5]
-    # w - 0.1 (0.75, 1.5) = (0.875, 1.75); H (0.95, 1.9) = (0.95, -1.9)
+    # w - 0.1 (0.75, 1.5) = (0.875, 1.75). H (0.95, 1.9) = (0.95, -1.9).
     np.testing.assert_allclose(play(aggregator, [0.95, 1.9], h, 3), [0.875, 1.75], rtol=1e-15)
     np.testing.assert_allclose(scores(aggregator), [0.85, -1.7], rtol=1e-15)
 
 
 def test_bygars_by_hand():
-    """Equations 1 and 2 with gamma = 0.1, alpha = 5, two meta steps, grad L(w) = w."""
+    """Equations 1 and 2 with gamma = 0.1, alpha = 5, two meta steps and grad L(w) = w."""
     aggregator = bygars(Quadratic([0, 0]), meta_learning_rate=5, meta_steps=2)
-    # w_hat = w: q = 0.5 (H w) = (0.5, -1); w_hat = (1, 2) - 0.1 (0.5, 1) = (0.95, 1.9);
-    # q = (0.5, -1) + 0.5 (0.95, -1.9) = (0.975, -1.95); w = (1, 2) - 0.1 (0.975, 1.95)
+    # w_hat = w: q = 0.5 (H w) = (0.5, -1). w_hat = (1, 2) - 0.1 (0.5, 1) = (0.95, 1.9).
+    # q = (0.5, -1) + 0.5 (0.95, -1.9) = (0.975, -1.95). w = (1, 2) - 0.1 (0.975, 1.95).
     moved = play(aggregator, [1, 2], [[1, 0], [0, -1]])
     np.testing.assert_allclose(moved, [0.9025, 1.805], rtol=1e-15)
     np.testing.assert_allclose(scores(aggregator), [0.975, -1.95], rtol=1e-15)
@@ -87,7 +87,7 @@ def test_bygars_by_hand():
 
 @both
 def test_parameters_are_pseudo_gradients(make):
-    """h_i = w - w_i, taken in float64: exact where models differ by 1e-6."""
+    """h_i = w - w_i is taken in float64, so it is exact for models that differ by 1e-6."""
     w, h = np.array([1.0, 2.0]), np.array([[1.0, 0], [0, -1], [2, 3]]) * 1e-6
     by_gradient = make(Quadratic([0, 0]), meta_learning_rate=1e5)
     by_model = make(Quadratic([0, 0]), meta_learning_rate=1e5, payload="parameters")
@@ -108,7 +108,7 @@ def test_tolerance_stops_before_the_loss_rises():
     settings = {"meta_learning_rate": 150, "meta_steps": 9, "tolerance": 0}
     auxiliary = Quadratic([0])
     aggregator = bygars(auxiliary, **settings)
-    # w = 1, h = 1: q = 15, w_hat = -0.5; then q = 7.5, w_hat = 0.25: falling. And so on.
+    # w = 1, h = 1: q = 15, w_hat = -0.5. Then q = 7.5, w_hat = 0.25, so the loss falls. And so on.
     moved = play(aggregator, [1], [[1]])
     assert len(auxiliary.calls) == 10
     assert abs(moved[0]) == pytest.approx(0.5**9)
@@ -122,7 +122,7 @@ def test_tolerance_stops_before_the_loss_rises():
 @both
 @pytest.mark.parametrize("payload", ["gradients", "parameters"])
 def test_normalized_rows_have_the_gradient_s_length(make, payload):
-    """Only directions count: q is the cosine, and rows as long as the auxiliary gradient move w."""
+    """Only directions count: q is the cosine, and rows with the length of the auxiliary gradient move w."""
     settings = {
         "normalize": True,
         "payload": payload,
@@ -144,7 +144,7 @@ def test_normalized_rows_have_the_gradient_s_length(make, payload):
 
 
 def test_normalized_bygars_leaves_out_that_a_step_was_too_long():
-    """Past a minimum all products turn over: the shares stay. Across the step they still count."""
+    """Behind a minimum the gradient reverses along the step. Only its part across the step counts."""
     settings = {"normalize": True, "learning_rate": 3.0, "meta_steps": 4}
     aggregator = bygars(Quadratic([0, 0]), **settings)
     play(aggregator, [1.0, 0.0], [[1, 0], [2, 0], [0, 1]])
@@ -169,14 +169,14 @@ def test_normalized_rounds_take_their_gradient_while_clients_compute(make):
     assert aggregator.reputations.keys() == {"0"}
     expected = [1, 2] if make is plusplus else [1, 2, 2]  # ByGARS asks at w_hat too
     assert auxiliary.calls == expected
-    play(aggregator, [0, 1], [[1, 0]], 3)  # never begun: taken now, at this model
+    play(aggregator, [0, 1], [[1, 0]], 3)  # it had not begun, so it is taken now, at this model
     aggregator.state_dict()
     assert auxiliary.calls[len(expected)] == 3
 
 
 @both
 def test_scaled_adversaries_alone_train_the_model(make):
-    """Theorem 2, on a strongly convex loss with no honest client at all."""
+    """Theorem 2, with a strongly convex loss and no honest client."""
     rng = np.random.default_rng(0)
     minimiser, curvature = rng.normal(size=5), np.array([0.5, 1, 1, 1.5, 2])
     kappa = np.array([-0.5, -1, -1, -2, -3, -1, -2])
@@ -306,7 +306,7 @@ def test_one_bad_round_does_not_reset_a_score(make):
 @both
 @pytest.mark.parametrize("factor", [1e3, 1e20, -1e20])
 def test_absurd_lengths_are_cut(make, factor):
-    """A row longer than 10 auxiliary gradients counts as one of that length, in model and scores."""
+    """In the model and the scores, no row counts as longer than 10 auxiliary gradients."""
     g, ratio = np.array([3.0, 4.0]), 10
     cut, absurd = make(Quadratic([0, 0])), make(Quadratic([0, 0]))
     for t in (1, 2):
@@ -320,7 +320,7 @@ def test_absurd_lengths_are_cut(make, factor):
 
 @both
 def test_one_bad_step_does_not_loosen_the_limit(make):
-    """A round whose auxiliary gradient is a million times as long, at whatever round it comes."""
+    """In any one round, the auxiliary gradient may be a million times as long."""
     row = {"a": [1, 0], "z": [0, 1e9]}
     for bad in (1, 2, 5):
         aggregator = make(Quadratic([0, 0]), initial_reputation=1.0, meta_learning_rate=1e-30)
@@ -345,7 +345,7 @@ def test_the_limit_follows_gradients_that_stay_long():
 @pytest.mark.parametrize("payload", ["gradients", "parameters"])
 @pytest.mark.parametrize("size", [1.5e-162, 1e-200, 5e-324])
 def test_a_row_too_short_to_be_squared_moves_nothing(make, payload, size):
-    """Its norm is wrong by orders of magnitude, and with it what brings it to the usual length."""
+    """Its norm is wrong by orders of magnitude, and so is the factor that scales it to the usual length."""
     d = 1000
     g = np.random.default_rng(0).normal(size=d)
     settings = {"normalize": True, "payload": payload, "initial_reputation": 0.5}
@@ -386,7 +386,7 @@ def test_only_tensors_with_a_gradient_move(make):
             for new, old in zip(moved.arrays[1:], model.arrays[1:], strict=True):
                 assert new.dtype == old.dtype
                 np.testing.assert_array_equal(new, old)
-        # running_mean is no part of the row: its length is that of w alone
+        # running_mean is no part of the row, so its length is that of w alone
         assert abs(scores(aggregator)[0]) < 10
 
 
@@ -400,7 +400,7 @@ def test_half_precision():
 
 
 class Slow(Quadratic):
-    """Waits until it may go on."""
+    """A loss that waits until it is told to go on."""
 
     def __init__(self, minimiser):
         super().__init__(minimiser)
@@ -414,7 +414,7 @@ class Slow(Quadratic):
 def test_plusplus_does_not_wait_for_the_auxiliary_gradient():
     auxiliary = Slow([0])
     aggregator = plusplus(auxiliary)
-    play(aggregator, [1], [[1]])  # returns, although the gradient cannot be had yet
+    play(aggregator, [1], [[1]])  # this returns, although the gradient is not there yet
     assert not auxiliary.calls
     readers = [
         threading.Thread(target=lambda: read.append(aggregator.reputations)) for _ in range(3)
@@ -432,7 +432,7 @@ def test_plusplus_does_not_wait_for_the_auxiliary_gradient():
 
 
 class Reading(Quadratic):
-    """Reads the scores that it helps to find, in every way there is."""
+    """A loss that reads the scores in every possible way while they are computed with it."""
 
     aggregator = None
     read: list
@@ -453,7 +453,7 @@ class Reading(Quadratic):
 @pytest.mark.parametrize("tolerance", [None, 0.0])
 @pytest.mark.timeout(30)
 def test_the_auxiliary_loss_may_read_the_scores(make, normalize, tolerance):
-    """It waited for itself, for good: it gets the scores before the update that it is part of."""
+    """It once waited for itself for ever. It gets the scores from before the update that it is part of."""
     auxiliary = Reading([0, 0])
     settings = {"normalize": normalize, "initial_reputation": 1.0}
     if make is bygars:
@@ -463,7 +463,7 @@ def test_the_auxiliary_loss_may_read_the_scores(make, normalize, tolerance):
     for t in range(1, 5):
         aggregator.begin(t, Model(("w",), (np.array([1.0, 2.0]),)))
         play(aggregator, aggregator.model, [[1, 0], [0, -1]], t)
-        after = aggregator.reputations  # waits for the update, and so for what it reads
+        after = aggregator.reputations  # waits for the update, and so for the loss
         assert after.keys() == {"0", "1"}
         assert after != before
         assert auxiliary.read == [before] * len(auxiliary.read)
@@ -475,7 +475,7 @@ def test_the_auxiliary_loss_may_read_the_scores(make, normalize, tolerance):
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("pause", [0.0, 0.05])
 def test_the_auxiliary_loss_reads_the_scores_before_its_round(normalize, pause):
-    """Whether the update before was over when the round began, or ended meanwhile."""
+    """This holds whether the update before was over when the round began, or ended during the round."""
     auxiliary = Reading([0, 0])
     aggregator = plusplus(auxiliary, normalize=normalize, initial_reputation=1.0)
     auxiliary.aggregator, auxiliary.read, after = aggregator, [], {}
@@ -485,7 +485,7 @@ def test_the_auxiliary_loss_reads_the_scores_before_its_round(normalize, pause):
         before = after
         play(aggregator, aggregator.model, [[1, 0], [0, -1]], t)
         assert auxiliary.read[-1] == before
-        if t % 2:  # somebody reads meanwhile, or nobody
+        if t % 2:  # in every second round, the scores are read meanwhile
             after = aggregator.reputations
         else:
             wait([aggregator._pending])
@@ -500,7 +500,7 @@ def test_errors_of_the_auxiliary_function_surface_in_the_next_call():
     play(aggregator, [1], [[1]])
     with pytest.raises(ZeroDivisionError, match="round 1"):
         play(aggregator, [1], [[1]], 2)
-    assert aggregator.reputations == {}  # as before the round, and usable again
+    assert aggregator.reputations == {}  # as before the round, and it can be used again
     play(aggregator, [1], [[1]], 3)
     for read in (lambda: aggregator.reputations, aggregator.state_dict):
         with pytest.raises(ZeroDivisionError, match=r"round [34]"):
@@ -596,7 +596,7 @@ def test_a_gradient_too_small_to_be_squared_is_no_reversal():
     assert without_reversal(gradient, before) is gradient
 
 
-# -- clients that do not come back ----------------------------------------------------------------------
+# -- clients that do not come back ---------------------------------------------------------------------
 
 
 @both
@@ -625,7 +625,7 @@ def test_nobody_is_forgotten_where_that_is_asked_for(make):
 
 @both
 def test_a_round_costs_what_its_replies_do_however_many_ids_there_were(make):
-    """Metrics and what is kept: nodes without keys get a new id at every start."""
+    """This concerns metrics and memory, because nodes without keys get a new id at every start."""
     aggregator = make(Quadratic([0]), forget_after=5)
     for server_round in range(1, 21):
         play(aggregator, [1], {f"{server_round}-{i}": [1] for i in range(50)}, server_round)

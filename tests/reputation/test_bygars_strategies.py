@@ -14,7 +14,7 @@ def build(api, name, **settings):
 
 
 def train(api, strategy, rounds, w=None, first=1):
-    """Rounds of one honest client and three that flip signs; the model, and the last metrics."""
+    """Play rounds with one honest client and three that flip signs. Return the model and the last metrics."""
     w = np.zeros(3) if w is None else w
     metrics = {}
     for t in range(first, first + rounds):
@@ -101,7 +101,7 @@ ATTACKS = {
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("payload", ["gradients", "parameters"])
 def test_one_attacker_of_eight_changes_little_at_the_defaults(api, name, attack, payload):
-    """To the letter of the paper, one was enough for losses of 1e18 to 1e65, for good."""
+    """In the paper's form, one attacker was enough for lasting losses of 1e18 to 1e65."""
     losses = {}
     for attackers in (0, 1):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""FLTrust against hand-worked rounds and a literal d-space reference, and updates made to mislead it."""
+"""FLTrust against rounds by hand and a literal reference, and with updates that are made to mislead it."""
 
 import copy
 import math
@@ -31,12 +31,12 @@ def make(auxiliary, **settings):
 
 
 def pointing(u0):
-    """An auxiliary loss with a server's update of u0, wherever the model is."""
+    """An auxiliary loss that gives the server the update u0, for any model."""
     return lambda parameters, server_round: [-np.asarray(u0, parameters[0].dtype)]
 
 
 def play(aggregator, w, updates, server_round=1, names=None):
-    """A round in which client i sends its update; what it came to."""
+    """Play a round in which client i sends its update, and return the outcome."""
     w = np.asarray(w)
     dtype = w.dtype if w.dtype.kind == "f" else np.float64
     w = w.astype(dtype)
@@ -60,7 +60,7 @@ def trust_in(outcome):
 
 @each_payload
 def test_by_hand(payload):
-    """u_0 = (3, 4), so |u_0| = 5. Cosines: 1, 3/5, -1 and 24/25; the last two are of lengths 10 and 5."""
+    """u_0 = (3, 4), so |u_0| = 5. The cosines are 1, 3/5, -1, 24/25. The last two lengths are 10 and 5."""
     aggregator = make(pointing([3, 4]), payload=payload)
     outcome = play(aggregator, [0.0, 0.0], [[6, 8], [2, 0], [-3, -4], [4, 3]])
     np.testing.assert_allclose(trust_in(outcome), [1, 0.6, 0, 0.96], rtol=1e-15)
@@ -72,7 +72,7 @@ def test_by_hand(payload):
 
 
 def test_three_steps_by_hand():
-    """L = |w|^2 / 2: a step of 0.5 halves the model, so u_0 = (1/8 - 1) w after three."""
+    """L = |w|^2 / 2, so a step of 0.5 halves the model. After three steps u_0 = (1/8 - 1) w."""
     auxiliary = Quadratic([0, 0])
     aggregator = make(auxiliary, learning_rate=0.5, server_steps=3)
     np.testing.assert_allclose(moved(aggregator, [8.0, 0.0], [[-1, 0]]), [1, 0], rtol=1e-15)
@@ -81,7 +81,7 @@ def test_three_steps_by_hand():
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_the_gradients_of_the_steps_are_added_in_arrays_of_their_own(dtype):
-    """An auxiliary loss may give the same array each time, and the model is not its to change."""
+    """An auxiliary loss may return the same array each time. Neither it nor the model is changed."""
     same = -np.ones(2, dtype)
     aggregator = make(lambda parameters, server_round: [same], server_steps=4, learning_rate=0.5)
     found = moved(aggregator, np.zeros(2, dtype), [[1, 1]])
@@ -112,7 +112,7 @@ def test_equals_the_literal_reference(payload, seed, steps):
     outcome = play(aggregator, w, updates)
     if payload == "parameters":
         with np.errstate(over="ignore"):
-            updates = (w + updates) - w  # what is left of them in a model of float64
+            updates = (w + updates) - w  # what a model in float64 keeps of them
     own = reference.servers_update(w, problem.gradient, steps, 0.3)
     np.testing.assert_allclose(trust_in(outcome), reference.trust_of(updates, own), rtol=1e-9)
     expected = w + reference.fltrust_move(updates, own)
@@ -120,7 +120,7 @@ def test_equals_the_literal_reference(payload, seed, steps):
 
 
 def test_models_one_ten_thousandth_apart_in_float32():
-    """Differences are taken in float64 of what was sent: nothing but the last rounding is lost."""
+    """Differences of sent values are taken in float64, so only the last rounding loses digits."""
     problem, w, updates = gaussian(d=200)
     w, updates = w.astype(np.float32), 1e-4 * updates
     aggregator = make(problem, learning_rate=1e-4, server_steps=3)
@@ -136,7 +136,7 @@ def test_models_one_ten_thousandth_apart_in_float32():
 @each_payload
 @pytest.mark.parametrize("length", [1e-6, 1.0, 1e20])
 def test_only_the_direction_of_an_update_counts(payload, length):
-    """In float32, where the squares of 1e20 overflow."""
+    """In float32 the squares of 1e20 would overflow."""
     auxiliary = pointing([0.5, 0.0])
     updates = np.array([[1, 0], [length, length]])
     aggregator = make(auxiliary, payload=payload)
@@ -149,7 +149,7 @@ def test_only_the_direction_of_an_update_counts(payload, length):
 @each_payload
 @pytest.mark.parametrize("far", [1e6, 1e20, math.nan, math.inf, -math.inf, "zero", "flipped"])
 def test_what_a_majority_of_attackers_sends_has_no_part(payload, far):
-    """Nine of twelve: of no direction, or the opposite one."""
+    """Nine of twelve clients send updates without a direction, or in the opposite one."""
     problem, w, updates = gaussian(n=3)
     w = w.astype(np.float32)
     alone = play(make(problem, payload=payload), w, updates)
@@ -190,7 +190,7 @@ def test_the_order_of_the_clients_counts_for_nothing():
 
 
 def aggregators(auxiliary):
-    """All three that stretch updates to the length of the auxiliary gradient."""
+    """All three aggregators that scale updates to the length of the auxiliary gradient."""
     own = {
         "payload": "parameters", "learning_rate": 0.1, "meta_learning_rate": 0.5, "order_by": None,
         "initial_reputation": 0.5, "max_norm_ratio": 10.0, "normalize": True, "forget_after": None,
@@ -206,14 +206,14 @@ def aggregators(auxiliary):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("change", [1e-12, 1e-20, 1e-38])
 def test_a_copy_of_the_model_with_a_tiny_change_does_not_erase_it(name, dtype, change):
-    """Stretched to the usual length, all that was left of the model was its rounding: zeros."""
+    """Scaled to the usual length, only the rounding of the model would be left: zeros."""
     w = np.array([1.0, 0.0, 1 / 3], dtype)
     auxiliary = Quadratic([0.0, 1.0, 0.0])
     honest = -0.1 * auxiliary.gradient(w)
     alone, attacked = (aggregators(auxiliary)[name] for _ in range(2))
     expected = moved(alone, w, [honest, honest])
     found = moved(attacked, w, [honest, honest, [0, change, 0]])
-    shares = {"fltrust": 1.0, "bygars": 1.0, "bygars++": 2 / 3}  # of the honest: scores are all 0.5
+    shares = {"fltrust": 1.0, "bygars": 1.0, "bygars++": 2 / 3}  # of the honest; all scores are 0.5
     step = np.linalg.norm(expected - w)
     assert np.linalg.norm(found - w) <= step * 1.001 + 1e-6
     np.testing.assert_allclose(found, expected, atol=step / 2)
@@ -272,7 +272,7 @@ def test_the_learning_rate_may_be_a_function_of_the_round():
 
 
 def test_only_tensors_with_a_gradient_count_and_move():
-    """A buffer that is a million away, a counter, and a tensor that the auxiliary loss leaves out."""
+    """A buffer that is a million away, a counter, and a tensor without an auxiliary gradient do not move."""
     names = ("w", "bn.running_mean", "steps", "frozen")
     old = (np.zeros(2), np.full(2, 7.0), np.array(3), np.ones(2, np.float32))
 
@@ -307,13 +307,13 @@ def test_several_tensors_and_types_are_one_update():
     sent = [np.array([0, 0], np.float32), np.array([[0.0, 0]]), np.array([4], np.float16)]
     tensors = [(name, encode(array)) for name, array in zip(names, sent, strict=True)]
     outcome = aggregator.aggregate(1, [Reply("1", tensors)])
-    assert trust_in(outcome) == pytest.approx([2 / 3])  # of lengths 3 and 4
+    assert trust_in(outcome) == pytest.approx([2 / 3])  # the lengths are 3 and 4
     found = [array.ravel().tolist() for array in outcome.model.arrays]
     assert found == [[0, 0], [0, 0], [6]]
 
 
 class Slow(Quadratic):
-    """Waits until it may go on."""
+    """A loss that waits until it is told to go on."""
 
     def __init__(self, minimiser):
         super().__init__(minimiser)
@@ -336,7 +336,7 @@ def test_the_servers_steps_are_taken_while_clients_compute():
     reply = Reply("1", [("w", encode(np.array([7.0])))])
     assert aggregator.aggregate(2, [reply]).model.arrays[0] == 2
     assert auxiliary.at == [[4], [2], [8], [4]]
-    assert play(aggregator, [1.0], [[-1]], server_round=3).model.arrays[0] == 0.25  # never begun
+    assert play(aggregator, [1.0], [[-1]], server_round=3).model.arrays[0] == 0.25  # not begun
 
 
 def test_errors_of_the_auxiliary_loss_end_the_round():
@@ -382,7 +382,7 @@ def test_clients_that_send_gradients_have_a_server_of_one_step():
 
 
 def test_malformed_replies_and_names():
-    """A reply of another shape is dropped; clients are named by the server alone."""
+    """A reply of another shape is dropped. Only the server names clients."""
     problem, w, updates = gaussian(n=2)
     aggregator = make(problem)
     aggregator.model = Model(("w",), (w,))

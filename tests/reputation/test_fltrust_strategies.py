@@ -19,7 +19,7 @@ def build(api, **settings):
 
 
 def train(api, strategy, rounds, w=None, first=1):
-    """Rounds of one honest client, one that is exact, and three that flip signs, or send NaN."""
+    """Play rounds with one honest client, an exact one, and three that flip signs or send NaN."""
     w = np.zeros(3) if w is None else w
     metrics = {}
     for t in range(first, first + rounds):
@@ -117,7 +117,7 @@ def test_a_skipped_round_keeps_the_model_and_says_so(api, caplog):
 
 @every_api
 def test_rounds_in_which_attackers_alone_are_left_are_no_reason_to_warn(api, caplog):
-    """Nor for ByGARS: a sum of weights has no f, and is not what protects."""
+    """ByGARS does not warn either: it has no f, and a sum of weights is not what protects."""
     for name in ("FLTrust", "ByGARS", "ByGARSPlusPlus"):
         strategy = getattr(api.ours, name)(auxiliary=Quadratic(MINIMISER))
         api.hand_out(strategy, [np.zeros(3)], nodes=2)
@@ -141,7 +141,7 @@ def test_resumed_runs_go_on_bit_for_bit(api, payload, tmp_path):
 
 @every_api
 def test_failures_count_as_elsewhere(api):
-    """Any number of clients may fail: none is needed for a bound."""
+    """Any number of clients may fail, because no bound needs them."""
     for count_failures in (True, False):
         strategy = build(api, count_failures=count_failures)
         api.hand_out(strategy, [np.zeros(3)], nodes=6)
@@ -205,7 +205,7 @@ def digits():
 
 
 def softmax_gradient(w, x, y):
-    """Of the mean cross-entropy, without torch: it is asked 1,500 times."""
+    """The gradient of the mean cross-entropy, without torch, because it is called 1,500 times."""
     x, y = x.numpy(), np.eye(10)[y.numpy()]
     p = np.exp(x @ w[0].T + w[1])
     error = (p / p.sum(axis=1, keepdims=True) - y) / len(x)
@@ -225,7 +225,7 @@ def attacked(kind, moved, w, rng):
 @pytest.mark.torch
 @pytest.mark.parametrize("steps", [1, 3])
 def test_trains_on_digits_where_twelve_of_twenty_attack(steps):
-    """All attacks at once, with 250 clean samples on the server and three local steps of 0.2."""
+    """All attacks act at once. The server has 250 clean samples, and takes three local steps of 0.2."""
     import torch
     from torch.nn import functional
     from torch.utils.data import TensorDataset
@@ -265,7 +265,7 @@ def test_trains_on_digits_where_twelve_of_twenty_attack(steps):
 @pytest.mark.torch
 @every_api
 def test_a_model_with_batch_norm(api):
-    """Its statistics and counters stay, and count for nobody's trust."""
+    """Its statistics and counters stay, and change nobody's trust."""
     import torch
     from torch.nn import functional
     from torch.utils.data import TensorDataset

@@ -1,4 +1,4 @@
-"""f of a sample: the hypergeometric tail over all rounds, against counting and against drawing."""
+"""f of a sample of clients: the library's numbers against exact fractions, and against drawn samples."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ def exact_risk(population, byzantine, sample, rounds, f):
 
 
 def exact_f(population, byzantine, sample, rounds, risk):
-    """The smallest f, tried one after the other."""
+    """The smallest f whose exact risk is small enough, found by trying one after the other."""
     numbers = (population, byzantine, sample, rounds)
     return next(f for f in itertools.count() if exact_risk(*numbers, f) <= Fraction(risk))
 
@@ -70,7 +70,7 @@ def test_worked_by_hand():
 
 
 def test_a_probability_equal_to_the_risk_is_allowed():
-    for tenths in range(1, 10):  # one node of ten is asked: P is exactly as many tenths
+    for tenths in range(1, 10):  # P = tenths / 10, because one node of ten is asked
         assert assumed_byzantine(10, tenths, 1, 1, tenths / 10) == 0
         assert assumed_byzantine(10, tenths, 1, 1, tenths / 10 - 1e-6) == 1
 
@@ -81,8 +81,8 @@ def test_no_risk_is_too_small(risk):
     weights = [
         comb(byzantine, k) * comb(population - byzantine, sample - k) for k in range(byzantine + 1)
     ]
-    more = [*itertools.accumulate(reversed(weights))][::-1]  # of each number, and above
-    for rounds in (1, 10**6):  # of which the union bound is exact enough
+    more = [*itertools.accumulate(reversed(weights))][::-1]  # of k or more Byzantine nodes
+    for rounds in (1, 10**6):  # numbers of rounds for which the union bound is exact enough
         most = Fraction(risk) / rounds * comb(population, sample)
         f = next(f for f in range(byzantine + 1) if sum(more[f + 1 : f + 2]) <= most)
         assert assumed_byzantine(population, byzantine, sample, rounds, float(risk)) == f

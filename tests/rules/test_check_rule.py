@@ -1,4 +1,4 @@
-"""`check_rule` passes every rule of the library, and names what a broken one lacks."""
+"""`check_rule` passes every rule of the library, and says what is wrong with a broken rule."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ def test_fractions_and_lengths_pass(rule, seed):
 
 @dataclass(frozen=True)
 class Own(rules.Rule):
-    """A median told f, of which each broken rule changes one thing."""
+    """A median that is told f. Each broken rule below changes one thing of it."""
 
     num_byzantine: int = 1
 
@@ -69,7 +69,7 @@ class Own(rules.Rule):
 
 
 class Average(Own):
-    """Averages, and says that it tolerates f."""
+    """An average that says that it tolerates f."""
 
     def mixing(self, n, distances):
         return np.full((1, n), 1 / n)
@@ -121,7 +121,7 @@ class SumsToMore(Average):
 
 
 class Shrinks(Own):
-    """Its mixed rows are shorter than they should be; the sum of weights tells it, and the translation."""
+    """Its mixed rows are too short. The sum of their weights shows it, and so does a translation."""
 
     def mixing(self, n, distances):
         return 0.9 * np.eye(n)
@@ -135,7 +135,7 @@ class BoundTooLow(Own):
 
 
 class BoundOfHalf(Own):
-    """As many Byzantine clients as others."""
+    """It says that it tolerates as many Byzantine clients as honest ones."""
 
     @property
     def min_updates(self):
@@ -153,7 +153,7 @@ class Tosses(Average):
 
 
 class HasThreshold(Average):
-    """Leaves out updates whose nearest neighbour is farther than 10."""
+    """It leaves out updates whose nearest neighbour is farther away than 10."""
 
     num_byzantine: int = 0
 
@@ -163,7 +163,7 @@ class HasThreshold(Average):
 
 
 class AddsToDistances(Average):
-    """The usual epsilon in a denominator, which is larger than the distances of small updates."""
+    """It adds the usual epsilon to a denominator. Here it is larger than the distances of small updates."""
 
     num_byzantine: int = 0
 
@@ -173,7 +173,7 @@ class AddsToDistances(Average):
 
 
 class RoundsDistances(Own):
-    """Distances below 1 count as none."""
+    """It takes distances below 1 for zero."""
 
     num_byzantine: int = 0
 
@@ -183,7 +183,7 @@ class RoundsDistances(Own):
 
 
 class KeepsTooManyNeighbours(Average):
-    """A mean of the n - f + 1 updates nearest to the best of Krum's."""
+    """The mean of the n - f + 1 updates nearest to the one that Krum chooses."""
 
     def mixing(self, n, distances):
         scores = np.sort(distances, axis=1)[:, : n - self.num_byzantine].sum(axis=1)
@@ -224,7 +224,7 @@ class Unhashable(Own):
 
 
 class OfIdentity(Own):
-    """Equal to itself alone."""
+    """It is equal only to itself."""
 
     __hash__ = object.__hash__
 
@@ -233,7 +233,7 @@ class OfIdentity(Own):
 
 
 class ByCounts(Average):
-    """Weighs by what clients claim, as FedAvg does, and says that it is robust."""
+    """It weighs by claimed counts, as FedAvg does, and says that it is robust."""
 
     uses_counts: ClassVar[bool] = True
 
@@ -243,7 +243,7 @@ class ByCounts(Average):
 
 
 class ByCountsOfEverybody(ByCounts):
-    """The same, and needs a claim of everybody."""
+    """The same, but it fails unless every client claims a count."""
 
     num_byzantine: int = 0
 
@@ -252,7 +252,7 @@ class ByCountsOfEverybody(ByCounts):
 
 
 class LengthsWithoutModel(Own):
-    """Asks for the model and weighs by length: the model gets no share, as it should not here."""
+    """It says that it asks for the model, but gives it no weight, and averages all updates."""
 
     uses_model: ClassVar[bool] = True
 

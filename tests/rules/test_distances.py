@@ -1,4 +1,4 @@
-"""Distances of combinations, n x n, against the same in d dimensions."""
+"""Distances of combinations, computed from n x n distances, against the same computed in d dimensions."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ def squared(points):
 
 
 def drawn(seed, n=7, d=5):
-    """n updates, the model as one more point, and their distances."""
+    """n updates, the model as one more point, and all their distances."""
     random = np.random.default_rng(seed)
     points = random.normal(size=(n + 1, d)) * random.choice([1e-3, 1, 1e3])
     return random, points, Distances(squared(points), n)
 
 
 def affine(random, k, m):
-    """k rows of weights of any sign that sum to one, some of them one-hot or with zeros."""
+    """k rows of weights of any sign. Each row sums to one, and some have zeros or a single one."""
     weights = random.normal(size=(k, m)) * (random.random((k, m)) < 0.7)
     weights[:, 0] += 1 - weights.sum(axis=1)
     weights[0] = np.eye(m)[random.integers(m)]
@@ -94,7 +94,7 @@ def test_spectrum(seed):
     values, vectors = np.linalg.eigh((p[:, None] * centred).T @ centred)
     found = distances.spectrum(p)
     np.testing.assert_allclose(found.largest, values[-1], atol=1e-12 * distances.squared.max())
-    if values[-1] - values[-2] > 1e-6 * values[-1]:  # else the direction is not determined
+    if values[-1] - values[-2] > 1e-6 * values[-1]:  # otherwise the direction is not determined
         projections = (centred @ vectors[:, -1]) ** 2 * (p > 0)
         np.testing.assert_allclose(
             found.squared_projections, projections, rtol=1e-5, atol=1e-9 * values[-1]
@@ -112,7 +112,7 @@ def test_worked_by_hand():
     assert distances.of_mixed(np.array([[0.5, 0.5, 0], [0, 0, 1]])).squared.tolist() == [
         [0, 6.25, 2.25], [6.25, 0, 1], [2.25, 1, 0],
     ]  # fmt: skip
-    # Half of -2, all of -1, none of 1: the model at 0.
+    # The points are half of -2, all of -1 and none of 1, in which the model is 0.
     assert distances.of_scaled(np.array([0.5, 1, 0])).rows.tolist() == [
         [0, 0, 1],
         [0, 0, 1],
@@ -124,7 +124,7 @@ def test_worked_by_hand():
 
 
 def test_shared_weights_vanish():
-    """Rows that share a far update are at distance 0 exactly, and otherwise lose no digit."""
+    """Rows that share a far update are at distance 0 exactly. Other distances between them lose no digit."""
     points = np.array([[1e20], [1.0], [1.0 + 1e-7], [3.0]])
     distances = Distances(squared(points))
     mixed = distances.of_mixed(np.array([[0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0]]))
@@ -139,7 +139,7 @@ def test_a_point_that_is_not_finite_is_infinitely_far_from_what_lacks_it():
     distances = Distances(squares, 3)
     found = distances.of_mixed(np.array([[0.5, 0, 0.5], [0, 0.5, 0.5], [1, 0, 0], [0, 1, 0]])).rows
     assert np.isinf(found[0, 2:]).all()
-    assert found[0, 1] == 0.25  # both have half of it: they differ in finite points alone
+    assert found[0, 1] == 0.25  # both mix half of it, so they differ only in finite points
     assert found[2, 3] == 1
     assert distances.to_affine([0.5, 0.5, 0]).tolist() == [0.25, 0.25, np.inf]
     scaled = distances.of_scaled(np.array([1, 1, 0.0]))
@@ -147,7 +147,7 @@ def test_a_point_that_is_not_finite_is_infinitely_far_from_what_lacks_it():
 
 
 def test_a_far_update_that_was_scaled_is_not_taken_for_a_near_one():
-    """Its direction is lost in D: it counts as orthogonal, not as whatever rounding leaves."""
+    """D lost the direction of the far update. So it counts as orthogonal, whatever rounding left."""
     points = np.array([[1.0, 0], [0, 1], [1e20, 1e20], [0, 0]])
     distances = Distances(squared(points), 3)
     scaled = distances.of_scaled(np.array([1, 1, 1 / np.hypot(1e20, 1e20)]))

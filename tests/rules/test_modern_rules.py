@@ -1,4 +1,4 @@
-"""What is true of one rule alone: optimality, exactness, and where each of them ends."""
+"""Properties of single rules: which rules are optimal or exact, and under which conditions."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ def distances_of(x):
 
 
 def excess(x, y):
-    """By how much the directions to the updates pull more than the updates at the point hold."""
+    """How much the sum of unit vectors to the other updates exceeds the number of updates at the point."""
     to = x - y
     sizes = np.linalg.norm(to, axis=1)
     spread = np.median(np.linalg.norm(x - np.median(x, axis=0), axis=1)) or 1.0
@@ -61,8 +61,8 @@ def test_directions_to_the_updates_cancel_at_the_geometric_median(n, d, seed, ki
 
 @pytest.mark.parametrize("more", [1e-2, 1e-5, 1e-8, 0.0, -1e-5])
 def test_the_geometric_median_close_to_an_update(more):
-    """Three updates around one, whose pulls add up to just more than one, or less."""
-    angle = math.acos(more / 2)  # two unit vectors and one against them: 1 + more in all
+    """Three updates surround one update. Their pulls add up to just more than one, or to less."""
+    angle = math.acos(more / 2)  # two unit vectors and one opposite to them: 1 + more in all
     x = np.array(
         [[0, 0], [1, 0], [math.cos(angle), math.sin(angle)], [math.cos(angle), -math.sin(angle)]]
     )
@@ -78,15 +78,14 @@ def test_where_the_diagonals_of_four_corners_cross():
 
 @pytest.mark.parametrize("far", [1e6, 1e10, 1e12, 1e15, 1e20])
 def test_far_updates_cost_digits_of_the_geometric_median(far):
-    """With known directions of the pull; 40 updates in 50 dimensions, 19 of them far away on one side."""
+    """There are 40 updates in 50 dimensions, and 19 of them are far away in a known direction."""
     x = gaussian(40, 50)
     honest, side = x[19:], np.ones(50) / np.sqrt(50)
     x[:19] = far * side
     y = rules.GeometricMedian()(x)
     near = honest.copy()
-    near_enough = np.concatenate(
-        [np.tile(1e4 * side, (19, 1)), near]
-    )  # the pull is as good as the same
+    # At this smaller distance, they pull in the same direction.
+    near_enough = np.concatenate([np.tile(1e4 * side, (19, 1)), near])
     expected = rules.GeometricMedian()(near_enough)
     spread = np.linalg.norm(honest - honest.mean(axis=0), axis=1).max()
     error = np.linalg.norm(y - expected) / spread
@@ -163,7 +162,7 @@ def test_the_least_diameter_is_exact(n, d, tied, data):
     ids=["equal distances", "equal", "grid", "many coordinates", "25"],
 )
 def test_many_subsets_are_not_tried(x):
-    """n = 50, f = 24 has 6e13 subsets."""
+    """With n = 50 and f = 24 there are 6e13 subsets."""
     d, size = distances_of(x), len(x) // 2 + 1
     found = nearest_together(d, size)
     assert len(found) == size
@@ -250,7 +249,7 @@ def test_attackers_of_several_kinds(make, worst, seed):
 
 @pytest.mark.parametrize("make", [rules.CovarianceFilter, rules.MinimumDiameterAveraging])
 def test_attackers_at_very_different_distances(make):
-    """One of 1e20 hides one of 1e6 from `DivideAndConquer`, which looks in one direction once."""
+    """An update at 1e20 hides one at 1e6 from `DivideAndConquer`, which looks in one direction once."""
     x = gaussian(9, 30)
     x[0], x[1] = 1e20, 1e6
     assert np.abs(make(2)(x)).max() < 5
@@ -261,7 +260,7 @@ def test_attackers_at_very_different_distances(make):
 @pytest.mark.parametrize("far", [1e14, 1e20])
 @pytest.mark.parametrize("place", [slice(0, 5), slice(6, 11)])
 def test_far_attackers_do_not_hide_a_near_one(make, far, place):
-    """Beside distances of 1e20, those of 1e6 and of 1 are all 0 but for rounding."""
+    """Beside distances of 1e20, the distances of 1e6 and of 1 are all 0 after rounding."""
     x = 1.0 + 1e-4 * gaussian(11, 1)
     x[place] = np.array([1e6, -far, far, math.nan, math.inf])[:, None]
     honest = x[np.abs(x[:, 0]) < 100]
@@ -276,7 +275,7 @@ def test_the_geometric_median_is_as_exact_at_any_scale(scale):
 
 
 def test_one_far_update_does_not_stall_the_filter():
-    """Where the maximum is over all updates, one that is out already keeps all others in."""
+    """If the maximum were over all updates, one that is already out would keep all others in."""
     x = gaussian(12, 5)
     x[0] = 1e4
     x[1] += 30
@@ -311,7 +310,7 @@ def test_operators_weights_weigh_what_is_averaged(make):
 
 
 def test_all_searches_in_one_graph_share_the_steps(monkeypatch):
-    """Else n hard searches would follow each other, for as long as attackers like."""
+    """Otherwise n hard searches would follow each other, and attackers could make them very long."""
     monkeypatch.setattr("flwr_byzantine.rules.minimum_diameter.MOST_STEPS", 2)
     apart = Apart(np.zeros((3, 3), bool))
     assert [apart.subset(0, 0, 3) for _ in range(4)] == [0b111, 0b111, None, None]

@@ -1,4 +1,4 @@
-"""A user's own rule, however wrong, ends in an error that says what it gave: compiled code checks nothing."""
+"""A user's wrong rule ends in an error that says what it returned, because compiled code checks nothing."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from flwr_byzantine.kernels import (
 
 @dataclass(frozen=True)
 class Own(rules.Rule):
-    """A rule after docs/tutorials/write-a-rule.md, of whatever it is told to give."""
+    """A rule like the one of docs/tutorials/write-a-rule.md, which returns whatever it was told to return."""
 
     weights_given: Any = None
     reduction_given: Any = None
@@ -44,7 +44,7 @@ class Own(rules.Rule):
 
 
 class Unmixed(Own):
-    """The same without a mixing matrix of its own."""
+    """The same rule without a mixing matrix of its own."""
 
     mixing = rules.Rule.mixing
 
@@ -111,7 +111,7 @@ def test_in_a_strategy_too(api, wrong):
 
 @every_api
 def test_a_wrong_bound_is_found_before_the_first_round(api):
-    """min_updates = 1 with Reduction(trim=2): at n = 3 it read memory that nobody had written."""
+    """With min_updates = 1 and Reduction(trim=2), a round of n = 3 read memory that nobody had written."""
     with pytest.raises(ValueError, match=r"The reduction of 1 rows.*min_updates"):
         api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=Unmixed(None, Reduction(2)))
     right = Unmixed(None, Reduction(2), least=5)
@@ -160,7 +160,7 @@ def test_numbers_of_numpy_are_whole_numbers():
     ids=repr,
 )
 def test_numbers_of_numpy_do_not_wrap_around(trim):
-    """Twice the trim was none."""
+    """In these types, twice the trim would wrap around to zero or a small number."""
     for reduction in (Reduction(trim), Reduction(0, keep=trim)):
         with pytest.raises(ValueError, match="The reduction of 3 rows"):
             combine(
@@ -177,7 +177,7 @@ def test_bounds_of_numpy_do_not_wrap_around():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
 def test_weights_that_are_not_finite_make_values_that_are_not(dtype, bad):
-    """Such a mixed row is one of the values that a reduction trims."""
+    """A mixed row that is not finite is one of the values that a reduction trims."""
     x = gaussian(7, 20).astype(dtype)
     weights = np.eye(7)
     weights[3] = bad
@@ -186,7 +186,7 @@ def test_weights_that_are_not_finite_make_values_that_are_not(dtype, bad):
         assert np.isfinite(found).all()
         assert (found >= x.min(axis=0)).all()
         assert (found <= x.max(axis=0)).all()
-    others = np.sort(np.delete(abs(x), 3, axis=0), axis=0)  # the wild row is trimmed as the largest
+    others = np.sort(np.delete(abs(x), 3, axis=0), axis=0)  # the row that is not finite is trimmed
     expected = others[1:].mean(axis=0)
     np.testing.assert_allclose(Own(weights, Reduction(1))(abs(x)), expected, rtol=1e-5)
 
@@ -198,7 +198,7 @@ def test_values_that_are_not_finite_are_counted_before_the_window_moves():
 
 
 class Writing(Own):
-    """Writes to the distances that it is given."""
+    """It writes to the distances that it is given."""
 
     def mixing(self, n, distances):
         distances[:] = 0
@@ -226,7 +226,7 @@ def test_masks_are_not_ignored():
 
 
 class Lazy(list):
-    """Gives a new array at every reading, as a data set on disk does."""
+    """It returns a new array at every access, as a data set on disk does."""
 
     def __getitem__(self, i):
         item = super().__getitem__(i)
@@ -239,7 +239,7 @@ class Lazy(list):
 def test_what_was_checked_is_what_is_read():
     plain = [[row[:30] for row in UPDATES], [row[30:] for row in UPDATES]]
     columns = Columns(Lazy(plain), UPDATES.dtype, 3)
-    plain[0][1] = np.zeros(3)  # too late
+    plain[0][1] = np.zeros(3)  # too late to matter
     out = [np.zeros(30, np.float32), np.zeros(10, np.float32)]
     base = [np.zeros(30, np.float32), np.zeros(10, np.float32)]
     combine(columns, None, Reduction(1), base=Lazy(base), out=out)
@@ -285,7 +285,7 @@ def test_what_a_rule_tolerates_is_a_whole_number(api, tolerated):
 
 
 class Vanishing(Own):
-    """Gives no rule for a smaller f."""
+    """It returns no rule for a smaller f."""
 
     def without(self, dropped):
         return None
@@ -305,7 +305,7 @@ GOOD = [np.zeros(30, np.float32), np.zeros(10, np.float32)]
 READ_ONLY = np.zeros(10, np.float32)
 READ_ONLY.flags.writeable = False
 
-ARRAYS = {  # what stands in place of the two arrays
+ARRAYS = {  # arrays that are given in place of the two good ones
     "too short": [GOOD[0], np.zeros(9, np.float32)],
     "too long": [GOOD[0], np.zeros(11, np.float32)],
     "float64 beside float32": [GOOD[0], np.zeros(10)],

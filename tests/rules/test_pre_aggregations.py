@@ -1,4 +1,4 @@
-"""Pre-aggregations: each against plain loops, in front of rules, and several in a row."""
+"""Pre-aggregations against plain loops: alone, in front of rules, and several in a row."""
 
 import numpy as np
 import pytest
@@ -68,17 +68,17 @@ every_rule = pytest.mark.parametrize("rule", RULES)
 
 
 def finite(rows):
-    """Rows of a result: infinities in the references' mixed rows are values that are not finite."""
+    """The rows with NaN for infinities, which mean "not finite" in the references' mixed rows."""
     return np.where(np.isfinite(rows), rows, np.nan)
 
 
 def ties(step, rule):
-    """Whether selections one after the other meet mixed rows that are as near but for rounding."""
+    """Whether repeated selections meet mixed rows at the same distance, so that rounding decides."""
     return step == "nnm" and "Bulyan" in rule
 
 
 def enough(composition, f):
-    """So many updates that f of them are less than half of the buckets too."""
+    """Enough updates that f of them are less than half, also of the buckets."""
     return max(composition.min_updates, 4 * f + 1)
 
 
@@ -98,9 +98,9 @@ def test_rows_equal_the_reference(step, seed, f, extra):
 @given(seeds, st.integers(1, 2), st.sampled_from([0, 2, 4]))
 @quickly
 def test_compositions_equal_the_reference(step, rule, seed, f, extra):
-    """With f = 0, or an even number of rows, several are as near but for rounding."""
+    """f is not 0, and the number of rows is odd: otherwise rounding would decide between several rows."""
     (make, mixed), (rule_of, literal) = STEPS[step], RULES[rule]
-    f += 2 if "Bulyan" in rule else 0  # with fewer, two updates with one neighbour tie
+    f += 2 if "Bulyan" in rule else 0  # with fewer, two updates with one neighbour would tie
     composition = make(f) >> rule_of(f)
     x = gaussian(composition.min_updates + extra, 3, seed)
     model = gaussian(1, 3, seed + 1)[0]
@@ -114,8 +114,8 @@ def test_compositions_equal_the_reference(step, rule, seed, f, extra):
 @given(seeds, st.sampled_from(WORST))
 @quickly
 def test_compositions_with_far_rows_equal_the_reference(step, rule, seed, worst):
-    """At 1e20 the direction of a clipped row is lost in D: inner products with it are measured."""
-    f = 3 if "Bulyan" in rule else 2  # with fewer, two updates with one neighbour tie
+    """At 1e20, D loses the direction of a clipped row, so its inner products are measured."""
+    f = 3 if "Bulyan" in rule else 2  # with fewer, two updates with one neighbour would tie
     (make, mixed), (rule_of, literal) = STEPS[step], RULES[rule]
     composition = make(f) >> rule_of(f)
     x = gaussian(enough(composition, f) + 1, 3, seed)
@@ -124,10 +124,10 @@ def test_compositions_with_far_rows_equal_the_reference(step, rule, seed, worst)
     if step == "bucketing" and rule == "Mean":
         expected = finite(expected)
     found = composition(x)
-    if rule == "Mean" and step in ("nnm", "bucketing"):  # which survives nobody
+    if rule == "Mean" and step in ("nnm", "bucketing"):  # the mean survives no attacker
         assert np.abs(finite(found)).max(initial=1e5, where=np.isfinite(found)) >= 1e5
     else:
-        # Attackers that are clipped to zero are as near to every update.
+        # Attackers that are clipped to zero are at the same distance from every update.
         fine = {"atol": 0.5} if ties(step, rule) or "Bulyan" in rule else FINE
         np.testing.assert_allclose(found, finite(expected), **fine)
 
@@ -136,7 +136,7 @@ def test_compositions_with_far_rows_equal_the_reference(step, rule, seed, worst)
 @pytest.mark.parametrize("rule", [name for name in RULES if name != "Mean"])
 @pytest.mark.parametrize("worst", WORST)
 def test_attackers_do_not_move_the_result_out_of_the_honest_range(step, rule, worst):
-    """By no more than its width: clipped attackers may stand beside the honest ones."""
+    """The result is in the honest range, widened by its own width: clipped attackers may be just outside."""
     f = 2
     first = Clipping(30.0) if step == "clipping" else STEPS[step][0](f)
     composition = first >> RULES[rule][0](f)
@@ -172,22 +172,22 @@ def test_weights_are_the_columns_of_the_product(step, rule):
 
 def test_worked_by_hand():
     x = [[0.0], [1.0], [3.0], [100.0]]
-    # Nearest two of three: {0,1,3}, {1,0,3}, {3,1,0}; of 100: {100, 3, 1}. Rows 4/3, 4/3, 4/3, 104/3.
+    # Each row is mixed with its two nearest: {0,1,3}, {1,0,3}, {3,1,0} and {100,3,1}.
     assert NearestNeighborMixing(1)(x)[:, 0] == pytest.approx([4 / 3] * 3 + [104 / 3])
     assert (NearestNeighborMixing(1) >> TrimmedMean(1))(x) == pytest.approx([4 / 3])
-    # k = floor(2 * 1/4 * 3) = 1: the longest is clipped to the next, 3.
+    # k = floor(2 * 1/4 * 3) = 1, so the longest is clipped to the length of the next, 3.
     assert AdaptiveClipping(1)(x)[:, 0].tolist() == [0, 1, 3, 3]
     assert (AdaptiveClipping(1) >> Mean())(x) == pytest.approx([7 / 4])
-    # About the model 4: updates -4, -3, -1, 96; clipped to 3.
+    # Around the model 4, the updates are -4, -3, -1 and 96. They are clipped to 3.
     assert Clipping(3.0)(x, model=[4.0])[:, 0].tolist() == [1, 1, 3, 7]
     assert (Clipping(3.0) >> Median())(x, model=[4.0]) == [2]
-    # Ties: 1 is as near to 0 as to 2, and the lower index is mixed in.
+    # A tie: 1 is as near to 0 as to 2, so the lower index is mixed in.
     assert NearestNeighborMixing(1)([[0.0], [1.0], [2.0]])[:, 0].tolist() == [0.5, 0.5, 1.5]
     assert len(Bucketing(3, seed=0)(np.zeros((7, 2)))) == 3
 
 
 def test_arc_clips_as_many_as_its_formula_says():
-    """k = floor(2 (f/n) (n - f)); for n = 10: f = 1, 2, 3, 4 give 1, 3, 4, 4."""
+    """The formula is k = floor(2 (f/n) (n - f)). For n = 10 and f = 1, 2, 3, 4 it gives 1, 3, 4, 4."""
     x = np.arange(1.0, 11)[:, None]
     for f, k in ((0, 0), (1, 1), (2, 3), (3, 4), (4, 4)):
         assert (AdaptiveClipping(f)(x)[:, 0] < x[:, 0]).sum() == k
@@ -257,13 +257,13 @@ def test_a_rule_in_front_of_a_pre_aggregation_is_told_the_order():
         (NearestNeighborMixing(2) >> Median(), 5),
         (NearestNeighborMixing(2) >> Krum(1), 5),
         (NearestNeighborMixing(2) >> Krum(2), 7),
-        (Bucketing(2) >> Krum(1), 9),  # five buckets: 2 + 2 + 2 + 2 + 1
-        (Bucketing(3) >> Bucketing(2) >> TrimmedMean(1), 13),  # 3 of 5 of 13
+        (Bucketing(2) >> Krum(1), 9),  # five buckets, of 2 + 2 + 2 + 2 + 1 updates
+        (Bucketing(3) >> Bucketing(2) >> TrimmedMean(1), 13),  # 13 updates, 5 buckets, 3 buckets
         (Bucketing(2) >> NearestNeighborMixing(2) >> Median(), 9),
         (AdaptiveClipping(3) >> Mean(), 7),
         (Clipping(1) >> Mean(), 1),
         (NearestNeighborMixing(0.2) >> Krum(0.2), Krum(0.2).min_updates),
-        (Bucketing(2) >> TrimmedMean(0.2), 17),  # n = 16 has f = 4 and 8 buckets of 9
+        (Bucketing(2) >> TrimmedMean(0.2), 17),  # n = 16 gives f = 4 and 8 buckets, but it needs 9
     ],
 )
 def test_smallest_number_of_updates(composition, least):
@@ -312,7 +312,7 @@ def test_parameters_are_checked(kind, arguments):
 
 def test_an_own_pre_aggregation():
     class Twice(PreAggregation):
-        """Each update twice."""
+        """It repeats each update."""
 
         def mixing(self, given):
             return np.repeat(np.eye(given.n), 2, axis=0)
@@ -328,7 +328,7 @@ def test_an_own_pre_aggregation():
     assert rule([[0.0], [1.0], [5.0]]) == [0]
 
 
-# -- what each of them is for --------------------------------------------------------------------------
+# -- what each of them does ----------------------------------------------------------------------------
 
 
 def scores_of(rule, x):
@@ -342,13 +342,13 @@ def test_scores_of_a_composition_are_the_clients(first):
     scores = scores_of(first >> Krum(1), x)
     assert scores.shape == (7,)
     assert scores.argmax() == 5
-    if not isinstance(first, NearestNeighborMixing):  # which row a client is in does not matter
+    if not isinstance(first, NearestNeighborMixing):  # the row of a client does not matter
         np.testing.assert_allclose(scores, scores_of(Krum(1), x))
     assert scores_of(first >> Median(), x) is None
 
 
 def test_mixing_first_gives_up_single_coordinates():
-    """One NaN each, in a coordinate of its own: the trimmed mean survives it, mixed rows do not."""
+    """Each update has one NaN, each in another coordinate. The trimmed mean survives, mixed rows do not."""
     x = gaussian(9, 9)
     x[range(9), range(9)] = np.nan
     assert np.isfinite(TrimmedMean(1)(x)).all()
@@ -356,7 +356,7 @@ def test_mixing_first_gives_up_single_coordinates():
 
 
 def test_mixing_brings_different_clients_together():
-    """Krum of mixed rows is a mean of n - f updates, far nearer to the honest mean than any one of them."""
+    """Krum of mixed rows is a mean of n - f updates, far nearer to the honest mean than one update."""
     x = np.concatenate([gaussian(17, 50, seed=2), 1 - 0.1 * gaussian(3, 50, seed=3)])
     honest = x[:17].mean(axis=0)
     plain = np.linalg.norm(Krum(3)(x) - honest)
@@ -393,7 +393,7 @@ def test_inputs_stay_as_they_are():
             np.testing.assert_array_equal(rule(x), rule(x))
 
 
-# -- bucketing's coins ---------------------------------------------------------------------------------
+# -- bucketing's random permutation ---------------------------------------------------------------------
 
 
 def test_bucketing_is_drawn_from_the_systems_entropy():
@@ -449,7 +449,7 @@ def test_centered_clipping_equals_the_reference(seed, iterations, threshold, far
 )
 @quickly
 def test_far_rows_keep_their_direction_when_they_are_clipped(seed, far, dtype):
-    """In front of rules that measure distances, in rows of 1e20 and of 1 alike."""
+    """This holds in front of rules that measure distances, for rows of 1e20 as for rows of 1."""
     x, model = gaussian(11, 6, seed, dtype), gaussian(1, 6, seed + 1, dtype)[0]
     x[2], x[7], x[9] = x[2] * dtype(far), -dtype(far), dtype(far) / 7
     clipped = reference_mixing.adaptive_clipping(x, 3, model)
@@ -478,7 +478,7 @@ def test_centered_clipping_bounds_what_each_update_moves(worst, iterations):
 @given(seeds)
 @quickly
 def test_centered_clipping_behind_other_steps(seed):
-    """Clipped about the model, then about the same center; and of buckets."""
+    """It clips around the model, and then around the same center. It also clips buckets."""
     x, model = gaussian(8, 4, seed), gaussian(1, 4, seed + 1)[0]
     for iterations in (1, 3):
         rule = CenteredClipping(0.8, iterations)
@@ -492,7 +492,7 @@ def test_centered_clipping_behind_other_steps(seed):
 
 
 def test_only_lengths_are_measured_where_they_suffice(monkeypatch):
-    """Distances between all pairs cost n readings of the updates, lengths one."""
+    """Distances between all pairs take n readings of the updates. Lengths take one."""
     from flwr_byzantine.rules import points
 
     x, asked = gaussian(9, 4), []
@@ -513,7 +513,7 @@ def test_only_lengths_are_measured_where_they_suffice(monkeypatch):
 
 
 def test_centered_clipping_worked_by_hand():
-    # Center 0, tau 1: 0.5, 0.7, 1 and 0.6 over 4; from 0.7 on: -0.2, 0, 1, -0.1 over 4 more.
+    # Center 0, tau 1: (0.5 + 0.7 + 1 + 0.6) / 4 = 0.7. From 0.7: (-0.2 + 0 + 1 - 0.1) / 4 more.
     x = [[0.5], [0.7], [100.0], [0.6]]
     assert CenteredClipping(1.0)(x) == pytest.approx([0.7])
     assert CenteredClipping(1.0, 2)(x) == pytest.approx([0.7 + 0.7 / 4])
@@ -526,7 +526,7 @@ def test_centered_clipping_worked_by_hand():
     "rule", [Median(), NearestNeighborMixing(1) >> Median(), Clipping(1.0), Krum(1)]
 )
 def test_a_model_of_another_length_is_refused(rule):
-    """Also by rules that need none."""
+    """This holds also for rules that need no model."""
     with pytest.raises(ValueError, match="`model` should hold 3 values"):
         rule(gaussian(7, 3), model=np.zeros(2))
 
@@ -534,7 +534,7 @@ def test_a_model_of_another_length_is_refused(rule):
 @pytest.mark.parametrize("f", [1, 2, 3, 5])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_adaptive_clipping_takes_any_number_of_updates_below_its_bound(n, f):
-    """A round of `bound="warn"` may have fewer updates than f; then f is the largest that n allows."""
+    """A round of `bound="warn"` may have fewer updates than f needs. Then f is the largest that n allows."""
     lengths = np.arange(1.0, n + 1)
     possible = min(f, (n - 1) // 2)
     assert AdaptiveClipping(f).threshold_for(lengths) == AdaptiveClipping(possible).threshold_for(
@@ -549,7 +549,7 @@ def test_the_most_updates_of_a_composition_are_found_at_once():
 
 
 def test_a_share_of_more_updates_than_a_rule_can_take_is_no_error():
-    """How many reply is not known when the share is given."""
+    """When the share is given, the number of replies is not known yet."""
     rule = SmallestMaximumEigenvalue(0.2)
     for shared in (rule, NearestNeighborMixing(0.2) >> rule, Bucketing(2) >> rule):
         many = shared.at(1000)

@@ -1,4 +1,4 @@
-"""Scores among the updates that remain are those that sorting all distances anew would give."""
+"""The scores among the remaining updates equal those of sorting all their distances again."""
 
 import time
 
@@ -14,7 +14,7 @@ from flwr_byzantine.rules.remaining import Remaining
 
 
 def distances_of(random, n):
-    """Some with ties, with rows far away, and with rows that are not finite."""
+    """Distances, some of them with ties, with rows far away, and with rows that are not finite."""
     x = random.normal(size=(n, 3))
     if random.random() < 0.4:
         x = random.integers(0, 3, (n, 3)).astype(float)
@@ -46,7 +46,7 @@ def test_scores_while_updates_are_taken_out(n, f, seed):
 
 @pytest.mark.parametrize("rule", [rules.Bulyan, rules.MultiBulyan])
 def test_selections_of_many_updates_sort_each_row_once(rule):
-    """600 updates took 0.9 and 1.3 s when every step sorted all of them; once takes 0.02 s."""
+    """600 updates took 0.9 and 1.3 s when every step sorted all of them. Sorting once takes 0.02 s."""
     x = np.random.default_rng(0).normal(size=(600, 20))
     distances = ((x[:, None] - x) ** 2).sum(axis=2)
     seconds = []
@@ -54,4 +54,4 @@ def test_selections_of_many_updates_sort_each_row_once(rule):
         start = time.perf_counter()
         rule((600 - 3) // 4).mixing(600, distances)
         seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.4  # 0.06 s where nothing else runs
+    assert min(seconds) < 0.4  # 0.06 s on an idle machine

@@ -1,4 +1,4 @@
-"""What every rule must do, over the one table of cases."""
+"""What every rule must do. The cases are in one table."""
 
 import cases
 import numpy as np
@@ -16,7 +16,7 @@ WORST = [1e6, 1e20, -1e20, np.nan, np.inf, -np.inf]
 
 @st.composite
 def sizes(draw, max_extra=9, min_f=0, max_f=3):
-    """(extra updates above the smallest number, d, f, seed)."""
+    """Draw (extra updates above the smallest number, d, f, seed)."""
     extra, f = draw(st.integers(0, max_extra)), draw(st.integers(min_f, max_f))
     return extra, draw(st.integers(1, 6)), f, draw(st.integers(0, 2**32 - 1))
 
@@ -60,7 +60,7 @@ def test_equals_the_reference_with_values_that_are_not_finite(case, size, data):
 def test_ties_go_to_the_lower_index(case, extra, f, data):
     shape = case.enough(f) + extra, data.draw(st.integers(1, 3))
     small = data.draw(hnp.arrays(np.int64, shape, elements=st.integers(-2, 2)))
-    x = 2520.0 * small  # the mean of up to ten rows is a whole number
+    x = 2520.0 * small  # so that the mean of up to ten rows is a whole number
     np.testing.assert_allclose(case.make(f)(x), case.reference(x, f), **case.fine)
     if case.weights is not None:
         np.testing.assert_allclose(case.make(f).weights(x), case.weights(x, f), **case.fine)
@@ -79,10 +79,10 @@ def test_equals_the_reference_at_every_n(case, n):
 @given(sizes(min_f=3), st.randoms(use_true_random=False))
 @quickly
 def test_permutation_changes_nothing(case, size, random):
-    x, f = drawn(case, size)  # from f = 3, no score rests on one neighbour, which makes ties
+    x, f = drawn(case, size)  # f >= 3: a score that rests on one neighbour would make ties
     order = random.sample(range(len(x)), len(x))
     moved = case.make(f)(x[order])
-    if case.first_of_ties:  # the same rule, of what another order puts first
+    if case.first_of_ties:  # the order decides ties, so the reference gets the same order
         np.testing.assert_allclose(moved, case.reference(x[order], f), **case.fine)
     else:
         np.testing.assert_allclose(moved, case.make(f)(x), **case.fine)
@@ -104,7 +104,7 @@ def test_translation_moves_the_result(case, size, by):
 def test_scaling_by_a_power_of_two_is_exact(case, size, power):
     x, f = drawn(case, size)
     if case.absolute:
-        power = 0  # test_modern_rules.py: with its length scaled too
+        power = 0  # test_modern_rules.py scales its length too
     scale = 2.0**power
     np.testing.assert_array_equal(case.make(f)(x * scale), case.make(f)(x) * scale)
 
@@ -150,7 +150,7 @@ def test_byzantine_updates_stay_within_the_honest_range(case, worst, f):
 
 
 def assert_near(result, honest, f):
-    """Lemma 2.1 of Minsker 2015, Geometric median and robust estimation in Banach spaces, and rounding."""
+    """The bound is lemma 2.1 of Minsker 2015, Geometric median and robust estimation in Banach spaces."""
     n, center = len(honest) + f, honest.mean(axis=0, dtype=float)
     radius = np.linalg.norm(honest - center, axis=1).max()
     factor = (1 - f / n) / np.sqrt(1 - 2 * f / n)
@@ -236,7 +236,7 @@ def test_input_is_untouched_and_results_repeat(case):
 def test_weights_say_who_was_used(case, size):
     x, f = drawn(case, size)
     weights = case.make(f).weights(x)
-    if case.measures:  # the rest of a shortened update is the model's
+    if case.measures:  # a shortened update leaves the rest of its weight to the model
         assert 0 < weights.sum() <= 1 + 1e-12
     else:
         np.testing.assert_allclose(weights.sum(), 1)
@@ -251,7 +251,7 @@ def test_byzantine_updates_far_away_weigh_nothing(case):
     x[[1, 3]] = [[1e9], [np.nan]]
     every_weight = case.make(2).weights(x)
     weights = every_weight[[1, 3]]
-    if case.before is not None:  # each is in its own row
+    if case.before is not None:  # a mixed update still has a share in its own row
         assert weights.max() <= np.median(every_weight)
     elif case.weighs_all or case.moves is not None:
         assert weights.max() < 1e-8
@@ -276,14 +276,12 @@ def test_hardly_any_coordinates(case, d):
 
 @every_rule
 def test_models_close_together_are_told_apart(case):
-    """Parameters of 1 to 100 that differ by 1e-4 of their size, in float32."""
+    """The float32 parameters are between 1 and 100, and differ by 1e-4 of their size."""
     random = np.random.default_rng(5)
     n, d, f = case.enough(2) + 2, 2000, 2
     model = random.uniform(1, 100, d)
-    for spread, rtol in (
-        (1e-4, 1e-7),
-        (1e-6, 5e-7),
-    ):  # at 1e-6, a few mixed values tie but for rounding
+    # At a spread of 1e-6, rounding decides between a few mixed values.
+    for spread, rtol in ((1e-4, 1e-7), (1e-6, 5e-7)):
         x = (model * (1 + spread * random.normal(size=(n, d)))).astype(np.float32)
         np.testing.assert_allclose(case.make(f)(x), case.reference(x, f), rtol=rtol)
         if case.weights is not None:

@@ -1,4 +1,4 @@
-"""Numbers that the papers state, or that follow from their formulas by hand."""
+"""Numbers that the papers state, or that can be computed by hand from their formulas."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_krum_example_of_fall_of_empires():
 
 
 def test_omniscient_attack_of_phocas():
-    """Section 5.1.2: minus the honest sum, times 1e20; b = 6 of n = 20."""
+    """Section 5.1.2: attackers send minus the honest sum, times 1e20. b = 6 and n = 20."""
     honest = np.random.default_rng(0).normal(1, 0.1, (14, 50)).astype(np.float32)
     byzantine = np.tile(honest.sum(axis=0) * np.float32(-1e20), (6, 1))
     x = np.concatenate([byzantine, honest])
@@ -45,7 +45,7 @@ def test_omniscient_attack_of_phocas():
 
 
 def test_bit_flips_of_phocas():
-    """Section 5.1.3: one of 20 values broken in each dimension, a different client's every time."""
+    """Section 5.1.3: in each dimension one of 20 values is broken, each time another client's."""
     x = np.random.default_rng(0).normal(1, 0.1, (20, 100)).astype(np.float32)
     bits = x.view(np.uint32)
     bits[np.arange(100) % 20, np.arange(100)] ^= np.uint32(1 << 21 | 1 << 29 | 1 << 30 | 1 << 31)
@@ -54,17 +54,17 @@ def test_bit_flips_of_phocas():
 
 
 def test_variance_bounds_of_phocas():
-    # Lemma 1 for m = 9, q = 2: 54 - 12 + (8 * 5 + 16 * 6) / 3
+    # Lemma 1 for m = 9, q = 2: 54 - 12 + (8 * 5 + 16 * 6) / 3.
     assert rules.Krum(2).variance_bound(9) == pytest.approx(42 + 136 / 3)
     assert rules.Krum(0).variance_bound(5) == 30
-    # Theorem 1 for m = 10, b = 2, q = 1: 2 * 3 * 9 / 7^2; theorem 2: 4 + 12 * 3 * 9 / 7^2
+    # Theorem 1 for m = 10, b = 2, q = 1: 2 * 3 * 9 / 7^2. Theorem 2: 4 + 12 * 3 * 9 / 7^2.
     assert rules.TrimmedMean(2).variance_bound(10, 1) == pytest.approx(54 / 49)
     assert rules.Phocas(2).variance_bound(10, 1) == pytest.approx(4 + 324 / 49)
     assert rules.TrimmedMean(0).variance_bound(8, 0) == 0.25
 
 
 def test_slowdowns_of_multi_bulyan():
-    # Theorem 1 with m = n - f - 2, theorem 2 with m = n - 2f - 2
+    # Theorem 1 with m = n - f - 2, and theorem 2 with m = n - 2f - 2.
     assert rules.MultiKrum(3).slowdown(20) == pytest.approx(math.sqrt(15 / 20))
     assert rules.MultiKrum(3, num_selected=5).slowdown(20) == 0.5
     assert rules.Krum(3).slowdown(16) == 0.25

@@ -1,4 +1,4 @@
-"""A user's rule that asks for the model, or for claimed counts: alone and mixed, in both APIs, on rows."""
+"""A user's rule that asks for the model or for claimed counts, alone and mixed, in both APIs and on rows."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from flwr_byzantine.rules import Median, NearestNeighborMixing, Rule, check_rule
 
 @dataclass(frozen=True)
 class NotTooLong(Rule):
-    """Mean of the updates that are at most twice as long as the median one."""
+    """The mean of the updates that are at most twice as long as the median length."""
 
     uses_model: ClassVar[bool] = True
 
@@ -32,7 +32,7 @@ class NotTooLong(Rule):
 
 
 class NotTooLongAsLists(NotTooLong):
-    """The same, with a weight for the model too."""
+    """The same rule, with a weight for the model too, as a list."""
 
     def mixing_of(self, given):
         row = super().mixing_of(given)[0]
@@ -41,7 +41,7 @@ class NotTooLongAsLists(NotTooLong):
 
 @dataclass(frozen=True)
 class Claimed(Rule):
-    """Mean by claimed counts, none above their median; one of those who claim none."""
+    """The mean weighted by claimed counts, but none above their median. Without a claim, the count is one."""
 
     uses_counts: ClassVar[bool] = True
 
@@ -75,12 +75,12 @@ COUNTS = [10, 20, 10**9, 40, 5, 60, 0]
 
 
 def sent_by(api, payload):
-    """What clients send for their updates."""
+    """What clients send, so that their updates are UPDATES."""
     return UPDATES + MODEL if payload == "parameters" else UPDATES
 
 
 def new_model(api, rule, payload, mixed):
-    """What a strategy makes of the updates."""
+    """The model that a strategy makes of the updates."""
     robust = api.ours.RobustFedAvg if api.name == "train" else api.ours.strategy.RobustFedAvg
     extra = {"pre_aggregation": NearestNeighborMixing(1)} if mixed == "keyword" else {}
     if mixed == "operator":
@@ -190,7 +190,7 @@ def test_they_pass_the_common_checks():
 
 @dataclass(frozen=True)
 class MixedTrimmedMean(Rule):
-    """The page's rule of the first day, letter by letter: it knows of distances alone."""
+    """A rule that sees only distances, as docs/tutorials/write-a-rule.md teaches it."""
 
     num_byzantine: int
     uses_distances: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Torch tensors in, a torch tensor out."""
+"""Torch tensors go in, and a torch tensor comes out."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Attacks by name, in a run: their arguments, who is Byzantine, and what becomes of a client."""
+"""Attacks by name in a run: their arguments, which clients are Byzantine, and how attackers are built."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CHANNELS = ("bit_flip", "gambler")
 
 
 class Honest(NumPyClient):
-    """An update of ones times the client number plus one; nines with flipped labels."""
+    """A client whose update is its number plus one in each coordinate, or nines with flipped labels."""
 
     def __init__(self, client_id, label_map=None, poison=None):
         self.client_id = client_id
@@ -78,7 +78,7 @@ def run(**changes):
 
 
 def updates(config, server_round=1, d=4):
-    """Return what all clients of a run send."""
+    """Return the updates that all clients of a run send."""
     start = [np.zeros(d, dtype=np.float32)]
     clients = [attack_client(Honest, i, config) for i in range(config.clients)]
     told = {"server-round": server_round}
@@ -94,7 +94,7 @@ HONEST = np.repeat(np.arange(1, 9, dtype=np.float32)[:, None], 4, axis=1)
 def test_every_attack_of_the_library_has_a_name():
     kinds = {getattr(attacks, name) for name in attacks.__all__}
     kinds -= {attacks.LocalAttack, attacks.ColludingAttack, attacks.ChannelAttack}
-    kinds -= {attacks.ModelAttack, attacks.Remembering, attacks.OnOff}  # of all attacks: `period=5`
+    kinds -= {attacks.ModelAttack, attacks.Remembering, attacks.OnOff}  # it is a parameter
     assert kinds <= set(ATTACKS.values())
     assert ("none", *ATTACKS, *AGAINST) == ATTACK_NAMES
     assert ATTACKS.items() >= BY_NAME.items()
@@ -175,7 +175,7 @@ def test_what_can_work_is_accepted(changes):
     check(run(**changes))
 
 
-# Who is Byzantine.
+# Which clients are Byzantine.
 
 
 @given(st.integers(1, 30), st.data())
@@ -209,7 +209,7 @@ def test_impossible_populations_are_refused(name, arguments):
         byzantine_clients(**arguments)
 
 
-# What becomes of a client.
+# How attackers are built.
 
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name not in CHANNELS])
@@ -280,7 +280,7 @@ def test_what_the_clients_of_a_run_send(changes, expected):
 
 def test_colluders_on_their_own_are_told_how_many_clients_there_are():
     sent = updates(run(attack="lie", attack_args={"knows": "attackers"}))
-    z = LittleIsEnough().deviations(8, 3)  # own updates 1, 2, 3: mean 2, variance 2/3
+    z = LittleIsEnough().deviations(8, 3)  # the own updates are 1, 2, 3: mean 2, variance 2/3
     np.testing.assert_allclose(sent[:3], np.full((3, 4), 2 - z * np.sqrt(2 / 3)), rtol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""ByGARS in simulations: the server's own samples, the benign baseline, scores by client, figures."""
+"""ByGARS in simulations: the server's samples, the benign baseline, scores by client, and figures."""
 
 import json
 
@@ -123,7 +123,7 @@ def test_kinds_of_clients():
 
 
 def test_the_experiments_use_the_default_step_sizes():
-    """Stated in the files, so that a changed default does not change what a stored result means."""
+    """The files state them, so that a changed default does not change what a stored result means."""
     for experiment in ("bygars_mnist", "bygars_cifar"):
         rules = load_experiment(FOLDER / f"{experiment}.toml").rules
         for rule in ("bygars", "bygars++"):
@@ -138,7 +138,7 @@ def test_the_experiments_use_the_default_step_sizes():
 
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda own: own.name)
 def test_every_experiment_says_which_form_it_runs(experiment):
-    """So that no changed default changes what a stored result means."""
+    """The files state it, so that a changed default does not change what a stored result means."""
     for settings in experiment.rules.values():
         if settings["rule"].startswith("bygars"):
             assert "normalize" in settings["rule_args"]
@@ -147,7 +147,7 @@ def test_every_experiment_says_which_form_it_runs(experiment):
 @pytest.mark.slow
 @pytest.mark.ray
 def test_runs_with_attackers_only(tmp_path):
-    """Eight of eight flip signs: both algorithms, both APIs, and the same model from both."""
+    """All eight clients flip signs. Both algorithms train, and both APIs give the same model."""
     options = {
         "attack": "sign_flip", "byzantine": 8, "rounds": 40, "learning_rate": 0.3, "batch_size": 64,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `make demo` installs and shows: FedAvg breaks, rules hold, a picture says so; no torch."""
+"""`make demo`: what it installs and shows. FedAvg breaks, rules hold, and it needs no torch."""
 
 import io
 import itertools
@@ -25,14 +25,14 @@ FAST = Setting(rounds=12, learning_rate=0.2)
 
 
 def curves(**ends):
-    """Curves that end at these accuracies; all others hold."""
+    """Curves that end at these accuracies. All other curves hold."""
     names = {contender.name: 0.94 for contender in CONTENDERS} | {AVERAGE: 0.1} | ends
     return {name: [0.1, *[end] * 6] for name, end in names.items()}
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """A shorter demonstration, in one process: whether it held, what it printed, and its folder."""
+    """A shorter demonstration in one process: whether it held, what it printed, and its folder."""
     out = tmp_path_factory.mktemp("demo") / "deep" / "demo"
     console = Console(file=io.StringIO(), width=120)
     return demo(out, console, setting=FAST, inline=True), console.file.getvalue(), out
@@ -46,7 +46,7 @@ def test_fedavg_breaks_and_the_rules_hold_on_skewed_digits(shown):
     assert {len(curve) for curve in kept.values()} == {FAST.rounds + 1}
     ends = {name: sum(curve[-5:]) / 5 for name, curve in kept.items()}
     assert ends[AVERAGE] < 0.3 < 0.85 < ends[REFERENCE]
-    assert ends["Krum"] < ends["Median"] < ends["Phocas"]  # the setting tells rules apart
+    assert ends["Krum"] < ends["Median"] < ends["Phocas"]  # the setting separates the rules
     assert ends["NNM + Krum"] > ends["Krum"] + 0.2
 
 

@@ -1,4 +1,4 @@
-"""Mistakes are told before anything trains, in one line each; nothing old is taken for new."""
+"""Mistakes end in one line before anything trains, and old results are never taken for new ones."""
 
 import pytest
 from typer.testing import CliRunner
@@ -31,7 +31,7 @@ def refuse(*args, **options):
 
 @pytest.fixture
 def untrained(monkeypatch):
-    """Nothing may train."""
+    """Make sure that nothing trains."""
     for name in ("run_all", "run_sweep", "run_demo"):
         monkeypatch.setattr(cli, name, refuse)
 

@@ -46,7 +46,7 @@ OWN = Experiment(
 
 
 def record(cell):
-    """Averaging fails under the strong attack alone; Phocas is averaging where nobody attacks."""
+    """Averaging fails only under the strong attack. Without attackers, Phocas and averaging agree."""
     reached = 0.1 if (cell.rule, cell.attack) == ("averaging", "strong") else 0.9
     model = "plain" if cell.rule == "phocas" and cell.attack == "calm" else cell.rule
     return {
@@ -91,7 +91,7 @@ def judged(results, **changes):
 
 
 def test_averaging_under_the_same_attack_is_shown_beside_a_claim_about_survival(results):
-    """Of another figure, where its own has none."""
+    """If a claim's figure has no such run, the run of another figure is shown."""
     survives = {"figure": "first", "against": {"rule": "averaging", "attack": "calm"}}
     strong = judged(results, **survives)
     assert strong.control == "averaging, strong: 0.00 [0.00, 0.00]"
@@ -118,7 +118,7 @@ def test_survival_is_more_of_what_is_good_and_less_of_what_is_not():
 
 
 def folded(found, results):
-    """What is in the fold of the one paper that claims are of."""
+    """The folded part for the single paper that has claims here."""
     (fold,) = (block for block in scoreboard_blocks(found, results) if isinstance(block, Fold))
     return fold.blocks
 
@@ -145,7 +145,7 @@ def test_a_claim_leads_to_its_cells_and_names_them(results):
 
 
 def test_one_model_is_not_several_pieces_of_evidence(results):
-    """Neither in the counts of cells, nor in a claim, nor in a figure."""
+    """It counts once among the cells, in a claim, and in a figure."""
     calm = {"attacks": ["calm"], "figure": "first", "against": {"attack": "strong"}}
     twice = judged(results, **calm, rules=["averaging", "phocas"])
     alone = judged(results, **calm, rules=["phocas"])
@@ -156,7 +156,7 @@ def test_one_model_is_not_several_pieces_of_evidence(results):
     assert [cell.partition("=")[2] for cell in rows["calm"]] == ["1", "", "1"]
     assert [cell.partition("=")[2] for cell in rows["weak"]] == ["", "", ""]
     told = provenance_blocks(results)[1].text
-    assert told.startswith("18 cells hold 16 different models.")  # those of two figures are one
+    assert told.startswith("18 cells hold 16 different models.")  # two figures share some
 
 
 def test_the_report_says_where_its_numbers_come_from(results):

@@ -1,4 +1,4 @@
-"""Experiments as files, and the sweep over their cells."""
+"""Experiments in files, and the sweep over their cells."""
 
 import hashlib
 import io
@@ -102,7 +102,7 @@ def test_a_key_depends_on_what_decides_the_result_alone():
 
 
 def test_a_younger_setting_at_its_default_leaves_the_key_as_it_was():
-    """Cells of before there was such a setting keep their names."""
+    """Cells that ran before a setting existed keep their names."""
     own = cell("mean", dataset="digits")
     told = own.config.model_dump(exclude={*own.places, *YOUNGER})
     described = json.dumps(told, sort_keys=True).encode()
@@ -183,7 +183,7 @@ def test_rules_that_do_not_exist_are_refused_before_anything_runs():
 
 @pytest.fixture
 def ran(monkeypatch):
-    """Replace the federations of a sweep; returns the configurations that it asked for."""
+    """Replace the federations of a sweep, and return the configurations that it asks for."""
     asked = []
 
     def fake(configs, on_round, on_cell, **options):
@@ -303,7 +303,7 @@ def test_packed_cells_are_read_and_never_run_again(ran, tmp_path):
     cells = [cell("mean"), cell("median", experiment="other")]
     sweep(cells, tmp_path, 1, quiet())
     single = [read_cell(tmp_path, own) for own in cells]
-    result = tmp_path / "run" / "result.json"  # of another command
+    result = tmp_path / "run" / "result.json"  # another command wrote it
     write({"rounds": []}, result)
     packed, number = Kept(tmp_path).pack()
     assert (packed.name, number) == (PACKED, 2)
@@ -416,7 +416,7 @@ def test_the_command_runs_a_figure_and_says_what_was_there(ran, tmp_path):
 
 
 def test_without_names_the_papers_experiments_run(ran, tmp_path, monkeypatch):
-    """The others run where they are named, or their group is."""
+    """Other experiments run if they or their group are named."""
     (tmp_path / "paper.toml").write_text(MINE)
     (tmp_path / "own.toml").write_text(MINE.replace("[0, 1]", "[2]") + 'group = "study"\n')
     for module in (experiments, checks):
@@ -439,7 +439,7 @@ def test_a_command_with_a_failed_cell_says_so(ran, tmp_path, monkeypatch):
     file.write_text(MINE)
     done = swept(file, "--out", tmp_path)
     assert done.exit_code == 1
-    assert done.output.count("OSError: full") == 1  # of two cells
+    assert done.output.count("OSError: full") == 1  # once for two cells
     assert "2 failed" in " ".join(done.output.split())
 
 

@@ -1,4 +1,4 @@
-"""What a model is worth to each client, and what part each client has in it."""
+"""How good a model is for each client, and how large each client's part in it is."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ def test_krum_keeps_little_of_most_clients_without_any_attacker():
         result["client_accuracies"],
         weights=[len(share) for share in RunConfig(rule="krum", **SKEWED).shares()],
     )
-    assert abs(overall - result["final_accuracy"]) < 0.05  # the test set has about the same labels
+    assert abs(overall - result["final_accuracy"]) < 0.05  # similar shares of labels

@@ -1,4 +1,4 @@
-"""FLTrust in simulations: a server that trains as its clients do, and the trust in each client."""
+"""FLTrust in simulations: the server trains as its clients do, and each client gets a trust."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_refuses(options, complaint):
 
 
 def test_trains_with_twelve_attackers_of_twenty():
-    """The same model in both APIs, and the trust in the order of the clients' numbers."""
+    """Both APIs give the same model, and the trust is in the order of the clients' numbers."""
     options = {"attack": "sign_flip", "byzantine": 12, "rounds": 8, "eval_every": 8}
     configs = [config(api=api, **options) for api in ("message", "legacy")]
     results = run_all([*configs, config(**options | {"rule": "mean"})], inline=True)

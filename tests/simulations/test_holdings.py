@@ -1,4 +1,4 @@
-"""The picture of who has what."""
+"""The picture of which client has which samples."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -25,7 +25,7 @@ SHOWN = {
 
 
 def rectangles(svg):
-    """The parts of a drawing by what they are of."""
+    """The parts of a drawing, by what they stand for."""
     found = ET.fromstring(svg).iter(f"{SVG}rect")
     return {r.find(f"{SVG}title").text: r for r in found if r.find(f"{SVG}title") is not None}
 

@@ -1,4 +1,4 @@
-"""Worker momentum in runs: what is sent, what attackers know of it, and that engines agree."""
+"""Worker momentum in runs: what clients send, what attackers know, and that both engines agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HONEST, ATTACKERS = range(2, 6), range(2)
 
 
 def sent(rounds=3, **changes):
-    """The updates of all clients in each round, for models that have nothing to do with them."""
+    """The updates of all clients in each round, for models that do not depend on the updates."""
     config = RunConfig(**SMALL | changes)
     start = [tensor.numpy() for tensor in initial_state(config).values()]
     contexts = [Context(1, i, {}, RecordDict(), {}) for i in range(config.clients)]
@@ -51,7 +51,7 @@ def test_honest_clients_send_their_momentum(payload):
 @pytest.mark.parametrize(("knows", "known"), [("honest", HONEST), ("attackers", ATTACKERS)])
 def test_attackers_that_know_others_know_their_momentum(knows, known):
     honest = sent(byzantine=0)
-    # At distance 0, attackers send the mean of the updates that they know.
+    # With distance 0, attackers send the mean of the updates that they know.
     attacked = sent(attack="paf", attack_args={"distance": 0, "knows": knows})
     np.testing.assert_allclose(attacked[:, 2:], honest[:, 2:])
     for attacker in ATTACKERS:
@@ -124,7 +124,7 @@ def _models(results):
 
 @pytest.mark.slow
 def test_with_momentum_krum_sees_through_small_inner_products():
-    """Four of twenty clients send -1/2 of the mean of their updates: 0.01 and 0.37 at the last look."""
+    """Four of 20 clients send -1/2 of the mean of their updates. Accuracies: 0.01 without, 0.37 with."""
     attack = {"attack": "ipm", "attack_args": {"epsilon": 0.5, "knows": "attackers"}}
     setting = {"clients": 20, "byzantine": 4, "rule": "krum", "rounds": 50, "eval_every": 50}
     minibatches = {"batch_size": 8, "local_steps": 1}

@@ -1,4 +1,4 @@
-"""A model and data of one's own, by import path: they run, and what does not fit is told before."""
+"""A user's own model and data by import path: they run, and what does not fit is reported first."""
 
 import itertools
 import json
@@ -58,7 +58,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Write a module into the working directory, which forgets it afterwards, and return its name."""
+    """Write a module into the working directory, and return its name. It is unloaded afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     names = []
@@ -83,7 +83,7 @@ def inline(monkeypatch):
 
 @pytest.fixture
 def untrained(monkeypatch):
-    """Nothing may train."""
+    """Make sure that nothing trains."""
 
     def refuse(*args, **options):
         raise AssertionError("something trained")
@@ -97,7 +97,7 @@ def invoke(*arguments):
 
 
 def told(*arguments):
-    """The one line that a command ends with."""
+    """The single line that a command ends with."""
     done = invoke(*arguments)
     assert done.exit_code == 1, done.output
     (line,) = [line for line in done.output.splitlines() if line]
@@ -169,7 +169,7 @@ def test_they_go_with_every_partition_and_setting(module, settings):
 
 
 def test_the_seed_decides_the_first_weights(module):
-    name = module(f"{OWN}\ntorch.manual_seed(1)\n")  # and what it draws when imported does not
+    name = module(f"{OWN}\ntorch.manual_seed(1)\n")  # random numbers drawn at import do not matter
     first, again, other = (initial_state(own(name, seed=seed)) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first.values(), again.values(), strict=True))
     assert not torch.equal(first["0.weight"], other["0.weight"])
@@ -258,7 +258,7 @@ def test_an_attack_on_classes_that_are_not_there_is_told(
 
 
 def returning(train=("x", "y"), test=("x", "y"), more=""):
-    """Code of a loader that returns this."""
+    """The code of a loader that returns this."""
     return (
         "import numpy as np\nx, y = np.ones((6, 4)), np.arange(6) % 3\n"
         f"def load():\n    {more or 'pass'}\n"

@@ -1,4 +1,4 @@
-"""Rounds that ask some of the clients, and clients that never answer."""
+"""Rounds that ask only some of the clients, and clients that never answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_each_round_asks_other_clients_drawn_by_the_seed():
     assert {len(clients) for clients in asked} == {20}
     assert asked[0] == Participation(n=100, f=20, seed=3, per_round=20).asked_in(1) != asked[1]
     times = [sum(client in clients for clients in asked) for client in range(100)]
-    assert min(times) > 15  # 40 on average
+    assert min(times) > 15  # the mean is 40
     assert max(times) < 75
 
 

@@ -1,4 +1,4 @@
-"""Who gets which samples: each partition by its definition, mixtures, and what is refused."""
+"""Which client gets which samples: each partition by its definition, mixtures, and refused settings."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ LABELS = np.repeat(np.arange(10), 100)
 
 
 def counts(dealt, labels=LABELS):
-    """Samples of each class, a row for each client."""
+    """The number of samples of each class, in a row for each client."""
     return np.array([np.bincount(labels[share], minlength=10) for share in dealt])
 
 
@@ -62,7 +62,7 @@ def test_sorted_shares_follow_the_labels():
 def test_gamma_is_the_share_of_each_client_that_is_like_everybody_s(gamma):
     found = counts(deal(Partition("gamma", gamma=gamma), LABELS, 10, 0))
     assert set(found.sum(axis=1)) <= {99, 100, 101}
-    own = found[np.arange(10), np.arange(10)]  # of the class that is sorted to a client
+    own = found[np.arange(10), np.arange(10)]  # of the class that each client gets by sorting
     np.testing.assert_allclose(own, 100 * (1 - gamma) + 10 * gamma, atol=14)
     if gamma == 0:
         assert np.array_equal(own, [100] * 10)

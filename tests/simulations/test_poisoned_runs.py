@@ -1,4 +1,4 @@
-"""Runs with poisoned data, pauses, and attacks that remember: both engines, both APIs, what is recorded."""
+"""Runs with poisoned data, pauses, and attacks that remember, on both engines and in both APIs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = {"clients": 6, "byzantine": 2, "rule": "mean", "rounds": 3, "local_steps
 
 @dataclass(frozen=True)
 class Drift(Remembering, ModelAttack):
-    """Along the way that the model went, with noise that is drawn once."""
+    """Follows the last step of the model, with noise that is drawn once."""
 
     def __call__(self, model, rng):
         self.memory.setdefault("noise", rng.normal(size=model.size).astype(model.dtype))
@@ -38,7 +38,7 @@ class Drift(Remembering, ModelAttack):
 
 @dataclass(frozen=True)
 class Follow(Remembering, ColludingAttack):
-    """Against the sum of what honest clients have sent so far."""
+    """Opposes the sum of the honest means of all rounds so far."""
 
     def __call__(self, honest, num_attackers, rng):
         past = self.memory.setdefault("sum", np.zeros(honest.shape[1], honest.dtype))
@@ -48,7 +48,7 @@ class Follow(Remembering, ColludingAttack):
 
 @pytest.fixture
 def remembering(monkeypatch):
-    """Two attacks that remember, by name."""
+    """Register two attacks that remember, by name."""
     monkeypatch.setitem(attacks.ATTACKS, "drift", Drift)
     monkeypatch.setitem(attacks.ATTACKS, "follow", Follow)
     names = (*attacks.ATTACK_NAMES, "drift", "follow")
@@ -89,7 +89,7 @@ def test_both_apis_have_the_same_models(remembering):
     found = models(run_all(runs(), inline=True))
     assert len({*found, *models(run_all([RunConfig(**SHORT)], inline=True))}) == len(CASES) + 1
     assert models(run_all(runs(api="legacy"), inline=True)) == found
-    # One after the other in the same contexts: none remembers another run.
+    # The runs share their contexts, one after the other. None remembers another run.
     assert models(run_all(runs()[::-1], inline=True)) == found[::-1]
 
 

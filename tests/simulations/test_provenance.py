@@ -1,4 +1,4 @@
-"""What a result says of the machine and the code behind it, and what the report makes of it."""
+"""What a result says about its machine and code, and what the report makes of it."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Published numbers beside ours, and the two experiments that have some."""
+"""Published numbers beside ours, and the two experiments that have published numbers."""
 
 import pytest
 from pydantic import ValidationError
@@ -39,7 +39,7 @@ def experiment(numbers=NUMBERS, **published):
 
 
 def results(own, folder, skip=()):
-    """Cells that end at 80 % without an attack and at 50 % under one, a point more with the second seed."""
+    """Cells that end at 80 % without an attack and at 50 % under one. The second seed has one point more."""
     for cell in own.cells("quick"):
         if cell.attack in skip:
             continue

@@ -1,4 +1,4 @@
-"""A simulation on a Ray cluster that is there already: two nodes, which are processes of this machine."""
+"""A simulation on an existing Ray cluster, whose two nodes are processes of this machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from deploy.drill.federation import free_ports
 from deploy.drill.processes import DrillError, Process, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TRIES = 3  # Ray gives each of its processes a fixed time to start, too short on a busy machine
+TRIES = 3  # Ray gives its processes a fixed time to start, which can be too short on a busy machine
 
 
 def start_node(stack, folder, name, *arguments):
-    """Start one node of the cluster; it ends with the stack."""
+    """Start one node of the cluster. It ends with the stack."""
     command = [Path(sys.executable).with_name("ray"), "start", "--block", "--disable-usage-stats"]
     command += ["--object-store-memory", "100000000", *arguments]
     for _ in range(TRIES):
@@ -45,7 +45,7 @@ def start_node(stack, folder, name, *arguments):
 
 @pytest.fixture
 def cluster():
-    """The address of a cluster whose head runs no clients, with another node that does."""
+    """The address of a cluster. Its head runs no clients, and another node does."""
     port, client_port = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as folder, ExitStack() as stack:
         head = ["--head", "--port", port, "--ray-client-server-port", client_port, "--num-cpus", 0]

@@ -1,4 +1,4 @@
-"""The report and the scoreboard, on cell files whose numbers are known."""
+"""The report and the scoreboard, from cell files with known numbers."""
 
 import copy
 import html
@@ -56,7 +56,7 @@ SEEDS = PHOCAS.profiles["quick"].seeds
 
 
 def record(config, accuracy, **curves):
-    """A run that reaches an accuracy half-way and stays there."""
+    """A run that reaches an accuracy half-way, and stays there."""
     rounds = [config.rounds // 2, config.rounds]
     curves = {"round": rounds, "accuracy": [accuracy] * 2, "top3": [accuracy] * 2} | curves
     return {
@@ -70,7 +70,7 @@ def record(config, accuracy, **curves):
 
 
 def accuracy_of(cell):
-    """Mean breaks under every attack, Phocas loses a point, everything else is well."""
+    """Mean breaks under every attack, Phocas loses a point, and everything else is well."""
     if cell.rule == "mean" and cell.attack != "no attack":
         return 0.1
     return (0.89 if cell.rule == "phocas" else 0.9) + 0.02 * (cell.seed - SEEDS[0])
@@ -78,7 +78,7 @@ def accuracy_of(cell):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Every cell of an experiment but: the second seed of Krum, all of Multi-Krum under Gaussian vectors."""
+    """All cells of an experiment except the second seed of Krum, and Multi-Krum under Gaussian vectors."""
     path = tmp_path_factory.mktemp("cells")
     for cell in PHOCAS.cells("quick"):
         left_out = cell.rule == "multi-krum" or (cell.rule == "krum" and cell.seed == SEEDS[1])
@@ -97,7 +97,7 @@ def results(folder):
 
 
 def claim(**changes):
-    """A claim about Gaussian vectors against averaging without attack."""
+    """A claim that compares Gaussian vectors with averaging without attack."""
     standard = {
         "paper": "A paper", "where": "1", "says": "It is so.", "measure": "learned",
         "experiment": FIGURE[0], "figure": FIGURE[1], "rules": ["mean"],
@@ -187,7 +187,7 @@ def test_a_claim_that_decides_nothing_is_refused(changes, message):
 
 
 def test_a_claim_that_is_no_test_counts_neither_way(results):
-    """Its reason is shown beside it, whatever was seen."""
+    """Its reason is shown beside it, whatever the result is."""
     untested = claim(at_least=0.8, no_test="Averaging survives this.")
     refuted = claim(at_least=0.8, cause="bound", why="The paper names none.")
     judged = judge([untested, refuted, claim(below=0.5)], results)
@@ -229,7 +229,7 @@ def test_each_attack_of_a_claim_may_have_its_own_cause(tmp_path):
 
 
 def test_other_papers_claims_are_left_out(tmp_path):
-    """Also those about the cost of their rules, which no experiment measures."""
+    """This includes claims about the cost of their rules, which no experiment measures."""
     judged = judge(load_claims(), Results([PHOCAS], "quick", tmp_path))
     (paper,) = {one.claim.paper for one in judged}
     assert paper.startswith("Phocas")
@@ -291,7 +291,7 @@ def curve(accuracies, start=1, rounds=(10, 20), **config):
 
 
 def step(before, after, start=1):
-    """Accuracy in all rounds but the last three of twenty, and in these."""
+    """One accuracy in the rounds before the last three of twenty, and another one in these."""
     return curve([before, before, after, after], start, rounds=(1, 17, 18, 20))
 
 
@@ -305,7 +305,7 @@ def step(before, after, start=1):
         ("best_behind", curve([0.9, 0.7]), curve([0.5, 0.8]), -10),
         ("slower", curve([0.2, 0.3]), curve([0.2, 0.3]), 0),
         ("progress", step(0.6, 0.4, start=11), None, -20),
-        ("progress", step(0.6, 0.4), None, 30),  # guessing, before the first round
+        ("progress", step(0.6, 0.4), None, 30),  # the accuracy of guessing, before the first round
         ("excess", step(0.4, 0.45, start=11), step(0.4, 0.6), -5),
         ("speed", curve([0.37, 0.64]), curve([0.37, 0.64]), 1),
         ("speed", curve([0.1, 0.5]), curve([0.55, 0.6]), 0),  # 90 % of the gain is never reached
@@ -344,7 +344,7 @@ def test_signs_and_figures_of_reputations(tmp_path):
 
 
 def test_readers_see_which_form_of_bygars_it_is(results):
-    """In tables, and in what is measured of a claim."""
+    """Tables name it, and so does the value that a claim measures."""
     head = accuracy_table(results, "bygars_mnist", "figure 2").head
     assert list(head[4:6]) == ["ByGARS (normalised)", "ByGARS++ (normalised)"]
     place = Place("bygars_mnist", "figure 2", "bygars++", "lie, 3 of 8")
@@ -354,7 +354,7 @@ def test_readers_see_which_form_of_bygars_it_is(results):
 
 
 class Assets(HTMLParser):
-    """Collect what a page refers to."""
+    """Collect the files that a page refers to."""
 
     def __init__(self):
         super().__init__()
@@ -419,7 +419,7 @@ def test_a_report_without_any_cell(tmp_path):
 
 
 def squares(drawn):
-    """What each cell of a heatmap says, and its class."""
+    """The text of each cell of a heatmap, and its class."""
     found = re.findall(r"<g><title>(.*?): .*?</title><rect class=\"(\w+)[^>]*>(.*?)</g>", drawn)
     return {name: (kind, re.search(r">([^<]*)</text>", rest)[1]) for name, kind, rest in found}
 
@@ -471,7 +471,7 @@ def test_figures_of_an_earlier_report_go(folder, tmp_path):
 
 
 def test_a_figure_without_a_reference_has_a_heatmap_of_accuracies(results):
-    """Nobody averages without an attack there."""
+    """In such a figure, no run averages without an attack."""
     places = [place for place in results.places(*FIGURE) if place.attack != "no attack"]
     some = copy.copy(results)
     some._places = {FIGURE: places}
@@ -499,7 +499,7 @@ def test_the_names_of_lines_are_beside_their_ends_in_their_order(results):
     heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert min(heights, key=heights.get) == "mean"
     ordered = sorted(heights.values())
-    assert min(b - a for a, b in itertools.pairwise(ordered)) > 0.1  # none is on another
+    assert min(b - a for a, b in itertools.pairwise(ordered)) > 0.1  # no two are at the same place
 
 
 def test_curves_are_small_svgs_that_are_the_same_for_the_same_cells(results, tmp_path):

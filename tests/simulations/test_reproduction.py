@@ -1,4 +1,4 @@
-"""The claims about the results that this repository keeps: what does not hold has its cause."""
+"""The claims about this repository's results: each one that does not hold states a cause."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ KEPT = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 @pytest.fixture(scope="module")
 def judged():
-    """What the report in ``docs/results/reproduction`` says."""
+    """The verdicts of the report in ``docs/results/reproduction``."""
     bench = KEPT / "benchmark" / "bench.json"
     results = Results(of_group("papers"), "quick", KEPT / "reproduction", bench)
     return judge(load_claims(), results)

@@ -1,4 +1,4 @@
-"""Configurations, data, the honest client, and recording."""
+"""Configurations, data, the honest client, and the record of a run."""
 
 import importlib.metadata
 import json
@@ -53,7 +53,7 @@ def test_the_flower_app_replaces_a_result_only_where_that_is_asked_for(tmp_path)
     with pytest.raises(FileExistsError, match="overwrite=true"):
         main(None, context)
     context.run_config["overwrite"] = True
-    with pytest.raises(FileNotFoundError):  # no data: it has gone on
+    with pytest.raises(FileNotFoundError):  # it went on, and found no data
         main(None, context)
     assert (tmp_path / "result.json").read_text() == "{}"
 
@@ -136,7 +136,7 @@ def test_missing_data_say_where_they_should_be(tmp_path, name):
 
 
 def write_images(folder, size):
-    """Two classes: dark grey images, and bright coloured ones."""
+    """Write images of two classes: dark grey ones, and bright coloured ones."""
     for part, number in (("train", 6), ("test", 3)):
         for place, kind in enumerate(("bright", "dark")):
             (folder / part / kind).mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_some_test_samples_are_the_same_for_every_run():
 
 
 def test_a_run_may_be_evaluated_on_samples_to_train_on():
-    """As the figures of Fall of Empires are."""
+    """The figures of Fall of Empires are evaluated so."""
     train, _ = datasets.load("digits", "")
     assert torch.equal(Recorder(RunConfig(evaluate_on="train")).samples.x, train.x)
     some = Recorder(RunConfig(evaluate_on="train", test_samples=50)).samples
@@ -230,7 +230,7 @@ def test_the_recorder_compares_steps_where_it_evaluates():
 
 
 def test_a_finished_run_keeps_its_result_where_ray_is_not_installed(monkeypatch, tmp_path):
-    """A server of real SuperNodes has no need of Ray, nor of anything else that is only named."""
+    """A server of real SuperNodes needs neither Ray nor any other package that only gets named."""
     real = importlib.metadata.distribution
 
     def distribution(name):

@@ -1,3 +1,5 @@
+"""What a run records about the detection of attackers."""
+
 from types import SimpleNamespace
 
 import pytest

@@ -1,4 +1,4 @@
-"""The rooms of `simulations`: imports point one way, modules are short, streams have their own numbers."""
+"""The rooms of `simulations`: imports point one way, modules are short, and streams have unique numbers."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ MODULES = {
 
 
 def imported(name):
-    """Every module of `simulations` that a module imports, wherever in its text."""
+    """Every module of `simulations` that a module imports, anywhere in its text."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
@@ -77,12 +77,12 @@ def test_random_numbers_come_from_a_named_stream(name):
 
 
 def test_the_clients_streams_are_those_of_the_registry():
-    """Those of the library are lower than `simulations`, and cannot import it."""
+    """The library must not import `simulations`, so it holds its own copies of these numbers."""
     assert (wrapper.ATTACK_STREAM, schedule.COIN_STREAM) == (Stream.ATTACK, Stream.COIN)
 
 
 def test_no_number_of_a_stream_has_changed():
-    """Another number would be another result for every seed."""
+    """With another number, every seed would give another result."""
     assert {stream.name: int(stream) for stream in Stream} == {
         "SAMPLES": 0, "TRAINING": 1, "PARTITION": 2, "HELD_OUT": 3, "TRUE_GRADIENT": 4,
         "APART": 5, "WEIGHTS": 6, "ATTACK": 0xA77, "COIN": 0xC01, "BUCKETS": 0xB0C, "BYZANTINE": 0xD4A,

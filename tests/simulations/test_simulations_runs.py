@@ -38,7 +38,7 @@ def start(*arguments, **settings):
 
 
 def command(*arguments, **settings):
-    """Run a command to its end; return its exit status and what it printed."""
+    """Run a command to its end, and return its exit status and what it printed."""
     process = start(*arguments, **settings)
     try:
         output, _ = process.communicate(timeout=500)
@@ -49,7 +49,7 @@ def command(*arguments, **settings):
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """Several runs on one engine: both APIs, both payloads, another seed, and a bad one."""
+    """Several runs on one engine: both APIs, both payloads, another seed, and one that fails."""
     runs = {
         "message": RunConfig(**SHORT, rule="phocas"),
         "legacy": RunConfig(**SHORT, rule="phocas", api="legacy"),
@@ -146,7 +146,7 @@ def test_the_command_line_writes_the_same_result_from_another_process(tmp_path, 
     assert [record["round"] for record in result["rounds"]] == [1, 2, 3]
     assert result["final_accuracy"] == outcomes["message"]["final_accuracy"]
     assert result["parameters_sha256"] == outcomes["message"]["parameters_sha256"]
-    # The bundle has no library: it would leave out the compiled kernels, and come first on the path.
+    # The bundle must not hold the library: it would lack the compiled kernels, and come first on the path.
     assert result["kernels"] == compiled.choice().name
     assert compiled.LIBRARY.exists() == (result["kernels"] != "numpy")
     assert result["versions"].keys() >= {"flwr", "torch", "numpy"}
@@ -183,7 +183,7 @@ def test_ctrl_c_ends_a_run_and_everything_it_started():
 
 
 def session(leader):
-    """Return the command lines of the processes still in a session."""
+    """Return the command lines of the processes that are still in a session."""
     listing = subprocess.run(["ps", "-s", str(leader), "-o", "args="], capture_output=True)
     return listing.stdout.decode().splitlines()
 
@@ -196,7 +196,7 @@ def free_port():
 
 @pytest.fixture
 def superlink(tmp_path):
-    """Start a SuperLink of our own, end it by its process id, and name it in Flower's settings."""
+    """Start a SuperLink of our own, name it in Flower's settings, and end it by its process id."""
     port, control = free_port(), free_port()
     home = tmp_path / "flwr"
     home.mkdir()

@@ -1,4 +1,4 @@
-"""What the pages say of the study is what its cells say."""
+"""The pages say about the study what its cells say."""
 
 import importlib.util
 from pathlib import Path
@@ -18,7 +18,7 @@ PAGE = "docs/which-rule.md"
 
 @pytest.fixture(scope="module")
 def judged():
-    """What the report in ``docs/results/study`` says."""
+    """The verdicts of the report in ``docs/results/study``."""
     results = Results(of_group("study"), "quick", REPOSITORY / "docs" / "results" / "study")
     return judge(load_claims(), results)
 

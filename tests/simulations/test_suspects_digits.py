@@ -1,4 +1,4 @@
-"""Suspects among clients whose digits differ much: nobody honest is one, in no round."""
+"""Clients with very different digits: no honest client becomes a suspect in any round."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from flwr_byzantine.audit import Suspicion
 @pytest.mark.parametrize("training", TRAINING)
 @pytest.mark.parametrize("rule", ["TrimmedMean", "MultiKrum", "FLTrust"])
 def test_honest_clients_with_unequal_digits_are_never_convicted(rule, training):
-    """The short form of ``python -m benchmarks.suspicion honest``: no client, in no round."""
+    """This is the short form of ``python -m benchmarks.suspicion honest``."""
     federation = Federation(9, 5, TRAINING[training])
     strategy = strategy_of(rule, None if rule == "FLTrust" else 3, federation)
     accuracy = run(strategy, federation, 25)
@@ -29,7 +29,7 @@ def late(updates, f, rng):
 
 
 def test_attackers_that_stop_training_late_convict_nobody():
-    """Small clients have converged by then, so that what is usual shrinks most."""
+    """By then small clients have converged, so the usual size shrinks most."""
     for seed in range(3):
         late.rounds = 0
         federation = Federation(9, seed, TRAINING["5 epochs"])
@@ -46,7 +46,7 @@ def test_the_federation_hands_models_on():
 
 
 def test_the_measurement_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(watch, "measures", watch.measures)  # put back what is looked at
+    monkeypatch.setattr(watch, "measures", watch.measures)  # to restore it after the test
     suspicion.honest(1, tmp_path)
     suspicion.honest(2, tmp_path)
     assert capsys.readouterr().out.split() == ["0", "0", "0", "1", "0", "0"]
@@ -61,7 +61,7 @@ def test_the_measurement_goes_on_where_it_was_stopped(tmp_path, monkeypatch, cap
 
 
 def test_what_the_documentation_says_was_measured(tmp_path):
-    """500 runs, nobody convicted, and room between honest clients and what is far outside."""
+    """In 500 runs no honest client is a suspect, and honest sizes are far below the limit."""
     runs = suspicion._read(FOLDER / "honest.jsonl")
     assert len(runs) == 500
     assert not any(run["honest_convicted"] for run in runs)

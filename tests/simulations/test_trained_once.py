@@ -1,4 +1,4 @@
-"""Attackers that know others and the honest clients themselves share the training of a round."""
+"""Each honest client trains once a round, even if attackers compute its update too."""
 
 from collections import Counter
 
@@ -42,7 +42,7 @@ def test_every_honest_client_trains_once_a_round(trained, change, api):
 
 
 def test_two_runs_in_one_process_share_nothing(trained):
-    """Their clients receive the same model in the first round, and train on other samples."""
+    """Their clients receive the same model in the first round, but train on other samples."""
     configs = [RunConfig(**LIE, seed=1, batch_size=size, rule="median") for size in (16, 32)]
     alone = [run_all([config], inline=True)[0]["parameters_sha256"] for config in configs]
     together = [result["parameters_sha256"] for result in run_all(configs, inline=True)]
@@ -68,7 +68,7 @@ def test_what_one_party_does_to_the_arrays_reaches_no_other(trained):
     assert all(np.array_equal(a, b) for a, b in zip(others, kept, strict=True))
     assert unchanged["loss"] > 0
     assert not any(np.shares_memory(a, b) for a, b in zip(others, mine, strict=True))
-    start[0][...] += 1  # another model was received, though in the same round
+    start[0][...] += 1  # another model in the same round
     moved, _, _ = honest_client(config, 3).fit(start, told)
     assert trained[3, 1] == 2
     assert not np.array_equal(moved[0], kept[0])

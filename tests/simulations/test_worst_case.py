@@ -1,4 +1,4 @@
-"""The pictures that decide: the worst case, a wrong f, and what single clients get."""
+"""The pictures for decisions: the worst case, a wrong f, and what single clients get."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -72,7 +72,7 @@ REACHED = {
 
 
 def record(cell):
-    """A run that reaches what its rule does; a wrong f costs krum ten points for each that is off."""
+    """A run that reaches its rule's accuracy. A wrong f costs krum ten points for each client that is off."""
     wrong = 0.1 * abs(cell.config.assumed_byzantine - 2)
     reached = REACHED[cell.rule, cell.attack] - wrong + 0.02 * cell.seed
     used = [0.1] * 10 if cell.rule == "median" else [0.01, *[0.11] * 9]
@@ -120,14 +120,14 @@ def test_intervals_are_the_range_of_few_seeds_and_narrower_for_more():
 
 
 def test_the_worst_attack_is_found_over_all_figures(results):
-    """Against averaging without attack, on the same data, seed by seed."""
+    """The reference is averaging without attack, on the same data, seed by seed."""
     pool = Pool(results, "own")
     assert (pool.plain, pool.calm, pool.attacks) == ("averaging", ["calm"], ["lie", "ipm"])
     assert pool.data == ["alpha = 1"]
     worst = pool.worst("averaging", "alpha = 1")
     assert (worst.attack, worst.values) == ("ipm", pytest.approx([30]))
     assert pool.worst("median", "alpha = 1").values == pytest.approx([10])
-    assert pool.worst("krum", "alpha = 1").values == pytest.approx([40, 40])  # f = 2 alone
+    assert pool.worst("krum", "alpha = 1").values == pytest.approx([40, 40])  # with f = 2
     assert pool.cost("median", "alpha = 1").values == pytest.approx([4, 4])
     assert (pool.met("median", "alpha = 1"), pool.met("krum", "alpha = 1")) == ((2, 2), (1, 1))
 
@@ -153,7 +153,7 @@ def test_the_picture_of_the_worst_case_names_the_attack_and_colours_by_no_defenc
 
 
 def test_a_worst_case_may_grow_as_long_as_attacks_are_not_run(tmp_path):
-    """What is seen so far is the least that a rule loses."""
+    """What was seen so far is only the least that a rule loses."""
     for cell in STUDY.cells("quick"):
         if cell.figure == "alike":
             write(record(cell), cell_path(tmp_path, cell))
@@ -161,7 +161,7 @@ def test_a_worst_case_may_grow_as_long_as_attacks_are_not_run(tmp_path):
     drawn = drawings(some, "worst_case")["worst case"]
     assert "the worst of 1 attack of 2 so far" in drawn
     assert ">\N{GREATER-THAN OR EQUAL TO} 5.0</text>" in drawn
-    assert ">40</text>" in drawn  # of Krum, which has met all
+    assert ">40</text>" in drawn  # Krum has met all attacks
     (table,) = (b for b in view_blocks(some, "own", "worst_case") if isinstance(b, Table))
     assert table.rows[0][2] == "5.0 [5.0, 5.0], LIE (1 of 2 attacks)"
 
@@ -175,7 +175,7 @@ def test_a_defence_is_worth_it_from_a_likelihood_on(results):
     median, krum = table.rows
     assert median == ["median", "4.0 [4.0, 4.0]", "10.0, IPM", "30.0", "> 17 %"]
     assert krum[-1] == "never"
-    assert krum[3].startswith("10.0")  # what no defence loses under LIE, Krum's worst
+    assert krum[3].startswith("10.0")  # LIE is the worst attack for Krum; no defence loses 10
     drawn = drawings(results, "worst_case")["break even"]
     assert "median, alpha = 1: &gt; 17 %" in drawn
     assert "averaging" not in drawn
@@ -217,7 +217,7 @@ def test_fairness_shows_the_worst_off_and_the_least_used_client(results):
 
 
 def test_the_report_draws_the_views_that_an_experiment_asks_for(results, tmp_path):
-    """And no curves where it wants none."""
+    """If it wants no curves, there are none."""
     write_report(results, tmp_path)
     names = {path.stem for path in tmp_path.iterdir()}
     asked = {"worst-case", "break-even", "wrong-f", "worst-client", "least-used"}

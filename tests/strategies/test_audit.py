@@ -1,4 +1,4 @@
-"""The audit: what it says of each client, what it leaves on disk, and what is counted from it."""
+"""The audit: what it says about each client, what it writes to disk, and how shares are counted."""
 
 import json
 import math
@@ -87,13 +87,13 @@ def test_dropped_and_skipped_carry_their_reason(api):
 
 @every_api
 def test_equal_values_are_kept_together(api):
-    """Nobody is called trimmed for sending what everybody sends."""
+    """A client is not called trimmed because it sends the value that everybody sends."""
     records = audited(api, api.ours.Median(), np.ones((9, D)))
     assert {(record.verdict, record.share) for record in records.values()} == {("kept", 1.0)}
 
 
 def exact_shares(x, reduction):
-    """Coordinate by coordinate, in plain Python."""
+    """The exact shares, coordinate by coordinate, in plain Python."""
     n, d = x.shape
     kept = np.zeros(n)
     for column in x.T:
@@ -134,7 +134,7 @@ def test_shares_of_large_models_are_sampled_evenly():
 
 
 def test_counting_costs_little():
-    """A sample is taken, and nothing grows with the model: 20 clients, up to a million parameters."""
+    """Counting takes a sample, so its memory does not grow with the model, up to a million parameters."""
     peaks = []
     for d in (10**4, 10**5, 10**6):
         x = [np.random.default_rng(i).normal(size=d).astype(np.float32) for i in range(20)]
@@ -144,7 +144,7 @@ def test_counting_costs_little():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert max(peaks[1:]) < 1.5 * peaks[0]
-    assert max(peaks) < 20 * SAMPLE * 8 * 10  # ten times the sample itself
+    assert max(peaks) < 20 * SAMPLE * 8 * 10  # ten times the memory of the sample
 
 
 @every_api
@@ -161,7 +161,7 @@ def test_the_log_holds_what_the_audit_holds(api, tmp_path):
         raise AssertionError(constant)
 
     for line in lines:
-        json.loads(line, parse_constant=strict)  # NaN and Infinity are no JSON
+        json.loads(line, parse_constant=strict)  # NaN and Infinity are not JSON
     records, unreadable = read_audit(path)
     assert unreadable == 0
     finite = [replace(r, score=None if r.score == math.inf else r.score) for r in strategy.audit]
@@ -193,10 +193,10 @@ def test_every_line_says_which_start_it_belongs_to(tmp_path):
 
 
 def test_a_round_that_is_repeated_is_not_mixed(tmp_path, capsys):
-    """Round 2 was under way, and round 3 of an older run is there: the newest start counts."""
+    """A run was stopped in round 2 and resumed. The file holds an older run too. The newest start counts."""
     path = tmp_path / "audit.jsonl"
     old = json.loads(AuditRecord(4, "old", "kept").to_json())
-    old.pop("run_id")  # as before there was one
+    old.pop("run_id")  # as in a version without run ids
     path.write_text(json.dumps(old) + "\n")
     first = Audit(path)
     for server_round in (1, 2, 3):
@@ -243,7 +243,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path, caplog, mon
     folder.mkdir()
     audit = Audit(folder / "audit.jsonl")
     audit.add([AuditRecord(1, "a", "kept")])
-    if write == "gone":  # moved away: written anew
+    if write == "gone":  # the folder was moved away, so a new one is made
         folder.rename(tmp_path / "moved")
         audit.add([AuditRecord(2, "a", "kept")])
         assert [record.round for record in read_audit(folder / "audit.jsonl")[0]] == [2]
@@ -276,7 +276,7 @@ def test_other_lines_are_left_out(tmp_path, line):
 
 
 def test_what_clients_write_stays_on_one_short_line(tmp_path):
-    api = TrainApi()  # in the other one clients name no tensors
+    api = TrainApi()  # in the other API, clients do not name tensors
     path = tmp_path / "audit.jsonl"
     strategy = api.ours.Median(audit_log=path)
     name = 'x\n{"round": 1}\x1b[31m' + "y" * 10**6

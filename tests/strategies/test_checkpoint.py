@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read, what is damaged is refused, and a resumed run is the same run."""
+"""Checkpoints: written ones can be read, damaged ones are refused, and a resumed run equals a whole run."""
 
 import inspect
 import io
@@ -48,7 +48,7 @@ def written(*args):
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL in tests of one process."""
+    """Stands for SIGKILL in tests within one process."""
 
 
 def test_what_is_written_is_read():
@@ -89,7 +89,7 @@ def test_every_torn_or_damaged_file_is_refused():
             found = Checkpoint.read(io.BytesIO(flipped))
         except CheckpointError:
             continue
-        harmless += 1  # a date or an attribute in the zip directory
+        harmless += 1  # the bit is in a date or an attribute of the zip file's directory
         assert found.tensors == checkpoint().tensors
     assert harmless < 150
 
@@ -141,7 +141,7 @@ def test_the_previous_one_is_used_and_kept_until_the_next(tmp_path, kind, caplog
     assert again.load().server_round == 1
     assert any(r.levelno == logging.WARNING and "Refused" in r.getMessage() for r in caplog.records)
     again.save(checkpoint(5))
-    (tmp_path / "run").unlink()  # as between two renames
+    (tmp_path / "run").unlink()  # as if the process ended between two renames
     assert Checkpoints(tmp_path / "run").load().server_round == 1
 
 
@@ -192,7 +192,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(api, kind, stops, tmp_path):
         except Killed:
             continue
     assert same_bits(model, expected)
-    assert asked == sorted(asked)  # no round that was done is asked for again
+    assert asked == sorted(asked)  # no finished round is asked for again
     assert {array.dtype for array in model} == {array.dtype for array in initial(40)}
 
 
@@ -219,7 +219,7 @@ def test_another_model_is_refused(api, tmp_path):
 
 @every_api
 def test_a_skipped_round_is_a_round(api, tmp_path):
-    """Too few for the rule: the model stays, the checkpoint moves on, and later rounds go on."""
+    """A round has too few replies for the rule. The model stays, the round is saved, and the run goes on."""
     strategy = make(api, "Phocas", 40, checkpoint=tmp_path / "run")
     usual, strategy.aggregator.rule = strategy.aggregator.rule, type(strategy.aggregator.rule)(7)
     start = run(api, strategy, 2)
@@ -252,7 +252,7 @@ def test_the_loop_takes_what_flowers_takes():
 
 
 def test_momentum_survives_a_first_round_that_was_skipped():
-    """Flower's FedAvgM asserts in round 2 that round 1 made a momentum."""
+    """Flower's FedAvgM raises in round 2 if round 1 made no momentum."""
     api = APIS[0]
     strategy = make(api, "FedAvgM", 40)
 
@@ -266,7 +266,7 @@ def test_momentum_survives_a_first_round_that_was_skipped():
 
 
 class Wrapped:
-    """Any strategy."""
+    """A strategy with many kinds of attributes."""
 
     def __init__(self):
         self.rate, self.norm, self.moments, self.start = 0.1, 1.0, None, None
@@ -306,7 +306,7 @@ def test_a_strategy_may_say_what_its_state_is():
 
 @every_api
 def test_killed_at_random_moments_and_resumed(api, tmp_path):
-    """SIGKILL: no round is lost but the one under way, no checkpoint is unreadable."""
+    """After SIGKILL, only the round under way is lost, and every checkpoint can be read."""
     kind = {"fit": "FedAdam", "train": "ByGARSPlusPlus"}[api.name]
     program = Path(__file__).parents[1] / "helpers" / "checkpoint_run.py"
     done = subprocess.run(

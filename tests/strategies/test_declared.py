@@ -1,4 +1,4 @@
-"""What a strategy is declared with: keywords that can be seen, errors in the user's words, copies."""
+"""How strategies are declared: visible keywords, errors in the user's words, and copies."""
 
 import copy
 import importlib
@@ -53,7 +53,7 @@ def test_signatures_show_flowers_keywords_and_ours(api, name):
     assert {*theirs} | OURS <= {*shown}
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in shown.values())
     assert (api.f_name in shown) == (name in ALONE)
-    for key, parameter in theirs.items():  # None stands for what the rule needs
+    for key, parameter in theirs.items():  # None stands for the number that the rule needs
         least = re.fullmatch("min_(fit|train|available)_(clients|nodes)", key)
         assert shown[key].default == (None if least else parameter.default)
 
@@ -65,7 +65,7 @@ def test_wrappers_show_ours(api):
 
 
 def test_options_are_those_of_the_constructor():
-    """A keyword that one of the two lacks is found here."""
+    """The options and the constructor have the same keywords."""
     taken = {*inspect.signature(RobustStrategy.__init__).parameters} - {"self", "rule", "kwargs"}
     assert taken == OURS
 
@@ -150,7 +150,7 @@ def test_errors_name_m_as_the_user_wrote_it(api, name):
 @every_api
 @every_strategy
 def test_derived_strategies_hand_on_flowers_keywords(api, case):
-    """As public apps do: ``super().__init__(*args, **kwargs)`` in a class of their own."""
+    """Public apps write ``super().__init__(*args, **kwargs)`` in a subclass."""
     base = getattr(api.ours, case.name)
 
     class Own(base):
@@ -161,7 +161,7 @@ def test_derived_strategies_hand_on_flowers_keywords(api, case):
         def __init__(self, run_name, **kwargs):
             super().__init__(**kwargs)
 
-    made = {"base": base}  # as a notebook's or a documentation's runner may
+    made = {"base": base}  # as a notebook or a runner of documentation may define it
     exec(
         "class Nowhere(base):\n    def __init__(self, **kw):\n        super().__init__(**kw)", made
     )
@@ -231,7 +231,7 @@ def test_reputations_go_with_the_copy(api, name, how):
 
 @dataclass(frozen=True)
 class Mine(rules.Krum):
-    """A Krum with a field more."""
+    """A Krum with one more field."""
 
     label: str = ""
 

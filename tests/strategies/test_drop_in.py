@@ -1,4 +1,4 @@
-"""Flower's five robust strategies by their own names, keywords and attributes."""
+"""Flower's five robust strategies, with their own names, keywords and attributes."""
 
 import copy
 import logging
@@ -35,9 +35,9 @@ def test_all_five_are_there(api):
 @pytest.mark.parametrize("name", NAMES)
 def test_attributes_of_flowers_classes_can_be_read(api, name):
     if name not in theirs(api):
-        pytest.skip("Flower has it in the other API alone")
+        pytest.skip("only the other API of Flower has it")
     flowers, ours = getattr(api.theirs, name)(), getattr(api.ours, name)()
-    own_defaults = {api.m_name} if name == "MultiKrum" else set()  # all that are near, not 1
+    own_defaults = {api.m_name} if name == "MultiKrum" else set()  # ours is n - f - 2, not 1
     for key, value in vars(flowers).items():
         found = getattr(ours, key)
         if not key.startswith("min_") and not key.endswith("_fn") and key not in own_defaults:
@@ -47,9 +47,9 @@ def test_attributes_of_flowers_classes_can_be_read(api, name):
 @every_api
 @pytest.mark.parametrize("name", NAMES)
 def test_setting_attributes_works_or_raises(api, name):
-    """No attribute of Flower's class keeps a value that the rule does not have."""
+    """If Flower's class has an attribute, setting it here changes the rule, or raises."""
     if name not in theirs(api):
-        pytest.skip("Flower has it in the other API alone")
+        pytest.skip("only the other API of Flower has it")
     ours = getattr(api.ours, name)()
     for key in vars(getattr(api.theirs, name)()):
         if key in CONSTRUCTED:

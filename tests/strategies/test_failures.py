@@ -1,4 +1,4 @@
-"""Nodes that answer with an error or not at all: named in the audit and the log, and counted where asked."""
+"""Nodes that fail or do not answer are named in the audit and the log, and count towards f on request."""
 
 import copy
 import pickle
@@ -31,7 +31,7 @@ def answers(api, nodes):
 
 
 def play(api, strategy, nodes, answering, errors=(), server_round=1):
-    """A round in which so many nodes are asked, and some of them answer."""
+    """Play a round in which ``nodes`` nodes are asked, and some of them answer."""
     api.hand_out(strategy, MODEL, server_round, nodes=nodes)
     return api.aggregate(strategy, [*answers(api, answering), *errors], server_round)
 
@@ -83,7 +83,7 @@ def test_who_was_asked_in_another_round_has_not_failed_in_this(api):
 
 @every_api
 def test_a_wrapped_strategy_may_ask_nobody(api):
-    """Flower takes None for an empty list."""
+    """Flower takes None as an empty list."""
 
     class Idle(api.theirs.FedAvg):
         def _nobody(self, *arguments, **named):
@@ -107,7 +107,7 @@ def test_a_strategy_is_copied_with_whom_it_asked(api):
 
 
 class Failing(Proxy):
-    """A client that trains and evaluates, or not."""
+    """A client that trains and evaluates, or fails to."""
 
     def __init__(self, cid, outcome):
         super().__init__(cid)
@@ -125,7 +125,7 @@ class Failing(Proxy):
 
 
 def test_exceptions_of_several_clients_are_told_apart(caplog):
-    """Flower does not say whose an exception is."""
+    """Flower does not say which client an exception belongs to."""
     ok = Status(Code.OK, "")
     outcomes = [
         ok,
@@ -169,7 +169,7 @@ def test_failures_of_other_kinds_are_named_as_far_as_they_say_who_they_are():
 
 
 def test_the_superlinks_errors_are_those_of_the_node_that_is_gone():
-    """A killed SuperNode: Flower reports an error of node 1, in reply to the message to that node."""
+    """If a SuperNode was killed, Flower reports an error of node 1, in reply to that SuperNode's message."""
     api, strategy = TrainApi(), TrainApi.ours.Median()
     sent = api.hand_out(strategy, MODEL, nodes=6)
     for number, asked in enumerate(sent):
@@ -248,10 +248,10 @@ def test_failures_count_against_the_promise_where_that_is_asked_for(api, wrapped
         return api.ours.Krum(**{api.f_name: 2}, **options)
 
     usual = krum()
-    assert play(api, usual, 7, range(6), [api.error(6)])[0] is None  # n = 6, f = 2 needs 7
+    assert play(api, usual, 7, range(6), [api.error(6)])[0] is None  # n = 6, and f = 2 needs 7
     counting = krum(count_failures=True)
     tensors, metrics = play(api, counting, 7, range(6), [api.error(6)])
-    assert tensors is not None  # the one that failed is one of the two
+    assert tensors is not None  # the failed node counts as one of the two
     assert counted(metrics, "f_lowered_by", "num_failed", "skipped") == (1, 1, 0)
     assert "f is lowered by 1" in caplog.text
     tensors, metrics = play(api, counting, 10, range(8), [api.error(8), api.error(9)])
@@ -278,9 +278,9 @@ def test_failures_count_against_a_share_too(api, wrapped):
         assert (tensors is None) == metrics["byzantine/skipped"]
         return counted(metrics, "skipped", "f_lowered_by")
 
-    assert outcome(10, 2) == (0, 0)  # f = 2 of 10 failed; 8 replies are enough for their f = 2
+    assert outcome(10, 2) == (0, 0)  # 2 of 10 failed, f = 2; 8 replies are enough for f = 2
     assert outcome(10, 3) == (1, 0)
-    assert outcome(7, 2) == (0, 0)  # f = 2 of 7; 5 replies are enough for their f = 1
+    assert outcome(7, 2) == (0, 0)  # 2 of 7 failed, f = 2; 5 replies are enough for f = 1
     assert outcome(8, 2) == (0, 1)  # 6 replies have f = 2, which needs 7
 
 

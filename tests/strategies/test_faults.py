@@ -1,4 +1,4 @@
-"""docs/faults.md, line by line: what one client does, what Flower's FedAvg makes of it, and what we do."""
+"""Each line of docs/faults.md: what one client does, what Flower's FedAvg makes of it, and what we do."""
 
 import re
 import sys
@@ -36,7 +36,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 MODEL = {"w": np.zeros((3, 4), np.float32), "b": np.zeros(2, np.float32)}
 
 ENDS, POISONED, WINS, WRONG, GOES_ON = "ends", "NaN", "wins", "wrong", "goes on"
-ZERO_D = {"shape (1,)", "0-d tensor"}  # which numpy broadcasts: two clients' shapes, one average
+ZERO_D = {"shape (1,)", "0-d tensor"}  # numpy broadcasts these, so two shapes give one average
 FEDAVG = {
     **dict.fromkeys(LIES, ENDS),
     **dict.fromkeys(["NaN", "infinity", "NaN examples"], POISONED),
@@ -51,7 +51,7 @@ MORE_FEDAVG = {
     **dict.fromkeys(["last: long doubles", "last: trailing bytes", "-10 examples"], WRONG),
     **dict.fromkeys(["NaN metric", "huge metric"], GOES_ON),
 }
-BY_API = {  # otherwise they end it
+BY_API = {  # in the other API, these end the round
     ("last: complex numbers", "fit"): WRONG,
     ("another metric", "fit"): GOES_ON,
     ("a metric of ours", "fit"): GOES_ON,
@@ -59,7 +59,7 @@ BY_API = {  # otherwise they end it
 
 
 def flowers(fault, api):
-    """What is known of Flower's own FedAvg."""
+    """The known verdict of Flower's own FedAvg on this fault."""
     return BY_API.get((fault, api.name), (FEDAVG | MORE_FEDAVG).get(fault, ENDS))
 
 
@@ -70,12 +70,12 @@ def sent(api, lie, node):
 
 
 def honest(api, nodes=(1, 2, 3)):
-    """Models of ones, twos and threes."""
+    """Honest replies, whose models hold ones, twos and threes."""
     return [sent(api, Lie(good({k: a + i for k, a in MODEL.items()})), i) for i in nodes]
 
 
 def verdict(api, replies):
-    """What a round of Flower's own FedAvg with these replies comes to."""
+    """The verdict of Flower's own FedAvg on these replies."""
     try:
         tensors, _ = api.aggregate(api.theirs.FedAvg(), replies)
     except Exception:
@@ -90,7 +90,7 @@ def verdict(api, replies):
 
 
 def survive(api, reply, dropped=None, nodes=(1, 2, 3)):
-    """Our round: a model among the honest ones, and who was left out for what it sent."""
+    """Check that our round gives a model among the honest ones, and drops only the given client."""
     strategy = api.ours.TrimmedMean(**{api.f_name: 1})
     api.hand_out(strategy, MODEL)
     tensors, metrics = api.aggregate(strategy, [*reply, *honest(api, nodes)])
@@ -142,14 +142,14 @@ def test_no_name_stands_for_two_kinds_of_reply():
 
 @every_api
 def test_a_client_that_raises(api):
-    """Flower goes on, and so do we: what does not answer is none of the f."""
+    """Flower goes on, and so do we. A client that does not answer is not one of the f."""
     assert verdict(api, [*honest(api), api.error(4)]) == GOES_ON
     assert survive(api, [api.error(4)]).aggregator.last.accepted
 
 
 @every_api
 def test_a_client_that_died_or_does_not_answer(api):
-    """A SuperNode or ClientApp that is gone, or hangs: Flower reports an error of node 1, or nothing."""
+    """If a SuperNode or ClientApp is gone or hangs, Flower reports an error of node 1, or nothing."""
     lost = [] if api.name == "fit" else [message(1, None, error=Error(code=3, reason="no reply"))]
     assert verdict(api, [*honest(api), *lost]) == GOES_ON
     strategy = survive(api, lost)
@@ -199,7 +199,7 @@ def test_fields_that_are_none():
 @every_api
 @pytest.mark.parametrize("value", [NAN, 1e30, float("-inf")])
 def test_one_evaluation_does_not_change_what_is_read(api, value):
-    """Flower's average of the losses is the attacker's; the median is one of the honest."""
+    """In Flower, the attacker decides the average of the losses. The median is an honest loss."""
     replies = [api.evaluation(i, 0.5 + i / 100, accuracy=0.9) for i in range(5)]
     lie = api.evaluation(9, value, 10**15, accuracy=value)
     assert not 0.5 <= api.evaluate(api.theirs.FedAvg(), [*replies, lie])["loss"] <= 0.54
@@ -233,7 +233,7 @@ def test_evaluations_of_other_types():
 
 
 def calls(function):
-    """How many functions a function calls, those in C too: the same on every machine."""
+    """How many functions a function calls, including those in C. It is the same number on every machine."""
     count = 0
 
     def called(frame, event, argument):
@@ -250,7 +250,7 @@ def calls(function):
 
 @every_api
 def test_a_hundred_thousand_tiny_tensors_take_no_time(api):
-    """They are counted and not read: the least that reading one takes is ten calls."""
+    """They are counted but not read. Reading a single tensor would take at least ten calls."""
     replies = [sent(api, LIES["100,000 tiny tensors"](MODEL), 4)]
     strategy = api.ours.Median()
     api.hand_out(strategy, MODEL)
@@ -271,7 +271,7 @@ def test_too_few_good_replies_keep_the_model(api):
 
 
 def test_the_first_model_is_nobodys_unless_it_is_asked_for(caplog):
-    """Flower asks one client at random for the first model where none is given; that is said."""
+    """Without a first model, Flower asks one client at random for it, and we warn of that."""
     for given in (None, Parameters([], "numpy.ndarray")):
         caplog.clear()
         strategy = FitApi.ours.Median(initial_parameters=given)

@@ -1,4 +1,4 @@
-"""One hostile client of ten, on Ray: another malformed reply every round, and an accurate model."""
+"""On Ray, one of ten clients sends another malformed reply in each round. The model stays accurate."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def accuracy(model):
 
 
 def lie_of(server_round, trained, kinds):
-    """The hostile client's kind of reply in a round, and what it sends."""
+    """The kind of the hostile client's reply in a round, and the reply."""
     kind = kinds[(server_round - 1) % len(kinds)]
     if kind == "raises":
         raise RuntimeError("hostile")
@@ -132,7 +132,7 @@ def simulate(server_app, client_app):
 
 
 def check(robust, model, losses, kinds):
-    """Accurate, with the liar named whenever what it sent was malformed."""
+    """Check that the model is accurate, and that the hostile client is named for each malformed reply."""
     assert accuracy(model) > 0.9
     assert losses == pytest.approx([0.5] * len(kinds))
     rejected = {r.round: r for r in robust.audit if r.verdict == "dropped"}

@@ -1,4 +1,4 @@
-"""Replies that are wrong in any way, many of them: nothing raises, nothing grows, the model stays finite."""
+"""Thousands of random wrong replies: nothing raises, memory stays bounded, and the model stays finite."""
 
 import random
 import subprocess
@@ -24,11 +24,11 @@ from flwr_byzantine.aggregation.npy import encode
 
 MODEL = {"w": np.zeros((3, 4), np.float32), "n": np.array(3), "b": np.zeros(2, np.float16)}
 HOSTILE, HONEST = 8, 11
-EXAMPLES = 640  # of 8 hostile replies each, in both APIs: 10,240
+EXAMPLES = 640  # each has 8 hostile replies in both APIs, so 10,240 in all
 
 
 class Dice(random.Random):
-    """Draws what a hostile client sends; Hypothesis draws the seeds."""
+    """Draws what a hostile client sends. Hypothesis draws its seeds."""
 
     def number(self):
         whole = [0, 1, -1, 10**18, 2**63 - 1, self.randrange(-(2**63), 2**63)]
@@ -55,7 +55,7 @@ class Dice(random.Random):
         return saved(np.asfortranarray(array) if self.random() < 0.5 else array)
 
     def tensors(self):
-        """The model's tensors, of which some are replaced, missing, doubled or in another order."""
+        """The model's tensors. Some are replaced, missing, repeated or in another order."""
         tensors = [encode(array) for array in moved(1).values()]
         for _ in range(self.randrange(3)):
             tensors[self.randrange(3)] = self.tensor()
@@ -75,13 +75,13 @@ def moved(by):
 
 @lru_cache
 def known_lies():
-    """The tensors of every reply of the catalogue; thousands of them once would be enough."""
+    """The tensors of the catalogue's replies with fewer than 100 tensors."""
     made = [list(lie(moved(1)).tensors.values()) for lie in [*CATALOGUE.values(), *FINE.values()]]
     return [tensors for tensors in made if len(tensors) < 100]
 
 
 def result(dice):
-    """Replies of the ``aggregate_fit`` API, which nothing forces to be what they claim to be."""
+    """A reply of the ``aggregate_fit`` API. Nothing forces its fields to have their types."""
     tensors = dice.mostly(dice.tensors, lambda: dice.choice([[dice.odd()] * 3, dice.odd()]))
     parameters = dice.mostly(lambda: Parameters(tensors, "numpy.ndarray"), dice.odd)
     keys = ["loss", "accuracy", "byzantine/num_dropped", dice.text(), 5]
@@ -94,7 +94,7 @@ def result(dice):
 
 
 def records(dice):
-    """Records of the Message API: all that Flower's own types let through."""
+    """Records of the Message API, of any kind that Flower's own types allow."""
     content = {}
     for _ in range(dice.choice([1, 1, 1, 1, 0, 2])):
         names = dice.mostly(lambda: [*MODEL, "x", "y"], lambda: [dice.text() for _ in range(5)])
@@ -114,7 +114,7 @@ def records(dice):
 
 
 def messages(dice):
-    """Replies of the Message API: an error, a content, both, or something else in its place."""
+    """Replies of the Message API, with an error, a content, both, or another object as content."""
     other = SimpleNamespace(array_records=3, metric_records={"a": {"num-examples": 1}})
     content = dice.mostly(lambda: records(dice), lambda: dice.choice([None, other]))
     error = dice.mostly(lambda: None, lambda: Error(1, "?\n" * 999))
@@ -141,7 +141,7 @@ def honest(api):
 
 
 def average(metrics, *_):
-    """A user's function for metrics, which trusts them."""
+    """A user's metrics function, which trusts what it gets."""
     total = sum(count * reported["loss"] for count, reported in metrics)
     return {"loss": total / sum(count for count, _ in metrics)}
 
@@ -167,7 +167,7 @@ def test_ten_thousand_hostile_replies(api, seeds, make, known):
     strategy = make(api, **own)
     tensors = finite_model(strategy, api, [trained for trained, _ in replies], known)
     if known and "Multi" not in type(strategy).__name__:
-        assert tensors is not None  # enough good ones are left whatever the others sent
+        assert tensors is not None  # there are enough good replies, whatever the others hold
         for tensor, expected in zip(tensors, MODEL.values(), strict=True):
             assert (tensor.dtype, tensor.shape) == (expected.dtype, expected.shape)
     evaluations = [api.evaluation(100 + i, 0.5) for i in range(HONEST)]
@@ -178,8 +178,8 @@ def test_ten_thousand_hostile_replies(api, seeds, make, known):
 
 
 def peak(function):
-    """Bytes allocated at most while a function runs."""
-    function()  # imports, compiled code and caches
+    """The most bytes that are allocated while a function runs."""
+    function()  # fills imports and caches first
     tracemalloc.start()
     function()
     most = tracemalloc.get_traced_memory()[1]
@@ -188,7 +188,7 @@ def peak(function):
 
 
 BIG = {"w": np.ones((500, 1000), np.float32)}
-# 10,000 tiny tensors stand for 100,000, which take a minute under tracemalloc.
+# There are 10,000 tiny tensors instead of 100,000, which would take a minute under tracemalloc.
 TAKES_MEMORY = {k: lie for k, lie in (CATALOGUE | FINE).items() if k != "100,000 tiny tensors"}
 
 
@@ -205,7 +205,7 @@ def test_memory_is_bounded_by_the_models_size(api, kind, known):
         api.hand_out(strategy, BIG)
     most = peak(lambda: api.aggregate(strategy, [*good, *hostile]))
     sent = 0 if known else sum(len(tensor) for tensor in tensors.values())
-    # The result and its bytes, copies of what is in another order or precision, and what numpy counts.
+    # The limit allows for the result and its bytes, for converted copies, and for what numpy counts.
     assert most < 12 * size + 8 * sent + 4e6
 
 
@@ -234,7 +234,7 @@ def test_metrics_of_any_size_are_dropped_for_it(api, caplog, monkeypatch):
 def test_the_reader_of_tensors():
     rng = np.random.default_rng(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy's, of headers that Python 2 may have written
+        warnings.simplefilter("ignore")  # numpy warns of headers that Python 2 may have written
         for data in SEEDS:
             check(data)
         for _ in range(5_000):

@@ -1,4 +1,4 @@
-"""What a rule cannot serve is refused in words, and what it takes a promise from is warned of."""
+"""Strategies that a rule cannot serve are refused. A warning names promises that a rule takes away."""
 
 import logging
 
@@ -31,7 +31,7 @@ def dp(api, kind, strategy, **options):
 
 
 class Accountant:
-    """Counts a budget, as Flower's does where its optional dependency is installed."""
+    """Counts a privacy budget, as Flower does if its optional dependency is installed."""
 
     config = PrivacyConfig(
         1e-5, 100, NeighboringRelation.ADD_OR_REMOVE_ONE, SamplingMethod.NO_AMPLIFICATION
@@ -49,7 +49,7 @@ REFUSED = [
 @pytest.mark.parametrize(("api", "name"), REFUSED)
 def test_strategies_that_cannot_be_served_are_refused(api, name):
     class Mine(getattr(api.theirs, name)):
-        """A user's own one."""
+        """A user's own subclass."""
 
     why = {"FedXgb": "decision trees", "Bulyan": "selects among", "FedAvg": "raw bytes"}
     expected = next(text for start, text in why.items() if name.startswith(start))

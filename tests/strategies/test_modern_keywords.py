@@ -1,4 +1,4 @@
-"""Pre-aggregations, trusted weights, and a center that is remembered, in the strategies of both APIs."""
+"""Strategies of both APIs with pre-aggregations, trusted weights, and a center that is remembered."""
 
 import json
 import logging
@@ -50,7 +50,7 @@ def test_the_keyword_puts_it_in_front_of_the_rule(api, step):
         (api.ours.strategy if api.name == "fit" else api.ours).RobustFedAvg(rule=step >> Phocas(2)),
         api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=Phocas(2), pre_aggregation=step),
     ]
-    # Bucketing's permutation is the round's: as bare rules have none, the rule is asked for round 1.
+    # Bucketing's permutation depends on the round. A rule alone has no round, so it is not compared.
     alone = None if isinstance(step, Bucketing) else (step >> Phocas(2))(x, model=model)
     found = [in_strategy(api, strategy, x, model)[0] for strategy in strategies]
     assert strategies[0].rule == strategies[1].rule == step >> Phocas(2)
@@ -188,7 +188,7 @@ def test_the_audit_tells_each_clients_share_and_score(api, step):
     shares = np.array([record.share for record in strategy.audit])
     scores = np.array([record.score for record in strategy.audit])
     assert len(scores) == 13
-    if isinstance(step, Clipping):  # shortened updates count for less
+    if isinstance(step, Clipping):  # shortened updates have a smaller share
         assert 0 < shares.sum() < 1
     else:
         assert shares.sum() == pytest.approx(1)
@@ -197,7 +197,7 @@ def test_the_audit_tells_each_clients_share_and_score(api, step):
         assert strategy.audit[4].verdict == "not selected"
 
 
-# -- bucketing's seed ----------------------------------------------------------------------------------
+# -- the seed of bucketing ------------------------------------------------------------------------------
 
 
 @every_api
@@ -222,14 +222,14 @@ def test_a_drawn_round_can_be_replayed(api, tmp_path):
 
 
 def rounds_of(payload, count=4, dtype=np.float64):
-    """What seven clients send in each round, for the model that they were given."""
+    """For each round, a function from the current model to what seven clients send."""
     for t in range(count):
         noise = gaussian(7, 7, seed=t, dtype=dtype)
         yield lambda model, noise=noise: noise if payload == "gradients" else model + noise
 
 
 def by_hand(payload, gamma, threshold, iterations, model):
-    """The models of a run, with v_0 = the model plus the last round's aggregated update."""
+    """The models of a run. The center v_0 is the model plus the aggregated update of the last round."""
     last = np.zeros(7)
     for sent in rounds_of(payload):
         origin = np.zeros(7) if payload == "gradients" else model
@@ -263,7 +263,7 @@ def test_its_state_is_in_the_checkpoint(api, tmp_path):
     for t in (1, 2):
         model, _ = in_strategy(api, first, sent[t - 1](model), model, t)
     second = strategy()
-    for t in (1, 2):  # the loop passes over what was done
+    for t in (1, 2):  # the loop goes through the finished rounds again
         api.hand_out(second, split(gaussian(1, 7, 9)[0]), t)
         api.aggregate(second, [], t)
     for t in (3, 4):
@@ -273,7 +273,7 @@ def test_its_state_is_in_the_checkpoint(api, tmp_path):
 
 @every_api
 def test_behind_another_strategy_it_is_the_rules_aggregate(api):
-    """FedAdam's step is not what the center follows."""
+    """The center follows the rule's aggregate, not FedAdam's step."""
     name = "eta"
     inner = {"initial_parameters": None} if api.name == "fit" else {}
     if api.name == "fit":
@@ -290,7 +290,7 @@ def test_behind_another_strategy_it_is_the_rules_aggregate(api):
         model, _ = in_strategy(api, robust, x, model, t)
         last = v - before
         np.testing.assert_allclose(flat(robust.aggregator.last_update), last, atol=1e-9)
-        assert abs(model - v).max() > 1e-3  # FedAdam went elsewhere
+        assert abs(model - v).max() > 1e-3  # FedAdam's model is another one
 
 
 @every_api
@@ -317,7 +317,7 @@ def test_its_keywords_can_be_read_and_are_checked(api):
 @every_api
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_low_precision_and_integers(api, dtype):
-    """The center of a float16 model is within its rounding; integers take no part."""
+    """The center of a float16 model is exact up to its rounding, and integers have no center."""
     strategy = api.ours.CenteredClipping(threshold=1.5)
     model = [np.zeros(4, dtype), np.array(3)]
     for t in (1, 2):
@@ -363,7 +363,7 @@ def test_a_smoothing_that_makes_the_geometric_median_a_mean_is_warned_of(
     assert caplog.text.count("Pass a smaller `smoothing`") == said
 
 
-# -- weights that the operator gives -------------------------------------------------------------------
+# -- trusted weights ------------------------------------------------------------------------------------
 
 TRUSTED = {"100": 1.0, 101: 2.0, 102: 1.0, 103: 4.0, 104: 1.0, 105: 1.0, 106: 1.0}
 OF_CLIENTS = np.array([1.0, 2, 1, 4, 1, 1, 1])
@@ -560,7 +560,7 @@ def test_large_trusted_weights_are_a_matter_of_their_ratios(api):
 @pytest.mark.parametrize("weights", [[1e-320] * 7, [1e300, *[1e-300] * 6]])
 def test_trusted_weights_of_any_ratio_give_a_model(api, weights):
     x = gaussian(7, 7)
-    x[0] = 1e6  # is not selected
+    x[0] = 1e6  # too far away to be selected
     trusted = {100 + i: weight for i, weight in enumerate(weights)}
     strategy = api.ours.MultiKrum(**{api.f_name: 1}, trusted_weights=trusted)
     found, metrics = in_strategy(api, strategy, x, np.ones(7))

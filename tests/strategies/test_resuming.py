@@ -1,4 +1,4 @@
-"""Checkpoints that are not as they should be, loops that are not Flower's, and state that cannot be kept."""
+"""Resuming with unusual checkpoints, with loops that are not Flower's, and with state that cannot be kept."""
 
 import gc
 import json
@@ -31,7 +31,7 @@ SIZE = 40
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL in tests of one process."""
+    """Stands for SIGKILL in tests within one process."""
 
 
 def first_arrays():
@@ -39,7 +39,7 @@ def first_arrays():
 
 
 def train_messages(strategy, rounds, on_train=lambda server_round: None, **options):
-    """Call a strategy's own ``start``; the arrays of what it gives."""
+    """Call a strategy's own ``start``, and return its result."""
     with running_task():
         return strategy.start(Grid(on_train), first_arrays(), rounds, **options)
 
@@ -52,7 +52,7 @@ def errors(caplog):
 
 
 def own_loop(strategy, grid, arrays, rounds, heed=True):
-    """What public apps have in their own ``start``; one that does not heed starts from its own model."""
+    """A loop like those of public apps. Without ``heed``, it ignores rounds that it has no messages for."""
     best = arrays
     for server_round in rounds if isinstance(rounds, list) else range(1, rounds + 1):
         sent = list(strategy.configure_train(server_round, arrays, ConfigRecord(), grid))
@@ -103,7 +103,7 @@ def test_a_strategy_with_its_own_start_resumes_and_never_overwrites(kind, heed, 
     assert same_bits(result.arrays.to_numpy_ndarrays(), expected)
     assert asked == sorted(asked)
     assert Checkpoints(path).load().server_round == 5
-    if heed:  # once more, by the same strategy: nothing is asked, nothing is overwritten
+    if heed:  # repeat a finished run: no node is asked, and no file is overwritten
         before = path.read_bytes(), len(asked)
         for one in (again, own_strategy(kind, checkpoint=path)):
             result = train_messages(one, 2, asked.append)
@@ -127,7 +127,7 @@ def test_a_loop_that_counts_from_zero_trains_its_first_round(kind, tmp_path):
 
 def test_the_wrapped_strategys_own_start_is_called_with_its_own_words(tmp_path):
     strategy = own_strategy("wrapped", checkpoint=tmp_path / "run")
-    strategy.best = None  # nobody's attribute: the wrapper's
+    strategy.best = None  # the wrapped strategy has no such attribute, so the wrapper keeps it
     train_messages(strategy, 1, save_path="models")
     assert strategy.strategy.save_path == strategy.save_path == "models"
     strategy.save_path = "elsewhere"
@@ -189,7 +189,7 @@ def test_a_server_with_its_own_loop_resumes_and_never_overwrites(tmp_path, caplo
 
 @every_api
 def test_evaluations_of_rounds_that_were_done_can_be_unpacked(api, tmp_path):
-    """Public apps do not expect None where they have given a function that evaluates."""
+    """Public apps do not expect None if they passed a function that evaluates."""
     asked, seen = [], []
 
     def evaluate_fn(server_round, model, config=None):
@@ -254,7 +254,7 @@ def test_two_processes_on_one_checkpoint_are_told(api, tmp_path):
     helpers = Path(__file__).parents[1] / "helpers"
     path = tmp_path / "run"
     early = make(api, "Phocas", SIZE)
-    early.checkpoints = pickle.loads(pickle.dumps(Checkpoints(path)))  # a copy has not got the lock
+    early.checkpoints = pickle.loads(pickle.dumps(Checkpoints(path)))  # a copy holds no lock
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, api.name, path],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(helpers), *sys.path])},
@@ -291,7 +291,7 @@ def test_a_strategy_has_its_checkpoint_from_the_start(api, tmp_path):
     assert f"used by process {os.getpid()} on" in again.stderr
     strategy.checkpoints.release()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
-    child = os.fork()  # which has not got the lock of its parent
+    child = os.fork()  # a child process does not hold its parent's lock
     if child == 0:
         try:
             strategy.checkpoints.load()
@@ -389,7 +389,7 @@ def test_a_folder_without_permission_fails_at_construction(tmp_path):
         Checkpoints(tmp_path / "run")
 
 
-# Checkpoints of something else
+# Checkpoints of another program or another run
 
 
 @every_api
@@ -483,11 +483,11 @@ def test_a_round_repeated_after_a_crash_is_not_mixed(api, crashed, tmp_path, mon
     assert newest[crashed] == lines[-1]["run_id"]
 
 
-# What snapshots hold
+# Contents of snapshots
 
 
 class Odd:
-    """Any strategy."""
+    """A strategy with unusual attributes."""
 
 
 def cycle():
@@ -567,7 +567,7 @@ def test_what_changes_in_place_has_changed():
 @every_api
 def test_refusals_name_the_attribute_in_a_run_too(api, tmp_path):
     strategy = make(api, "FedAvg", SIZE, checkpoint=tmp_path / "run")
-    strategy.strategy.losses = []  # set before the run: a setting
+    strategy.strategy.losses = []  # set before the run, so it counts as a setting
 
     def on_train(server_round):
         if server_round == 2:
@@ -578,7 +578,7 @@ def test_refusals_name_the_attribute_in_a_run_too(api, tmp_path):
     assert Checkpoints(tmp_path / "run").load().server_round == 1
     ring = api.theirs.FedAvg()
     ring.me = ring
-    api.ours.ByzantineRobust(ring, rules.Median())  # no checkpoint, nothing to refuse
+    api.ours.ByzantineRobust(ring, rules.Median())  # without a checkpoint, nothing is refused
     with pytest.raises(CheckpointError, match=r"`FedAvg\.me"):
         api.ours.ByzantineRobust(ring, rules.Median(), checkpoint=tmp_path / "other")
 

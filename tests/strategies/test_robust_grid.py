@@ -1,4 +1,4 @@
-"""`RobustGrid`: apps of the Message API send their messages through it, and change nothing else."""
+"""`RobustGrid`: apps of the Message API send their messages through it. Nothing else in them changes."""
 
 import logging
 import time
@@ -35,7 +35,7 @@ from flwr_byzantine import TooFewUpdatesError, rules
 from flwr_byzantine.audit import read_audit
 from flwr_byzantine.serverapp import ByzantineRobust, RobustGrid
 
-# What an app sees.
+# The messages that an app sends and receives.
 
 
 def test_every_accepted_reply_holds_the_aggregate_in_a_record_of_its_own():
@@ -106,7 +106,7 @@ def test_a_strategy_behind_the_grid_is_the_strategy_in_a_rules_wrapper(name):
 
 
 class OwnStart(FedAvg):
-    """An app's strategy whose loop is its own."""
+    """A strategy of an app, with a loop of its own."""
 
     def start(self, grid, initial_arrays, num_rounds=3, **kwargs):
         arrays = initial_arrays
@@ -128,7 +128,7 @@ def test_an_own_start():
 
 
 def raw_loop(grid, model=START, rounds=3):
-    """An app without any strategy."""
+    """The loop of an app that has no strategy."""
     for _ in range(rounds):
         replies = list(grid.send_and_receive(train_messages(model)))
         answers = [reply.content for reply in replies if not reply.has_error()]
@@ -175,7 +175,7 @@ def test_a_round_that_asks_too_few_nodes_is_warned_of(caplog):
     assert "Round 1 asks 10 nodes, but Krum(num_byzantine=4) needs 11" in caplog.text
 
 
-# Apps of other habits.
+# Apps with unusual messages.
 
 
 def renamed(i, message):
@@ -208,7 +208,7 @@ def test_another_key_of_the_number_of_examples():
     counts = [reply.content["metrics"]["n"] for reply in replies]
     assert counts[1:] == list(range(1, N))
     assert counts[0] == 5
-    _, replies = one_round(counted)  # as any other metric
+    _, replies = one_round(counted)  # without the key, it is a metric like any other
     assert {reply.content["metrics"]["n"] for reply in replies} == {4.5}
 
 
@@ -228,7 +228,7 @@ def test_records_of_configuration_pass_where_most_send_them():
 
 
 def test_counters_that_an_average_made_fractions_are_no_fault():
-    """FedAvg hands on float64 counters, and nodes reply with their own whole ones."""
+    """FedAvg turns counters into float64 averages, and nodes reply with whole numbers."""
 
     def counting(i, message):
         (arrays,) = message.content.array_records.values()
@@ -285,7 +285,7 @@ def test_gradients_come_back_as_their_aggregate():
     assert not arrays_of(replies[0].content["arrays"])["a"].any()
 
 
-# What it shares with the strategies.
+# Features that the strategies have too.
 
 
 def test_audit_metrics_and_the_round(tmp_path):
@@ -296,7 +296,7 @@ def test_audit_metrics_and_the_round(tmp_path):
     assert {record.round for record in grid.audit} == {1, 2}
     assert read_audit(log) == (list(grid.audit), 0)
     assert grid.metrics["byzantine/num_received"] == N
-    start(FedAvg(), grid, rounds=2)  # the app trains once more
+    start(FedAvg(), grid, rounds=2)  # the app trains a second time
     assert {record.round for record in grid.audit} == {1, 2, 3, 4}
 
 

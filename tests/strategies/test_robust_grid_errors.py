@@ -1,4 +1,4 @@
-"""`RobustGrid`: what raises, with advice, and what is warned of."""
+"""`RobustGrid`: which mistakes raise an error with advice, and which ones it warns of."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import flwr_byzantine.serverapp
 from flwr_byzantine import rules
 from flwr_byzantine.serverapp import RobustGrid
 
-# What raises, with advice.
+# Mistakes that raise an error with advice.
 
 
 def test_different_arrays_for_different_nodes_raise():
@@ -39,7 +39,7 @@ def test_training_without_one_model_raises(records):
 
 
 def test_one_node_a_call_raises():
-    """Every round would be skipped, and the app would say that it is done."""
+    """With one node a call, every round would be skipped, but the app would report success."""
     inner = AnsweringGrid(honest)
     with pytest.raises(ValueError, match=r"a single one, and Phocas\(trim=2\) needs 5\. Collect"):
         RobustGrid(inner, RULE).send_and_receive(train_messages(START, 1))

@@ -1,4 +1,4 @@
-"""`RobustGrid` with one hostile node of ten: what it sends, and what the app sees."""
+"""`RobustGrid` with one hostile node of ten: what it sends, and what the app gets."""
 
 import math
 
@@ -34,7 +34,7 @@ DROPPED = {*ALL_MALFORMED, *RECORDS, *MORE_RECORDS} - SEEN_RECORDS
 
 
 def check_replies(replies, dropped):
-    """What every app may rely on."""
+    """Check what every app may rely on."""
     assert len(replies) == N
     assert [r.metadata.src_node_id for r in replies if r.has_error()] == [FIRST + HOSTILE] * dropped
     for reply in replies:

@@ -1,4 +1,4 @@
-"""`RobustGrid` and nodes that send other messages than Flower's own code would, in one process."""
+"""`RobustGrid` in one process, with nodes that send messages that Flower's own code would not send."""
 
 import math
 
@@ -31,14 +31,14 @@ POISON = {name: np.full_like(array, 1e6) for name, array in START.items()}
 
 
 def unchecked(kind, content):
-    """A record that holds what Flower's own checks would refuse."""
+    """A record that holds values which Flower's own checks would refuse."""
     made = kind()
     vars(made)["_data"].update(content)
     return made
 
 
 def calls_of(grid):
-    """Replies to training and to evaluation."""
+    """The replies to a training call and to an evaluation call."""
     return [
         list(grid.send_and_receive(messages(START)))
         for messages in (train_messages, evaluate_messages)
@@ -46,7 +46,7 @@ def calls_of(grid):
 
 
 def check_clean(replies):
-    """What every app may rely on."""
+    """Check what every app may rely on."""
     for reply in replies:
         if reply.has_error():
             assert not reply.has_content()
@@ -61,7 +61,7 @@ def check_clean(replies):
             assert all(np.abs(a).max() < 10 for a in arrays_of(array).values())
 
 
-# Messages that are no replies.
+# Messages that are not replies.
 
 
 @pytest.mark.parametrize("node", [4242, 1, -1])
@@ -118,7 +118,7 @@ def test_a_reply_that_holds_no_records_is_refused(content):
         assert [r.has_error() for r in replies] == [i == HOSTILE for i in range(N)]
 
 
-# Records that hold what Flower's own checks would refuse.
+# Records with values that Flower's own checks would refuse.
 
 
 class Evil:
@@ -177,7 +177,7 @@ def test_lists_in_records_of_configuration_hold_what_most_lists_hold():
         assert [reply.content["told"]["layers"] for reply in replies] == [[1, 2]] * N
 
 
-# Rounds that ask few nodes.
+# Rounds that ask only few nodes.
 
 
 def uncounted(i, sent):

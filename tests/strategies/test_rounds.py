@@ -1,4 +1,4 @@
-"""What a round says: who failed, what users' functions see, and under which names."""
+"""The report of a round: which clients failed, what users' functions get, and the names of metrics."""
 
 import math
 
@@ -13,7 +13,7 @@ SHARED = "byzantine/"
 
 
 def words(api):
-    """The keywords of the users' metrics functions: after training, after evaluating."""
+    """The keywords of the user's metrics functions after training and after evaluation."""
     if api.name == "fit":
         return "fit_metrics_aggregation_fn", "evaluate_metrics_aggregation_fn"
     return "train_metrics_aggr_fn", "evaluate_metrics_aggr_fn"
@@ -38,7 +38,7 @@ def test_our_metrics_have_one_prefix_and_the_users_theirs(api):
     [math.nan, math.inf, -0.1, True, np.True_, None, "0.1", [0.1], [[1], [1, 2]], 1j, 10**400],
 )
 def test_a_function_has_to_give_a_step_size(api, value):
-    """The same is tested of ByGARS in `test_bygars.py`."""
+    """`tests/reputation/test_bygars.py` tests the same for ByGARS."""
     strategy = api.ours.Median(payload="gradients", learning_rate=lambda server_round: value)
     api.hand_out(strategy, [np.ones(2)])
     gradients = [api.reply(Sent(i, [np.ones(2)])) for i in range(3)]
@@ -76,7 +76,7 @@ def test_a_learning_rate_without_effect_is_said(api, caplog):
 
 
 def spying(api, seen):
-    """A metrics function that keeps the number of examples and metric `a` that it is given of each."""
+    """A metrics function that records the number of examples and the metric `a` of each report."""
 
     def function(reports, key=None):
         if api.name == "fit":
@@ -142,7 +142,7 @@ def test_a_bug_in_a_users_function_is_logged_and_the_round_goes_on(api, phase, c
 
 
 def outlying(api, n=9, far=2):
-    """Replies of which the first few are far from the others, and report so."""
+    """Replies. The first few have models far from the others."""
     rows = np.random.default_rng(0).normal(size=(n, 3)) * 0.1
     rows[:far] += 50
     return [api.reply(Sent(i, [row], metrics={"a": i})) for i, row in enumerate(rows)]
@@ -151,7 +151,7 @@ def outlying(api, n=9, far=2):
 @every_api
 @pytest.mark.parametrize("name", ["Krum", "MultiKrum", "Bulyan", "Median", "TrimmedMean", "ByGARS"])
 def test_metrics_of_refused_nodes_are_left_out_where_flower_leaves_them_out(api, name):
-    """Its Message API gives a function what Krum, MultiKrum and Bulyan selected; the other API, all."""
+    """In the Message API, Flower's Krum, MultiKrum and Bulyan give the function only the selected reports."""
     seen = []
     f = {api.f_name: 1 if name == "Bulyan" else 2} if name not in ("Median", "ByGARS") else {}
     aux = {"auxiliary": lambda parameters, server_round: [np.ones(3)]} if name == "ByGARS" else {}

@@ -1,4 +1,4 @@
-"""A run that cannot get anywhere is refused or said aloud, before its first round or in it."""
+"""A run that cannot work is refused, or a warning says so, before its first round or in it."""
 
 import logging
 
@@ -34,7 +34,7 @@ def warnings(caplog, level=logging.WARNING):
     return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
 
-# -- how many clients a round asks --------------------------------------------------------------------
+# -- the number of clients that a round asks ----------------------------------------------------------
 
 
 @every_api
@@ -159,7 +159,7 @@ def test_a_strategy_of_the_users_own_that_asks_too_few_is_warned_of_once(api, ca
 
 
 def run(strategy, initial, rounds=3, answer=lambda node, arrays: arrays, nodes=9):
-    """Play a strategy's own loop in the Message API; nodes answer with a function of the arrays."""
+    """Run a strategy's own loop in the Message API. The nodes answer with a function of the arrays."""
     api = TrainApi()
 
     class Grid(Nodes):
@@ -261,7 +261,7 @@ def test_failures_that_are_not_accepted_are_skipped_rounds(caplog, wrapped):
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_the_log_says_that_flower_waits(caplog, wrapped):
-    """Its client manager waits for a day, and says nothing."""
+    """Flower's client manager waits for up to a day without a message."""
     caplog.set_level(logging.INFO)
 
     class Impatient(SimpleClientManager):
@@ -298,7 +298,7 @@ def test_a_wrapped_strategy_that_gives_no_model_skips_the_round(api, caplog):
 
 
 def test_a_round_that_asks_nobody_is_skipped(caplog):
-    """Flower's server goes on to the next round, and calls nothing that would say so."""
+    """Flower's server goes on to the next round without calling anything that could report it."""
     api = FitApi()
     wrapped = api.theirs.FedAvg(min_fit_clients=5, min_available_clients=2)
     robust = api.ours.ByzantineRobust(wrapped, rules.Krum(1))
@@ -310,7 +310,7 @@ def test_a_round_that_asks_nobody_is_skipped(caplog):
         api.hand_out(raising, MODEL, nodes=4)
 
 
-# -- a first model that nobody trains -----------------------------------------------------------------
+# -- a first model that nodes do not train --------------------------------------------------------------
 
 HONEST = {"net.w": np.ones((3, 4), np.float32), "net.b": np.ones(2, np.float32)}
 FIRST = {
@@ -380,7 +380,7 @@ def test_names_tell_more_of_a_wrong_first_model(fault):
 
 @every_api
 def test_fewer_refused_replies_than_a_rule_needs_blame_nobody(api):
-    """Attackers alone never end a run: they are fewer."""
+    """Attackers alone never end a run, because they are fewer than a rule needs."""
     strategy = first_model(api, wrapped=False)
     for server_round in (1, 2, 3):
         api.hand_out(strategy, MODEL, server_round)
@@ -454,7 +454,7 @@ def test_a_rule_without_f_is_warned_of(api, case, caplog):
         assert not warnings(caplog)
         return
     getattr(api.ours, case.name)()
-    if case.untold:  # it survives as many as there can be
+    if case.untold:  # its default survives the largest possible f
         assert not warnings(caplog)
         return
     (said,) = warnings(caplog)
@@ -492,7 +492,7 @@ def test_refused_replies_count_for_the_fraction(api):
     strategy = api.ours.TrimmedMean(**{api.f_name: 0.2})
     api.hand_out(strategy, [np.zeros(5)])
     bad = [api.reply(Sent(i, [np.ones(2)])) for i in range(3)]
-    tensors, _ = api.aggregate(strategy, [*replies_of(api, x), *bad])  # 11 in all
+    tensors, _ = api.aggregate(strategy, [*replies_of(api, x), *bad])  # 11 replies in all
     np.testing.assert_array_equal(tensors[0], rules.TrimmedMean(3)(x))
 
 
@@ -517,10 +517,10 @@ def test_a_fraction_that_no_number_of_replies_is_enough_for(api, case):
 
 @every_api
 def test_minimums_of_a_fraction(api):
-    """From the default on every number of replies is enough; fewer that happen to be are taken too."""
+    """At the default, every larger number of replies is enough too. A smaller number may also be enough."""
     asked, _ = minimums(api)
     strategy = api.ours.Krum(**{api.f_name: 0.2})
-    assert getattr(strategy, asked) == 7  # 6 would need f = 2
+    assert getattr(strategy, asked) == 7  # 6 replies would have f = 2, which needs 7
     assert getattr(api.ours.Krum(**{api.f_name: 0.2, asked: 5}), asked) == 5
     with pytest.raises(ValueError, match=f"`{asked}` of Krum should be at least 7"):
         api.ours.Krum(**{api.f_name: 0.2, asked: 6})
@@ -541,7 +541,7 @@ def test_numbers_of_fractions():
     assert rules.Krum(0.25).without(1) == rules.Krum(0.25)
 
 
-# -- below the bound ----------------------------------------------------------------------------------
+# -- fewer replies than the bound ---------------------------------------------------------------------
 
 
 @every_api

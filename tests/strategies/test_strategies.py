@@ -1,4 +1,4 @@
-"""The strategies of both Flower APIs do what the bare rule does, and what FedAvg's arguments ask for."""
+"""The strategies of both Flower APIs compute what the rule alone computes, and obey FedAvg's arguments."""
 
 import inspect
 
@@ -11,11 +11,11 @@ from flwr.server.strategy.aggregate import aggregate_krum
 
 from flwr_byzantine import rules
 
-SHAPES = [(2, 3), (), (0,), (4, 1, 2), (9,)]  # 24 values
+SHAPES = [(2, 3), (), (0,), (4, 1, 2), (9,)]  # 24 values in all
 
 
 def split(row):
-    """A row as the tensors of a model."""
+    """Split a row into the tensors of a model."""
     sizes = [int(np.prod(shape)) for shape in SHAPES]
     parts = np.split(row, np.cumsum(sizes)[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, SHAPES, strict=True)]
@@ -34,7 +34,7 @@ def test_equals_the_bare_rule(api, case, dtype, known):
         api.hand_out(strategy, split(x.mean(axis=0)))
     tensors, metrics = api.aggregate(strategy, replies_of(api, x, split))
     assert [(t.shape, t.dtype) for t in tensors] == [(shape, dtype) for shape in SHAPES]
-    if case.rtol > 1e-12:  # distances of several tensors are added in another order
+    if case.rtol > 1e-12:  # the distances of several tensors are added in another order
         np.testing.assert_allclose(flat(tensors), case.make(f)(x), rtol=1e-10, atol=1e-10)
     else:
         np.testing.assert_array_equal(flat(tensors), case.make(f)(x))
@@ -88,7 +88,7 @@ def test_order_of_arrival_changes_no_bit(api, case, order_by):
 
 @every_api
 def test_order_by_decides_ties(api):
-    x = [[0.0], [3.0], [1.0], [2.0]]  # scores of 1 + 1, 1 + 1, ... : 1 and 2 tie
+    x = [[0.0], [3.0], [1.0], [2.0]]  # each score is the sum of two squared distances; 1 and 2 tie
     for partitions, expected in [([0, 1, 2, 3], 1), ([0, 1, 3, 2], 2), ([0, 1, 3, "?"], 1)]:
         replies = [
             api.reply(Sent(9 - i, [np.array(row)], metrics=_partition(p)))
@@ -112,7 +112,7 @@ def test_nodes_are_ordered_as_numbers(api):
 @every_api
 @every_strategy
 def test_dtypes_and_whole_numbers_survive(api, case):
-    """A model with normalisation layers, in several precisions."""
+    """The model has normalisation layers and several precisions."""
     n = case.enough(1) + 1
     x = gaussian(n, 12)
     steps = np.random.default_rng(0).permutation(n)
@@ -132,7 +132,7 @@ def test_dtypes_and_whole_numbers_survive(api, case):
     ]
     rows = np.array([[v for t in list(c.values())[:3] for v in t.astype(float)] for c in clients])
     expected = np.array(case.reference(rows, 1))
-    if api.name == "train" and case.takes_f:  # the name says that it is a buffer
+    if api.name == "train" and case.takes_f:  # the tensor's name says that it is a buffer
         ordered = np.sort(rows[:, 4:8], axis=0)
         expected[4:8] = expected[4:8].clip(ordered[1], ordered[-2])
     np.testing.assert_allclose(flat(tensors[:3]).astype(float), expected, rtol=2e-3)
@@ -144,7 +144,7 @@ def test_dtypes_and_whole_numbers_survive(api, case):
 
 @every_api
 def test_float_precision_follows_the_model(api):
-    """Clients may compute in another precision than the model's."""
+    """Clients may compute in another precision than that of the model."""
     strategy = api.ours.Median()
     api.hand_out(strategy, [np.zeros(2, np.float32)])
     dtypes = [np.float64, np.float16, ">f4", np.float32]
@@ -203,7 +203,7 @@ def test_everyone_not_finite_keeps_the_model(api):
 
 
 def arguments_of(strategy):
-    """Names of the arguments of one of Flower's strategies, with their defaults."""
+    """The names of the arguments of one of Flower's strategies, with their defaults."""
     parameters = list(inspect.signature(strategy).parameters.values())
     return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
 
@@ -233,7 +233,7 @@ def test_every_argument_of_fedavg_is_taken(api, case):
 )
 def test_arguments_of_flowers_own_robust_strategies_are_taken(api, name):
     given = arguments_of(getattr(api.theirs, name))
-    given |= {key: 9 for key in given if key.startswith("min_")}  # Flower's 2 are too few
+    given |= {key: 9 for key in given if key.startswith("min_")}  # Flower's default of 2 is too few
     strategy = getattr(api.ours, name)(**given)
     tensors, _ = api.aggregate(strategy, replies_of(api, gaussian(9, 4)))
     assert np.isfinite(tensors[0]).all()
@@ -310,7 +310,7 @@ def test_configuration_of_the_message_api():
     assert [set(content) for content in contents] == [{"model", "settings"}] * 2
     assert contents[0]["settings"]["server-round"] == 4
     replies = [api.reply(Sent(i, [np.full(2, float(i))], metrics={"n": 5})) for i in range(3)]
-    replies += [api.reply(Sent(9, [np.full(2, 99.0)]))]  # without the key: dropped
+    replies += [api.reply(Sent(9, [np.full(2, 99.0)]))]  # it lacks the key, so it is dropped
     tensors, _ = api.aggregate(strategy, replies)
     np.testing.assert_array_equal(tensors[0], [1, 1])
     assert list(strategy.aggregator.last.dropped) == ["9"]

@@ -1,4 +1,4 @@
-"""Whatever one client sends, in either API: the round survives it, and names the client it leaves out."""
+"""Whatever one client sends, in either API, the round survives it and names the client that it drops."""
 
 import io
 
@@ -34,7 +34,7 @@ GOOD = {"w": np.ones((3, 4), np.float32), "b": np.ones(2, np.float32)}
 
 
 def run_round(api, reply, f=2, known=True, rule="TrimmedMean", x=None):
-    """A round of ten good clients and one other; the strategy, what it gave, and the good updates."""
+    """Play a round of ten good clients and one other. Return the strategy, its result, and the updates."""
     x = gaussian(10, 14, dtype=np.float32) if x is None else x
     strategy = getattr(api.ours, rule)(**{api.f_name: f})
     if known:
@@ -46,7 +46,7 @@ def run_round(api, reply, f=2, known=True, rule="TrimmedMean", x=None):
 
 def check_dropped(api, reply, known):
     strategy, tensors, metrics, x = run_round(api, reply, known=known)
-    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f stays
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f is not lowered
     assert list(strategy.aggregator.last.dropped) == ["7"]
     assert strategy.aggregator.last.dropped["7"]
     assert (
@@ -98,7 +98,7 @@ def test_malformed_messages(fault):
 @every_api
 def test_error_replies_are_no_updates(api):
     strategy, tensors, metrics, x = run_round(api, api.error(7))
-    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f stays
+    np.testing.assert_array_equal(flat(tensors), rules.TrimmedMean(2)(x))  # f is not lowered
     assert strategy.aggregator.last.dropped == {}
     assert metrics["byzantine/num_received"] == 10
 
@@ -106,7 +106,7 @@ def test_error_replies_are_no_updates(api):
 @every_api
 @pytest.mark.parametrize("second", ["update", "malformed"])
 def test_a_node_counts_once(api, second):
-    """A second reply of a node is neither another vote nor a fault of the first."""
+    """A second reply of a node is ignored. It is not a fault of the first reply."""
     again = GOOD if second == "update" else {}
     x = gaussian(10, 14, dtype=np.float32)
     strategy = api.ours.TrimmedMean(**{api.f_name: 2})
@@ -118,7 +118,7 @@ def test_a_node_counts_once(api, second):
 
 
 def round_with_two_dropped(api, case, n, f=3, **options):
-    """A round with n good replies and two malformed ones; the strategy, what it gave, the good updates."""
+    """Play a round of n good and two malformed replies. Return the strategy, its result, and the updates."""
     x = gaussian(n, 14, dtype=np.float32)
     strategy = strategy_of(api, case, f, **options)
     api.hand_out(strategy, MODEL)
@@ -133,7 +133,7 @@ def round_with_two_dropped(api, case, n, f=3, **options):
 @every_strategy
 @pytest.mark.parametrize("on_dropped", ["keep_f", "lower_f"])
 def test_every_rule_keeps_f_whatever_is_dropped(api, case, on_dropped):
-    """Where the others are enough for the promised f, nothing lowers it."""
+    """f is not lowered if the other replies are enough for the promised f."""
     n = case.least(3)
     _, tensors, metrics, x = round_with_two_dropped(api, case, n, on_dropped=on_dropped)
     np.testing.assert_array_equal(flat(tensors), case.make(3)(x))
@@ -160,7 +160,7 @@ def test_every_rule_skips_a_round_in_which_too_few_are_left(api, case, caplog):
 @every_strategy
 @pytest.mark.parametrize("by", [1, 2])
 def test_every_rule_lowers_f_where_that_is_asked_for(api, case, by, caplog):
-    """To the largest f that the others suffice for."""
+    """f is lowered to the largest f for which the other replies are enough."""
     n = case.least(3 - by)
     if n == case.least(3):
         pytest.skip("needs one reply, whatever f is")
@@ -169,7 +169,7 @@ def test_every_rule_lowers_f_where_that_is_asked_for(api, case, by, caplog):
     assert counted(metrics, "skipped", "f_lowered_by") == (0, by)
     assert any(f"f is lowered by {by}" in record.getMessage() for record in caplog.records)
     api.aggregate(strategy, replies_of(api, gaussian(case.least(3), 14), split))
-    assert strategy.aggregator.last.f_lowered_by == 0  # of its round alone
+    assert strategy.aggregator.last.f_lowered_by == 0  # it was lowered for that round only
 
 
 @every_api
@@ -186,7 +186,7 @@ def test_no_rule_lowers_f_by_more_than_was_dropped(api, case):
 
 @every_api
 def test_old_versions_do_not_switch_a_rule_off(api):
-    """Ten honest nodes of which two send other shapes, and one attacker at 1e20."""
+    """Of ten honest nodes, two send other shapes. There is one attacker, at 1e20."""
     x = gaussian(9, 14, dtype=np.float32)
     x[0] = 1e20
     old = [api.reply(Sent(node, {**GOOD, "w": np.ones((4, 4), np.float32)})) for node in (7, 8)]
@@ -198,7 +198,7 @@ def test_old_versions_do_not_switch_a_rule_off(api):
 
 @every_api
 def test_an_old_version_is_not_taken_for_an_attacker(api):
-    """n = 5, f = 2, one honest node outdated: with f = 1, both attackers would decide."""
+    """With n = 5 and f = 2, one honest node is outdated. If f became 1, both attackers would decide."""
     x = gaussian(4, 14, dtype=np.float32)
     x[:2] = 1e20
     replies = [api.reply(Sent(7, {})), *replies_of(api, x, split)]
@@ -214,7 +214,7 @@ def test_an_old_version_is_not_taken_for_an_attacker(api):
 
 @every_api
 def test_rules_without_f_say_when_most_replies_were_dropped(api, caplog):
-    """A median of one reply is that reply."""
+    """The median of one reply is that reply."""
     x = gaussian(4, 14, dtype=np.float32)
     for dropped, warned in ((3, False), (4, True)):
         caplog.clear()
@@ -268,7 +268,7 @@ def test_only_malformed_replies_keep_the_model(api):
 @every_api
 @pytest.mark.parametrize("first", [True, False])
 def test_without_a_model_the_majority_decides(api, first):
-    """Neither the first nor the last reply sets the structure, even with company."""
+    """Neither the first nor the last reply determines the structure, even if others have the same one."""
     x = gaussian(8, 14, dtype=np.float32)
     liars = [api.reply(Sent(i if first else 900 + i, {"w": np.zeros((2, 2))})) for i in range(3)]
     good = replies_of(api, x, split)

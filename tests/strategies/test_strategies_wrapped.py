@@ -1,4 +1,4 @@
-"""`ByzantineRobust` in front of Flower's own strategies: they see one clean reply, the rule's."""
+"""`ByzantineRobust` in front of Flower's own strategies, which get one clean reply, made by the rule."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def split(row):
 
 
 def plain(name, **kwargs):
-    """A maker of one of Flower's strategies."""
+    """A function that makes one of Flower's strategies."""
 
     def make(api, model=MODEL):
         given = dict(kwargs)
@@ -31,7 +31,7 @@ def plain(name, **kwargs):
 
 
 def private(name, **kwargs):
-    """A maker of FedAvg under differential privacy without noise, which expects one reply."""
+    """A function that makes FedAvg under differential privacy, without noise. It expects one reply."""
     if name.endswith("Adaptive"):
         kwargs["clipped_count_stddev"] = 0
 
@@ -116,7 +116,7 @@ def test_differential_privacy_clips_the_rules_result(api):
 @every_api
 @pytest.mark.parametrize("bit", [0, 1, True, False])
 def test_client_side_adaptive_clipping_gets_its_bit(api, bit):
-    """The median of what the clients report: Flower's mods send a boolean, or a whole number."""
+    """The strategy gets the median of the clients' bits. Flower's mods send booleans or whole numbers."""
     if api.name == "train":
         bit = int(bit)  # metric records hold no booleans
     adaptive = private("ClientSideAdaptive", initial_clipping_norm=1.0)(api)
@@ -133,7 +133,7 @@ def test_client_side_adaptive_clipping_gets_its_bit(api, bit):
 
 @every_api
 def test_differential_privacy_in_front_of_a_robust_strategy(api):
-    """The other way round: clipped replies reach the rule."""
+    """Here differential privacy is the outer strategy, so the rule gets clipped replies."""
     x = updates()[2:]
     dp = api.theirs.DifferentialPrivacyServerSideFixedClipping(
         api.ours.Krum(**{api.f_name: 2}),
@@ -149,7 +149,7 @@ def test_differential_privacy_in_front_of_a_robust_strategy(api):
 @every_api
 @every_wrapped
 def test_dtypes_survive_round_after_round(api, name):
-    """The next round checks replies against what the wrapped strategy made of this one."""
+    """The next round checks replies against the model that the wrapped strategy made in this one."""
     model = [np.ones((2, 2), np.float32), np.array(3, np.int64), np.ones(2, np.float16)]
     robust = api.ours.ByzantineRobust(WRAPPED[name](api, model), rules.Median())
     dtypes = [tensor.dtype for tensor in model]
@@ -165,7 +165,7 @@ def test_dtypes_survive_round_after_round(api, name):
 
 
 def spying(api, seen):
-    """A strategy that keeps what it is given: model, number of examples and metrics, and the failures."""
+    """A strategy that records what it gets: models, numbers of examples, metrics, and failures."""
 
     class Spy(api.theirs.FedAvg):
         def aggregate_fit(self, server_round, results, failures):
@@ -220,13 +220,13 @@ def test_the_wrapped_strategy_sees_a_clean_reply_for_each_accepted_one(api, cap,
     for model, _, metrics in results:
         np.testing.assert_array_equal(model, [2, 2])
         assert metrics == {"loss": 0.25}
-    again, _ = api.aggregate(robust, replies)  # the replies themselves are as they came
+    again, _ = api.aggregate(robust, replies)  # the replies themselves are not changed
     np.testing.assert_allclose(again[0], [2, 2])
 
 
 @every_api
 def test_counts_that_cannot_be_weights_move_nothing(api):
-    """In Flower's average: their sum would be infinite, NaN or 0."""
+    """In Flower's average, the sum of these counts would be infinite, NaN or 0."""
     for lies in ([1e308, 1e308], [float("inf")] * 2, [float("nan")] * 2, [-10, 0]):
         if api.name == "fit":
             lies = [10**400, *lies]
@@ -254,7 +254,7 @@ def test_an_average_of_clean_results_is_the_rules_model_bit_for_bit(api, name, d
 
 
 def fault_tolerant(results, failures):
-    """A round of Flower's FaultTolerantFedAvg with so many of each, behind a rule."""
+    """Play a round of Flower's FaultTolerantFedAvg behind a rule, with so many results and failures."""
     api = FitApi()
     tolerant = api.theirs.FaultTolerantFedAvg(
         min_completion_rate_fit=0.6, min_completion_rate_evaluate=0.6
@@ -343,7 +343,7 @@ def test_evaluation_is_robust_too(api):
     replies = [api.evaluation(i, loss, accuracy=1 - loss) for i, loss in enumerate(losses)]
     robust = api.ours.ByzantineRobust(api.theirs.FedAvg(), RULE)
     result = api.evaluate(robust, replies)
-    averages = {"accuracy": 0.35} if api.name == "train" else {}  # without a function for them
+    averages = {"accuracy": 0.35} if api.name == "train" else {}  # Flower's average
     assert result == pytest.approx({"loss": 0.65} | averages)
     assert api.evaluate(robust, []) == {}
 

@@ -1,4 +1,4 @@
-"""Who is convicted: attackers far outside the honest range are, and no honest client is."""
+"""Attackers far outside the honest range become suspects, and honest clients do not."""
 
 import math
 
@@ -16,7 +16,7 @@ FAR = -1e20
 
 
 def run(api, strategy, rounds, send, model=None):
-    """Rounds of replies; ``send`` gives a round's updates, and the attackers are the first rows."""
+    """Play rounds of replies. ``send`` makes the updates of a round, and the attackers are the first rows."""
     for server_round in range(1, 1 + rounds):
         if model is not None:
             api.hand_out(strategy, [model], server_round)
@@ -29,7 +29,7 @@ def ids(number):
 
 
 def hiding(n, f, d=D):
-    """Colluders that know which coordinates were sampled: the honest mean there, -1e20 elsewhere."""
+    """Colluders that know the sampled coordinates. They send the honest mean there, and -1e20 elsewhere."""
 
     def send(server_round):
         x = gaussian(n, d, seed=server_round)
@@ -154,7 +154,7 @@ def test_parts_of_the_result_add_up_and_copies_have_the_same(api, case):
 
 
 def slow_used(x, reduction):
-    """Coordinate by coordinate, in plain Python."""
+    """The shares that were used, coordinate by coordinate, in plain Python."""
     n, d = x.shape
     used = np.zeros(n)
     for column in x.T:

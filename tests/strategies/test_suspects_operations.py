@@ -1,4 +1,4 @@
-"""What an operator does with suspects: alerts, quarantine, pardons, names, restarts, pages."""
+"""What operators do with suspects: alerts, quarantine, pardons, names, restarts and pages."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ EVIL = {"100"}
 
 
 def play(api, strategy, rounds, n=7, change=None, first=1):
-    """Rounds in which node 100 sends what is far away, unless `change` says something else."""
+    """Play rounds in which node 100 sends far values, unless `change` replaces its reply."""
     metrics = {}
     for server_round in range(first, first + rounds):
         api.hand_out(strategy, [np.zeros(D)], server_round)
@@ -118,14 +118,14 @@ def test_quarantine_leaves_out_at_most_f_and_is_revocable(api, caplog):
     play(api, strategy, 1, first=5)
     assert not strategy.aggregator.last.quarantined
     play(api, strategy, 2, first=6)
-    assert strategy.suspects == EVIL  # again
+    assert strategy.suspects == EVIL  # it became a suspect again
     with pytest.raises(ValueError, match="Parameter `client` should be a suspect"):
         strategy.pardon("101")
 
 
 @every_api
 def test_quarantine_lowers_f_no_further_than_it_has_to(api):
-    """n = 2f + 1: without the suspect, n - 1 replies do for f - 1."""
+    """With n = 2f + 1, quarantine leaves n - 1 replies, which are enough for f - 1."""
     strategy = api.ours.TrimmedMean(**{api.f_name: 3}, quarantine=True)
     metrics = play(api, strategy, 4)
     assert metrics["byzantine/skipped"] == 0
@@ -189,7 +189,7 @@ def test_who_fails_again_and_again_is_a_suspect_and_the_reason_says_so(api, kind
     strategy = api.ours.Phocas(**{api.f_name: 2})
     for server_round in range(1, 4):
         if kind == "error" and api.name == "fit":
-            pytest.skip("an error says of no client whose it is, where nobody was asked")
+            pytest.skip("if nobody was asked, an error does not name its client")
         play(api, strategy, 1, change=change, first=server_round)
     assert strategy.suspects == EVIL
     (said,) = [r.getMessage() for r in caplog.records if "is a suspect now" in r.getMessage()]
@@ -210,7 +210,7 @@ def test_who_is_not_reached_is_no_suspect():
 
 @every_api
 def test_a_fault_of_the_run_is_nobodys(api):
-    """Half of the nodes malformed: the server's model may be the wrong one."""
+    """Half of the nodes send malformed replies, so the server's own model may be the wrong one."""
     strategy = api.ours.Median()
 
     def half(replies, server_round):
@@ -351,7 +351,7 @@ def test_other_values_are_no_records(tmp_path, key, value):
 
 @every_api
 def test_many_failures_are_few_lines(api, caplog):
-    """Second replies, and all that fails in an evaluation, are named in a line each."""
+    """One line names all second replies of a round, and one line all failures of an evaluation."""
     strategy = api.ours.TrimmedMean(**{api.f_name: 2})
     x = gaussian(30, D)
     api.hand_out(strategy, [np.zeros(D)])
@@ -373,7 +373,7 @@ def test_many_failures_are_few_lines(api, caplog):
 
 
 def test_ids_and_names_of_any_length_fit_in_a_line(tmp_path, capsys):
-    """An audit log can be anybody's."""
+    """The audit log may come from anybody."""
     path = tmp_path / "audit.jsonl"
     records = [
         AuditRecord(1, "8" * 100_000, "kept", name="n" * 100_000),

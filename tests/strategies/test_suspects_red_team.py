@@ -1,4 +1,4 @@
-"""Attackers who know the code: within f they accuse nobody, and cannot go on with values far outside."""
+"""Attackers who know the code: up to f of them cannot make others suspects, or send far values for long."""
 
 import math
 
@@ -84,7 +84,7 @@ def test_nobody_honest_is_convicted(api, attack, name, n, f):
 
 @pytest.mark.parametrize("name", ["TrimmedMean", "Median"])
 def test_copies_convict_nobody_where_no_model_was_handed_out(name):
-    """A majority of one honest client and its copies, which differ by next to nothing."""
+    """One honest client and its copies are a majority. The copies differ from it by very little."""
     api, n, f = FitApi(), 9, 4
     strategy = getattr(api.ours, name)(**({} if name == "Median" else {api.f_name: f}))
     x = 1 + gaussian(n, D)
@@ -95,7 +95,7 @@ def test_copies_convict_nobody_where_no_model_was_handed_out(name):
 
 
 def test_models_of_another_form_are_not_measured_from_the_last_result():
-    """Where no model is handed out, most replies say what it looks like, and may say otherwise later."""
+    """Without a model from the server, most replies determine its form, which can change between rounds."""
     api = FitApi()
     strategy = api.ours.TrimmedMean(num_malicious_clients=2)
     for server_round, d in enumerate([10, 100_000, 10, 7], start=1):
@@ -106,7 +106,7 @@ def test_models_of_another_form_are_not_measured_from_the_last_result():
 
 
 def test_too_few_replies_judge_nobody():
-    """Attackers are most of those that answer."""
+    """Most of the nodes that answer are attackers."""
     api, n, f = FitApi(), 9, 4
     strategy = api.ours.TrimmedMean(num_malicious_clients=f)
     for server_round in range(1, 11):
@@ -120,7 +120,7 @@ def test_too_few_replies_judge_nobody():
 
 
 def test_a_form_of_the_attackers_own_accuses_nobody():
-    """No model is known, and attackers are most of those that answer: theirs is the usual form."""
+    """No model is known, and most nodes that answer are attackers, so their form is the usual one."""
     api, f = FitApi(), 4
     strategy = api.ours.TrimmedMean(num_malicious_clients=f)
     for server_round in range(1, 11):
@@ -130,7 +130,7 @@ def test_a_form_of_the_attackers_own_accuses_nobody():
 
 
 def test_who_converged_does_not_accuse_who_did_not():
-    """Perceptrons that make no mistake stay as they are; their median change is 0."""
+    """Perceptrons that make no mistake do not change, so the median change is 0."""
     api = FitApi()
     strategy = api.ours.TrimmedMean(num_malicious_clients=2)
     for server_round in range(1, 30):
@@ -145,7 +145,7 @@ def test_who_converged_does_not_accuse_who_did_not():
 @every_api
 @pytest.mark.parametrize("when", ["every fifth round", "in turn"])
 def test_who_attacks_now_and_then_is_convicted(api, when):
-    """Six colluders: all of them in every fifth round, or another one in every round."""
+    """There are six colluders. All of them attack in every fifth round, or one of them in each round."""
     n, f = 20, 6
     strategy = api.ours.TrimmedMean(**{api.f_name: f})
     for server_round in range(1, 26):
@@ -161,7 +161,7 @@ def test_who_attacks_now_and_then_is_convicted(api, when):
 
 @every_api
 def test_who_joins_late_may_move_as_far_as_others_did_at_first(api):
-    """Updates shrink to a thousandth while models learn; then a node with a new task comes."""
+    """Updates shrink to a thousandth while the models learn. Then a node with a new task joins."""
     n, f = 10, 2
     strategy = api.ours.TrimmedMean(**{api.f_name: f})
     for server_round in range(1, 31):
@@ -235,7 +235,7 @@ def test_large_counters_of_large_hospitals_are_no_fault():
 
 
 def test_absent_rounds_do_not_count():
-    """A client that is drawn in one of ten rounds is judged by the rounds that it took part in."""
+    """A client that is asked only in some rounds is judged by the rounds in which it took part."""
     api = FitApi()
     strategy = api.ours.Median()
     for server_round in range(1, 60):
@@ -256,7 +256,7 @@ def test_memory_is_bounded():
 
 
 def slow_suspects(history, k, r):
-    """Who is convicted, in plain Python, of (client -> reason or None) of every round."""
+    """The suspects, in plain Python, from (client -> reason or None) of every round."""
     found = set()
     for client in {client for judged in history for client in judged}:
         own = [judged[client] for judged in history if client in judged]
@@ -337,7 +337,7 @@ def test_sizes_are_those_of_numpy(dtype, scale):
 
 @every_api
 def test_one_value_of_a_large_model_beside_decoys(api):
-    """Stretches that are as long as they may be, to draw the eye from one value."""
+    """One client has long stretches of large values, which are to hide a single large value."""
     d = 100_000
     strategy = api.ours.Phocas(**{api.f_name: 2})
     for server_round in range(1, 4):
@@ -356,7 +356,7 @@ def test_one_value_of_a_large_model_beside_decoys(api):
 @every_api
 @pytest.mark.parametrize("option", [{"on_dropped": "lower_f"}, {"count_failures": True}])
 def test_who_lowers_f_still_sees_who_is_far_outside(api, option):
-    """An honest node with an old version, or one that fails, makes no room for an attacker to hide in."""
+    """A dropped or failed reply of an honest node lowers f, but attackers still stand out."""
     n, f = 10, 3
     strategy = api.ours.TrimmedMean(**{api.f_name: f}, **option)
     for server_round in range(1, 6):
@@ -373,7 +373,7 @@ def test_who_lowers_f_still_sees_who_is_far_outside(api, option):
 
 @every_api
 def test_a_round_that_fails_for_most_does_not_blind_the_watch(api):
-    """Attackers are most of those that answer in one round, which has too many failures."""
+    """In one round, too many nodes fail, and most of those that answer are attackers."""
     n, f = 10, 3
     strategy = api.ours.TrimmedMean(**{api.f_name: f}, count_failures=True)
     for server_round in range(1, 6):
@@ -389,7 +389,7 @@ def test_a_round_that_fails_for_most_does_not_blind_the_watch(api):
 
 @every_api
 def test_a_round_with_more_attackers_than_f_does_not_blind_the_watch(api):
-    """A sample of the clients holds more than f once; what was usual there is not usual for ever."""
+    """One sampled round holds more than f attackers. Its usual size must not stay the usual size for ever."""
     strategy = api.ours.TrimmedMean(**{api.f_name: 2})
     for server_round in range(1, 10):
         api.hand_out(strategy, [np.zeros(D)], server_round)
@@ -401,7 +401,7 @@ def test_a_round_with_more_attackers_than_f_does_not_blind_the_watch(api):
 
 @every_api
 def test_who_lowers_f_in_vain_accuses_nobody_and_remembers_nothing(api):
-    """n = 2f + 1, and the dropped reply was honest: f is lowered to what attackers are more than."""
+    """n = 2f + 1, and the dropped reply was honest. There are more attackers than the lowered f."""
     n, f = 7, 3
     strategy = api.ours.TrimmedMean(**{api.f_name: f}, on_dropped="lower_f")
     for server_round in range(1, 6):

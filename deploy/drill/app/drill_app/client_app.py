@@ -1,4 +1,4 @@
-"""The nodes: those of `clients`, honest and malicious, or sending what is no model at all."""
+"""The nodes of the drill: honest and malicious ones from `clients`, and nodes that send malformed replies."""
 
 from flwr.app import Array, ArrayRecord, Context, Message
 from flwr.client import Client
@@ -12,7 +12,7 @@ Tensors = dict[str, Array]
 
 
 def client_fn(context: Context) -> Client:
-    """Build the client that this node's configuration asks for; a mod spoils what is malformed."""
+    """Build the client that this node's configuration asks for. A mod spoils a malformed node's replies."""
     config = dict(context.node_config)
     if config["role"] == "malformed":
         config["role"] = "honest"
@@ -20,7 +20,7 @@ def client_fn(context: Context) -> Client:
 
 
 def malformed(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
-    """Spoil what a malformed node answers, in another way each round: a client mod."""
+    """Spoil the reply of a malformed node, in another way each round. This is a client mod."""
     server_round = int(next(iter(msg.content.config_records.values()))["server-round"])
     reply = call_next(msg, ctxt)
     if ctxt.node_config["role"] != "malformed" or reply.has_error():
@@ -32,7 +32,7 @@ def malformed(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Mess
 
 
 def wrong_shape(tensors: Tensors) -> Tensors:
-    """Give one row of each tensor: it would broadcast."""
+    """Keep only the first row of each tensor, which would broadcast."""
     return {name: Array(tensor.numpy()[:1]) for name, tensor in tensors.items()}
 
 
@@ -42,12 +42,12 @@ def tensor_missing(tensors: Tensors) -> Tensors:
 
 
 def text(tensors: Tensors) -> Tensors:
-    """Give words for numbers."""
+    """Replace the numbers by text."""
     return {name: Array(tensor.numpy().astype("U9")) for name, tensor in tensors.items()}
 
 
 def garbage(tensors: Tensors) -> Tensors:
-    """Give bytes that are no tensor."""
+    """Replace the tensors by bytes that are no tensors."""
     return {
         name: Array(tensor.dtype, tensor.shape, tensor.stype, bytes(range(256)))
         for name, tensor in tensors.items()

@@ -13,13 +13,13 @@ import flwr_byzantine
 import flwr_byzantine.serverapp
 from clients.digits import evaluate, initial_model, load
 
-PATIENCE = 120.0  # seconds until all nodes have to be connected
+PATIENCE = 120.0  # seconds in which all nodes have to connect
 
 app = ServerApp()
 
 
 class Accuracy:
-    """The accuracy after each round, in a file that whoever watches can read."""
+    """Writes the accuracy after each round to a file, which can be read while the run goes on."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "accuracy.json"
@@ -41,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
     end = time.monotonic() + PATIENCE
     while len(list(grid.get_node_ids())) < int(config["nodes"]):
         if time.monotonic() > end:
-            raise TimeoutError(f"Not all of {config['nodes']} nodes are there")
+            raise TimeoutError(f"Not all of {config['nodes']} nodes connected in {PATIENCE:.0f} s")
         time.sleep(0.5)
     serve = {"message": serve_message, "legacy": serve_legacy}[str(config["api"])]
     serve(grid, context, Accuracy(Path(str(config["folder"]))))

@@ -10,7 +10,7 @@ from legacy_server_fn.softmax import scores, trained
 
 
 class FlowerClient(NumPyClient):
-    """Trains with batches that no seed decides."""
+    """Trains on batches without a seed."""
 
     def __init__(self, data, steps):
         self.data, self.steps = data, steps

@@ -1,1 +1,1 @@
-"""An app that knows nothing of this library."""
+"""An app that does not use this library."""

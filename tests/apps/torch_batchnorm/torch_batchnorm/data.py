@@ -1,4 +1,4 @@
-"""Digits, of which each node has some."""
+"""The digits, and the share of each node."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ TEST = 360
 
 @cache
 def digits():
-    """Images and labels in an order of their own."""
+    """Images and labels, shuffled."""
     found = load_digits()
     order = np.random.default_rng(0).permutation(len(found.target))
     return (found.data[order] / 16).astype(np.float32), found.target[order]

@@ -1,4 +1,4 @@
-"""Flower's FedAvg, and nothing else: nodes evaluate."""
+"""Flower's FedAvg alone. The nodes evaluate."""
 
 from flwr.app import ArrayRecord
 from flwr.serverapp import ServerApp

@@ -1,4 +1,4 @@
-"""Trains with torch's loader; evaluates on what it has."""
+"""Trains with torch's loader; evaluates on its own samples."""
 
 import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict

@@ -25,7 +25,7 @@ class Images(Dataset):
 
 @cache
 def digits():
-    """Images and labels in an order of their own."""
+    """Images and labels, shuffled."""
     found = load_digits()
     order = np.random.default_rng(0).permutation(len(found.target))
     images = (found.data[order] / 16).astype(np.float32).reshape(-1, 1, 8, 8)

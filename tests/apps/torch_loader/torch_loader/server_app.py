@@ -1,4 +1,4 @@
-"""Flower's FedAvg; the server evaluates where it is told to, and nodes always do."""
+"""Flower's FedAvg. Nodes always evaluate, and the server does if it is told to."""
 
 import torch
 from flwr.app import ArrayRecord, MetricRecord
