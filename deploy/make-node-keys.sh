@@ -13,7 +13,7 @@ shift
 mkdir -p "$folder"
 for name in "$@"; do
     if [[ -e $folder/$name ]]; then
-        echo "$folder/$name exists already, and with a new key it would be another node: choose another name" >&2
+        echo "$folder/$name is there already, and with a new key it would be another node: choose another name" >&2
         exit 1
     fi
     ssh-keygen -q -t ecdsa -b 384 -N "" -C "$name" -f "$folder/$name"

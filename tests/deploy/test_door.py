@@ -541,7 +541,7 @@ def test_the_door_needs_certificates_and_a_path_that_nginx_can_read(tmp_path):
     subprocess.run(make, check=True, capture_output=True)
     done = door(tmp_path, odd, "-t")
     assert done.returncode == 2
-    assert "Choose another one" in done.stderr
+    assert "Choose another path" in done.stderr
     odd.rename(tmp_path / "a folder")
     done = door(tmp_path, tmp_path / "a folder", "-t", DOOR_HOST="::1")
     assert done.returncode == 0, done.stderr
