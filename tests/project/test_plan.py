@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,8 @@ from flwr_byzantine.commands.app import app
 from flwr_byzantine.commands.plan import NAMES, plan_f
 from flwr_byzantine.lab.names import RULES, rule_named
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SHOWN = re.compile(r"(?ms)^```sh\nflwr-byzantine (plan [^\n]+)\n```\n\n```text\n(.*?)^```$")
 OPTIONS = {"population": 100, "byzantine": 10, "sample": 20, "rounds": 200, "risk": "1e-3"}
 
 
@@ -60,6 +64,18 @@ def test_what_it_says():
         r" 35  no +43, f = 10 +MultiBulyan\(num_malicious_nodes=10\)$", rows["multi_bulyan"]
     )
     assert "none is enough" in rows["mean"]
+
+
+@pytest.mark.parametrize("page", ["plan-for-f.md", "tutorials/choose-a-rule.md"])
+def test_pages_show_what_it_prints(page):
+    found = SHOWN.findall((DOCS / page).read_text())
+    assert found
+    for command, shown in found:
+        lines = CliRunner().invoke(app, shlex.split(command)).stdout.splitlines()
+        if "...\n" in shown:  # the page shows some of the rules
+            assert {*shown.splitlines()} - {"..."} <= {*lines}
+        else:
+            assert shown.splitlines() == lines
 
 
 def test_every_rule_is_in_the_plan():

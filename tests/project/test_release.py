@@ -51,7 +51,7 @@ def test_the_version_is_the_same_everywhere():
     changes = re.findall(r"(?m)^## \[([^\]]+)\]", (REPOSITORY / "CHANGELOG.md").read_text())
     assert changes[:2] == ["Unreleased", PROJECT["version"]]
     assert flwr_byzantine.__version__ == PROJECT["version"]
-    for page in ("README.md", "docs/stress.md", "docs/doctor.md"):
+    for page in ("README.md", "docs/stress.md", "docs/doctor.md", "docs/tutorials/first-swap.md"):
         text = (REPOSITORY / page).read_text()
         for version in re.findall(r"flwr[_-]byzantine[- ](\d[\d.]*\d)", text):
             assert version == PROJECT["version"], page
