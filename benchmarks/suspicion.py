@@ -191,7 +191,7 @@ def honest(runs: int = 500, out: Out = FOLDER) -> None:
 
 
 @app.command()
-def attacks(seeds: int = 3, out: Out = FOLDER) -> None:
+def attacks(seeds: int = 4, out: Out = FOLDER) -> None:
     """Run federations with attackers."""
     _go_on(out / "attacks.jsonl", attack_cases(seeds))
 

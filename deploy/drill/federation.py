@@ -21,6 +21,7 @@ from deploy.drill.processes import DrillError, Process, wait_until
 SCRIPTS = Path(__file__).resolve().parent.parent
 REPOSITORY = SCRIPTS.parent
 CONNECTION = "drill"
+PATIENCE = 120.0  # seconds for one command; a few are enough on a machine that is not busy
 ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -100,7 +101,7 @@ class Federation:
         self._script("add-connection.sh", CONNECTION, self.address, keys / "ca.crt")
         wait_until(self.is_healthy, "the SuperLink answered", 60)
         public = [keys / f"{name}.pub" for name in self.configs]
-        told = self._script("register-nodes.sh", CONNECTION, *public)
+        told = "".join(self._script("register-nodes.sh", CONNECTION, key) for key in public)
         ids = re.findall(r"SuperNode (\d+) registered", told)
         self.ids = dict(zip(self.configs, ids, strict=True))
 
@@ -160,14 +161,20 @@ class Federation:
         return self._run(str(SCRIPTS / name), *map(str, arguments))
 
     def _run(self, *command: str) -> str:
-        done = subprocess.run(
-            command,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DrillError(
+                f"{' '.join(command)} took more than {PATIENCE:.0f} s. It usually takes a few seconds. "
+                "If other programs keep this machine busy, run the drill again when they have ended."
+            ) from error
         if done.returncode:
             raise DrillError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout

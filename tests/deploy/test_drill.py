@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.drill.federation import SCRIPTS
+from deploy.drill import federation
+from deploy.drill.federation import SCRIPTS, Federation
 from deploy.drill.processes import DrillError, Process
 from deploy.drill.scenario import OFFENDERS, SCENARIOS, SHORT
 from deploy.drill.verdict import Evidence, judge
@@ -117,6 +118,12 @@ def test_ending_a_process_ends_what_it_started_and_nothing_else(tmp_path):
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_a_command_that_takes_too_long_ends_the_drill_with_a_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(federation, "PATIENCE", 0.2)
+    with pytest.raises(DrillError, match=r"^sleep 60 took more than 0 s\. .*run the drill again"):
+        Federation(tmp_path, {})._run("sleep", "60")
 
 
 def test_certificates_are_valid_for_the_names_given(tmp_path):
