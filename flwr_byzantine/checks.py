@@ -72,6 +72,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"Did you mean `{found[0]}`? " if found else ""
 
 
+def instead_of_a_rule(found: object) -> str:
+    """What to pass in the place of something that is no rule.
+
+    Examples
+    --------
+    >>> instead_of_a_rule("phocas")
+    'Pass the rule itself, not its name.'
+    >>> instead_of_a_rule(dict)
+    'Pass a rule, not its class.'
+    """
+    if isinstance(found, type):
+        return "Pass a rule, not its class."
+    if isinstance(found, str):
+        return "Pass the rule itself, not its name."
+    inside = getattr(found, "rule", None)
+    if hasattr(inside, "min_updates"):
+        return f"That is a strategy. Pass its rule, the {inside!r} of `flwr_byzantine.rules`."
+    if hasattr(found, "steps"):  # a pre-aggregation alone
+        return "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
+    return "Pass one of `flwr_byzantine.rules`."
+
+
 def require(
     holds: bool, name: str, expected: str, value: object, advice: str, *, owner: str = ""
 ) -> None:

@@ -53,6 +53,7 @@ STEPS |= {"nnm": rules.NearestNeighborMixing, "arc": rules.AdaptiveClipping}
 # Other names of rules. Most are short names from papers.
 SHORT = {
     "caf": "covariance_filter",
+    "cclip": "centered_clipping",
     "dnc": "divide_and_conquer",
     "gm": "geometric_median",
     "mda": "minimum_diameter_averaging",
@@ -149,7 +150,7 @@ def parts_of(name: str) -> tuple[list[str], str]:
     >>> parts_of("NearestNeighborMixing+TrimmedMean")
     (['nearest_neighbor_mixing'], 'trimmed_mean')
     """
-    *before, last = (name_of(part) for part in re.split(r"\+(?=\w)", name.replace("-", "_")))
+    *before, last = (name_of(part) for part in re.split(r"\s*\+\s*(?=\w)", name.replace("-", "_")))
     return before, SHORT.get(last, last)
 
 
@@ -185,7 +186,9 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
         expected = f"made of {', '.join(RULES)}, and of {', '.join(STEPS)} in front"
         like = "" if last in RULES else did_you_mean(last, [*RULES, *SHORT])
         like += "".join(did_you_mean(part, STEPS) for part in before if part not in STEPS)
-        advice = like or "Join them by `+`, as in `nnm+phocas`."
+        advice = like or "Choose from these names, or join them by `+`, as in `nnm+phocas`."
+        if last in STEPS:
+            advice = "The rule comes last, as in `nnm+phocas`."
         raise wrong("rules", expected, name, advice.rstrip())
     kinds: list[type[Any]] = [*(STEPS[part] for part in before), RULES[last]]
     made = []

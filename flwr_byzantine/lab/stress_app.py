@@ -213,13 +213,11 @@ def stress(
 def _require_an_end(reference: Run) -> None:
     """Raise a ValueError if the run of the app itself failed."""
     if reference.error is not None:
-        raise wrong(
-            "app",
-            "an app that runs without an attack",
-            None,
-            "Run it with `flwr run` first, and mend the error that you see.",
-            found=reference.error,
-        )
+        advice = "Run it with `flwr run` first, and mend the error that you see."
+        if "but there are only" in reference.error:
+            advice = "Pass more `clients`, or let the app's server wait for fewer nodes."
+        expected = "an app that runs without an attack"
+        raise wrong("app", expected, None, advice, found=reference.error)
 
 
 def _in_words(case: Case, seeds: int) -> str:

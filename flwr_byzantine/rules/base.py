@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.checks import require, require_whole
+from flwr_byzantine.checks import instead_of_a_rule, require, require_whole
 from flwr_byzantine.kernels import Reduction, check_reduction
 from flwr_byzantine.rules.distances import Distances, Matrix
 from flwr_byzantine.rules.inputs import as_column, as_columns, as_counts
@@ -279,11 +279,8 @@ def _no_pre_aggregation(before: object) -> TypeError:
 
 def require_rule(rule: object) -> None:
     """Raise ParameterError unless it is a rule whose properties make sense."""
-    advice = "Pass a rule, not its class."
-    if hasattr(rule, "steps"):  # a pre-aggregation alone
-        advice = "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
     expected = "a rule such as `flwr_byzantine.rules.Median()`"
-    require(isinstance(rule, Rule), "rule", expected, rule, advice)
+    require(isinstance(rule, Rule), "rule", expected, rule, instead_of_a_rule(rule))
     assert isinstance(rule, Rule)
     least = check_bound(rule)
     advice = "Correct the rule's `num_byzantine` or `tolerated`."

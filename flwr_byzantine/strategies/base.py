@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from logging import WARNING
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flwr.common.logger import log
 
@@ -23,7 +23,7 @@ from flwr_byzantine.rules.bounds import find_f, survives_untold
 from flwr_byzantine.rules.preaggregation import Step, in_front
 from flwr_byzantine.strategies.hosts import check_around
 from flwr_byzantine.strategies.resuming import Resuming
-from flwr_byzantine.strategies.words import COUNTERPARTS, FIT_WORDS, MESSAGE_WORDS
+from flwr_byzantine.strategies.words import COUNTERPARTS, FIT_WORDS, HOOKS, MESSAGE_WORDS
 
 _SETTINGS = {*FIT_WORDS.values(), *MESSAGE_WORDS.values(), *COUNTERPARTS}
 
@@ -119,6 +119,15 @@ class RobustStrategy(Resuming):
             instead = f": in this API it is `{word}`" if hasattr(self, word) else ""
             log(WARNING, text, name, type(self).__name__, instead)
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # so that type checkers can find wrong names
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError. For what strategies of the other API have, say where these are."""
+            hooks, advice = HOOKS.get(getattr(type(self), "_api", ""), ((), ""))
+            instead = f". {advice}" if name in hooks else ""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{instead}"
+            raise AttributeError(text, name=name, obj=self)
 
     def _make_aggregator(self, rule: Rule, **settings: Any) -> Aggregator:
         return Aggregator(rule, **settings)

@@ -28,6 +28,7 @@ from flwr_byzantine.strategies.fit import (
     read_parameters,
     write_parameters,
 )
+from flwr_byzantine.strategies.hosts import no_strategy
 from flwr_byzantine.strategies.wrapped import Wrapping
 
 OK = Status(Code.OK, "")
@@ -38,11 +39,8 @@ class Delegating(Strategy):
 
     def __init__(self, strategy: Strategy) -> None:
         if not isinstance(strategy, Strategy):
-            raise ValueError(
-                "Parameter `strategy` should be a strategy of `flwr.server.strategy`. "
-                f"Found `strategy = {strategy!r}`. For the Message API, import from "
-                "`flwr_byzantine.serverapp`."
-            )
+            advice = "For the Message API, import from `flwr_byzantine.serverapp`."
+            raise no_strategy(strategy, "flwr.server.strategy", advice)
         self.strategy = strategy
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:

@@ -9,7 +9,7 @@ from flwr.common.logger import log
 from flwr.server import strategy as fit
 from flwr.serverapp import strategy as message
 
-from flwr_byzantine.checks import wrong
+from flwr_byzantine.checks import ParameterError, wrong
 
 _TREES = "Its clients send decision trees, which have no coordinates that a rule could mix."
 _SELECTS = "It selects among the clients' replies, and would see only the rule's model."
@@ -35,6 +35,15 @@ ADDS_NOISE = (
     message.DifferentialPrivacyServerSideAdaptiveClipping,
     message.DifferentialPrivacyServerSideFixedClipping,
 )
+
+
+def no_strategy(found: Any, home: str, advice: str) -> ParameterError:
+    """The error for something that is no strategy of an API. ``home`` is the API's module."""
+    if isinstance(found, type):
+        advice = f"Pass a strategy, not its class: `{found.__name__}()`."
+    elif hasattr(found, "min_updates"):
+        advice = f"The strategy comes first: `ByzantineRobust(FedAvg(), rule={found!r})`."
+    return wrong("strategy", f"a strategy of `{home}`", found, advice)
 
 
 def inside(strategy: Any) -> Iterator[Any]:

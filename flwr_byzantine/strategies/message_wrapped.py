@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from flwr_byzantine.aggregation.gate import Reply
 from flwr_byzantine.aggregation.reports import guarded
 from flwr_byzantine.strategies.clean_replies import Form, clean_replies
+from flwr_byzantine.strategies.hosts import no_strategy
 from flwr_byzantine.strategies.message import MessageAdapter
 from flwr_byzantine.strategies.records import read_record, write_record
 from flwr_byzantine.strategies.wrapped import Wrapping
@@ -23,11 +24,8 @@ class Delegating(Strategy):
 
     def __init__(self, strategy: Strategy) -> None:
         if not isinstance(strategy, Strategy):
-            raise ValueError(
-                "Parameter `strategy` should be a strategy of `flwr.serverapp.strategy`. "
-                f"Found `strategy = {strategy!r}`. For the `aggregate_fit` API, import from "
-                "`flwr_byzantine`."
-            )
+            advice = "For the `aggregate_fit` API, import from `flwr_byzantine`."
+            raise no_strategy(strategy, "flwr.serverapp.strategy", advice)
         self.strategy = strategy
 
     def summary(self) -> None:

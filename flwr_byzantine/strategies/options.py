@@ -18,7 +18,13 @@ from flwr_byzantine.checks import did_you_mean, in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
-from flwr_byzantine.strategies.words import COUNTERPARTS, TOLD
+from flwr_byzantine.strategies.words import (
+    COUNTERPARTS,
+    FIT_WORDS,
+    LETTERS,
+    MESSAGE_WORDS,
+    TOLD,
+)
 
 R = TypeVar("R", bound=Rule)
 
@@ -125,7 +131,14 @@ def refuse_other_words(strategy: type, given: Iterable[str]) -> None:
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
                 f"in this API of Flower its name is `{word}`."
             )
-        if name not in known and name in TOLD:
+        field = LETTERS.get(name, name)
+        words = {FIT_WORDS.get(field), MESSAGE_WORDS.get(field)} & {*known}
+        if name not in known and words:
+            raise TypeError(
+                f"{strategy.__name__}() got an unexpected keyword argument {name!r}: "
+                f"the strategy's name for it is `{words.pop()}`."
+            )
+        if name not in known and (name in TOLD or FIT_WORDS.get(field) in TOLD):
             instead = "pass it to the rule" if "rule" in known else "its rule takes no such number"
             raise TypeError(
                 f"{strategy.__name__}() got an unexpected keyword argument {name!r}: {instead}."

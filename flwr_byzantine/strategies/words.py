@@ -15,6 +15,8 @@ MESSAGE_WORDS = _SAME | {
     "num_selected": "num_nodes_to_select",
 }
 TOLD = {*FIT_WORDS.values(), *MESSAGE_WORDS.values()}
+# What users may call a rule's parameter, after the papers' letters.
+LETTERS = {"f": "num_byzantine", "b": "trim", "m": "num_selected"}
 FIT_API = Words()
 MESSAGE_API = Words(
     first_model="initial_arrays",
@@ -37,5 +39,16 @@ _PAIRS = (
     ("on_fit_config_fn", "start(train_config=...)"),
     ("on_evaluate_config_fn", "start(evaluate_config=...)"),
 )
+# For a strategy of one API: what strategies of the other API have, and where these are.
+HOOKS = {
+    "aggregate_fit": (
+        {"start", "configure_train", "aggregate_train"},
+        "For the Message API, import from `flwr_byzantine.serverapp`",
+    ),
+    "Message": (
+        {"initialize_parameters", "configure_fit", "aggregate_fit"},
+        "For the `aggregate_fit` API, import from `flwr_byzantine`",
+    ),
+}
 # Each API's word for a keyword of the other one.
 COUNTERPARTS = dict(_PAIRS) | {b: a for a, b in _PAIRS}

@@ -3,7 +3,7 @@
 import pytest
 
 from flwr_byzantine import attacks, rules
-from flwr_byzantine.lab.names import ATTACKS, RULES, STEPS, attack_named, rule_named
+from flwr_byzantine.lab.names import ATTACKS, RULES, STEPS, attack_named, parts_of, rule_named
 
 WITH_DATA_ADVICE = (
     "Its strategy takes them: `stress` runs it as a part of the app, with the rule `app`."
@@ -26,12 +26,19 @@ def test_a_class_of_an_attack_has_its_own_name_too():
     assert attack_named("sign-flip", 10, 2, rules.Mean()) == attacks.SignFlip(8.0)
 
 
+def test_spaces_and_short_names_of_papers_count():
+    assert rule_named("nnm + phocas", 2) == rule_named("nnm+phocas", 2)
+    assert parts_of("nnm+cclip") == (["nnm"], "centered_clipping")
+
+
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
         ("trimedmean", "Did you mean `trimmed_mean`?"),
         ("nmn+phocas", "Did you mean `nnm`?"),
-        ("zzz", "Join them by `+`, as in `nnm+phocas`."),
+        ("zzz", "Choose from these names, or join them by `+`, as in `nnm+phocas`."),
+        ("nnm", "The rule comes last, as in `nnm+phocas`."),
+        ("phocas+nnm", "The rule comes last, as in `nnm+phocas`."),
         ("fltrust", WITH_DATA_ADVICE),
         ("ByGARS", WITH_DATA_ADVICE),
         ("bygars++", WITH_DATA_ADVICE),

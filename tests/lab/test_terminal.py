@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import re
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from flwr_byzantine.lab.on_data.node import CANNOT
 from flwr_byzantine.lab.page.data import read
+from flwr_byzantine.lab.page.words import notes
 from flwr_byzantine.lab.results import StressResult
 from flwr_byzantine.lab.terminal import show
 
@@ -125,3 +127,15 @@ def test_attacks_that_could_not_be_made_count_in_no_worst_case():
     findings = read(result)
     assert findings.attacks[-1] == "label_flip"
     assert {rule: findings.weakest(rule) for rule in findings.rules} == before
+
+
+def test_nodes_that_failed_where_nobody_attacks_are_named():
+    data = copy.deepcopy(EXAMPLE)
+    for cell in data["cells"]:
+        cell["verdicts"] = [[1, "1", "kept"]]
+    assert not any("failed" in note for note in notes(read(data)))
+    for cell in data["cells"]:
+        failed = ["12", "4"] if cell["attack"] == "none" else ["7"]
+        cell["verdicts"] += [[2, node, "failed"] for node in failed]
+    (line,) = (note for note in notes(read(data)) if "failed" in note)
+    assert "these nodes failed there: 4, 12." in line

@@ -14,6 +14,7 @@ from flwr_byzantine.lab import in_process, waiting
 from flwr_byzantine.lab.cell import Federation, run_cell
 from flwr_byzantine.lab.flower_app import load_flower_app
 from flwr_byzantine.lab.in_process import InProcessGrid
+from flwr_byzantine.lab.stress_app import _require_an_end
 
 LEGACY = """
 from contextlib import contextmanager
@@ -105,6 +106,8 @@ def test_an_app_of_the_message_api_that_waits_for_more_nodes(
     end = "FedAvg(min_available_nodes=5).start(grid, ArrayRecord(model()), 1)"
     run = run_of(tmp_path, rule, attack, end=end)
     assert run.error == "TimeoutError: the server waits for more than 4 nodes, but there are only 4"
+    with pytest.raises(ValueError, match=r"only 4\. Pass more `clients`"):
+        _require_an_end(run)
     assert strategy_utils.sleep is time.sleep
     assert time.monotonic() - began < in_process.PATIENCE or nodes == "elsewhere"
 

@@ -188,6 +188,10 @@ def test_a_misspelt_keyword_and_a_value_without_a_name_are_refused(api, case):
         kind(audit_logs="log")
     with pytest.raises(TypeError, match=rf"{case.name}\(\) .*'xyz'. Its keywords are .*payload"):
         kind(xyz=1)
+    for letter in ("f", "trim", "num_byzantine"):
+        text = f"name for it is `{api.f_name}`" if case.takes_f else "its rule takes no such number"
+        with pytest.raises(TypeError, match=text):
+            kind(**{letter: 2})
     example = f"`{case.name}\\({api.f_name}=2\\)`" if case.takes_f else "`fraction_evaluate=0.5`"
     with pytest.raises(TypeError, match=r"ByzantineRobust\(\) .* Did you mean `audit_log`\?"):
         api.ours.ByzantineRobust(api.theirs.FedAvg(), rule=rules.Median(), audit_logs="log")

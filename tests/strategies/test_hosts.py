@@ -137,3 +137,32 @@ def test_secure_aggregation_is_refused(make, wrapped):
         ValueError, match=r"should see the reply of every client. Found secure aggregation"
     ):
         make(2).setup_stage(None, context, WorkflowState())
+
+
+@every_api
+def test_what_is_no_strategy_or_no_rule_is_told_what_to_pass(api):
+    around, flowers = api.ours.ByzantineRobust, api.theirs.FedAvg()
+    for wrong, text in (
+        ((api.theirs.FedAvg, rules.Median()), r"not its class: `FedAvg\(\)`"),
+        ((rules.Median(), flowers), "The strategy comes first"),
+        ((flowers, api.ours.Median()), r"That is a strategy. Pass its rule, the Median\(\) of"),
+        ((flowers, rules.Median), "Pass a rule, not its class"),
+        ((flowers, "median"), "Pass the rule itself, not its name"),
+        ((flowers, rules.NearestNeighborMixing(1)), "Put a rule behind it"),
+        ((flowers, flowers), "Pass one of `flwr_byzantine.rules`"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            around(*wrong)
+
+
+@pytest.mark.parametrize(("api", "name", "home"), [
+    (FitApi, "start", "`flwr_byzantine.serverapp`"),
+    (TrainApi, "initialize_parameters", "`flwr_byzantine`"),
+])  # fmt: skip
+def test_a_strategy_of_the_other_api_says_where_the_right_one_is(api, name, home):
+    strategy = api.ours.Median()
+    with pytest.raises(AttributeError, match=f"'Median' object has no .*import from {home}$"):
+        getattr(strategy, name)
+    with pytest.raises(AttributeError, match=r"'Median' object has no attribute 'begin'$"):
+        strategy.begin  # noqa: B018
+    assert not hasattr(strategy, name)

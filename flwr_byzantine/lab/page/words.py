@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flwr_byzantine.lab.page.data import Findings
+from flwr_byzantine.lab.page.data import NONE, Findings
 from flwr_byzantine.lab.page.text import DIVERGES, MOST, PLUS_MINUS, points
 
 
@@ -26,5 +26,18 @@ def notes(findings: Findings) -> list[str]:
         said.append(
             f'"{DIVERGES}" means that {findings.metric} ended as infinite or as no number: the model is '
             "useless."
+        )
+    failed = {
+        node
+        for cell in findings.cells.values()
+        if cell.attack == NONE
+        for _, node, verdict in cell.verdicts
+        if verdict == "failed"
+    }
+    if failed:
+        nodes = ", ".join(sorted(failed, key=lambda node: (len(node), node)))
+        said.append(
+            f"Nobody attacks under `none`, but these nodes failed there: {nodes}. `--verbose` shows their "
+            "errors."
         )
     return said
