@@ -85,6 +85,20 @@ def test_without_an_attacker_nothing_changes_that_is_inside(api, case):
     np.testing.assert_array_equal(*results)
 
 
+@every_api
+def test_without_buffers_all_values_are_the_rules_own_as_in_0_1(api):
+    """docs/migration.md says so."""
+    left = 0
+    for seed in range(10):
+        x = spread_updates(7, 2, seed)
+        strategy = api.ours.Phocas(**{api.f_name: 2}, buffers=())
+        api.hand_out(strategy, model_of(np.ones(10, np.float32)))
+        found = numbers_of(api.aggregate(strategy, replies_of(api, x, model_of))[0])
+        np.testing.assert_array_equal(found, rules.Phocas(2)(x))
+        left += (found[4:8] < np.sort(x, axis=0)[2, 4:8]).sum()
+    assert left > 0  # of the range in which they are by default
+
+
 WAYS = {
     "positions": [1, 2],
     "positions of numpy": (np.int64(2), np.int64(1)),
