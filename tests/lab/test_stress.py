@@ -54,6 +54,8 @@ def grid_of(values, seconds=None):
      {"median": 2.0, "phocas": 1.0}, "phocas", r"but slower: median\."),
     ({"app": (0.9, 0.2), "median": (0.89, 0.89), "phocas": (0.9, 0.895)},
      {"median": 1.0, "phocas": 1.05}, "phocas", r"but no quicker: median\.$"),
+    ({"app": (0.9, 0.2), "median": (0.89, 0.89), "phocas": (0.9, 0.895)},
+     {"app": 1.0, "median": 0.6, "phocas": 1.05}, "phocas", r"but no quicker: median\.$"),
     ({"app": (0.9, 0.85), "median": (0.7, 0.7)}, {}, None,
      r"None: the defence costs more than these attacks\. .*loses 5\.0 points at worst"),
     ({"app": (0.9, 0.895), "median": (0.95, 0.95)}, {}, None, "None: the defence costs more"),
