@@ -123,7 +123,7 @@ def _worst_picture(pool: Pool, ranked: list[str]) -> str:
     ]  # fmt: skip
     missing = "not run" if any(s.step is None for row in rows for s in row.squares if s) else ""
     key = Key(
-        "points more (orange) or fewer (blue) than no defence loses",
+        "points lost at worst; orange: more than no defence, blue: fewer",
         colours.BETTER_OR_WORSE,
         "the least of the column",
         missing,

@@ -14,7 +14,8 @@ NARROW, WIDE = 68, 96  # the width of a column where there are many, and where t
 FEW = 8  # how many columns may be wide
 LETTER = 7.4  # the width of a character of 13 pixels, with some room
 SWATCH = 42  # the width of a step of the colour bar
-LONGEST, LONGEST_HEAD = 28, 24  # the longest names, in characters
+LONGEST, LONGEST_HEAD = 30, 24  # the longest names, in characters
+TALL = 600  # pixels of rows; above a grid this tall stands what its colours mean, and else below it
 
 STYLE = (
     "text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;"
@@ -127,7 +128,9 @@ def drawing(
     widest = LETTER * max([characters(name) for name in heads] + [1.0]) + 10
     column = WIDE if len(heads) <= FEW else NARROW
     slanted = widest > column
-    top = 20 + (0.62 * widest if slanted else 14)
+    explained = 90 + (22 if key.marked or key.missing else 0)  # the height of the key
+    is_tall = high * len(rows) > TALL
+    top = 20 + (0.62 * widest if slanted else 14) + (explained if is_tall else 0)
     bottom = top + high * len(rows)
     beyond = 0.8 * widest - column / 2 if slanted else 0
     below = max(SWATCH * len(key.steps), 1.1 * LETTER * characters(key.title))
@@ -141,11 +144,11 @@ def drawing(
             for k, square in enumerate(row.squares)
             if square is not None
         ]
-    body += _key(key, bottom + 18)
+    body += _key(key, 10 if is_tall else bottom + 18)
     if not rows:
         body.append(f'<text class="soft" x="10" y="{top - 6:.0f}">There is nothing to show.</text>')
-    marks = 22 if key.marked or key.missing else 0
-    return _framed(title, said, width, bottom + 90 + marks, "".join(body), key.steps)
+    height = bottom + (14 if is_tall else explained)
+    return _framed(title, said, width, height, "".join(body), key.steps)
 
 
 def _framed(
