@@ -49,6 +49,7 @@ class Drill:
         self.door = door
         self.scenario, self.api, self.folder = scenario, api, folder
         self.start = time.monotonic()
+        self.limit = limit
         self.end = self.start + limit
         self._say = say
 
@@ -150,7 +151,16 @@ class Drill:
                 raise DrillError(f"the SuperLink ended:\n{self.federation.superlink.tail()}")
             return condition()
 
-        wait_until(check, what, min(patience, self.end - time.monotonic()))
+        left = self.end - time.monotonic()
+        try:
+            wait_until(check, what, min(patience, left))
+        except DrillError as error:
+            if left <= patience and time.monotonic() >= self.end:
+                raise DrillError(
+                    f"the time was over before {what}: {self.limit:.0f} s. "
+                    "On a busy machine pass a larger --limit"
+                ) from error
+            raise
 
     def _status(self, run_id: str) -> str:
         time.sleep(1)

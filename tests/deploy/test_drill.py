@@ -13,13 +13,15 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from deploy.drill import federation
+from deploy.drill.drill import Drill
 from deploy.drill.federation import SCRIPTS, Federation
-from deploy.drill.processes import DrillError, Process
+from deploy.drill.processes import DrillError, Process, descendants, processes
 from deploy.drill.scenario import OFFENDERS, SCENARIOS, SHORT
 from deploy.drill.verdict import Evidence, judge
 from flwr_byzantine.audit import AuditRecord
@@ -118,6 +120,32 @@ def test_ending_a_process_ends_what_it_started_and_nothing_else(tmp_path):
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_ending_a_process_ends_what_leads_a_group_of_its_own(tmp_path):
+    script = "setsid sleep 60 & wait"
+    process = Process(["bash", "-c", script], os.environ, tmp_path / "log")
+    while not (found := descendants(process._popen.pid)):
+        time.sleep(0.05)
+    (child,) = found
+    while "sleep" not in Path(f"/proc/{child}/comm").read_text():
+        time.sleep(0.05)
+    process.stop()
+    end = time.monotonic() + 5
+    while child in processes() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert child not in processes()
+
+
+def test_a_drill_whose_time_is_over_says_so(tmp_path):
+    drill = Drill(SHORT, "message", tmp_path, limit=0.5)
+    drill.watch = SimpleNamespace(tell=lambda: None)
+    drill.federation = SimpleNamespace(superlink=SimpleNamespace(running=True))
+    with pytest.raises(DrillError, match=r"over before the run ended: 0 s.*--limit"):
+        drill._wait(lambda: False, "the run ended")
+    drill.end += 60
+    with pytest.raises(DrillError, match="waited 0 s in vain until the run ended"):
+        drill._wait(lambda: False, "the run ended", patience=0.1)
 
 
 def test_a_command_that_takes_too_long_ends_the_drill_with_a_reason(tmp_path, monkeypatch):
