@@ -161,6 +161,17 @@ def anchor(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower()).strip("-")
 
 
+def slug(text: str) -> str:
+    """Return the name that a heading has on the site, where Markdown chooses it.
+
+    Examples
+    --------
+    >>> slug("ByzFL's heatmaps on MNIST, gamma = 0.33")
+    'byzfls-heatmaps-on-mnist-gamma-033'
+    """
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())
+
+
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
@@ -183,7 +194,7 @@ def _cell(cell: Cell) -> str:
     if isinstance(cell, Verdict):
         return cell.marked
     if isinstance(cell, Link):
-        return f"[{_cell(cell.text)}](#{anchor(cell.heading)})"
+        return f"[{_cell(cell.text)}](#{slug(cell.heading)})"
     return cell.replace("|", "\\|")
 
 

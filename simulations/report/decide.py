@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simulations.catalog.auxiliary import STRATEGIES
-from simulations.report.blocks import Table, anchor, render_markdown
+from simulations.report.blocks import Table, render_markdown, slug
 from simulations.report.names import written
 from simulations.report.pool import Loss, Pool
 from simulations.report.view import Results
@@ -45,7 +45,7 @@ def decision_table(cells: Path = CELLS, page: str = "results/study/README.md") -
     own = load_experiment(FOLDER / f"{EXPERIMENT}.toml")
     results = Results([own], "quick", cells)
     pool, screen = (Pool(results, EXPERIMENT, figure) for figure in (FIGURE, SCREEN))
-    where = f"{page}#{anchor(f'{own.title}, {FIGURE}')}"
+    where = f"{page}#{slug(f'{own.title}, {FIGURE}')}"
     rows = [
         _row(pool, screen, data, f"[{name}]({where})")
         for data, name in DATA.items()

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from flwr_byzantine.lab import stress
+from simulations.report.blocks import slug
 
 REPOSITORY = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
 DOCS = REPOSITORY / "docs"
@@ -55,6 +56,16 @@ def test_the_reports_are_evidence(hooks):
     reports = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("results/*/README.md")}
     assert reports
     assert {page for page in evidence if isinstance(page, str)} == reports
+
+
+@pytest.mark.parametrize(
+    "report", sorted(DOCS.glob("results/*/README.md")), ids=lambda path: path.parent.name
+)
+def test_links_within_a_report_lead_to_its_headings(report):
+    """MkDocs does not look into what is folded."""
+    text = report.read_text()
+    names = {slug(heading) for heading in re.findall(r"(?m)^#+ (.+)$", text)}
+    assert {*re.findall(r"\]\(#([^)]*)\)", text)} <= names
 
 
 @pytest.mark.parametrize("repository", [None, "https://example.org/who/what"])
