@@ -13,7 +13,7 @@ from deploy.drill.scenario import Scenario
 from deploy.drill.verdict import Evidence, judge
 from deploy.drill.watch import Watch
 
-ROUND_TIMEOUT = 75.0  # seconds; the SuperLink notices a dead node after 57
+ROUND_TIMEOUT = 75.0  # seconds; the SuperLink misses a dead node after 60 at most
 COMEBACK = 180.0  # seconds; a key is refused for up to a minute after a SIGKILL
 PAUSE = 5.0  # seconds between two tries to come back
 

@@ -109,10 +109,11 @@ def _identity(scenario: Scenario, evidence: Evidence) -> list[tuple[bool, str]]:
         back = bool(gone) and rounds[:1] < gone[:1] and gone[-1] < rounds[-1]
         same = set(evidence.sessions[name]) == {own}
         starts = len(evidence.sessions[name])
+        often = "once" if starts == 1 else f"{starts} times"
         findings.append(
             (
                 back and same,
-                f"{name} was let in {starts} times, always as {own}; absent in rounds {gone}",
+                f"{name} was let in {often}, always as {own}; absent in rounds {gone}",
             )
         )
     return findings

@@ -57,6 +57,7 @@ def test_the_strategy_has_them_in_front_of_its_rule(api, payload, name, expected
 def test_short_names_of_rules():
     kinds = {
         "caf": "CovarianceFilter",
+        "cclip": "CenteredClipping",
         "dnc": "DivideAndConquer",
         "gm": "GeometricMedian",
         "mda": "MinimumDiameterAveraging",

@@ -233,7 +233,7 @@ def test_a_failed_installation_says_why_and_is_no_environment(tmp_path, monkeypa
 
 def test_make_demo_has_an_environment_of_its_own():
     text = (REPOSITORY / "Makefile").read_text()
-    rule = text[text.index("\n$(DEMO)/.ready:") : text.index("\n# Two files at once")]
+    rule = text[text.index("\n$(DEMO)/.ready:") : text.index("\n# Two files run at once")]
     assert "simulations.demo.install $(DEMO)" in rule
     assert "$(DEMO)/bin/python -m simulations.demo" in rule
     assert "$(PYTHON)" not in rule

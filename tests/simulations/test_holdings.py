@@ -88,7 +88,7 @@ def test_the_command_writes_it_and_says_what_is_wrong(tmp_path):
     assert "classes per client 3" in out.read_text()
     refused = CliRunner().invoke(app, ["partition", "--partition", "labels"])
     assert refused.exit_code == 1
-    assert "`partition` should be one of iid" in " ".join(refused.output.split())
+    assert "`--partition` should be one of iid" in " ".join(refused.output.split())
     refused = CliRunner().invoke(app, ["partition", "--clients", "2000", "--rule", "mean"])
     assert refused.exit_code == 1
     assert "`clients` should be at most the number of samples" in " ".join(refused.output.split())
