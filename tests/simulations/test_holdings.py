@@ -91,4 +91,4 @@ def test_the_command_writes_it_and_says_what_is_wrong(tmp_path):
     assert "`--partition` should be one of iid" in " ".join(refused.output.split())
     refused = CliRunner().invoke(app, ["partition", "--clients", "2000", "--rule", "mean"])
     assert refused.exit_code == 1
-    assert "`clients` should be at most the number of samples" in " ".join(refused.output.split())
+    assert "`--clients` should be at most the number of samples" in " ".join(refused.output.split())
