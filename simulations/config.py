@@ -270,6 +270,11 @@ class RunConfig(BaseModel):
                 "a gradient is that of one minibatch. Found `payload = gradients` with "
                 f"`local_steps = {self.local_steps}` and `local_epochs = {self.local_epochs}`."
             )
+        if self.attack != "none" and self.attack_start > self.rounds:
+            raise ValueError(
+                f"Parameter `attack_start` should be at most `rounds`, which is {self.rounds}. Found "
+                f"`attack_start = {self.attack_start}`, so nobody would ever attack."
+            )
         if self.learning_rate_decay and self.payload != "gradients":
             raise ValueError(
                 "Parameter `learning_rate_decay` should be 0 where clients send parameters: they take the "

@@ -114,9 +114,7 @@ def _recommended(cells: Cells) -> dict[str, Any]:
         )
         return {"rule": None, "reason": reason}
     close = [rule for rule, found in working.items() if found.lost <= best + CLOSE]
-    least = _seconds(
-        cells, APP
-    )  # no rule is quicker than no rule: less is the noise of the machine
+    least = _seconds(cells, APP)  # no rule is quicker than none: less is the machine's noise
     seconds = {rule: max(least, _seconds(cells, rule)) for rule in close}
     quick = [rule for rule in close if seconds[rule] <= AS_QUICK * min(seconds.values())]
     rule = min(quick, key=lambda rule: working[rule].lost)

@@ -13,12 +13,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from flwr_byzantine.attacks import ChannelAttack
 from simulations.catalog import datasets
-from simulations.catalog.attacks import ATTACKS
 from simulations.catalog.own import is_path
 from simulations.config import RunConfig
 from simulations.federation.fitting import check_fits
+from simulations.federation.meant import check_meant
 from simulations.sweep.experiment import (
     FOLDER,
     NAMES,
@@ -129,26 +128,12 @@ def check_own(configs: Iterable[RunConfig]) -> None:
     datasets.load.cache_clear()
 
 
-def check_attackers(config: RunConfig) -> None:
-    """Exit if a run has an attack without attackers, or attackers without an attack.
-
-    Channels hit all clients. A backdoor without attackers measures how often its trigger works without them.
-    The rule ``baseline`` leaves Byzantine clients out.
-    """
-    attack, byzantine = config.attack, config.byzantine
-    channels = [name for name, kind in ATTACKS.items() if issubclass(kind, ChannelAttack)]
-    if attack not in ("none", "backdoor", *channels) and byzantine == 0:
-        raise fail(
-            f"Parameter `--byzantine` should be at least 1 for `--attack {attack}`. Found "
-            f"`--byzantine {byzantine}`, so nobody attacks. Add `--byzantine 1` or more, or leave out "
-            "`--attack`."
-        )
-    if attack == "none" and byzantine and config.rule != "baseline":
-        raise fail(
-            f"Parameter `--attack` should name an attack for `--byzantine {byzantine}`. Found "
-            "`--attack none`, so they behave well. Add `--attack gaussian` or another attack. To set only "
-            f"the rule's f, give `--assumed-byzantine {byzantine}` in place of `--byzantine`."
-        )
+def check_alone(config: RunConfig) -> None:
+    """Exit if a run of its own has settings that do nothing, attackers without an attack, or the reverse."""
+    try:
+        check_meant(config)
+    except ValueError as error:
+        raise fail(as_options(str(error))) from error
 
 
 def named(

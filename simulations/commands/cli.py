@@ -12,7 +12,7 @@ from rich.markup import escape
 from flwr_byzantine.lab.kept import Kept, replace_file
 from simulations.commands.checks import (
     as_options,
-    check_attackers,
+    check_alone,
     check_data,
     check_figure,
     check_out,
@@ -75,7 +75,7 @@ def run(
 ) -> None:
     """Run one federation and write its result.json."""
     config = configured(options)
-    check_attackers(config)
+    check_alone(config)
     check_out(out)
     check_data([config], as_options)
     try:

@@ -16,6 +16,7 @@ from flwr_byzantine.clients import serve_both_apis
 from simulations.catalog import datasets
 from simulations.config import RunConfig
 from simulations.federation.fitting import check_fits
+from simulations.federation.meant import check_meant
 from simulations.federation.population import client
 from simulations.federation.server import serve
 from simulations.measure.recording import SUCCESS, Recorder
@@ -53,6 +54,7 @@ def main(grid: Grid, context: Context) -> None:
         Path(out).mkdir(parents=True, exist_ok=True)
         check_free(Path(out), bool(context.run_config.get("overwrite", False)))
     datasets.prepare(config.dataset, config.data_dir, config.download)
+    check_meant(config)
     check_fits(config)
     recorder = Recorder(config)
     serve(grid, context, config, recorder)

@@ -24,12 +24,12 @@ READING = (
     "stand for the paper's words. If it is about one of several rules or attacks, one mean is enough. "
     "`no test` means that the measurement could not have refuted the claim, so the claim counts neither "
     "way. The column `why` gives the reason for that, or the cause if a claim does not hold. There are "
-    "five causes. `scale` means that our runs are smaller, `seed noise` that the seeds differ too much, "
-    "`bound` that the bound is not the paper's own, `paper` that the reason lies in the paper itself, "
-    "and `ours` that we built something differently. The column `averaging` has the same measure of "
-    "averaging under the same attack, if the claim says that rules do well. A * marks claims that were "
-    "added, or whose bound was chosen, after results had been seen. Such a claim describes the results, "
-    "and does not test them."
+    "five causes. `scale` means that our runs are smaller. `seed noise` means that the seeds differ too "
+    "much. `bound` means that the bound is not the paper's own. `paper` means that the reason lies in the "
+    "paper itself. `ours` means that we built something differently. The column `averaging` has the same "
+    "measure of averaging under the same attack, if the claim says that rules do well. A * marks "
+    "claims that were added, or whose bound was chosen, after results had been seen. Such a claim "
+    "describes the results, and does not test them."
 )
 
 

@@ -331,6 +331,14 @@ def test_grids_of_every_size(rules, attacks):
     assert len(list(parsed(page(result)).all("svg", class_="chart"))) == attacks
 
 
+@pytest.mark.parametrize(("rules", "is_above"), [(3, False), (25, True)])
+def test_what_colours_mean_stands_above_a_tall_grid(rules, is_above):
+    texts = [e for e in ET.fromstring(heatmap_svg(stressed.grid(rules, 2))).iter() if e.get("y")]
+    key = min(float(e.get("y")) for e in texts if e.get("class") == "strong")
+    rows = [float(e.get("y")) for e in texts if "number" in (e.get("class") or "")]
+    assert (key < min(rows)) is is_above
+
+
 def test_without_an_app_there_is_nothing_to_compare_with():
     result = EXAMPLE | {"cells": [cell | {"lost": None} for cell in EXAMPLE["cells"][10:15]]}
     text = parsed(page(result)).text

@@ -146,6 +146,15 @@ def test_what_helps_where_no_rule_does():
     assert "FLTrust and ByGARS take any f" in shown.stdout
     assert "none is enough" in shown.stdout
     assert "FLTrust" not in called().stdout
+    above, _, _ = shown.stdout.partition("\nrule ")  # the head of the table
+    assert "No rule here works with 20 nodes" in above
+    assert "At most half of the nodes are honest: 60 of 100" in " ".join(above.split())
+
+
+def test_more_nodes_may_help_where_no_rule_works_with_few():
+    shown = called(byzantine=40, sample=3).stdout
+    assert "No rule here works with 3 nodes" in shown
+    assert "At most half" not in shown
 
 
 @pytest.mark.parametrize(("changed", "words"), [
