@@ -6,19 +6,17 @@ this, so attackers cannot make anybody else's update look larger.
 """
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from flwr_byzantine.aggregation.gate import Array, Gated, Model
 from flwr_byzantine.audit.marks import Measure
-from flwr_byzantine.kernels import Columns
-from flwr_byzantine.kernels.columns import as_column_values, computed_in
-from flwr_byzantine.kernels.threads import spread
+from flwr_byzantine.kernels import Columns, row_sizes
+from flwr_byzantine.kernels.columns import as_column_values
 
 Values = npt.NDArray[np.float64]
-Segments = tuple[npt.NDArray[Any], ...]
 
 UNKNOWN = (
     1e-3  # the part of the model that counts as rounding if the model of the clients is not known
@@ -26,7 +24,6 @@ UNKNOWN = (
 ROUNDING = 2.0**-24
 WHOLE = 100.0  # whole numbers such as counters may be this many times as large as the model's own
 _BLOCK = 1 << 18
-_EASY = 1e-20, 1e30
 
 _LENGTH = "an update {} times as long as usual"
 _LARGEST = "a change of one value {} times as large as the usual largest one"
@@ -90,10 +87,10 @@ def _sizes(
         base = None
         if origin is not None:
             base = tuple(as_column_values(origin.arrays[t], dtype) for t in tensors)
-            of_model = _measured(Columns([[array] for array in base], dtype, 1), None)
+            of_model = row_sizes(Columns([[array] for array in base], dtype, 1))
             model_square += float(of_model[0][0])
             model_most = max(model_most, float(of_model[1][0]))
-        squares, largest = _measured(columns, base)
+        squares, largest = row_sizes(columns, base)
         square += squares
         most = np.maximum(most, largest)
     return np.sqrt(square), most, (float(np.sqrt(model_square)), model_most)
@@ -127,47 +124,3 @@ def _farthest(array: Array, base: Array | None) -> float:
             part -= base.reshape(-1)[lo : lo + _BLOCK]
         largest = max(largest, float(np.abs(part).max()))
     return largest
-
-
-def _measured(columns: Columns, base: Segments | None) -> tuple[Values, Values]:
-    """Squared length of each row from the base, and its largest change of one value; both of shape (n,).
-
-    Sums have the columns' own precision, block by block, because a few right digits are enough. numpy takes
-    half the time of the kernels, whose sums are right to all digits.
-    """
-    kind = computed_in(columns.dtype)
-
-    def of_rows(lo: int, hi: int) -> list[tuple[float, float]]:
-        memory = np.empty(min(_BLOCK, columns.num_columns), kind)
-        return [_of_row(columns, row, base, memory) for row in range(lo, hi)]
-
-    parts = spread(of_rows, list(range(columns.num_rows + 1)))
-    found = np.array([sizes for part in parts for sizes in part])
-    return found[:, 0], found[:, 1]
-
-
-def _of_row(
-    columns: Columns, row: int, base: Segments | None, memory: npt.NDArray[Any]
-) -> tuple[float, float]:
-    square = largest = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for s, segment in enumerate(columns.segments):
-            values = segment[row]
-            for lo in range(0, values.size, _BLOCK):
-                moved = memory[: min(_BLOCK, values.size - lo)]
-                if base is None:
-                    np.copyto(moved, values[lo : lo + _BLOCK])
-                else:
-                    part = slice(lo, lo + _BLOCK)
-                    np.subtract(values[part], base[s][part], out=moved, dtype=moved.dtype)
-                high, low = float(moved.max()), float(moved.min())
-                if not (np.isfinite(high) and np.isfinite(low)):
-                    return np.inf, np.inf
-                largest = max(largest, high, -low)
-                block = float(np.dot(moved, moved))
-                if (
-                    not _EASY[0] < block < _EASY[1]
-                ):  # squares in single precision would overflow or vanish
-                    block = float(np.square(moved, dtype=np.float64).sum())
-                square += block
-    return square, largest

@@ -1,4 +1,4 @@
-"""The only code that reads d-dimensional data: distances, inner products, mixing, reduction of columns."""
+"""The only code that reads d-dimensional data: distances, inner products, sizes, mixing, reduction."""
 
 from flwr_byzantine.kernels.checks import Reduction, check_mixing, check_reduction
 from flwr_byzantine.kernels.columns import Columns
@@ -7,6 +7,7 @@ from flwr_byzantine.kernels.loops import (
     combine,
     inner_products,
     pairwise_distances,
+    row_sizes,
 )
 from flwr_byzantine.kernels.threads import num_threads
 
@@ -20,4 +21,5 @@ __all__ = [
     "inner_products",
     "num_threads",
     "pairwise_distances",
+    "row_sizes",
 ]

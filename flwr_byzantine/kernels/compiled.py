@@ -32,6 +32,7 @@ LIBRARY = Path(__file__).with_name("_kernels.so")
 _FUNCTIONS = {  # name -> arguments after the columns
     "distances": [c_int64, c_int64, c_void_p],
     "inner_products": [c_void_p, c_void_p, c_int64, c_int64, c_void_p],
+    "sizes": [c_void_p, c_int64, c_int64, c_void_p],
     "mix": [c_void_p, c_void_p, c_int64, c_int64],
     "reduce": [c_void_p, c_void_p, c_int64, c_int64],
 }
@@ -44,7 +45,7 @@ class Choice(NamedTuple):
     Parameters
     ----------
     kernels : Compiled or module
-        The functions: ``distances``, ``inner_products``, ``mix`` and ``reduce``.
+        The functions: ``distances``, ``inner_products``, ``sizes``, ``mix`` and ``reduce``.
     name : str
         The instruction set, or ``"numpy"``.
     reason : str
@@ -199,6 +200,13 @@ class Compiled:
             hi,
             result.ctypes.data,
         )
+        return result
+
+    def sizes(self, columns: Columns, base: Arrays | None, lo: int, hi: int) -> Doubles:
+        """See :func:`flwr_byzantine.kernels.reference.sizes`."""
+        base_at = np.zeros(len(columns.segments), np.int64) if base is None else addresses(base)
+        result = np.zeros((2, columns.num_rows))
+        self._call("sizes", columns, base_at.ctypes.data, lo, hi, result.ctypes.data)
         return result
 
     def mix(self, columns: Columns, weights: Doubles, target: Target, lo: int, hi: int) -> int:

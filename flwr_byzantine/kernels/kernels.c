@@ -1,4 +1,4 @@
-/* Distances, inner products, mixing and reduction of n rows of values. reference.py defines them, and this file
+/* Distances, inner products, sizes, mixing and reduction of n rows of values. reference.py defines them, and this file
    computes them faster.
 
    Mixes and reductions are equal to those of reference.py to the last bit, on every machine. Distances and inner
@@ -497,6 +497,84 @@ int64_t NAME(inner_products)(
         }
     }
     free(row), free(copy);
+    return -failed;
+}
+
+/* ---- Sizes. ---- */
+
+#define SIZES_BLOCK 1024
+
+/* What is known of one row: parts of the sum of squares, and the largest and the smallest value of each lane. */
+typedef struct {
+    doubles squares[4];
+    FULL most[2], least[2];
+} NAME(Size);
+
+/* Take two registers of values of row - base. The largest and the smallest value have no meaning if the sum is not a
+   number. */
+INLINE void NAME(size_step)(const T *row, const T *base, NAME(Size) *size)
+{
+    T values[2 * REGISTER / sizeof(T)];
+    for (int r = 0; r < 2; r++) {
+        FULL moved = *(const FULL *)(row + r * NUMBERS);
+        if (base) moved -= *(const FULL *)(base + r * NUMBERS);
+        size->most[r] = LARGER(moved, size->most[r]);
+        size->least[r] = SMALLER(moved, size->least[r]);
+        *(FULL *)(values + r * NUMBERS) = moved;
+    }
+    for (int64_t r = 0; r < 2 * NUMBERS / LANES; r++) {
+        doubles value = WIDE(values + r * LANES);
+        size->squares[r] = FUSED(value, value, size->squares[r]);
+    }
+}
+
+INLINE void NAME(size_of)(const T *row, const T *base, int64_t width, double *square, double *largest)
+{
+    NAME(Size) size = {0};
+    int64_t c = 0;
+    for (; c + 2 * NUMBERS <= width; c += 2 * NUMBERS) NAME(size_step)(row + c, base ? base + c : NULL, &size);
+    if (c < width) { /* fill up the last columns with zeros */
+        T last[2][PAD] = {{0}};
+        memcpy(last[0], row + c, (size_t)(width - c) * sizeof(T));
+        if (base) memcpy(last[1], base + c, (size_t)(width - c) * sizeof(T));
+        NAME(size_step)(last[0], last[1], &size);
+    }
+    doubles sum = (size.squares[0] + size.squares[1]) + (size.squares[2] + size.squares[3]);
+    *square += sum_of((const double *)&sum, LANES);
+    for (int r = 0; r < 2; r++)
+        for (int64_t lane = 0; lane < NUMBERS; lane++) {
+            if (size.most[r][lane] > *largest) *largest = size.most[r][lane];
+            if (-size.least[r][lane] > *largest) *largest = -size.least[r][lane];
+        }
+}
+APART void NAME(size)(const T *row, int64_t width, double *square, double *most)
+{
+    NAME(size_of)(row, NULL, width, square, most);
+}
+APART void NAME(size_moved)(const T *row, const T *base, int64_t width, double *square, double *most)
+{
+    NAME(size_of)(row, base, width, square, most);
+}
+
+/* Add to result[i] the sum of (row i - base) squared over columns lo to hi. Make result[n + i] the largest absolute value
+   of row i - base, if it is larger. */
+int64_t NAME(sizes)(const Columns *x, const char *const *base, int64_t lo, int64_t hi, double *result)
+{
+    T *copy = scratch(2, SIZES_BLOCK * sizeof *copy);
+    int64_t failed = !copy;
+    Block b;
+    for (int64_t column = lo; column < hi && !failed; column += b.width) {
+        b = block_at(x, column, hi, SIZES_BLOCK);
+        const T *from = NAME(part)(base[b.segment], x, b, copy + SIZES_BLOCK);
+        Asked asked = {x->n, 0, 0};
+        for (int64_t i = 0; i < x->n; i++) {
+            const T *row = NAME(values)(x, b, i, copy);
+            if (from) NAME(size_moved)(row, from, b.width, result + i, result + x->n + i);
+            else NAME(size)(row, b.width, result + i, result + x->n + i);
+            ask(x, b, SIZES_BLOCK, ITEM(x), &asked);
+        }
+    }
+    free(copy);
     return -failed;
 }
 

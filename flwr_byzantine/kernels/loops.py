@@ -89,6 +89,41 @@ def inner_products(
         return sum(parts, np.zeros(columns.num_rows))
 
 
+def row_sizes(
+    columns: Columns, base: Sequence[npt.NDArray[np.floating]] | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Euclidean length of each row, or of its difference from the base, and its largest absolute value.
+
+    Parameters
+    ----------
+    columns : Columns
+        n rows of d values.
+    base : Sequence[np.ndarray] or None
+        It is subtracted from each row in float64. None is zero.
+
+    Returns
+    -------
+    tuple[np.ndarray, np.ndarray]
+        Squared lengths and largest absolute values, both of shape (n,), float64. Both are infinite for a row
+        that holds a value which is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the base does not fit the columns.
+    """
+    base = None if base is None else tuple(base)  # read once: what is checked is what is used
+    check_base(base, columns, add_base=False)
+    parts = _spread(lambda kernels, lo, hi: kernels.sizes(columns, base, lo, hi), columns)
+    squares, largest = np.zeros((2, columns.num_rows))
+    with np.errstate(over="ignore"):
+        for part in parts:
+            squares += part[0]
+            largest = np.maximum(largest, part[1])
+    unknown = np.isnan(squares)
+    return np.where(unknown, np.inf, squares), np.where(unknown, np.inf, largest)
+
+
 def combine(
     columns: Columns,
     weights: npt.NDArray[np.float64] | None,

@@ -2,7 +2,7 @@
 
 Each function takes a range of columns, ``lo`` to ``hi``, and works on it block by block, so that a block
 of all rows stays in the cache. ``kernels.c`` computes the same faster. Its mixes and reductions are equal to
-the last bit. It adds sums over columns (distances, inner products) in another order.
+the last bit. It adds sums over columns (distances, inner products, sizes) in another order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +19,8 @@ Doubles = npt.NDArray[np.float64]
 
 _quiet = np.errstate(invalid="ignore", over="ignore")  # clients may send anything
 _BLOCK_BYTES = 1 << 21  # of float64 values, which fit a second-level cache
+_LONG = 1 << 18  # columns of a block in which rows are read one after the other
+_EASY = 1e-20, 1e30
 _WIDEST = 8192  # columns; BLAS splits longer inner products into as many parts as it has threads
 
 
@@ -46,6 +48,26 @@ def inner_products(
         if base is not None:
             x -= widened(base[s][part])
         result += np.vecdot(x, x if vector is None else vector[s][part].astype(np.float64))
+    return result
+
+
+@_quiet
+def sizes(columns: Columns, base: list[Values] | None, lo: int, hi: int) -> Doubles:
+    """|row - base| squared, and the largest absolute value of row - base, shape (2, n).
+
+    A difference has the type that the columns are computed in, and so has the sum of squares of a block: a
+    few right digits are enough. The largest value has no meaning if the square is not a number.
+    """
+    result = np.zeros((2, columns.num_rows))
+    memory = np.empty(min(_LONG, hi - lo), computed_in(columns.dtype))
+    for s, part in _blocks(columns, lo, hi, _LONG):
+        own = np.zeros(1, memory.dtype) if base is None else widened(base[s][part])
+        for i, row in enumerate(columns.segments[s]):
+            x = np.subtract(widened(row[part]), own, out=memory[: part.stop - part.start])
+            square = float(np.dot(x, x))
+            if not _EASY[0] < square < _EASY[1]:  # squares of this type would overflow or vanish
+                square = float(np.square(x, dtype=np.float64).sum())
+            result[:, i] = result[0, i] + square, max(result[1, i], float(x.max()), -float(x.min()))
     return result
 
 
@@ -197,9 +219,11 @@ def _rows(columns: Columns, s: int, part: slice) -> Values:
     return np.stack([widened(row[part]) for row in columns.segments[s]])
 
 
-def _blocks(columns: Columns, lo: int, hi: int) -> Iterator[tuple[int, slice]]:
+def _blocks(
+    columns: Columns, lo: int, hi: int, size: int | None = None
+) -> Iterator[tuple[int, slice]]:
     """Blocks of columns: the segment that each block is in, and its columns there."""
-    size = min(max(256, _BLOCK_BYTES // (8 * columns.num_rows)), _WIDEST)
+    size = size or min(max(256, _BLOCK_BYTES // (8 * columns.num_rows)), _WIDEST)
     for s, (first, end) in enumerate(zip(columns.offsets[:-1], columns.offsets[1:], strict=True)):
         for start in range(max(lo, first), min(hi, end), size):
             yield s, slice(start - first, min(start + size, hi, end) - first)

@@ -87,6 +87,10 @@ def test_compiled_kernels_do_what_numpy_does(kernels, kind, seed):
             getattr(module, name)(columns, *arguments, lo, hi) for module in (kernels, reference)
         )
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-9)
+    ours, theirs = (module.sizes(columns, base, lo, hi) for module in (kernels, reference))
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    known = ~np.isnan(theirs[0])
+    np.testing.assert_array_equal(ours[1][known], theirs[1][known])
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
