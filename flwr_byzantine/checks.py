@@ -4,13 +4,18 @@ A strategy and its rule have different names for the same number. So an error kn
 :func:`in_words` replaces the name by the one that the user wrote.
 """
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+
+# What users may call the number of Byzantine updates, and what rules call it.
+_NUMBERS = {"f", "b", "num_malicious_clients", "num_malicious_nodes"}
+_ASSUMED = ("num_byzantine", "trim")
 
 
 class ParameterError(ValueError):
@@ -70,6 +75,34 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     found = get_close_matches(word.lower(), [*known], n=1, cutoff=0.6)
     return f"Did you mean `{found[0]}`? " if found else ""
+
+
+class KnownKeywords:
+    """Classes whose errors say how a keyword should be called that they do not know."""
+
+    def __new__(cls, *_: object, **given: object) -> Self:
+        """Raise TypeError for a keyword that ``__init__`` does not have. It reports all other mistakes."""
+        known = [*inspect.signature(cls.__init__).parameters.values()][1:] if given else []
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+            names = [parameter.name for parameter in known]
+            for name in given:
+                if name not in names:
+                    raise TypeError(
+                        f"{cls.__name__}() got an unexpected keyword argument {name!r}. "
+                        + _keyword_for(name, names)
+                    )
+        return super().__new__(cls)
+
+
+def _keyword_for(word: str, names: Sequence[str]) -> str:
+    """Which keyword to write in place of an unknown one."""
+    number = [name for name in _ASSUMED if name in names]
+    if number and word in {*_NUMBERS, *_ASSUMED}:
+        return f"Write `{number[0]}` for this number."
+    if question := did_you_mean(word, names):
+        return question.rstrip()
+    written = ", ".join(f"`{name}`" for name in names)
+    return f"Its keywords are {written}." if names else "It takes no keywords."
 
 
 def instead_of_a_rule(found: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..checks import is_whole, require, require_choice, require_finite, require_whole
+from ..checks import KnownKeywords, is_whole, require, require_choice, require_finite, require_whole
 from .base import check_rng
 from .labels import as_array, check_labels
 
@@ -18,7 +18,7 @@ COLOURS = (1, 3)  # a dimension of one of these sizes is taken for the channels
 
 
 @dataclass(frozen=True)
-class Backdoor:
+class Backdoor(KnownKeywords):
     r"""A trigger on some samples, whose label becomes the target: later, the trigger gives the target.
 
     .. math:: (x, y) \mapsto (x \text{ with the trigger}, t)

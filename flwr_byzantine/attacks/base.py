@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import KnownKeywords
 from ..checks import require as require
 from ..checks import require_finite as require_finite
 from ..checks import require_whole as require_whole
@@ -17,7 +18,7 @@ from ..checks import require_whole as require_whole
 Floats = NDArray[np.floating[Any]]
 
 
-class Told:
+class Told(KnownKeywords):
     """An attack that depends on the number of clients. Code that knows the number can tell it."""
 
     def told(self, num_clients: int, num_attackers: int) -> Self:
@@ -142,7 +143,7 @@ class Remembering:
             self.memory.clear()
 
 
-class ChannelAttack(ABC):
+class ChannelAttack(KnownKeywords, ABC):
     """A channel that corrupts what clients transmit, whichever client it is."""
 
     @abstractmethod

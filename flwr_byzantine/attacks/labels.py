@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import require, require_whole, wrong
+from ..checks import KnownKeywords, require, require_whole, wrong
 from .base import stream
 
 STREAM = 0x1AB
@@ -18,7 +18,7 @@ Labels = TypeVar("Labels")
 
 
 @dataclass(frozen=True)
-class LabelFlip:
+class LabelFlip(KnownKeywords):
     r"""Labels counted from the other end, or those of one class turned into another.
 
     .. math:: y \mapsto K - 1 - y, \qquad \text{or} \qquad s \mapsto t
@@ -89,7 +89,7 @@ class LabelFlip:
 
 
 @dataclass(frozen=True)
-class RandomLabels:
+class RandomLabels(KnownKeywords):
     r"""Every label drawn anew, whatever it was.
 
     .. math:: y \mapsto r, \quad r \text{ uniform among } 0, \dots, K - 1

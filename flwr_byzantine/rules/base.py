@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.checks import instead_of_a_rule, require, require_whole
+from flwr_byzantine.checks import KnownKeywords, instead_of_a_rule, require, require_whole
 from flwr_byzantine.kernels import Reduction, check_reduction
 from flwr_byzantine.rules.distances import Distances, Matrix
 from flwr_byzantine.rules.inputs import as_column, as_columns, as_counts
@@ -18,7 +18,7 @@ __all__ = ["Given", "Matrix", "Rule", "check_bound", "require_rule"]
 
 
 @dataclass(frozen=True)
-class Rule(ABC):
+class Rule(KnownKeywords, ABC):
     """An aggregation rule, which makes one update of d values from n updates of d values.
 
     A rule mixes the n rows X with a matrix W (k, n) that it computes from the rows' pairwise distances

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.checks import require
+from flwr_byzantine.checks import KnownKeywords, require
 from flwr_byzantine.rules.base import Given, Rule
 from flwr_byzantine.rules.composition import Composition, MixingStep, least_for, mix
 from flwr_byzantine.rules.distances import Distances
@@ -87,7 +87,7 @@ class Step(ABC):
 
 
 @dataclass(frozen=True)
-class PreAggregation(Step, MixingStep):
+class PreAggregation(KnownKeywords, Step, MixingStep):
     """A step in front of a rule. Its mixing matrix W makes k rows W X from the n updates.
 
     A new pre-aggregation overrides :meth:`mixing`, and all other methods that do not fit it.
