@@ -129,7 +129,9 @@ def stress(
         typer.Option(help="`module:app`: a ClientApp in the app's folder that attackers run."),
     ] = None,
     clients: Annotated[int, typer.Option(help="How many nodes there are.")] = 10,
-    byzantine: Annotated[int, typer.Option(help="How many of them attack.")] = 2,
+    byzantine: Annotated[
+        str, typer.Option(metavar="NODES", help="How many of them attack: 2, or 20%.")
+    ] = "2",
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of training. By default, the app's own number.")
     ] = None,
@@ -179,7 +181,8 @@ def stress(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what the app logs.")] = False,
 ) -> None:
     """Attack an app with several rules in front of it, and say which rule to take."""
-    from flwr_byzantine.commands.stress import stress_shown
+    from flwr_byzantine.commands.options import as_options, part_of
+    from flwr_byzantine.commands.stress import FLAGS, OPTIONS, stress_shown
 
     try:
         stress_shown(
@@ -189,7 +192,7 @@ def stress(
             attacks=_names(attacks),
             malicious=malicious,
             clients=clients,
-            byzantine=byzantine,
+            byzantine=part_of("byzantine", byzantine, clients),
             rounds=rounds,
             rounds_key=rounds_key,
             config=config or [],
@@ -203,7 +206,7 @@ def stress(
             verbose=verbose,
         )
     except ValueError as error:
-        raise fail(str(error)) from None
+        raise fail(as_options(str(error), OPTIONS, FLAGS)) from None
     except KeyboardInterrupt:
         message = f"Stopped. What is over is kept in {out}: the same command goes on from there."
         raise fail(message, 130) from None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 
 from flwr_byzantine.checks import in_words, wrong
+from flwr_byzantine.commands.options import number, part_of, whole
 from flwr_byzantine.commands.plan import NAMES, Plan, RulePlan, plan_f
 
 OPTIONS = {
@@ -34,11 +32,11 @@ def plan_written(
         If the value of an option is not possible. The error names the option.
     """
     with in_words(OPTIONS):
-        nodes = _whole("population", population, "100")
-        attackers = _share(byzantine, nodes)
+        nodes = whole("population", population, "100")
+        attackers = part_of("byzantine", byzantine, nodes)
         asked = _asked(sample, fraction, nodes)
         plan = plan_f(
-            nodes, attackers, asked, _whole("rounds", rounds, "200"), _number("risk", risk, "1e-3"),
+            nodes, attackers, asked, whole("rounds", rounds, "200"), number("risk", risk, "1e-3"),
             rules or NAMES,
         )  # fmt: skip
     if as_json:
@@ -98,38 +96,6 @@ def _row(rule: RulePlan, plan: Plan) -> tuple[str, str, str, str, str]:
     return rule.name, replies, "yes" if rule.works else "no", nodes, rule.message_strategy or "-"
 
 
-def _whole(name: str, text: str, example: str) -> int:
-    """Read a whole number. Raise ParameterError for any other text."""
-    if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text.strip()):
-        found = f"`--{name} {text}`"
-        raise wrong(name, "a whole number", text, f"Write it as {example}.", found=found)
-    return int(text)
-
-
-def _number(name: str, text: str, example: str) -> float:
-    """Read a number. Raise ParameterError for any other text."""
-    try:
-        return float(text)
-    except ValueError:
-        found = f"`--{name} {text}`"
-        raise wrong(name, "a number", text, f"Write it as {example}.", found=found) from None
-
-
-def _share(text: str, population: int) -> int:
-    """Read how many nodes are Byzantine: a number, or a share such as 10%, which is rounded up."""
-    if not text.strip().endswith("%"):
-        return _whole("byzantine", text, "10, or as a share such as 10%")
-    number = text.strip()[:-1]
-    expected, found = "a share from 0% to 100%", f"`--byzantine {text}`"
-    try:
-        share = Fraction(number) / 100
-    except (ValueError, ZeroDivisionError):
-        raise wrong("byzantine", expected, text, "Write it as 10%.", found=found) from None
-    if not 0 <= share <= 1:
-        raise wrong("byzantine", expected, text, "Write it as 10%.", found=found)
-    return math.ceil(share * population)
-
-
 def _asked(sample: str | None, fraction: str | None, population: int) -> int:
     """Read how many nodes a round asks: a number, or a fraction of them, rounded down as in Flower."""
     if (sample is None) == (fraction is None):
@@ -138,9 +104,9 @@ def _asked(sample: str | None, fraction: str | None, population: int) -> int:
         expected = "given, or `--fraction-train` instead"
         raise wrong("sample", expected, sample, advice, found=found)
     if sample is not None:
-        return _whole("sample", sample, "20")
+        return whole("sample", sample, "20")
     assert fraction is not None
-    share = _number("--fraction-train", fraction, "0.2")
+    share = number("--fraction-train", fraction, "0.2")
     if not 0 < share <= 1:
         advice = "Write it as 0.2."
         raise wrong("--fraction-train", "above 0 and at most 1", share, advice)

@@ -209,9 +209,11 @@ def _start(
     os.environ.update(dict.fromkeys(unset, "1"))
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits this
     try:
         process.start()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
         sys.modules["__main__"] = script
         for name in unset:
             del os.environ[name]
@@ -236,7 +238,10 @@ def _process(
             left.discard(place)
 
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was blocked from the start
         work(batch, Tell(send))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # the caller got it too
     except Exception as error:  # no run could start, perhaps because data are missing
         for number in sorted(left):
             send(number, FAILED, in_one_line(error))

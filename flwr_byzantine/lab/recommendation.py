@@ -105,6 +105,8 @@ def _recommended(cells: Cells) -> dict[str, Any]:
     working = {rule: found for rule, found in worst.items() if found.lost < math.inf}
     if not working:
         return {"rule": None, "reason": "No rule came to a result under every attack."}
+    if all(cell["attack"] == NONE for cell in cells):
+        return {"rule": None, "reason": "No attack was run: nothing shows what a rule would save."}
     best = min(found.lost for found in working.values())
     if unprotected.lost <= CLOSE or best >= unprotected.lost - CLOSE:
         reason = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from flwr_byzantine.commands import options
 from simulations.catalog import datasets
 from simulations.catalog.own import is_path
 from simulations.config import RunConfig
@@ -61,29 +61,16 @@ def said(error: Exception) -> str:
 
 
 def as_options(text: str) -> str:
-    """Write the settings that a text names as options of the command line.
-
-    Examples
-    --------
-    >>> as_options("Parameter `batch_size` should be at least 1. Found `batch_size = 0`.")
-    'Parameter `--batch-size` should be at least 1. Found `--batch-size 0`.'
-    """
-
-    def option(found: re.Match[str]) -> str:
-        name, value = found["name"], found["value"]
-        written = f"--{name.replace('_', '-')}"
-        is_flag = RunConfig.model_fields[name].annotation is bool
-        return f"`{written}`" if value is None or is_flag else f"`{written} {value}`"
-
-    return re.sub(
-        rf"`(?P<name>{'|'.join(RunConfig.model_fields)})(?: = (?P<value>[^`]*))?`", option, text
-    )
+    """Write the settings of a run that a text names as options of the command line."""
+    fields = RunConfig.model_fields
+    flags = [name for name, field in fields.items() if field.annotation is bool]
+    return options.as_options(text, fields, flags)
 
 
-def configured(options: Mapping[str, Any]) -> RunConfig:
+def configured(given: Mapping[str, Any]) -> RunConfig:
     """Return the run that the options describe. Exit if they describe none."""
     try:
-        return RunConfig.from_options(options)
+        return RunConfig.from_options(given)
     except (ValueError, TypeError) as error:
         raise fail(as_options(said(error))) from error
 

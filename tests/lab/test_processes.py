@@ -139,6 +139,47 @@ def test_no_process_outlives_the_one_that_started_it(number, tmp_path):
         started.wait()
 
 
+SLOW = """
+import multiprocessing, os, sys, time
+from flwr_byzantine.lab.processes import run_in_processes
+if multiprocessing.parent_process() is not None:
+    open(os.environ["BEGUN"], "w").close()
+    time.sleep(1)
+
+def work(runs, tell):
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("engine_interrupts", [False, True])
+def test_ctrl_c_while_processes_start_prints_no_tracebacks(tmp_path, engine_interrupts):
+    """A terminal sends Ctrl-C to all processes, also to one that is still importing the app."""
+    (tmp_path / "slow_work.py").write_text(SLOW)
+    begun = tmp_path / "begun"
+    code = (
+        "import signal, sys, slow_work as s\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"try: s.run_in_processes([[1]], s.work, 1, print, engine_interrupts={engine_interrupts})\n"
+        "except KeyboardInterrupt: sys.exit('stopped')\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    started = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": paths, "BEGUN": str(begun)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 30
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        os.killpg(started.pid, signal.SIGINT)
+        assert started.communicate(timeout=20)[1] == "stopped\n"
+    finally:
+        os.killpg(started.pid, signal.SIGKILL) if started.poll() is None else None
+
+
 def test_steps_are_counted_by_run():
     steps = Steps(2, 3)
     assert [steps.round("a"), steps.round("b"), steps.round("a"), steps.round("a")] == [1, 2, 3, 3]

@@ -17,6 +17,7 @@ from flwr_byzantine.lab.cell import Federation, Run
 from flwr_byzantine.lab.flower_app import load_flower_app
 from flwr_byzantine.lab.in_process import PATIENCE, InProcessGrid
 from flwr_byzantine.lab.names import AGAINST, ATTACKS, attack_named, rule_named
+from flwr_byzantine.lab.on_data.node import CANNOT
 from flwr_byzantine.lab.results import cells_of, recommend
 from flwr_byzantine.lab.scores import Metric, choose_metric
 from flwr_byzantine.rules import Krum, Mean, NearestNeighborMixing, Phocas
@@ -69,6 +70,18 @@ def test_the_recommendation_and_its_reason(values, seconds, rule, words):
     found = recommend(cells_of([grid_of(values, seconds)], ACCURACY))
     assert found["rule"] == rule
     assert re.search(words, found["reason"]), found["reason"]
+
+
+@pytest.mark.parametrize("reason", [None, f"ValueError: backdoor {CANNOT}, no images"])
+def test_without_an_attack_that_was_made_nothing_is_said_about_its_cost(reason):
+    """No attack was asked for, or none could be made."""
+    runs = grid_of({"app": (0.9, None), "median": (0.8, None)})
+    runs = [replace(run, error=reason if run.attack == "lie" else None) for run in runs]
+    runs = [run for run in runs if reason or run.attack == "none"]
+    found = recommend(cells_of([runs], ACCURACY))
+    assert found["rule"] is None
+    assert found["reason"].startswith("No attack was run: nothing shows what a rule would save.")
+    assert ("Attacks that could not be made do not count: lie." in found["reason"]) == bool(reason)
 
 
 def test_points_lost_of_an_accuracy_and_of_a_loss():
@@ -178,6 +191,26 @@ def test_errors_on_the_command_line_are_one_line(capsys):
     assert main(["strss"]) == 2
     assert main(["stress", "--help"]) == 0
     assert main(["--version"]) == 0
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ("--clients 0", "`--clients` should be a whole number of at least 1. Found `--clients 0`."),
+    ("--byzantine 120%", "`--byzantine` should be a share from 0% to 100%. Found `--byzantine 120%`."),
+    ("--byzantine two", "`--byzantine` should be a whole number. Found `--byzantine two`."),
+    ("--byzantine 100%", "`--byzantine` should be below `--clients 10`. Found `--byzantine 10`."),
+    ("--engine foo", "`--engine` should be 'inline' or 'ray'. Found `--engine 'foo'`."),
+])  # fmt: skip
+def test_errors_name_options(capsys, options, said):
+    assert main(["stress", str(OWN_START), *options.split()]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.startswith(f"Parameter {said}"), shown
+
+
+def test_a_share_of_the_nodes_attacks(tmp_path):
+    arguments = ["stress", str(OWN_START), "--rules", "app", "--attacks", "none,sign_flip"]
+    arguments += ["--clients", "5", "--byzantine", "30%", "--rounds", "1", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert json.loads((tmp_path / "stress.json").read_text())["byzantine"] == 2
 
 
 def test_runs_of_an_app_that_comes_from_no_folder_are_not_kept(tmp_path):

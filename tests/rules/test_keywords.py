@@ -50,9 +50,9 @@ def test_the_number_of_byzantine_updates_by_another_name(kind, own, word):
 
 
 def test_a_keyword_that_is_nearly_right():
-    with pytest.raises(TypeError, match="'eps'. Did you mean `epsilon`"):
+    with pytest.raises(TypeError, match=r"'eps'\. Did you mean `epsilon`"):
         attacks.InnerProductManipulation(eps=2)
-    with pytest.raises(TypeError, match="'f'. It takes no keywords"):
+    with pytest.raises(TypeError, match=r"'f'\. It takes no keywords"):
         rules.Mean(f=1)
 
 
