@@ -10,7 +10,7 @@ from flwr_byzantine.rules.base import Matrix, Rule
 
 @dataclass(frozen=True)
 class Mean(Rule):
-    r"""Arithmetic mean of all updates; the baseline that one client breaks.
+    r"""Arithmetic mean of all updates, which one Byzantine client can ruin.
 
     .. math:: \mathrm{Mean}(u_1, \dots, u_n) = \frac{1}{n} \sum_{i=1}^{n} u_i
 

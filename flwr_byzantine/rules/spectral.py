@@ -58,7 +58,7 @@ class CovarianceFilter(MajorityRule):
     Notes
     -----
     Without an attacker it averages all n updates, those in the middle most. It fails under attackers inside
-    the honest spread; one bad value in every client.
+    the honest spread; one bad value in every update.
 
     References
     ----------
@@ -98,7 +98,7 @@ class CovarianceFilter(MajorityRule):
 
 @dataclass(frozen=True)
 class DivideAndConquer(MajorityRule):
-    r"""Mean of the updates but the f that are farthest out along the direction of largest variance (DnC).
+    r"""Mean of all updates except the f that are farthest out along the direction of largest variance (DnC).
 
     With v the top right singular vector of the centred updates, the scores are
 
@@ -127,7 +127,7 @@ class DivideAndConquer(MajorityRule):
     Notes
     -----
     Without an attacker it averages n - f clients. It fails under attackers in several directions; one bad
-    value in every client.
+    value in every update.
 
     The rule sees only one direction, that of the farthest update. So an attacker that is much
     farther away than the others hides them: attackers at 1e6 are averaged if one at 1e20 is there
@@ -187,7 +187,7 @@ class SmallestMaximumEigenvalue(MajorityRule):
     Notes
     -----
     Without an attacker it averages n - f clients. It fails under attackers inside the honest spread; one bad
-    value in every client.
+    value in every update.
 
     References
     ----------
