@@ -117,7 +117,7 @@ class MinMax(OnALine):
 
 @dataclass(frozen=True)
 class MinSum(OnALine):
-    r"""The honest mean, moved as far away as the sum of an honest update's distances allows (Min-Sum).
+    r"""The honest mean, moved as far away as the largest sum of honest distances allows (Min-Sum).
 
     .. math::
 
