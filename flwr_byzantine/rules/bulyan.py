@@ -21,7 +21,7 @@ class Bulyan(Rule):
     .. math:: \mathrm{Bulyan}_f(u_1, \dots, u_n)_j =
         \frac{1}{\beta} \sum_{i=1}^{\beta} u_{i/\mathrm{Median}(S)_j}, \quad u \in S_j
 
-    where u_{i/y} is the i-th nearest value to y, and S holds the selected updates.
+    where :math:`u_{i/y}` is the i-th nearest value to y, and S holds the selected updates.
 
     The rule selects theta = n - 2f updates by calling Krum theta times, each time among the
     remaining r updates with max(1, r - f - 2) neighbours. Then, in each coordinate, it takes the
@@ -116,7 +116,7 @@ class MultiBulyan(Bulyan):
         \text{Multi-Bulyan}_f(u_1, \dots, u_n)_j =
         \frac{1}{\beta} \sum_{i=1}^{\beta} x_{i/\mathrm{Median}(x_1, \dots, x_\theta)_j}
 
-    where x_{i/y} is the i-th nearest value to y, and s are the Krum scores among the remaining r.
+    where :math:`x_{i/y}` is the i-th nearest value to y, and s are the Krum scores among the remaining r.
 
     The rule takes theta = n - 2f - 2 steps. Each step looks at the r remaining updates. It averages the
     min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and removes

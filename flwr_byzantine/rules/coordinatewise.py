@@ -69,7 +69,7 @@ class TrimmedMean(Rule):
 
     .. math:: \mathrm{Trmean}_b(u_1, \dots, u_n) = \frac{1}{n - 2b} \sum_{k=b+1}^{n-b} u_{k:n}
 
-    where u_{k:n} is the k-th smallest value of the coordinate.
+    where :math:`u_{k:n}` is the k-th smallest value of the coordinate.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class Phocas(TrimmedMean):
 
     .. math:: \mathrm{Phocas}_b(u_1, \dots, u_n) = \frac{1}{n - b} \sum_{i=1}^{n-b} u_{i/\mathrm{Trmean}_b}
 
-    where u_{i/y} is the i-th nearest value to y. If two values are equally near, the earlier row's
+    where :math:`u_{i/y}` is the i-th nearest value to y. If two values are equally near, the earlier row's
     counts as nearer.
 
     Parameters
@@ -241,7 +241,7 @@ class MeaMed(MajorityRule):
 
     .. math:: \mathrm{MeaMed}_f(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i=1}^{n-f} u_{i/\mathrm{Median}}
 
-    where u_{i/y} is the i-th nearest value to y, and the median of even n is the mean of the two
+    where :math:`u_{i/y}` is the i-th nearest value to y, and the median of even n is the mean of the two
     middle values. If two values are equally near, the earlier row's counts as nearer.
 
     Parameters

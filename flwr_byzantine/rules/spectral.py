@@ -30,8 +30,9 @@ _AT_ONCE = 1 << 20  # how many distances within subsets are held at once
 class CovarianceFilter(MajorityRule):
     r"""Weighted mean, with smaller weights for updates along the direction of largest variance (CAF).
 
-    Weights c begin at 1. While their sum is above n - 2f, the direction of the largest variance under c is
-    found, and with \tau_i the squared distance of update i from the weighted mean along it,
+    Weights c begin at 1. While their sum is above n - 2f, each step finds the direction of the largest
+    variance under c. With :math:`\tau_i` the squared distance of update i from the weighted mean along this
+    direction, it sets
 
     .. math:: c_i \leftarrow c_i \left(1 - \frac{\tau_i}{\max_{j : c_j > 0} \tau_j}\right)
 
