@@ -36,18 +36,18 @@ KNOWN = {
 # updates it needs, its cost, its source, and what it averages without an attacker; then what it fails under.
 OTHERS = {
     "ByGARS": (
-        "Mean by reputations, which data on the server refine in k steps a round",
-        ("any f", "knd", "Regatti et al. 2020", "by the scores"),
-        "bit flips in every update; too little auxiliary data; LIE, where the loss is hard",
+        "Mean weighted by reputations, which k steps on data of the server refine in each round",
+        ("any f", "knd", "Regatti et al. 2020", "all updates, weighted by scores"),
+        "bit flips in every update; too little auxiliary data; LIE, if the task is hard to learn",
     ),
     "ByGARSPlusPlus": (
-        "Mean by reputations, with one inner product for each client and round",
-        ("any f", "nd", "Regatti et al. 2020", "by the scores"),
+        "Mean weighted by reputations, which one inner product for each client and round changes",
+        ("any f", "nd", "Regatti et al. 2020", "all updates, weighted by scores"),
         "bit flips in every update; LIE",
     ),
     "FLTrust": (
-        "Mean by the cosine with an update of the server's own, to whose length all are brought",
-        ("any f", "nd", "Cao et al. 2021", "by the cosines"),
+        "Mean weighted by the cosine with an update of the server's own; all updates get its length",
+        ("any f", "nd", "Cao et al. 2021", "all updates, weighted by cosines"),
         "bit flips in every update; too little auxiliary data, or data unlike the clients'",
     ),
 }
@@ -165,7 +165,7 @@ def readme_rules() -> str:
     parts = [
         f"There are {len(rows)} rules. Each is a strategy in both APIs.",
         table(("rule", "what it returns", "n at least", "source"), *rows),
-        f"Any number of [pre-aggregations](docs/pre-aggregations.md) goes in front: {before}.",
+        f"Any number of [pre-aggregations](docs/pre-aggregations.md) can stand in front of a rule: {before}.",
     ]
     return "\n\n".join(parts)
 
@@ -179,7 +179,7 @@ def readme_attacks() -> str:
     head = ("attack", "what is sent, or trained on", "attackers know", "source")
     text = f"There are {len(rows)} attacks, each a [class](docs/attacks.md) of `flwr_byzantine.attacks`. "
     names = " or ".join(f"`{name}`" for name in AGAINST)
-    text += f"These are their names for `--attacks`.\nThere `optimized` is {names}."
+    text += f"These are their names for `--attacks`,\nwhere `optimized` is written {names}."
     return f"{text}\n\n{table(head, *rows)}"
 
 
@@ -220,7 +220,8 @@ def page_rules() -> str:
     ]
     more = ("pre-aggregation", "n at least", "cost of a round", "what it does")
     text = (
-        "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
+        "A pre-aggregation stands in front of a rule. r is how many rows the rule behind it needs. Each bucket "
+        "holds two updates."
     )
     return "\n\n".join([table(head, *rows), text, table(more, *before)])
 

@@ -32,7 +32,7 @@ def scores(folder: str) -> str:
     text = (
         f"We measured every empirical claim of four papers, {claims} in all, on real MNIST and CIFAR-10, at a "
         f"smaller scale. [The\nreproduction]({folder}results/reproduction/README.md) has the numbers seen, and says "
-        "why a claim does not hold, or is no test."
+        "why a claim does not hold, or could not have been refuted (no test)."
     )
     head = ("paper", "claims", "hold", "do not hold", "no test", "not run")
     return f"{text}\n\n{table(head, *rows)}"

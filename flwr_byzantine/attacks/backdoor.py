@@ -19,7 +19,7 @@ COLOURS = (1, 3)  # a dimension of one of these sizes is taken for the channels
 
 @dataclass(frozen=True)
 class Backdoor(KnownKeywords):
-    r"""A trigger on some samples, whose label becomes the target: later, the trigger gives the target.
+    r"""Samples with a trigger and a target label, so that the model takes the trigger for the target.
 
     .. math:: (x, y) \mapsto (x \text{ with the trigger}, t)
               \quad \text{for a fraction } p \text{ of the own samples}

@@ -17,7 +17,7 @@ STREAM = 0xB17
 
 @dataclass(frozen=True)
 class BitFlip(ChannelAttack):
-    r"""One client's value in each of the first coordinates has some bits flipped.
+    r"""In each of the first coordinates, some bits of one client's value are flipped.
 
     .. math:: x_{v(j), j} \mapsto x_{v(j), j} \oplus \sum_{b} 2^{b - 1}, \quad
               j = 1, \dots, \min(d, \text{num\_coordinates})

@@ -14,7 +14,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class Boost(LocalAttack):
-    r"""The client's own update, long enough to replace the average (model replacement).
+    r"""The client's own update times n / f, so that it becomes the average (model replacement).
 
     .. math:: u = \gamma \, u_\text{own}, \qquad \gamma = n / f
 

@@ -13,7 +13,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class OneFarOneMean(ColludingAttack):
-    r"""One attacker far away, the other where the average then lies (OFOM).
+    r"""One attacker sends an update far away, and the others send the average that results (OFOM).
 
     .. math:: u_1 = \mu + c \mathbf{1}, \qquad
               u_2 = \dots = u_f = \frac{1}{h + 1} \left(\sum_{i=1}^{h} u_i^\text{honest}
@@ -69,7 +69,7 @@ class OneFarOneMean(ColludingAttack):
 
 @dataclass(frozen=True)
 class PutAllFar(ColludingAttack):
-    r"""All attackers far away, on the same spot (PAF).
+    r"""The same update far away, from all attackers (PAF).
 
     .. math:: u = \mu + c \mathbf{1}
 

@@ -19,7 +19,7 @@ Labels = TypeVar("Labels")
 
 @dataclass(frozen=True)
 class LabelFlip(KnownKeywords):
-    r"""Labels counted from the other end, or those of one class turned into another.
+    r"""Each of K labels y becomes K - 1 - y, or the label of one class becomes another.
 
     .. math:: y \mapsto K - 1 - y, \qquad \text{or} \qquad s \mapsto t
 
@@ -90,7 +90,7 @@ class LabelFlip(KnownKeywords):
 
 @dataclass(frozen=True)
 class RandomLabels(KnownKeywords):
-    r"""Every label drawn anew, whatever it was.
+    r"""Each label is replaced by a random one.
 
     .. math:: y \mapsto r, \quad r \text{ uniform among } 0, \dots, K - 1
 

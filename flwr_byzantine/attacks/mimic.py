@@ -14,7 +14,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class Mimic(ColludingAttack, Remembering):
-    r"""A copy of one honest client, the same in every round: the one that stands out where they differ most.
+    r"""A copy of one honest update, the one farthest out in the direction in which honest updates vary most.
 
     .. math::
 

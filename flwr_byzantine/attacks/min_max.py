@@ -46,7 +46,7 @@ class OnALine(ColludingAttack):
 
 @dataclass(frozen=True)
 class MinMax(OnALine):
-    r"""The honest mean, moved until it is as far from some honest update as two honest ones are (Min-Max).
+    r"""The honest mean, moved as far away as the largest distance between honest updates allows (Min-Max).
 
     .. math::
 
@@ -117,7 +117,7 @@ class MinMax(OnALine):
 
 @dataclass(frozen=True)
 class MinSum(OnALine):
-    r"""The honest mean, moved until its squared distances sum up to those of some honest update (Min-Sum).
+    r"""The honest mean, moved as far away as the largest sum of honest distances allows (Min-Sum).
 
     .. math::
 

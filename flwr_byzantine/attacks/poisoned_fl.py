@@ -18,7 +18,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class PoisonedFL(ModelAttack, Remembering):
-    r"""Updates of the same random signs in every round, so that what is left of them adds up.
+    r"""Updates with the same random signs in every round, so that their effects add up.
 
     .. math::
 

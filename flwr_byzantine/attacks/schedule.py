@@ -83,7 +83,7 @@ ALWAYS = AttackSchedule()
 
 @dataclass(frozen=True)
 class OnOff:
-    r"""An attacker that behaves well, then attacks: a good name is spent, and earned again.
+    r"""An attacker that is honest in some rounds and attacks in others, so that it keeps a good reputation.
 
     With a period of :math:`p` it is honest in the rounds 1 to :math:`p`, attacks in the rounds
     :math:`p + 1` to :math:`2p`, is honest again, and so on. Rounds are counted from 1.

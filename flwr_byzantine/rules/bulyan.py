@@ -16,17 +16,17 @@ from flwr_byzantine.rules.remaining import Remaining
 
 @dataclass(frozen=True)
 class Bulyan(Rule):
-    r"""Bulyan over Krum: the best update n - 2f times, then the values nearest their median.
+    r"""Coordinate-wise mean of the values nearest the median of n - 2f updates, which Krum selects.
 
     .. math:: \mathrm{Bulyan}_f(u_1, \dots, u_n)_j =
         \frac{1}{\beta} \sum_{i=1}^{\beta} u_{i/\mathrm{Median}(S)_j}, \quad u \in S_j
 
-    where u_{i/y} is the i-th nearest value to y, and S holds the selected updates.
+    where :math:`u_{i/y}` is the i-th nearest value to y, and S holds the selected updates.
 
-    Selects theta = n - 2f updates by calling Krum theta times, each time among the remaining r
-    updates with max(1, r - f - 2) neighbours. Then, in each coordinate, takes the mean of the beta
-    = theta - 2f selected values nearest the median of the selected. If two values are equally near,
-    takes the lower client's.
+    The rule selects theta = n - 2f updates by calling Krum theta times, each time among the
+    remaining r updates with max(1, r - f - 2) neighbours. Then, in each coordinate, it takes the
+    mean of the beta = theta - 2f selected values nearest the median of the selected ones. If two
+    values are equally near, it takes that of the earlier row.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class Bulyan(Rule):
 
     Notes
     -----
-    Without an attacker it averages n - 4f values. It fails under attackers inside the honest spread, more
-    slowly than the others.
+    Without an attacker it averages n - 4f values. It fails under attackers inside the honest spread, but less
+    than other rules.
 
     It asks for 4f + 3 clients, almost twice as many as the others. With just that many it averages few
     values. An attacker can still hide inside the spread of the honest values, by O(1/√d) in a
@@ -110,18 +110,19 @@ class Bulyan(Rule):
 
 @dataclass(frozen=True)
 class MultiBulyan(Bulyan):
-    r"""Bulyan over Multi-Krum, with averages of the m best in place of the best.
+    r"""Bulyan in which the mean of the m best updates takes the place of each selected update.
 
     .. math:: x_k = \frac{1}{m_k} \sum_{i \in \mathrm{argmin}^{m_k} s} u_i, \quad
         \text{Multi-Bulyan}_f(u_1, \dots, u_n)_j =
         \frac{1}{\beta} \sum_{i=1}^{\beta} x_{i/\mathrm{Median}(x_1, \dots, x_\theta)_j}
 
-    where x_{i/y} is the i-th nearest value to y, and s are the Krum scores among the remaining r.
+    where :math:`x_{i/y}` is the i-th nearest value to y, and s are the Krum scores among the remaining r.
 
-    With theta = n - 2f - 2: in each of theta steps, among the r remaining updates, average the
-    min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and
-    remove the single best. Then, in each coordinate, take the mean of the beta = theta - 2f mixed
-    values nearest their median. If two values are equally near, take the one of the earlier step.
+    The rule takes theta = n - 2f - 2 steps. Each step looks at the r remaining updates. It averages the
+    min(m, r - f - 2) with the lowest Krum scores (r - f - 2 neighbours) into one mixed row, and removes
+    the update with the lowest score. Then, in each coordinate, the rule takes the mean of the beta =
+    theta - 2f mixed values nearest their median. If two values are equally near, it takes the one of the
+    earlier step.
 
     Parameters
     ----------
@@ -143,8 +144,8 @@ class MultiBulyan(Bulyan):
 
     Notes
     -----
-    Without an attacker it averages n - 4f - 2 averages of m. It fails as Bulyan does; under one bad value
-    in every client.
+    Without an attacker it averages n - 4f - 2 averages of m. It fails under the same as Bulyan; one bad
+    value in every update.
 
     Its rows are averages, so their spread, in which an attacker can hide, is smaller than Bulyan's.
 

@@ -12,12 +12,12 @@ from flwr_byzantine.rules.clipping import check_threshold, shortened
 
 @dataclass(frozen=True)
 class CenteredClipping(Rule):
-    r"""Mean of the updates, each shortened about a center to a length tau; the center is the last result.
+    r"""The last result plus the mean of the updates' differences from it, shortened to a length tau.
 
     .. math:: v \leftarrow v + \frac{1}{n} \sum_{i=1}^{n} (x_i - v) \min(1, \tau / |x_i - v|)
 
-    In a strategy the first center v_0 is the model plus the last round's aggregated update. The
-    strategy keeps this update in its state and in checkpoints. If you call the rule on bare rows,
+    v is the center. In a strategy the first center v_0 is the model plus the last round's aggregated
+    update. The strategy keeps this update in its state and in checkpoints. If you call the rule on bare rows,
     v_0 is `model`, or the zero vector. An update that is not finite does not move the center.
 
     Parameters
@@ -39,8 +39,8 @@ class CenteredClipping(Rule):
 
     Notes
     -----
-    Without an attacker it averages all n updates, the long ones shortened. It fails under a threshold far
-    above the honest updates' distances from their mean, by f / n of it a round. It needs f far below n / 2.
+    Without an attacker it averages all n updates, the long ones shortened. It fails under long updates,
+    if the threshold is far above the honest updates' distances from their mean. It needs f far below n / 2.
 
     The rule has no f: in an iteration, each update moves the center by at most tau / n.
 

@@ -63,7 +63,7 @@ class _Clipped(PreAggregation):
 
 @dataclass(frozen=True)
 class Clipping(_Clipped):
-    r"""Updates are shortened to a length C, where they are longer.
+    r"""Updates longer than a length C are shortened to C.
 
     .. math:: u_i' = u_i \min(1, C / |u_i|)
 

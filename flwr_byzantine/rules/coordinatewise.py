@@ -69,7 +69,7 @@ class TrimmedMean(Rule):
 
     .. math:: \mathrm{Trmean}_b(u_1, \dots, u_n) = \frac{1}{n - 2b} \sum_{k=b+1}^{n-b} u_{k:n}
 
-    where u_{k:n} is the k-th smallest value of the coordinate.
+    where :math:`u_{k:n}` is the k-th smallest value of the coordinate.
 
     Parameters
     ----------
@@ -89,7 +89,8 @@ class TrimmedMean(Rule):
 
     Notes
     -----
-    Without an attacker it averages n - 2b values. It fails under the omniscient attack, slowly.
+    Without an attacker it averages n - 2b values. It fails under the omniscient attack, which slows
+    training down.
 
     If all b attackers are on one side, b honest values on the other side are trimmed. So the result
     is biased towards the attackers by a part of the honest spread. The omniscient attack does this
@@ -193,7 +194,7 @@ class Phocas(TrimmedMean):
 
     .. math:: \mathrm{Phocas}_b(u_1, \dots, u_n) = \frac{1}{n - b} \sum_{i=1}^{n-b} u_{i/\mathrm{Trmean}_b}
 
-    where u_{i/y} is the i-th nearest value to y. If two values are equally near, the lower client's
+    where :math:`u_{i/y}` is the i-th nearest value to y. If two values are equally near, the earlier row's
     counts as nearer.
 
     Parameters
@@ -240,8 +241,8 @@ class MeaMed(MajorityRule):
 
     .. math:: \mathrm{MeaMed}_f(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i=1}^{n-f} u_{i/\mathrm{Median}}
 
-    where u_{i/y} is the i-th nearest value to y, and the median of even n is the mean of the two
-    middle values. If two values are equally near, the lower client's counts as nearer.
+    where :math:`u_{i/y}` is the i-th nearest value to y, and the median of even n is the mean of the two
+    middle values. If two values are equally near, the earlier row's counts as nearer.
 
     Parameters
     ----------

@@ -64,8 +64,8 @@ class GeometricMedian(MajorityRule):
 
     Notes
     -----
-    Without an attacker it averages all n updates, the near ones most. It fails under many attackers on one
-    side, slowly; one bad value in every client.
+    Without an attacker it averages all n updates, those near it most. It fails under many attackers on one
+    side; one bad value in every update.
 
     Each attacker pulls with the same force, however far away it is. So f of them on one side move it by a
     part of the honest spread, a part that grows without bound as f comes near n / 2.

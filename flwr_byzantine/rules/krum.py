@@ -69,7 +69,7 @@ class MultiKrum(Rule):
 
     Notes
     -----
-    Without an attacker it averages m clients. It fails as Krum does, less abruptly.
+    Without an attacker it averages m clients. It fails under the same as Krum, less abruptly.
 
     Attackers within the m best take their share of the average.
 
@@ -163,7 +163,7 @@ class Krum(MultiKrum):
     Notes
     -----
     Without an attacker it averages one client. It fails under IPM of small ε; one bad value in every
-    client.
+    update.
 
     Attackers that all send the same update are each other's nearest neighbours. If this update is
     close enough to the honest ones, it wins, and the model moves the wrong way. Inner product

@@ -10,11 +10,11 @@ from flwr_byzantine.rules.base import Matrix, Rule
 
 @dataclass(frozen=True)
 class Mean(Rule):
-    r"""Arithmetic mean of all updates; the baseline that one client breaks.
+    r"""Arithmetic mean of all updates, which one Byzantine client can ruin.
 
     .. math:: \mathrm{Mean}(u_1, \dots, u_n) = \frac{1}{n} \sum_{i=1}^{n} u_i
 
-    Unweighted: example counts are reported by clients. Not Byzantine-resilient; the baseline.
+    The numbers of examples that clients report have no influence. The mean is not Byzantine-resilient.
 
     Examples
     --------
@@ -26,7 +26,7 @@ class Mean(Rule):
     Without an attacker it averages all n updates. It fails under a single Byzantine client.
 
     One client that sends a large enough value moves the average anywhere (Phocas, proposition 1). It is
-    there as the baseline, and as the fastest rule where nobody is Byzantine.
+    there as the baseline, and as the fastest rule if nobody is Byzantine.
     """
 
     averages: ClassVar[bool] = True

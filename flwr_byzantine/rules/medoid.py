@@ -83,7 +83,7 @@ class Medoid(Rule):
     Notes
     -----
     Without an attacker it averages one client. It fails under IPM of small ε; one bad value in every
-    client.
+    update.
 
     An attacker in the middle of the honest updates is the medoid, as it is Krum's choice.
 

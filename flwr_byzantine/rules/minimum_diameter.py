@@ -14,7 +14,7 @@ MOST_STEPS = 20_000
 
 @dataclass(frozen=True)
 class MinimumDiameterAveraging(MajorityRule):
-    r"""Mean of the n - f updates of the least diameter (MDA).
+    r"""Mean of the n - f updates with the least diameter (MDA).
 
     .. math:: \mathrm{MDA}(u_1, \dots, u_n) = \frac{1}{n - f} \sum_{i \in S} u_i, \qquad
         S = \mathrm{argmin}_{|S| = n - f} \max_{i, j \in S} \|u_i - u_j\|
@@ -44,7 +44,7 @@ class MinimumDiameterAveraging(MajorityRule):
     Notes
     -----
     Without an attacker it averages n - f clients. It fails under attackers inside the honest spread; one bad
-    value in every client.
+    value in every update.
 
     Each attacker may be as far from the honest mean as the honest updates' diameter, and still be
     averaged.

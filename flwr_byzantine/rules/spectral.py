@@ -30,8 +30,9 @@ _AT_ONCE = 1 << 20  # how many distances within subsets are held at once
 class CovarianceFilter(MajorityRule):
     r"""Weighted mean, with smaller weights for updates along the direction of largest variance (CAF).
 
-    Weights c begin at 1. While their sum is above n - 2f, the direction of the largest variance under c is
-    found, and with \tau_i the squared distance of update i from the weighted mean along it,
+    Weights c begin at 1. While their sum is above n - 2f, each step finds the direction of the largest
+    variance under c. With :math:`\tau_i` the squared distance of update i from the weighted mean along this
+    direction, it sets
 
     .. math:: c_i \leftarrow c_i \left(1 - \frac{\tau_i}{\max_{j : c_j > 0} \tau_j}\right)
 
@@ -58,7 +59,7 @@ class CovarianceFilter(MajorityRule):
     Notes
     -----
     Without an attacker it averages all n updates, those in the middle most. It fails under attackers inside
-    the honest spread; one bad value in every client.
+    the honest spread; one bad value in every update.
 
     References
     ----------
@@ -98,7 +99,7 @@ class CovarianceFilter(MajorityRule):
 
 @dataclass(frozen=True)
 class DivideAndConquer(MajorityRule):
-    r"""Mean of the updates but the f that are farthest out along the direction of largest variance (DnC).
+    r"""Mean of all updates except the f that are farthest out along the direction of largest variance (DnC).
 
     With v the top right singular vector of the centred updates, the scores are
 
@@ -127,7 +128,7 @@ class DivideAndConquer(MajorityRule):
     Notes
     -----
     Without an attacker it averages n - f clients. It fails under attackers in several directions; one bad
-    value in every client.
+    value in every update.
 
     The rule sees only one direction, that of the farthest update. So an attacker that is much
     farther away than the others hides them: attackers at 1e6 are averaged if one at 1e20 is there
@@ -187,7 +188,7 @@ class SmallestMaximumEigenvalue(MajorityRule):
     Notes
     -----
     Without an attacker it averages n - f clients. It fails under attackers inside the honest spread; one bad
-    value in every client.
+    value in every update.
 
     References
     ----------

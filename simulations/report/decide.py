@@ -25,10 +25,9 @@ DATA = {  # what the variants of the figure are to a reader
     "alpha = 0.1": "very different (alpha = 0.1)",
 }
 HEAD = (
-    "clients' data", "no defence loses at worst", "the rule that loses least, and withstands large values",
-    "it loses at worst",
-    "it costs unattacked", "worth it where an attack is this likely", "CAF loses at worst",
-    "the same with data on the server",
+    "clients' data", "loss of averaging", "rule that loses least and withstands large values", "its loss",
+    "its loss without an attack", "probability of an attack at which it is worth it", "loss of CAF",
+    "rule that loses least with data on the server",
 )  # fmt: skip
 
 
@@ -78,9 +77,9 @@ def _row(pool: Pool, screen: Pool, data: str, name: str) -> list[str]:
         pool.results.shown(pool.experiment, rule),
         f"{worst.mean:.0f} ({written(worst.attack)})",
         f"{cost.mean:+.1f}",
-        "never" if likely == NEVER else "always" if likely == 0 else f"> {100 * likely:.0f} %",
-        f"{advised.mean:.0f} ({written(advised.attack)}), unattacked {unattacked.mean:+.1f}",
-        f"{written(helped[0])}: {helped[1].mean:.0f}, unattacked {helped[2].mean:+.1f}",
+        "none" if likely == NEVER else "any" if likely == 0 else f"> {100 * likely:.0f} %",
+        f"{advised.mean:.0f} ({written(advised.attack)}); without an attack {unattacked.mean:+.1f}",
+        f"{written(helped[0])}: {helped[1].mean:.0f}; without an attack {helped[2].mean:+.1f}",
     ]
 
 
