@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Any, Self
 
 import numpy as np
@@ -177,7 +178,7 @@ class ChannelAttack(KnownKeywords, ABC):
 
 def stream(*keys: int) -> np.random.Generator:
     """Return random numbers for these keys, each at least 0. Other keys give other numbers."""
-    return np.random.default_rng(keys)
+    return np.random.default_rng([index(key) for key in keys])
 
 
 def check_update(own: Floats) -> Floats:
