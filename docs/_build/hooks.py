@@ -1,7 +1,8 @@
 """Hooks for what MkDocs does not do by itself.
 
 They add the link to the repository and the reports to the navigation, turn formulas into MathML, replace
-links that lead out of docs/, and refuse pages that load something from a network.
+links that lead out of docs/, leave out notes for readers of the repository, and refuse pages that load
+something from a network.
 """
 
 import html
@@ -26,6 +27,7 @@ VERDICTS = {
     "no test": "verdict-no-test",
     "not run": "verdict-not-run",
 }
+ELSEWHERE = re.compile(r"<!-- only in the repository -->.*?<!-- end of the note -->\n*", re.DOTALL)
 ASKED = ' data-md-component="source"'  # it makes the theme's script ask the repository's host for numbers
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -59,7 +61,7 @@ def _mathml(match: re.Match[str]) -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
-    """Replace links to files that are no pages by the paths of these files."""
+    """Replace links to files that are no pages by the paths of these files, and leave out notes for others."""
     folder = posixpath.dirname(page.file.src_uri)
 
     def link(match: re.Match[str]) -> str:
@@ -73,7 +75,7 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
             return f"{match[1]} (`{posixpath.normpath(posixpath.join('docs', target))}`)"
         return match[0]
 
-    return LINK.sub(link, markdown)
+    return LINK.sub(link, ELSEWHERE.sub("", markdown))
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

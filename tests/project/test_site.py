@@ -68,6 +68,27 @@ def test_links_within_a_report_lead_to_its_headings(report):
     assert {*re.findall(r"\]\(#([^)]*)\)", text)} <= names
 
 
+def pages_with_docstrings():
+    return [path for path in DOCS.rglob("*.md") if "\n::: " in path.read_text()]
+
+
+@pytest.mark.parametrize("page", pages_with_docstrings(), ids=lambda page: page.stem)
+def test_only_readers_of_the_repository_are_told_what_stands_for_a_docstring(hooks, page):
+    class OfThePage:
+        src_uri = page.relative_to(DOCS).as_posix()
+
+    class Files:
+        def get_file_from_path(self, path):
+            return DOCS / path if (DOCS / path).exists() else None
+
+    text = page.read_text()
+    assert text.count("begins with `:::` stands for") == 1
+    on_site = hooks.on_page_markdown(text, type("Page", (), {"file": OfThePage}), Files())
+    assert "`:::`" not in on_site
+    assert "<!-- only" not in on_site
+    assert on_site.count("\n::: ") == text.count("\n::: ")
+
+
 @pytest.mark.parametrize("repository", [None, "https://example.org/who/what"])
 def test_the_repository_is_linked_once_pyproject_names_it(hooks, tmp_path, monkeypatch, repository):
     line = f'Repository = "{repository}"\n' if repository else ""
