@@ -26,7 +26,8 @@ class ParameterError(ValueError):
     def renamed(self, name: str) -> "ParameterError":
         """The same error with the name of the parameter that the user wrote."""
         text = str(self).replace(f"`{self.parameter}`", f"`{name}`")
-        error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name} = "))
+        between = " " if name.startswith("--") else " = "  # options of a command line have no equals sign
+        error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name}{between}"))
         error.parameter = name
         return error
 

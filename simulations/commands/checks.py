@@ -45,7 +45,7 @@ def explain(error: ValidationError) -> str:
         found = f" Found `{name} = {detail['input']}`." if name else ""
         message = detail["msg"].removeprefix("Value error, ").rstrip(".")
         end = "" if message.endswith("?") else "."
-        if detail["type"] in ("missing", "extra_forbidden"):
+        if detail["type"] in ("missing", "extra_forbidden") or "Found `" in message:
             found = ""
         if detail["type"] == "missing":
             message = "It is missing"

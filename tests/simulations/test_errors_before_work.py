@@ -178,14 +178,29 @@ def test_the_table_of_a_run_has_precision_and_recall():
     assert shown["precision"] == [f"{100 * result['detection']['precision']:.1f} %"]
 
 
+def test_a_report_on_a_folder_without_results_is_refused(tmp_path):
+    result = invoke("report", tmp_path, "phocas_mnist", "--out", tmp_path / "report")
+    assert result.exit_code == 1
+    assert "holds no result of phocas_mnist with --profile quick: give the folder" in lines(result)[0]
+    assert len(lines(result)) == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_no_error_says_twice_what_was_found(untrained):
+    result = invoke("run", "--rule-args", "{bad")
+    assert result.output.count("Found") == 1
+
+
 def test_a_report_of_ones_own_shows_accuracies_under_its_title(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(OWN)
     out = tmp_path / "out"
+    swept = invoke("sweep", file, "--out", tmp_path, "--jobs", 1)
+    assert swept.exit_code == 0, swept.output
     done = invoke("report", tmp_path, file, "--out", out)
     assert done.exit_code == 0, done.output
     assert "Is 2 enough?, one" in done.output
-    assert "not run" in done.output
+    assert "not run" not in done.output
     assert "claims" not in done.output
     assert (out / "README.md").read_text().startswith("# Is 2 enough?\n")
 
