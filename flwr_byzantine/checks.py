@@ -88,7 +88,7 @@ def instead_of_a_rule(found: object) -> str:
         return "Pass the rule itself, not its name."
     inside = getattr(found, "rule", None)
     if hasattr(inside, "min_updates"):
-        return f"That is a strategy. Pass its rule, the {inside!r} of `flwr_byzantine.rules`."
+        return f"That is a strategy. Pass its rule, `{inside!r}`, from `flwr_byzantine.rules`."
     if hasattr(found, "steps"):  # a pre-aggregation alone
         return "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
     return "Pass one of `flwr_byzantine.rules`."

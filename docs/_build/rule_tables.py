@@ -29,24 +29,25 @@ KNOWN = {
     attacks.LocalAttack: "own update",
     attacks.ColludingAttack: "honest updates",
     attacks.ModelAttack: "global models",
-    attacks.ChannelAttack: "all that passes",
+    attacks.ChannelAttack: "the values that it transmits",
 }
 
-# Some strategies know more than a round's updates, so they are no rules. For each: what it does; then how many
-# updates it needs, its cost, its source, and what it averages without an attacker; then what it fails under.
+# Some strategies know more than a round's updates, so they are no rules. The first entry says what the strategy
+# does. The second entry holds the number of updates that it needs, its cost, its source, and what it averages
+# without an attacker. The last entry says under what it fails.
 OTHERS = {
     "ByGARS": (
-        "Mean by reputations, which data on the server refine in k steps a round",
+        "Mean weighted by reputations, which the server updates in k steps a round with data of its own",
         ("any f", "knd", "Regatti et al. 2020", "by the scores"),
         "bit flips in every update; too little auxiliary data; LIE, where the loss is hard",
     ),
     "ByGARSPlusPlus": (
-        "Mean by reputations, with one inner product for each client and round",
+        "Mean weighted by reputations, which the server updates with one inner product for each client",
         ("any f", "nd", "Regatti et al. 2020", "by the scores"),
         "bit flips in every update; LIE",
     ),
     "FLTrust": (
-        "Mean by the cosine with an update of the server's own, to whose length all are brought",
+        "Mean of the updates, scaled to the length of the server's own update and weighted by the cosine with it",
         ("any f", "nd", "Cao et al. 2021", "by the cosines"),
         "bit flips in every update; too little auxiliary data, or data unlike the clients'",
     ),
@@ -219,9 +220,7 @@ def page_rules() -> str:
         for kind in steps()
     ]
     more = ("pre-aggregation", "n at least", "cost of a round", "what it does")
-    text = (
-        "Pre-aggregations go in front of a rule; r is what the rest needs, and buckets are of two."
-    )
+    text = "Pre-aggregations go in front of a rule. r is the number of rows that the rest needs. Buckets hold two."
     return "\n\n".join([table(head, *rows), text, table(more, *before)])
 
 

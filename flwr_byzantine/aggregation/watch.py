@@ -59,7 +59,7 @@ class Watch:
         self.on_suspect = on_suspect
         self.quarantine = quarantine
         self.registered: dict[str, str] = {}
-        self.led_to: Model | None = None  # the last result, where no model is handed out
+        self.led_to: Model | None = None  # the last result, if clients are given no model
         self._looked_up: set[str] = set()
         self._warned: frozenset[str] = frozenset()
 

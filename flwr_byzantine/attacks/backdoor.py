@@ -19,7 +19,7 @@ COLOURS = (1, 3)  # a dimension of one of these sizes is taken for the channels
 
 @dataclass(frozen=True)
 class Backdoor:
-    r"""A trigger on some samples, whose label becomes the target: later, the trigger gives the target.
+    r"""Some samples with a trigger and the target as their label, so that the model links the two.
 
     .. math:: (x, y) \mapsto (x \text{ with the trigger}, t)
               \quad \text{for a fraction } p \text{ of the own samples}
@@ -54,8 +54,8 @@ class Backdoor:
     Raises
     ------
     ValueError
-        If a parameter is out of range. Methods raise it if samples, labels or predictions are not what they
-        should be.
+        If a parameter is out of range. Methods raise it if samples, labels or predictions have another shape
+        or type than expected.
 
     Notes
     -----
@@ -114,7 +114,13 @@ class Backdoor:
         right = shape is None or (
             isinstance(shape, tuple) and len(shape) in (2, 3) and all(map(is_whole, shape))
         )
-        require(right, "shape", "a tuple of 2 or 3 whole numbers", shape, "As in `(3, 32, 32)`.")
+        require(
+            right,
+            "shape",
+            "a tuple of 2 or 3 whole numbers",
+            shape,
+            "Write it as in `(3, 32, 32)`.",
+        )
         if self.channels is not None:
             require_choice(
                 "channels", self.channels, ("first", "last"), "Leave it out to find them."
@@ -158,7 +164,7 @@ class Backdoor:
             return self._patched(batch)
         shape = tuple(batch.shape)
         found = self.trigger(batch)
-        advice = "The trigger may change only values."
+        advice = "The trigger may change values, but not the shape."
         kept = tuple(getattr(found, "shape", ())) == shape
         require(kept, "trigger", f"a function that returns samples of shape {shape}", found, advice)
         return found
@@ -236,7 +242,7 @@ class Backdoor:
     def _square(self, height: int, width: int) -> tuple[slice, slice]:
         """Return the rows and the columns of the square."""
         room = min(height, width)
-        advice = "Make it smaller."
+        advice = "Make `size` smaller."
         require(self.size <= room, "size", f"at most {room}, as images are", self.size, advice)
         if isinstance(self.position, str):
             vertical, _, horizontal = self.position.partition("-")
@@ -246,7 +252,8 @@ class Backdoor:
             row, column = self.position
             inside = row + self.size <= height and column + self.size <= width
             expected = f"at most {(height - self.size, width - self.size)}"
-            require(inside, "position", expected, self.position, "The square has to fit in.")
+            advice = "Move the square up or left, or make `size` smaller."
+            require(inside, "position", expected, self.position, advice)
         return slice(row, row + self.size), slice(column, column + self.size)
 
 

@@ -13,14 +13,14 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class OneFarOneMean(ColludingAttack):
-    r"""One attacker far away, the other where the average then lies (OFOM).
+    r"""One attacker sends an update far from the honest mean, and all others the resulting average (OFOM).
 
     .. math:: u_1 = \mu + c \mathbf{1}, \qquad
               u_2 = \dots = u_f = \frac{1}{h + 1} \left(\sum_{i=1}^{h} u_i^\text{honest}
               + u_1\right)
 
-    with :math:`\mu` the mean of the honest updates. The attackers know all honest updates. The
-    second shields the first: a rule that looks for the update in the middle picks it.
+    with :math:`\mu` the mean of the honest updates. The attackers know all honest updates. A
+    rule that looks for the central update selects one of the other attackers, which the first has moved.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class FreeRider(LocalAttack):
-    r"""The global model sent back, or it with a little noise.
+    r"""The global model itself, or the global model with a little noise.
 
     .. math:: u_j \sim \mathcal{N}(0, s^2), \quad j = 1, \dots, d
 

@@ -14,7 +14,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class Mimic(ColludingAttack, Remembering):
-    r"""A copy of one honest client, the same in every round: the one that stands out where they differ most.
+    r"""A copy of one honest client: the farthest one along the direction of largest variance.
 
     .. math::
 
@@ -82,7 +82,10 @@ class Mimic(ColludingAttack, Remembering):
         """Return the same row for every attacker. ``rng`` draws the first z."""
         honest = check_honest(honest, num_attackers)
         chosen = self._learnt(honest, rng) if self.client is None else self.client
-        expected, advice = f"less than {len(honest)}", "There is no such honest client."
+        expected, advice = (
+            f"less than {len(honest)}",
+            "It is a row of the known honest updates, counted from 0.",
+        )
         require(chosen < len(honest), "client", expected, chosen, advice)
         return same_row(honest[chosen].copy(), num_attackers, honest)
 

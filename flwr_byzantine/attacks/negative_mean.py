@@ -13,7 +13,7 @@ from .tensors import of_any_kind
 
 @dataclass(frozen=True)
 class Omniscient(ColludingAttack):
-    r"""The negative sum of the honest updates, very long.
+    r"""The negative sum of the honest updates, times a large factor.
 
     .. math:: u = -c \sum_{i=1}^{h} u_i
 

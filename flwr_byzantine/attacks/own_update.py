@@ -60,7 +60,7 @@ class Gaussian(LocalAttack):
 
 @dataclass(frozen=True)
 class SignFlip(LocalAttack):
-    r"""The client's own update, the other way.
+    r"""The client's own update with the opposite sign.
 
     .. math:: u = -c \, u_\text{own}
 

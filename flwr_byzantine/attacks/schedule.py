@@ -83,7 +83,7 @@ ALWAYS = AttackSchedule()
 
 @dataclass(frozen=True)
 class OnOff:
-    r"""An attacker that behaves well, then attacks: a good name is spent, and earned again.
+    r"""An attack that is on in some rounds only. In the other rounds the attacker is honest.
 
     With a period of :math:`p` it is honest in the rounds 1 to :math:`p`, attacks in the rounds
     :math:`p + 1` to :math:`2p`, is honest again, and so on. Rounds are counted from 1.

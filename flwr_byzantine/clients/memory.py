@@ -1,4 +1,4 @@
-"""The memory of an attack, which also lasts if each round builds a new client."""
+"""The memory of an attack. It lasts from round to round, even if each round builds a new client."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def remembered(attack: object, size: int) -> Memories:
 
 
 def digest(memories: Memories) -> bytes:
-    """Return a key that differs if memories differ."""
+    """Return a digest of memories. Other memories give another digest."""
     found = blake2b(digest_size=16)
     for name in sorted(memories):
         value = memories[name]

@@ -124,7 +124,7 @@ def _in_place_of(number: int, ctxt: Context) -> Context:
     require(
         bool(other),
         "node_config",
-        "with a `partition-id`, for an attack that knows other nodes",
+        "a node config with a `partition-id`, for an attack that knows other nodes",
         dict(ctxt.node_config),
         "Start the nodes with `partition-id=0`, 1 and so on, or choose an attack of the own update.",
     )

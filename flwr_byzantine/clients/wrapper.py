@@ -10,7 +10,7 @@ import numpy as np
 from flwr.client import Client, NumPyClient
 from flwr.common import Scalar
 
-from flwr_byzantine.attacks.base import require_whole, stream
+from flwr_byzantine.attacks.base import require, require_whole, stream
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule, split
 from flwr_byzantine.clients.arrays import Arrays
 
@@ -68,6 +68,9 @@ class WrappedClient(NumPyClient):
     """
 
     def __init__(self, client: NumPyClient) -> None:
+        trains = callable(getattr(client, "fit", None)) and not isinstance(client, type | Client)
+        advice = "Pass the client itself, as in `Trainer()`, not its class, its `to_client()` or an attack."
+        require(trains, "client", "a NumPyClient", client, advice)
         self.client = client
 
     def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:
@@ -85,8 +88,8 @@ class WrappedClient(NumPyClient):
     def to_client(self) -> Client:
         """Return a Flower client that implements exactly what the wrapped client implements.
 
-        Flower asks the class which methods there are; an `evaluate` that only passes on would hide
-        that the wrapped client has none.
+        Flower looks at the class to find which methods a client has. An `evaluate` that only passes the
+        call on would hide that the wrapped client has no `evaluate`.
         """
         client = self.client.to_client()
         if not hasattr(client, "numpy_client"):  # the user wrote this `to_client`
@@ -132,6 +135,11 @@ class ClientWrapper(WrappedClient):
     ) -> None:
         require_whole("client_id", client_id, 0, "Number the clients from 0.")
         require_whole("seed", seed, 0, "Choose any other seed.")
+        advice = (
+            "Pass `AttackSchedule(start_round=5)`, for example, or leave it out for all rounds."
+        )
+        known = isinstance(schedule, AttackSchedule)
+        require(known, "schedule", "an `AttackSchedule`", schedule, advice)
         super().__init__(client)
         self.client_id = client_id
         self.seed = seed
@@ -139,7 +147,7 @@ class ClientWrapper(WrappedClient):
         self.spells = ALWAYS
 
     def scheduled(self, attack: Any) -> Any:
-        """Return the attack itself, and follow its own schedule if it has one, as an `OnOff` has."""
+        """Return the attack without its schedule, and follow this schedule. Only an `OnOff` has one."""
         attack, self.spells = split(attack)
         return attack
 

@@ -14,7 +14,7 @@ ADVICE = "`flwr run` takes whole numbers, numbers, texts, and true or false."
 def check_config(defaults: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
     """Raise unless the app's configuration has all of the keys, and each value has the kind of the app's own.
 
-    A number may replace any other number. Where the app's own value is an empty text, any value is allowed.
+    A number may replace any other number. If the app's own value is an empty text, any value is allowed.
 
     Parameters
     ----------

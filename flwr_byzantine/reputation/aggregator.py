@@ -84,8 +84,8 @@ class ReputationAggregator(AuxiliaryAggregator):
     def reputations(self) -> dict[str, float]:
         """Client -> score. It waits for an update of the scores that is still running, and raises its error.
 
-        Within the auxiliary loss it gives the scores before that update, because the update may wait for the
-        loss.
+        An auxiliary loss that reads it gets the scores before that update, because the update may wait for
+        the loss.
         """
         return dict(self._recall().reputations)
 
@@ -207,7 +207,7 @@ class ReputationAggregator(AuxiliaryAggregator):
         return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
 
     def _shares(self, q: Vector, factors: Vector) -> Vector:
-        """q. With `normalize`, q is divided by the sum of the absolute scores of the rows that count."""
+        """The scores q. With `normalize`, they are divided by the sum of their sizes over rows that count."""
         total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
         return q / total if total > 0 else np.zeros(len(q))
 

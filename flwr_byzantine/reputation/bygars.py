@@ -28,8 +28,8 @@ class ByGARSAggregator(ReputationAggregator):
     meta_steps : int
         k, the number of pseudo and meta updates in each round; at least 1.
     tolerance : float or None
-        If it is given, a meta update has to lower the auxiliary loss by more than this. The first one that
-        does not is left out, and no other follows in that round.
+        If it is given, a meta update has to lower the auxiliary loss by more than this. The first update
+        that does not do so is left out, and no other update follows in that round.
     **kwargs
         See :class:`ReputationAggregator`.
 

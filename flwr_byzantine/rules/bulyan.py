@@ -23,10 +23,10 @@ class Bulyan(Rule):
 
     where u_{i/y} is the i-th nearest value to y, and S holds the selected updates.
 
-    Selects theta = n - 2f updates by calling Krum theta times, each time among the remaining r
-    updates with max(1, r - f - 2) neighbours. Then, in each coordinate, takes the mean of the beta
-    = theta - 2f selected values nearest the median of the selected. If two values are equally near,
-    takes the lower client's.
+    The rule selects theta = n - 2f updates by calling Krum theta times, each time among the remaining
+    r updates with max(1, r - f - 2) neighbours. Then, in each coordinate, it takes the mean of the
+    beta = theta - 2f selected values nearest the median of the selected values. If two values are
+    equally near, it takes that of the client with the lower index.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ class MultiBulyan(Bulyan):
 
     Notes
     -----
-    Without an attacker it averages n - 4f - 2 averages of m. It fails as Bulyan does; under one bad value
-    in every client.
+    Without an attacker it averages n - 4f - 2 averages of m. It fails under the same attacks as Bulyan; one
+    bad value in every client.
 
     Its rows are averages, so their spread, in which an attacker can hide, is smaller than Bulyan's.
 

@@ -1,4 +1,4 @@
-"""Centered clipping, which bounds what each update moves, from where the last round led."""
+"""Centered clipping, which bounds how far each update moves the result of the last round."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -40,7 +40,8 @@ class CenteredClipping(Rule):
     Notes
     -----
     Without an attacker it averages all n updates, the long ones shortened. It fails under a threshold far
-    above the honest updates' distances from their mean, by f / n of it a round. It needs f far below n / 2.
+    above the honest updates' distances from their mean: attackers then move the result by up to f / n of
+    the threshold a round. It needs f far below n / 2.
 
     The rule has no f: in an iteration, each update moves the center by at most tau / n.
 

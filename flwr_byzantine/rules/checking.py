@@ -10,7 +10,7 @@ from flwr_byzantine.rules.base import Rule, check_bound
 from flwr_byzantine.rules.properties import PROPERTIES
 from flwr_byzantine.rules.trials import Trial
 
-EXTRA = (0, 1, 4)  # each trial has so many updates more than the smallest number
+EXTRA = (0, 1, 4)  # a trial has this many updates more than the smallest number
 
 
 class BrokenRuleError(AssertionError):

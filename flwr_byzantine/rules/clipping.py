@@ -63,7 +63,7 @@ class _Clipped(PreAggregation):
 
 @dataclass(frozen=True)
 class Clipping(_Clipped):
-    r"""Updates are shortened to a length C, where they are longer.
+    r"""Updates that are longer than C are shortened to the length C.
 
     .. math:: u_i' = u_i \min(1, C / |u_i|)
 
@@ -113,7 +113,7 @@ class AdaptiveClipping(ToldOfMinority, _Clipped):
     ----------
     num_byzantine : int or float
         f, the number of Byzantine updates to survive; a fraction between 0 and 1 is that share of
-        the n updates, rounded up. Tell the rule behind it the same f.
+        the n updates, rounded up. Give the rule behind it the same f.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class MixingStep(ABC):
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
-        """W, shape (k, n), or (k, m) over all points. The model gets what a row lacks to sum to one."""
+        """W, shape (k, n), or (k, m) over all points. If a row sums to less than 1, the model gets the rest."""
 
     def mixed(self, distances: Distances, mixing: Matrix) -> Distances:
         """Distances of the mixed rows."""
@@ -38,7 +38,7 @@ class MixingStep(ABC):
         return 1
 
     def rows_after(self, n: int) -> int:
-        """k."""
+        """k, the number of rows that the step makes of n rows."""
         return n
 
     def least_for(self, rows: int) -> int:
@@ -62,7 +62,7 @@ class MixingStep(ABC):
         return self
 
     def scaled(self, factor: float) -> Self:
-        """The step for updates times a factor. Its own lengths get the factor too."""
+        """The step for updates times a factor. Its own lengths are multiplied too."""
         return self
 
 
@@ -212,7 +212,7 @@ class Composition(Rule):
         return np.where(part_of.any(axis=0), means, np.inf)
 
     def reduction(self, k: int) -> Reduction | None:
-        """The rule's."""
+        """The reduction of the rule behind the steps."""
         return self.rule.reduction(k)
 
 
