@@ -97,8 +97,8 @@ class Aggregator(Locked):
         **watch: Any,
     ) -> None:
         require_rule(rule)
-        rates = payload, learning_rate
-        check_settings(*rates, on_too_few, on_dropped, bound, count_failures, buffers)
+        told = payload, learning_rate, order_by
+        check_settings(*told, on_too_few, on_dropped, bound, count_failures, buffers)
         self.watch = Watch(**watch)
         self.rule = rule
         self.payload = payload

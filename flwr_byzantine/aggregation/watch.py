@@ -184,9 +184,9 @@ class Watch:
         """
         name = str(client)
         if name not in self.suspects.convicted:
-            shown = ", ".join(self.suspects.convicted) or "none"
+            shown = ", ".join(self.suspects.convicted) or "there is none"
             advice = "Pass one of `strategy.suspects`."
-            raise wrong("client", f"a suspect: {shown}", client, advice)
+            raise wrong("client", f"the id of a suspect ({shown})", client, advice)
         self.suspects.pardon(name)
         log(WARNING, "Client %s is pardoned, and is no longer a suspect", name)
 

@@ -243,7 +243,7 @@ class Backdoor:
         """Return the rows and the columns of the square."""
         room = min(height, width)
         advice = "Make `size` smaller."
-        require(self.size <= room, "size", f"at most {room}, as images are", self.size, advice)
+        require(self.size <= room, "size", f"at most {room} pixels", self.size, advice)
         if isinstance(self.position, str):
             vertical, _, horizontal = self.position.partition("-")
             row = 0 if vertical == "top" else height - self.size

@@ -87,6 +87,8 @@ class ColludingClient(RememberingClient):
             context=context,
         )
         check_kind(self.attack, "ColludingClient")
+        advice = "Pass a function that builds an honest client from its number."
+        require(callable(make_honest), "make_honest", "a function", make_honest, advice)
         self.make_honest = make_honest
         self.attackers = _numbers("attackers", attackers)
         self.known = self.attackers

@@ -15,10 +15,13 @@ from flwr_byzantine.attacks.base import require
 from flwr_byzantine.attacks.schedule import can_attack
 
 TAKES: dict[str, tuple[str, tuple[type, ...]]] = {
-    "MaliciousClient": ("a local attack or a `ModelAttack`", (LocalAttack, ModelAttack)),
-    "OmniscientClient": ("a colluding attack", (ColludingAttack,)),
-    "ColludingClient": ("a colluding attack", (ColludingAttack,)),
-    "CorruptedChannelClient": ("a channel attack", (ChannelAttack,)),
+    "MaliciousClient": (
+        "an attack on the own update, or a `ModelAttack`",
+        (LocalAttack, ModelAttack),
+    ),
+    "OmniscientClient": ("an attack by colluders", (ColludingAttack,)),
+    "ColludingClient": ("an attack by colluders", (ColludingAttack,)),
+    "CorruptedChannelClient": ("an attack of a channel", (ChannelAttack,)),
     "LabelFlippingClient": ("an attack on labels", (LabelFlip, RandomLabels)),
     "BackdoorClient": ("an attack on samples and labels", (Backdoor,)),
 }
@@ -31,6 +34,11 @@ EXAMPLES = {
     "LabelFlippingClient": "LabelFlip",
     "BackdoorClient": "Backdoor",
 }
+
+
+def is_attack(value: object) -> bool:
+    """Whether a value is an attack of this library."""
+    return any(isinstance(value, kinds) for _, kinds in TAKES.values())
 
 
 def check_kind(attack: object, wrapper: str, parameter: str = "attack") -> None:

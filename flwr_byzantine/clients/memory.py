@@ -38,7 +38,7 @@ class Memory:
     """
 
     def __init__(self, attack: object, client_id: int, context: Context | None) -> None:
-        expected, advice = "the Context of the node", "Pass on what `client_fn` is given."
+        expected, advice = "the Context of the node", "Pass the context that `client_fn` gets."
         right = context is None or isinstance(context, Context)
         require(right, "context", expected, context, advice)
         self.lasts = isinstance(attack, Remembering)

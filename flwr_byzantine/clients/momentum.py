@@ -118,7 +118,7 @@ class MomentumClient(WrappedClient):
         require_whole("client_id", client_id, 0, "Number the clients from 0.")
         self.momentum = _Momentum(beta, payload, buffers, client_id)
         self.forgetful = context is None
-        self.state = RecordDict() if context is None else context.state
+        self.state = self.state_of(context)
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Train, and send the momentum."""

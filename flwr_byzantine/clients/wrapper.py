@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 import numpy as np
+from flwr.app import Context, RecordDict
 from flwr.client import Client, NumPyClient
 from flwr.common import Scalar
 
@@ -72,6 +73,14 @@ class WrappedClient(NumPyClient):
         advice = "Pass the client itself, as in `Trainer()`, not its class, its `to_client()` or an attack."
         require(trains, "client", "a NumPyClient", client, advice)
         self.client = client
+
+    @staticmethod
+    def state_of(context: Context | None) -> RecordDict:
+        """The state of a node's context; a new state without a context."""
+        right = context is None or isinstance(context, Context)
+        advice = "Pass the context that `client_fn` gets."
+        require(right, "context", "the Context of the node", context, advice)
+        return RecordDict() if context is None else context.state
 
     def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:
         """Evaluate as the wrapped client does."""

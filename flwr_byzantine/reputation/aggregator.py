@@ -70,7 +70,7 @@ class ReputationAggregator(AuxiliaryAggregator):
     ) -> None:
         super().__init__(auxiliary, **kwargs)
         check_learning_rate("meta_learning_rate", meta_learning_rate)
-        check_settings(initial_reputation, max_norm_ratio, forget_after)
+        check_settings(initial_reputation, max_norm_ratio, normalize, forget_after)
         self.meta_learning_rate = meta_learning_rate
         self.initial_reputation = float(initial_reputation)
         self.max_norm_ratio = float(max_norm_ratio)

@@ -246,11 +246,11 @@ class Rule(ABC):
 
     def __rshift__(self, after: object) -> NoReturn:
         """Raise TypeError, because nothing can go behind a rule."""
-        raise _no_pre_aggregation(self)
+        raise no_pre_aggregation(self)
 
     def __rrshift__(self, before: object) -> NoReturn:
         """Raise TypeError, because pre-aggregations define this operator themselves."""
-        raise _no_pre_aggregation(before)
+        raise no_pre_aggregation(before)
 
     def points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
         """The updates with the rule's other input, the model, and how to return a result."""
@@ -269,7 +269,7 @@ def _copied(given: Given) -> Given:
     return replace(given, distances=replace(given.distances, squared=squared))
 
 
-def _no_pre_aggregation(before: object) -> TypeError:
+def no_pre_aggregation(before: object) -> TypeError:
     """The error if `>>` does not follow a pre-aggregation."""
     return TypeError(
         f"`>>` should follow a pre-aggregation. Found {before!r} before it. "

@@ -215,7 +215,9 @@ def warn_of_f(owner: str, rule: Rule, word: str) -> None:
     if found is not None and is_whole(found[1]):
         survived = rule.tolerated(rule.min_updates)
         if survived < found[1]:
-            text = "%s survives only %s attackers, although `%s` is %s: a part of %s has a smaller f"
+            text = (
+                "%s survives only %s attackers, although `%s` is %s: a part of %s has a smaller f"
+            )
             log(WARNING, text, owner, survived, word, found[1], rule)
     for step in getattr(rule, "before", ()) if found is None else ():
         if (told := find_f(step)) is not None and told[1] == 0:

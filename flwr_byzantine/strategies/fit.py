@@ -192,6 +192,9 @@ class FitAdapter(RobustStrategy, Strategy):
 
     def _read_first(self, parameters: Parameters) -> Model:
         """Read a model. Only the first model can be wrong, because a client may have given it."""
+        if not isinstance(parameters, Parameters):
+            advice = "Pass `ndarrays_to_parameters(arrays)` of `flwr.common`."
+            raise wrong("initial_parameters", "Flower's `Parameters`", parameters, advice)
         try:
             return read_parameters(parameters)
         except MalformedTensorError as error:
