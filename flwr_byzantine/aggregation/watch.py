@@ -84,7 +84,7 @@ class Watch:
         """The replies for the rule, and client -> reason for at most this many clients in quarantine.
 
         If there are more suspects, those that became suspects first are left out. A suspect that only
-        failed is not left out, because what it does send is as good as any other reply.
+        failed is not left out, because its other replies did not stand out.
         """
         there = [
             client

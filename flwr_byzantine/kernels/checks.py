@@ -1,6 +1,6 @@
 """Checks everything that the compiled loops rely on, because they follow addresses and check nothing.
 
-Most of it comes from a rule, so the errors speak of a rule's methods.
+Most of it comes from a rule, so the errors name a rule's methods.
 """
 
 from collections.abc import Sequence

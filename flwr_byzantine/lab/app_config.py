@@ -31,7 +31,12 @@ def check_config(defaults: Mapping[str, Any], changed: Mapping[str, Any]) -> Non
     for key, value in changed.items():
         if key not in defaults:
             keys = ", ".join(defaults) or "nothing: the app has no configuration"
-            raise wrong("config", f"made of {keys}", key, "These are the app's keys.")
+            raise wrong(
+                "config",
+                f"made of {keys}",
+                key,
+                "These are the app's keys. Correct the key, or leave it out.",
+            )
         kind, usual = _kind(value), _kind(defaults[key])
         if kind is None or (kind != usual and defaults[key] != ""):
             advice = ADVICE if kind is None else f"The app's own value is {defaults[key]!r}."

@@ -136,7 +136,7 @@ class ReputationAggregator(AuxiliaryAggregator):
             step_size("learning_rate", self.learning_rate, server_round),
             step_size("meta_learning_rate", self.meta_learning_rate, server_round),
         )
-        step = self._play(this_round, memory)
+        step = self._scored_step(this_round, memory)
         scores = dict(zip(clients, step.q.tolist(), strict=True))
         weights = dict(zip(clients, step.weights.tolist(), strict=True))
         return ReputationOutcome(
@@ -144,7 +144,7 @@ class ReputationAggregator(AuxiliaryAggregator):
         )
 
     @abstractmethod
-    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
+    def _scored_step(self, this_round: ScoredRound, memory: Memory) -> Step:
         """Move the model, and prepare the new scores that the next :meth:`_recall` gives."""
 
     def _next(

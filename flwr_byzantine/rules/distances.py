@@ -31,7 +31,7 @@ def _same_rows(matrix: Matrix) -> npt.NDArray[np.bool_]:
 
 
 class Spectrum(NamedTuple):
-    """Where updates spread most: the covariance matrix's largest eigenvalue and its direction.
+    """The largest eigenvalue of the covariance matrix, and the squared projections on its eigenvector.
 
     Parameters
     ----------

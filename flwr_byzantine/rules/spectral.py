@@ -233,7 +233,7 @@ def least_spread(distances: Matrix, size: int) -> Indices:
     """Indices of the subset of the given size with the least top eigenvalue; the first if there are several.
 
     A subset with the squared diameter t has an eigenvalue of at least t / (2 size). So once a subset without
-    far updates is known, subsets with one need no decomposition.
+    far updates is known, subsets with a far update need no decomposition.
     """
     subsets = combinations(range(len(distances)), size)
     best, found = np.inf, np.arange(size)

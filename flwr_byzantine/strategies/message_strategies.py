@@ -49,15 +49,24 @@ class FedTrimmedAvg(RobustFedAvg):
 
 
 class TrimmedMean(OfF, rule=rules.TrimmedMean):
-    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`."""
+    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
+
+    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class Phocas(OfF, rule=rules.Phocas):
-    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`."""
+    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
+
+    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class MeaMed(OfF, rule=rules.MeaMed):
-    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`."""
+    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class Medoid(Plain, rule=rules.Medoid):
@@ -65,26 +74,39 @@ class Medoid(Plain, rule=rules.Medoid):
 
 
 class MinimumDiameterAveraging(OfF, rule=rules.MinimumDiameterAveraging):
-    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`."""
+    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class CovarianceFilter(OfF, rule=rules.CovarianceFilter):
-    """Mean with small weights along the largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`."""
+    """Mean with small weights along the largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class DivideAndConquer(OfF, rule=rules.DivideAndConquer):
-    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`."""
+    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class SmallestMaximumEigenvalue(OfF, rule=rules.SmallestMaximumEigenvalue):
-    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`."""
+    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class GeometricMedian(RobustFedAvg):
     """The model of least distance from all others: :class:`flwr_byzantine.rules.GeometricMedian`.
 
     `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up. With 0, the
-    rule survives as many attackers as the replies allow. RFA is ``iterations=3, smoothing=0.1``.
+    rule survives as many attackers as the replies allow. RFA is ``iterations=3, smoothing=0.1``, which
+    are parameters of the rule.
     """
 
     def __init__(
@@ -100,7 +122,10 @@ class GeometricMedian(RobustFedAvg):
 
 
 class Krum(OfF, rule=rules.Krum):
-    """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`."""
+    """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
     num_nodes_to_select = Selected(1)
 

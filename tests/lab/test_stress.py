@@ -96,7 +96,9 @@ def test_names_of_rules():
     assert rule_named("nnm+phocas", 2) == NearestNeighborMixing(2) >> Phocas(2)
     assert rule_named("krum", 3) == Krum(3)
     for wrong in ("krumm", "krum+nnm", "nnm", "", "nnm+", "+krum"):
-        with pytest.raises(ValueError, match="Parameter `rules` should be made of mean, median"):
+        with pytest.raises(
+            ValueError, match="Parameter `rules` should be chosen from mean, median"
+        ):
             rule_named(wrong, 2)
     with pytest.raises(ValueError, match="needs more than a name"):
         rule_named("clipping+krum", 2)
@@ -111,7 +113,7 @@ def test_names_of_attacks():
     assert {"sign_flip", "lie", "ipm", "min_max", "opt_lie", "opt_ipm", "gaussian"} <= {
         *ATTACKS, *AGAINST,
     }  # fmt: skip
-    with pytest.raises(ValueError, match=r"Parameter `attacks` should be made of none, .*lie"):
+    with pytest.raises(ValueError, match=r"Parameter `attacks` should be chosen from none, .*lie"):
         attack_named("li", 10, 2, Mean())
 
 

@@ -145,7 +145,8 @@ def test_a_step_told_nobody_before_a_rule_without_f_is_warned_of(api, caplog):
     assert "protects" not in caplog.text
     api.ours.Median(pre_aggregation=NearestNeighborMixing(0))
     assert (
-        "Median protects from no attacker: `num_byzantine` of NearestNeighborMixing" in caplog.text
+        "Median protects from no attacker: `num_byzantine` of its pre-aggregation NearestNeighborMixing"
+        in caplog.text
     )
 
 
@@ -475,7 +476,7 @@ def test_fewer_replies_than_f_raise_nothing(api, caplog):
     for n in (1, 2, 3):
         found, _ = in_strategy(api, strategy, gaussian(n, 7, 1), np.zeros(7))
         assert np.isfinite(found).all()
-    assert 'it runs because of `bound="warn"`' in caplog.text
+    assert 'It runs for `bound="warn"`' in caplog.text
 
 
 @every_api
