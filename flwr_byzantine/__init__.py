@@ -53,7 +53,7 @@ def _load(name: str) -> Any:
 
 
 def _is_strategy(name: str) -> bool:
-    """Whether a name may be public. Modules may not: Python asks for them here before it looks for files."""
+    """Whether a name may be a strategy's. Python asks here for modules too, before it looks for files."""
     from importlib.util import find_spec
 
     return not name.startswith("_") and find_spec(f"{__name__}.{name}") is None

@@ -26,7 +26,9 @@ class ParameterError(ValueError):
     def renamed(self, name: str) -> "ParameterError":
         """The same error with the name of the parameter that the user wrote."""
         text = str(self).replace(f"`{self.parameter}`", f"`{name}`")
-        between = " " if name.startswith("--") else " = "  # options of a command line have no equals sign
+        between = (
+            " " if name.startswith("--") else " = "
+        )  # options of a command line have no equals sign
         error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name}{between}"))
         error.parameter = name
         return error
@@ -122,7 +124,7 @@ def instead_of_a_rule(found: object) -> str:
         return "Pass the rule itself, not its name."
     inside = getattr(found, "rule", None)
     if hasattr(inside, "min_updates"):
-        return f"That is a strategy. Pass its rule, the {inside!r} of `flwr_byzantine.rules`."
+        return f"That is a strategy. Pass its rule, `{inside!r}`, from `flwr_byzantine.rules`."
     if hasattr(found, "steps"):  # a pre-aggregation alone
         return "Put a rule behind it: `NearestNeighborMixing(4) >> Phocas(4)`."
     return "Pass one of `flwr_byzantine.rules`."

@@ -277,7 +277,7 @@ class RunConfig(BaseModel):
             )
         if self.learning_rate_decay and self.payload != "gradients":
             raise ValueError(
-                "Parameter `learning_rate_decay` should be 0 where clients send parameters: they take the "
+                "Parameter `learning_rate_decay` should be 0 if clients send parameters: they take the "
                 f"steps, not the server. Found `learning_rate_decay = {self.learning_rate_decay}`."
             )
         classes = (datasets.described(self.dataset) or datasets.DATASETS[self.dataset]).classes

@@ -29,11 +29,12 @@ KNOWN = {
     attacks.LocalAttack: "own update",
     attacks.ColludingAttack: "honest updates",
     attacks.ModelAttack: "global models",
-    attacks.ChannelAttack: "all that passes",
+    attacks.ChannelAttack: "the values that it transmits",
 }
 
-# Some strategies know more than a round's updates, so they are no rules. For each: what it does; then how many
-# updates it needs, its cost, its source, and what it averages without an attacker; then what it fails under.
+# Some strategies know more than a round's updates, so they are no rules. The first entry says what the strategy
+# does. The second entry holds the number of updates that it needs, its cost, its source, and what it averages
+# without an attacker. The last entry says under what it fails.
 OTHERS = {
     "ByGARS": (
         "Mean weighted by reputations, which k steps on data of the server refine in each round",

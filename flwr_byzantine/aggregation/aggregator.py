@@ -37,7 +37,7 @@ __all__ = ["PAYLOADS", "Aggregator", "LearningRate", "Outcome", "TooFewUpdatesEr
 
 
 class Aggregator(Locked):
-    """A rule, how to apply it to the global model, and the model clients were given last.
+    """Applies a rule to the replies of each round, and remembers the model that clients were given last.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Aggregator(Locked):
     Raises
     ------
     ValueError
-        If a parameter has another value.
+        If a parameter is out of range.
     """
 
     _moves_models: ClassVar[bool] = False  # whether clients' models are moved by a learning rate
@@ -97,8 +97,8 @@ class Aggregator(Locked):
         **watch: Any,
     ) -> None:
         require_rule(rule)
-        rates = payload, learning_rate
-        check_settings(*rates, on_too_few, on_dropped, bound, count_failures, buffers)
+        told = payload, learning_rate, order_by
+        check_settings(*told, on_too_few, on_dropped, bound, count_failures, buffers)
         self.watch = Watch(**watch)
         self.rule = rule
         self.payload = payload

@@ -51,7 +51,7 @@ class Reply:
 
 
 def first_of_each(replies: Iterable[Reply]) -> list[Reply]:
-    """The first reply of each client. A second reply counts neither as a vote nor against the first."""
+    """The first reply of each client. Any other reply of the same client is ignored."""
     first: dict[str, Reply] = {}
     others = [r.client for r in replies if first.setdefault(r.client, r) is not r]
     if others:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Locked:
-    """Has a lock that a thread may take twice."""
+    """An object with a lock, which one thread may take several times."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

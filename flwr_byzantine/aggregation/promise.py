@@ -45,8 +45,8 @@ def for_f(rule: Rule, received: int, accepted: int) -> int:
 def unprotected(rule: Rule, received: int, accepted: int) -> bool:
     """Whether a rule that should protect survives no attacker, because there are too few replies.
 
-    For example, the median of two values is their mean. A mean, and a rule with f = 0, protect from nobody in
-    any round. Strategies say that once.
+    For example, the median of two values is their mean. A mean, and a rule with f = 0, survive no attacker in
+    any round. Strategies warn of these once, when they are built.
     """
     if rule.at(received) is not rule:  # f is a share of all replies
         return rule.tolerated(received) == 0
@@ -119,8 +119,8 @@ def warn_of_round(
         more = ", and trims nothing" if rule is not told else ""
         log(WARNING, text, server_round, told, n, more)
     if len(dropped) >= n >= rule.min_updates == 1:
-        text = "Round %s: %s of %s replies were dropped, and %s has no f that would skip the round"
+        text = "Round %s: %s of %s replies were dropped. %s has no f, so it runs on the others"
         log(WARNING, text, server_round, len(dropped), received, rule)
     if 0 < n < rule.min_updates and bound == "warn":
-        text = 'Round %s: %s replies, %s needs %s and promises nothing; it runs because of `bound="warn"`'
+        text = 'Round %s: %s replies came, %s needs %s. It runs for `bound="warn"` and promises nothing'
         log(WARNING, text, server_round, n, rule, rule.min_updates)

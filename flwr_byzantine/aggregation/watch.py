@@ -59,7 +59,7 @@ class Watch:
         self.on_suspect = on_suspect
         self.quarantine = quarantine
         self.registered: dict[str, str] = {}
-        self.led_to: Model | None = None  # the last result, where no model is handed out
+        self.led_to: Model | None = None  # the last result, if clients are given no model
         self._looked_up: set[str] = set()
         self._warned: frozenset[str] = frozenset()
 
@@ -84,7 +84,7 @@ class Watch:
         """The replies for the rule, and client -> reason for at most this many clients in quarantine.
 
         If there are more suspects, those that became suspects first are left out. A suspect that only
-        failed is not left out, because what it does send is as good as any other reply.
+        failed is not left out, because its other replies did not stand out.
         """
         there = [
             client
@@ -184,9 +184,9 @@ class Watch:
         """
         name = str(client)
         if name not in self.suspects.convicted:
-            shown = ", ".join(self.suspects.convicted) or "none"
+            shown = ", ".join(self.suspects.convicted) or "there is none"
             advice = "Pass one of `strategy.suspects`."
-            raise wrong("client", f"a suspect: {shown}", client, advice)
+            raise wrong("client", f"the id of a suspect ({shown})", client, advice)
         self.suspects.pardon(name)
         log(WARNING, "Client %s is pardoned, and is no longer a suspect", name)
 

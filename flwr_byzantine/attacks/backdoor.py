@@ -54,8 +54,8 @@ class Backdoor(KnownKeywords):
     Raises
     ------
     ValueError
-        If a parameter is out of range. Methods raise it if samples, labels or predictions are not what they
-        should be.
+        If a parameter is out of range. Methods raise it if samples, labels or predictions have another shape
+        or type than expected.
 
     Notes
     -----
@@ -114,7 +114,13 @@ class Backdoor(KnownKeywords):
         right = shape is None or (
             isinstance(shape, tuple) and len(shape) in (2, 3) and all(map(is_whole, shape))
         )
-        require(right, "shape", "a tuple of 2 or 3 whole numbers", shape, "As in `(3, 32, 32)`.")
+        require(
+            right,
+            "shape",
+            "a tuple of 2 or 3 whole numbers",
+            shape,
+            "Write it as in `(3, 32, 32)`.",
+        )
         if self.channels is not None:
             require_choice(
                 "channels", self.channels, ("first", "last"), "Leave it out to find them."
@@ -158,7 +164,7 @@ class Backdoor(KnownKeywords):
             return self._patched(batch)
         shape = tuple(batch.shape)
         found = self.trigger(batch)
-        advice = "The trigger may change only values."
+        advice = "The trigger may change values, but not the shape."
         kept = tuple(getattr(found, "shape", ())) == shape
         require(kept, "trigger", f"a function that returns samples of shape {shape}", found, advice)
         return found
@@ -236,8 +242,8 @@ class Backdoor(KnownKeywords):
     def _square(self, height: int, width: int) -> tuple[slice, slice]:
         """Return the rows and the columns of the square."""
         room = min(height, width)
-        advice = "Make it smaller."
-        require(self.size <= room, "size", f"at most {room}, as images are", self.size, advice)
+        advice = "Make `size` smaller."
+        require(self.size <= room, "size", f"at most {room} pixels", self.size, advice)
         if isinstance(self.position, str):
             vertical, _, horizontal = self.position.partition("-")
             row = 0 if vertical == "top" else height - self.size
@@ -246,7 +252,8 @@ class Backdoor(KnownKeywords):
             row, column = self.position
             inside = row + self.size <= height and column + self.size <= width
             expected = f"at most {(height - self.size, width - self.size)}"
-            require(inside, "position", expected, self.position, "The square has to fit in.")
+            advice = "Move the square up or left, or make `size` smaller."
+            require(inside, "position", expected, self.position, advice)
         return slice(row, row + self.size), slice(column, column + self.size)
 
 

@@ -1,4 +1,4 @@
-"""Bit flips in single coordinates: no client is Byzantine, yet none arrives intact."""
+"""Bit flips in single coordinates, which a channel causes even if all clients are honest."""
 
 from __future__ import annotations
 

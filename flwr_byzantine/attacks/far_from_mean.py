@@ -19,8 +19,8 @@ class OneFarOneMean(ColludingAttack):
               u_2 = \dots = u_f = \frac{1}{h + 1} \left(\sum_{i=1}^{h} u_i^\text{honest}
               + u_1\right)
 
-    with :math:`\mu` the mean of the honest updates. The attackers know all honest updates. The
-    second shields the first: a rule that looks for the update in the middle picks it.
+    with :math:`\mu` the mean of the honest updates. The attackers know all honest updates. A
+    rule that looks for the central update selects one of the other attackers, which the first has moved.
 
     Parameters
     ----------

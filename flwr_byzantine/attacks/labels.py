@@ -78,7 +78,7 @@ class LabelFlip(KnownKeywords):
         Raises
         ------
         ValueError
-            Where a label is not a whole number in [0, K).
+            If a label is not a whole number in [0, K).
         """
         known = check_labels(labels, self.num_classes)
         if self.source is None or self.target is None:
@@ -151,7 +151,7 @@ class RandomLabels(KnownKeywords):
         Raises
         ------
         ValueError
-            Where a label is not a whole number in [0, K).
+            If a label is not a whole number in [0, K).
         """
         shape = check_labels(labels, self.num_classes).shape
         return as_given(

@@ -82,7 +82,10 @@ class Mimic(ColludingAttack, Remembering):
         """Return the same row for every attacker. ``rng`` draws the first z."""
         honest = check_honest(honest, num_attackers)
         chosen = self._learnt(honest, rng) if self.client is None else self.client
-        expected, advice = f"less than {len(honest)}", "There is no such honest client."
+        expected, advice = (
+            f"less than {len(honest)}",
+            "It is a row of the known honest updates, counted from 0.",
+        )
         require(chosen < len(honest), "client", expected, chosen, advice)
         return same_row(honest[chosen].copy(), num_attackers, honest)
 

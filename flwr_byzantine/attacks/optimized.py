@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import require, require_finite, require_whole, wrong
+from ..checks import instead_of_a_rule, require, require_finite, require_whole, wrong
 from ..rules import Rule
 from ..rules.base import require_rule
 from .base import ColludingAttack, Floats, check_honest, same_row
@@ -106,7 +106,8 @@ class Optimized(ColludingAttack):
             try:
                 require_rule(self.against)
             except ValueError as error:
-                raise wrong("against", "a rule", self.against, "Pass `Krum(4)`.") from error
+                advice = instead_of_a_rule(self.against)
+                raise wrong("against", "a rule such as `Krum(4)`", self.against, advice) from error
         require_whole("evaluations", self.evaluations, 8, "120 are enough for most rules.")
         require_finite("largest", self.largest)
         advice = "It is a multiple of the honest spread."

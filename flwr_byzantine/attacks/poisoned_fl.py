@@ -45,7 +45,7 @@ class PoisonedFL(ModelAttack, Remembering):
     period : int
         The number of rounds between two tests; at least 1.
     significance : float
-        The level of the test: how often it passes where the attack has no effect. In (0, 1).
+        The level of the test: how often it passes if the attack has no effect. In (0, 1).
 
     Raises
     ------
@@ -139,7 +139,7 @@ class PoisonedFL(ModelAttack, Remembering):
 
 
 def difference(model: Floats, before: Floats) -> Vector:
-    """How far a model moved; 0 where the difference is not finite."""
+    """How far a model moved. A difference that is not finite counts as 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         moved = model.astype(np.float64) - before
     return np.nan_to_num(moved, posinf=0.0, neginf=0.0)

@@ -37,7 +37,7 @@ class ByUpdates:
     num_attackers : int
         f.
     known : Line
-        Where the attackers may be.
+        The line on which the attackers' update is.
     """
 
     def __init__(self, rule: Rule, honest: Floats, num_attackers: int, known: Line) -> None:

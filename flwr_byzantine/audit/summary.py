@@ -11,7 +11,15 @@ LONGEST = 80  # the longest id or name, in characters, because anybody may have 
 
 
 class PrecisionRecall(NamedTuple):
-    """How well rejections agree with who was Byzantine. A value is None if there was nothing to count."""
+    """How well rejections agree with who was Byzantine. A value is None if there was nothing to count.
+
+    Parameters
+    ----------
+    precision : float or None
+        The fraction of rejected replies that came from Byzantine clients, from 0 to 1.
+    recall : float or None
+        The fraction of the replies of Byzantine clients that were rejected, from 0 to 1.
+    """
 
     precision: float | None
     recall: float | None
@@ -149,7 +157,18 @@ def clients(records: Iterable[AuditRecord]) -> list[Client]:
 
 
 def table(records: Iterable[AuditRecord]) -> Iterator[str]:
-    """Lines of a table. Suspects come first, then clients that stood out or were left out most often."""
+    """Lines of a table. Suspects come first, then clients that stood out or were left out most often.
+
+    Parameters
+    ----------
+    records : Iterable[AuditRecord]
+        The records, in the order of rounds, such as ``strategy.audit``.
+
+    Yields
+    ------
+    str
+        The head of the table, and then one line for each client.
+    """
     rows = clients(records)
     shown = [verdict for verdict in VERDICTS if verdict != "quarantined"]
     if any(row.counts["quarantined"] for row in rows):

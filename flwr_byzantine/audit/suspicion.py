@@ -42,6 +42,11 @@ class Suspicion:
         c if a third of the updates or more may come from attackers. If `factor` is larger, `factor` is
         used instead.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+
     Examples
     --------
     >>> Suspicion(factor=30)

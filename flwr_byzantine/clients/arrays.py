@@ -89,7 +89,7 @@ def with_update(
 
 
 def model_of(returned: Sequence[NDArray[Any]], received: Sequence[NDArray[Any]]) -> Floats:
-    """Return the model that a client received, only where it returned floating-point values."""
+    """Return the received model, flattened, without the tensors that were not returned in floating point."""
     if [array.shape for array in received] == [array.shape for array in returned]:
         return _matching(received, returned)
     return flatten(received)

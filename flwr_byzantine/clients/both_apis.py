@@ -2,8 +2,8 @@
 
 Servers of the legacy API send ``fitins.parameters`` and ``fitins.config`` and read ``fitres.*``;
 servers of the Message API send an ``ArrayRecord`` and a ``ConfigRecord`` and read one
-``ArrayRecord`` and one ``MetricRecord`` that holds ``num-examples``. A mismatch makes every client
-fail and the run end without an error, so `serve_both_apis` translates.
+``ArrayRecord`` and one ``MetricRecord`` that holds ``num-examples``. If the two do not match, every
+client fails, and the run ends without an error. `serve_both_apis` translates between them.
 """
 
 from __future__ import annotations

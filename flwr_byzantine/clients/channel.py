@@ -1,11 +1,11 @@
-"""A channel that corrupts what clients transmit, also what honest clients transmit."""
+"""A channel that corrupts what clients transmit. It corrupts what honest clients transmit too."""
 
 from __future__ import annotations
 
 from flwr.client import NumPyClient
 
 from flwr_byzantine.attacks import ChannelAttack
-from flwr_byzantine.attacks.base import require
+from flwr_byzantine.attacks.base import require, require_whole
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import Arrays, flatten, unflatten
 from flwr_byzantine.clients.kinds import check_kind
@@ -46,6 +46,7 @@ class CorruptedChannelClient(ClientWrapper):
         schedule: AttackSchedule = ALWAYS,
     ) -> None:
         super().__init__(client, client_id=client_id, seed=seed, schedule=schedule)
+        require_whole("num_clients", num_clients, 1, "Count all clients behind the channel.")
         bound = f"less than `num_clients = {num_clients}`"
         require(client_id < num_clients, "client_id", bound, client_id, "Count from 0.")
         self.channel = self.scheduled(channel)

@@ -28,7 +28,7 @@ Collusion = Callable[[Floats, int, np.random.Generator], Floats]
 
 
 class ColludingClient(RememberingClient):
-    """An attacker that knows only its fellow attackers.
+    """An attacker that knows only the updates of the attackers.
 
     It recomputes the updates that all attackers, itself included, would send if they were honest.
     The attack gets these updates. Several attackers in one process share one recomputation in each
@@ -45,7 +45,7 @@ class ColludingClient(RememberingClient):
     make_honest : callable
         Builds an honest client from its number.
     attackers : collection of int
-        The numbers of all attackers. In ascending order they send the rows of the attack.
+        The numbers of all attackers. Sorted by their numbers, they send the rows of the attack.
     client_id : int
         The number of this client; one of the attackers.
     seed, schedule
@@ -87,12 +87,15 @@ class ColludingClient(RememberingClient):
             context=context,
         )
         check_kind(self.attack, "ColludingClient")
+        advice = "Pass a function that builds an honest client from its number."
+        require(callable(make_honest), "make_honest", "a function", make_honest, advice)
         self.make_honest = make_honest
         self.attackers = _numbers("attackers", attackers)
         self.known = self.attackers
         self.scope = make_honest if scope is None else scope
         advice = "An attacker counts itself."
-        require(client_id in self.attackers, "attackers", f"with {client_id}", attackers, advice)
+        expected = f"client numbers that include `client_id = {client_id}`"
+        require(client_id in self.attackers, "attackers", expected, attackers, advice)
 
     def misbehave(self, parameters: Arrays, config: Config, server_round: int) -> FitReply:
         """Train, so that the rest of the answer looks honest, and send this attacker's row of the attack."""
@@ -126,8 +129,8 @@ class OmniscientClient(ColludingClient):
     client, attack, make_honest, attackers
         See `ColludingClient`. The attack gets the updates of the honest clients.
     honest : collection of int
-        The numbers of the honest clients, none of them an attacker. In ascending order their
-        updates are the rows that the attack gets.
+        The numbers of the honest clients. None of them is an attacker. Sorted by these numbers,
+        their updates are the rows that the attack gets.
     client_id, seed, payload, schedule, scope, context
         See `ColludingClient`.
     """
@@ -160,15 +163,18 @@ class OmniscientClient(ColludingClient):
             context=context,
         )
         self.known = _numbers("honest", honest)
-        advice = "A client is honest or it attacks."
+        advice = "Leave the attackers out. A client is either honest or an attacker."
         apart = not set(self.known) & set(self.attackers)
-        require(apart, "honest", f"apart from the attackers {self.attackers}", honest, advice)
+        expected = f"client numbers without those of the attackers, {self.attackers}"
+        require(apart, "honest", expected, honest, advice)
 
 
 def _numbers(name: str, clients: Collection[int]) -> tuple[int, ...]:
     """Return client numbers in ascending order, at least one."""
     some = isinstance(clients, Collection) and len(clients) > 0
-    require(some, name, "at least one client number", clients, "Name some, as in `(0, 1)`.")
+    require(
+        some, name, "at least one client number", clients, "Pass their numbers, as in `(0, 1)`."
+    )
     for client in clients:
         require_whole(name, client, 0, "Number the clients from 0.")
     return tuple(sorted(set(clients)))

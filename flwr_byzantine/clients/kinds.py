@@ -15,13 +15,30 @@ from flwr_byzantine.attacks.base import require
 from flwr_byzantine.attacks.schedule import can_attack
 
 TAKES: dict[str, tuple[str, tuple[type, ...]]] = {
-    "MaliciousClient": ("an attack of the own update or of the model", (LocalAttack, ModelAttack)),
-    "OmniscientClient": ("an attack of updates that are known", (ColludingAttack,)),
-    "ColludingClient": ("an attack of updates that are known", (ColludingAttack,)),
-    "CorruptedChannelClient": ("an attack of the channel", (ChannelAttack,)),
+    "MaliciousClient": (
+        "an attack on the own update, or a `ModelAttack`",
+        (LocalAttack, ModelAttack),
+    ),
+    "OmniscientClient": ("an attack by colluders", (ColludingAttack,)),
+    "ColludingClient": ("an attack by colluders", (ColludingAttack,)),
+    "CorruptedChannelClient": ("an attack of a channel", (ChannelAttack,)),
     "LabelFlippingClient": ("an attack on labels", (LabelFlip, RandomLabels)),
     "BackdoorClient": ("an attack on samples and labels", (Backdoor,)),
 }
+
+EXAMPLES = {
+    "MaliciousClient": "SignFlip",
+    "OmniscientClient": "LittleIsEnough",
+    "ColludingClient": "LittleIsEnough",
+    "CorruptedChannelClient": "BitFlip",
+    "LabelFlippingClient": "LabelFlip",
+    "BackdoorClient": "Backdoor",
+}
+
+
+def is_attack(value: object) -> bool:
+    """Whether a value is an attack of this library."""
+    return any(isinstance(value, kinds) for _, kinds in TAKES.values())
 
 
 def check_kind(attack: object, wrapper: str, parameter: str = "attack") -> None:
@@ -31,5 +48,5 @@ def check_kind(attack: object, wrapper: str, parameter: str = "attack") -> None:
     advice = f"Wrap the client in {' or '.join(others)} instead."
     holds = not others or isinstance(attack, kinds)
     require(holds, parameter, expected, attack, advice)
-    advice = "Pass an instance, as in `SignFlip()`, or a function of your own."
+    advice = f"Pass an instance, as in `{EXAMPLES[wrapper]}()`, or a function of your own."
     require(can_attack(attack), parameter, expected, attack, advice)

@@ -1,4 +1,4 @@
-"""The memory of an attack, which also lasts if each round builds a new client."""
+"""The memory of an attack. It lasts from round to round, even if each round builds a new client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Memory:
     """
 
     def __init__(self, attack: object, client_id: int, context: Context | None) -> None:
-        expected, advice = "the Context of the node", "Pass on what `client_fn` is given."
+        expected, advice = "the Context of the node", "Pass the context that `client_fn` gets."
         right = context is None or isinstance(context, Context)
         require(right, "context", expected, context, advice)
         self.lasts = isinstance(attack, Remembering)
@@ -126,7 +126,7 @@ def remembered(attack: object, size: int) -> Memories:
 
 
 def digest(memories: Memories) -> bytes:
-    """Return a key that differs if memories differ."""
+    """Return a digest of memories. Other memories give another digest."""
     found = blake2b(digest_size=16)
     for name in sorted(memories):
         value = memories[name]

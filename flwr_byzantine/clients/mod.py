@@ -23,6 +23,7 @@ from flwr.common.logger import log
 
 from flwr_byzantine.attacks.base import require
 from flwr_byzantine.clients.arrays import Arrays
+from flwr_byzantine.clients.kinds import is_attack
 from flwr_byzantine.clients.wrapper import Config, FitReply
 
 EXAMPLES = "num-examples"
@@ -68,6 +69,9 @@ def attack_mod(wrap: Callable[..., NumPyClient]) -> Mod:
     ...     return MaliciousClient(honest, SignFlip()) if client_id < 2 else honest
     >>> app = ClientApp(mods=[attack_mod(wrap)])
     """
+    advice = "Pass a function `wrap(make_honest, client_id)` that returns the client of a node."
+    is_function = callable(wrap) and not is_attack(wrap)
+    require(is_function, "wrap", "a function that returns a client", wrap, advice)
     told = "context" in signature(wrap).parameters
 
     def mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
@@ -124,7 +128,7 @@ def _in_place_of(number: int, ctxt: Context) -> Context:
     require(
         bool(other),
         "node_config",
-        "with a `partition-id`, for an attack that knows other nodes",
+        "a node config with a `partition-id`, for an attack that knows other nodes",
         dict(ctxt.node_config),
         "Start the nodes with `partition-id=0`, 1 and so on, or choose an attack of the own update.",
     )

@@ -118,7 +118,7 @@ class MomentumClient(WrappedClient):
         require_whole("client_id", client_id, 0, "Number the clients from 0.")
         self.momentum = _Momentum(beta, payload, buffers, client_id)
         self.forgetful = context is None
-        self.state = RecordDict() if context is None else context.state
+        self.state = self.state_of(context)
 
     def fit(self, parameters: Arrays, config: Config) -> FitReply:
         """Train, and send the momentum."""
@@ -293,7 +293,7 @@ def _shapes(arrays: Named) -> dict[str, tuple[int, ...]]:
 
 
 def _warn_of_a_late_start(config: Config) -> None:
-    """Warn that a wrapper which is built anew in each round never has a momentum, and say what to do."""
+    """Warn that a wrapper never has a momentum if it is built anew in each round, and say what to do."""
     server_round = round_of(config)
     if not isinstance(server_round, MissingRound) and server_round > 1:
         text = "The momentum starts in round %s. If the client is built anew in each round, pass `context`"

@@ -11,7 +11,7 @@ from flwr.client import NumPyClient
 from numpy.typing import NDArray
 
 from flwr_byzantine.attacks import RandomLabels
-from flwr_byzantine.attacks.base import stream
+from flwr_byzantine.attacks.base import require, stream
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule
 from flwr_byzantine.clients.arrays import Arrays
 from flwr_byzantine.clients.kinds import check_kind
@@ -46,6 +46,10 @@ class PoisonedClient(ClientWrapper):
         seed: int = 0,
         schedule: AttackSchedule = ALWAYS,
     ) -> None:
+        advice = (
+            "Pass a function that builds the client, as in `Trainer`, and not the client itself."
+        )
+        require(callable(make_client), "make_client", "a function", make_client, advice)
         super().__init__(make_client(None), client_id=client_id, seed=seed, schedule=schedule)
         self.make_client = make_client
         self.attack = self.scheduled(attack)

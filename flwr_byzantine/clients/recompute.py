@@ -61,7 +61,7 @@ def recompute(
 
 
 def fingerprint(parameters: Sequence[NDArray[Any]], config: Config) -> bytes:
-    """Return a digest of what the server sent, which differs if that differs."""
+    """Return a digest of what the server sent. Other content gives another digest."""
     digest = blake2b(digest_size=16)
     for array in parameters:
         digest.update(repr((array.dtype.str, array.shape)).encode())

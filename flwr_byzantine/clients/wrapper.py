@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 import numpy as np
+from flwr.app import Context, RecordDict
 from flwr.client import Client, NumPyClient
 from flwr.common import Scalar
 
-from flwr_byzantine.attacks.base import require_whole, stream
+from flwr_byzantine.attacks.base import require, require_whole, stream
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule, split
 from flwr_byzantine.clients.arrays import Arrays
 
@@ -68,7 +69,18 @@ class WrappedClient(NumPyClient):
     """
 
     def __init__(self, client: NumPyClient) -> None:
+        trains = callable(getattr(client, "fit", None)) and not isinstance(client, type | Client)
+        advice = "Pass the client itself, as in `Trainer()`, not its class, its `to_client()` or an attack."
+        require(trains, "client", "a NumPyClient", client, advice)
         self.client = client
+
+    @staticmethod
+    def state_of(context: Context | None) -> RecordDict:
+        """The state of a node's context; a new state without a context."""
+        right = context is None or isinstance(context, Context)
+        advice = "Pass the context that `client_fn` gets."
+        require(right, "context", "the Context of the node", context, advice)
+        return RecordDict() if context is None else context.state
 
     def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:
         """Evaluate as the wrapped client does."""
@@ -85,8 +97,8 @@ class WrappedClient(NumPyClient):
     def to_client(self) -> Client:
         """Return a Flower client that implements exactly what the wrapped client implements.
 
-        Flower asks the class which methods there are; an `evaluate` that only passes on would hide
-        that the wrapped client has none.
+        Flower looks at the class to find which methods a client has. An `evaluate` that only passes the
+        call on would hide that the wrapped client has no `evaluate`.
         """
         client = self.client.to_client()
         if not hasattr(client, "numpy_client"):  # the user wrote this `to_client`
@@ -132,6 +144,11 @@ class ClientWrapper(WrappedClient):
     ) -> None:
         require_whole("client_id", client_id, 0, "Number the clients from 0.")
         require_whole("seed", seed, 0, "Choose any other seed.")
+        advice = (
+            "Pass `AttackSchedule(start_round=5)`, for example, or leave it out for all rounds."
+        )
+        known = isinstance(schedule, AttackSchedule)
+        require(known, "schedule", "an `AttackSchedule`", schedule, advice)
         super().__init__(client)
         self.client_id = client_id
         self.seed = seed
@@ -139,7 +156,7 @@ class ClientWrapper(WrappedClient):
         self.spells = ALWAYS
 
     def scheduled(self, attack: Any) -> Any:
-        """Return the attack itself, and follow its own schedule if it has one, as an `OnOff` has."""
+        """Return the attack without its schedule, and follow this schedule. Only an `OnOff` has one."""
         attack, self.spells = split(attack)
         return attack
 

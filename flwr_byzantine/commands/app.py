@@ -67,7 +67,9 @@ def audit(
     try:
         written, unreadable = read_lines(file)
     except OSError as error:
-        raise fail(f"Cannot read the audit log: {error}") from None
+        raise fail(
+            f"Cannot read the audit log: {error}. Pass the file that `audit_log=` names"
+        ) from None
     if unreadable:
         print(
             f"{unreadable} lines are left out, because they are no audit records", file=sys.stderr
@@ -80,7 +82,7 @@ def audit(
             file=sys.stderr,
         )
     if not records:
-        raise fail(f"{file} holds no audit records")
+        raise fail(f"{file} holds no audit records. Pass the file that `audit_log=` names")
     for line in table(records):
         print(line)
     print(NOTE, file=sys.stderr)
@@ -118,11 +120,11 @@ def stress(
     rules: Annotated[
         str,
         typer.Option(
-            help="Names of rules. `app` is the app alone, and `fedavg` is the plain mean."
+            help="Names of rules, with commas. `app` is the app alone, and `fedavg` is the plain mean."
         ),
     ] = "app,fedavg,median,phocas,covariance_filter,nnm+phocas",
     attacks: Annotated[
-        str, typer.Option(help="Names of attacks. `none` is no attack.")
+        str, typer.Option(help="Names of attacks, with commas. `none` is no attack.")
     ] = "none,sign_flip,lie,ipm,min_max",
     malicious: Annotated[
         str | None,
@@ -154,7 +156,7 @@ def stress(
         ),
     ] = 1,
     metric: Annotated[
-        str | None, typer.Option(help="The number that says what a model is worth.")
+        str | None, typer.Option(help="The metric by which results are compared.")
     ] = None,
     lower_is_better: Annotated[
         bool | None,
@@ -208,7 +210,7 @@ def stress(
     except ValueError as error:
         raise fail(as_options(str(error), OPTIONS, FLAGS)) from None
     except KeyboardInterrupt:
-        message = f"Stopped. What is over is kept in {out}: the same command goes on from there."
+        message = f"Stopped. Finished runs are kept in {out}. The same command goes on from there."
         raise fail(message, 130) from None
 
 
@@ -234,17 +236,18 @@ def plan(
             "--fraction-train",
             "--fraction-fit",
             metavar="SHARE",
-            help="The same as a share, as in Flower.",
+            help="Which share of these nodes each round asks, in place of --sample.",
         ),
     ] = None,
     risk: Annotated[
         str,
         typer.Option(
-            metavar="RISK", help="The accepted risk that some round has more than f, from 0 to 1."
+            metavar="RISK",
+            help="The accepted probability that some round has more than f Byzantine nodes.",
         ),
     ] = "1e-3",
     rules: Annotated[
-        str, typer.Option(help="Names of rules, such as nnm+krum. By default, all.")
+        str, typer.Option(help="Names of rules, with commas, such as nnm+krum. By default, all.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -1,6 +1,6 @@
 """Checks everything that the compiled loops rely on, because they follow addresses and check nothing.
 
-Most of it comes from a rule, so the errors speak of a rule's methods.
+Most of it comes from a rule, so the errors name a rule's methods.
 """
 
 from collections.abc import Sequence
@@ -132,8 +132,8 @@ def check_base(base: Sequence[Any] | None, columns: Columns, *, add_base: bool) 
         check_segments("base", base, columns, columns.dtype)
     elif add_base:
         raise ValueError(
-            "Parameter `base` should be the model where `add_base` is given. Found `base = None`. "
-            "Pass what the changes are added to."
+            "Parameter `base` should be the model if `add_base` is True. Found `base = None`. "
+            "Pass the arrays to which the result is added."
         )
 
 

@@ -174,7 +174,10 @@ class Compiled:
         function = self._functions[name, computed_in(columns.dtype).name]
         result: int = function(byref(view), *arguments)
         if result < 0:
-            raise MemoryError("There is no memory left to aggregate a block of columns in.")
+            raise MemoryError(
+                "There is too little memory to aggregate a block of columns. Use fewer threads: set the "
+                "environment variable `FLWR_BYZANTINE_NUM_THREADS` to a smaller number."
+            )
         return result
 
     def distances(self, columns: Columns, lo: int, hi: int) -> Doubles:

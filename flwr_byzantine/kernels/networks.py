@@ -1,4 +1,4 @@
-"""Comparator networks that put the values of a column in order, or in part of it.
+"""Comparator networks that sort the values of a column, completely or in part.
 
 A comparator (i, j) with i < j leaves the smaller of two values at i and the larger at j. A network is a
 fixed sequence of comparators, so it has no branches and sorts many columns at once with vector minima

@@ -14,7 +14,7 @@ ADVICE = "`flwr run` takes whole numbers, numbers, texts, and true or false."
 def check_config(defaults: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
     """Raise unless the app's configuration has all of the keys, and each value has the kind of the app's own.
 
-    A number may replace any other number. Where the app's own value is an empty text, any value is allowed.
+    A number may replace any other number. If the app's own value is an empty text, any value is allowed.
 
     Parameters
     ----------
@@ -31,7 +31,12 @@ def check_config(defaults: Mapping[str, Any], changed: Mapping[str, Any]) -> Non
     for key, value in changed.items():
         if key not in defaults:
             keys = ", ".join(defaults) or "nothing: the app has no configuration"
-            raise wrong("config", f"made of {keys}", key, "These are the app's keys.")
+            raise wrong(
+                "config",
+                f"made of {keys}",
+                key,
+                "These are the app's keys. Correct the key, or leave it out.",
+            )
         kind, usual = _kind(value), _kind(defaults[key])
         if kind is None or (kind != usual and defaults[key] != ""):
             advice = ADVICE if kind is None else f"The app's own value is {defaults[key]!r}."

@@ -47,7 +47,7 @@ class Asked:
         self.nodes, self._server, self._times = nodes, threading.get_ident(), 0
 
     def again(self) -> None:
-        """Count a question of the server's own thread. Raise a TimeoutError if it waits in vain."""
+        """Count a question of the server's own thread. Raise a TimeoutError if there were too many."""
         if threading.get_ident() == self._server:
             self._times += 1
             if self._times > PATIENCE:
@@ -59,7 +59,7 @@ class Asked:
 
 
 def too_many(nodes: int, wanted: int | None = None) -> str:
-    """Say why a server waits for nodes in vain."""
+    """Say that a server waits for more nodes than there are."""
     more = f"more than {nodes}" if wanted is None else f"{wanted}"
     return f"the server waits for {more} nodes, but there are only {nodes}"
 

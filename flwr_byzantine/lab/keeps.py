@@ -42,6 +42,7 @@ def assert_keeps(
     if not kept:
         found = cell["error"] or reached
         raise AssertionError(
-            f"{result.data['app']} keeps {found} of {at_least} in {result.data['metric']} under {attack}, "
-            f"with {rule} and {result.data['byzantine']} of {result.data['clients']} Byzantine nodes."
+            f"{result.data['app']} should reach {result.data['metric']} of at {'most' if low else 'least'} "
+            f"{at_least} under {attack}, with {rule} and {result.data['byzantine']} of "
+            f"{result.data['clients']} nodes Byzantine. Found {found}. Try another rule, or lower the demand."
         )

@@ -131,7 +131,7 @@ def attack_named(name: str, num_clients: int, num_attackers: int, rule: rules.Ru
     if name not in ATTACKS:
         known = ["none", *ATTACKS, *AGAINST, *ON_DATA]
         advice = did_you_mean(name, known) or "Choose from these names."
-        raise wrong("attacks", f"made of {', '.join(known)}", name, advice.rstrip())
+        raise wrong("attacks", f"chosen from {', '.join(known)}", name, advice.rstrip())
     if ATTACKS[name] is attacks.SignFlip:
         return attacks.SignFlip(max(1.0, 2 * (num_clients - num_attackers) / num_attackers))
     attack = ATTACKS[name]()
@@ -183,7 +183,7 @@ def rule_named(name: str, f: int, arguments: Mapping[str, Mapping[str, Any]] = {
         )
         raise wrong("rules", "rules that need no data on the server", name, advice)
     if last not in RULES or not STEPS.keys() >= {*before}:
-        expected = f"made of {', '.join(RULES)}, and of {', '.join(STEPS)} in front"
+        expected = f"chosen from {', '.join(RULES)}, perhaps with {', '.join(STEPS)} in front"
         like = "" if last in RULES else did_you_mean(last, [*RULES, *SHORT])
         like += "".join(did_you_mean(part, STEPS) for part in before if part not in STEPS)
         advice = like or "Choose from these names, or join them by `+`, as in `nnm+phocas`."

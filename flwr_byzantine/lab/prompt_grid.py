@@ -50,7 +50,7 @@ class PromptGrid(PassingGrid):
         return replies
 
     def wait_for_nodes(self, number: int) -> None:
-        """Wait until so many nodes are there."""
+        """Wait until this many nodes are there."""
         while len(list(self.get_node_ids())) < number:
             self.go_on(POLL)
 

@@ -27,7 +27,7 @@ def cells_of(by_seed: Sequence[Sequence[Run]], metric: Metric) -> list[dict[str,
         The runs of each seed, in the same order. Points lost compare a run with the app's own run of the same
         seed.
     metric : Metric
-        The number that says what a model is worth.
+        The metric by which results are compared.
 
     Notes
     -----
@@ -183,7 +183,8 @@ class StressResult:
         for cell in self.cells:
             if (cell["rule"], cell["attack"]) == (rule, attack):
                 return cell
-        raise KeyError(f"{rule} under {attack}")
+        pairs = ", ".join(f"{cell['rule']} under {cell['attack']}" for cell in self.cells)
+        raise KeyError(f"There was no run of {rule} under {attack}. The runs are: {pairs}.")
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write ``stress.json`` and ``stress.html``, and return the path of the page."""

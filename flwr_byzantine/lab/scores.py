@@ -1,4 +1,4 @@
-"""Which number says what a model is worth, and its value in each round."""
+"""The metric by which results are compared, and its value in each round."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says what a model is worth.
+    """A metric by which results are compared.
 
     Parameters
     ----------

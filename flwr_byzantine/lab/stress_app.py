@@ -82,7 +82,7 @@ def stress(
         A ClientApp that the attackers run in place of the app's own when they train, ``module:name`` in the
         app's folder. This is the attack ``malicious``. You need not name it in ``attacks``.
     metric : str or None
-        The number that says what a model is worth. See :func:`flwr_byzantine.lab.scores.choose_metric`.
+        The metric by which results are compared. See :func:`flwr_byzantine.lab.scores.choose_metric`.
     lower_is_better : bool or None
         Whether a smaller number is better. None decides by the metric's name.
     out : str, Path or None

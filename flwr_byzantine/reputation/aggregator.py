@@ -70,7 +70,7 @@ class ReputationAggregator(AuxiliaryAggregator):
     ) -> None:
         super().__init__(auxiliary, **kwargs)
         check_learning_rate("meta_learning_rate", meta_learning_rate)
-        check_settings(initial_reputation, max_norm_ratio, forget_after)
+        check_settings(initial_reputation, max_norm_ratio, normalize, forget_after)
         self.meta_learning_rate = meta_learning_rate
         self.initial_reputation = float(initial_reputation)
         self.max_norm_ratio = float(max_norm_ratio)
@@ -84,8 +84,8 @@ class ReputationAggregator(AuxiliaryAggregator):
     def reputations(self) -> dict[str, float]:
         """Client -> score. It waits for an update of the scores that is still running, and raises its error.
 
-        Within the auxiliary loss it gives the scores before that update, because the update may wait for the
-        loss.
+        An auxiliary loss that reads it gets the scores before that update, because the update may wait for
+        the loss.
         """
         return dict(self._recall().reputations)
 
@@ -136,7 +136,7 @@ class ReputationAggregator(AuxiliaryAggregator):
             step_size("learning_rate", self.learning_rate, server_round),
             step_size("meta_learning_rate", self.meta_learning_rate, server_round),
         )
-        step = self._play(this_round, memory)
+        step = self._scored_step(this_round, memory)
         scores = dict(zip(clients, step.q.tolist(), strict=True))
         weights = dict(zip(clients, step.weights.tolist(), strict=True))
         return ReputationOutcome(
@@ -144,7 +144,7 @@ class ReputationAggregator(AuxiliaryAggregator):
         )
 
     @abstractmethod
-    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
+    def _scored_step(self, this_round: ScoredRound, memory: Memory) -> Step:
         """Move the model, and prepare the new scores that the next :meth:`_recall` gives."""
 
     def _next(
@@ -207,7 +207,7 @@ class ReputationAggregator(AuxiliaryAggregator):
         return np.where(np.isfinite(norms) & np.isfinite(factors), factors, 0.0)
 
     def _shares(self, q: Vector, factors: Vector) -> Vector:
-        """q. With `normalize`, q is divided by the sum of the absolute scores of the rows that count."""
+        """The scores q. With `normalize`, they are divided by the sum of their sizes over rows that count."""
         total = np.abs(q[factors > 0]).sum() if self.normalize else 1.0
         return q / total if total > 0 else np.zeros(len(q))
 

@@ -60,7 +60,7 @@ class TorchAuxiliaryLoss:
     loss_fn : Callable
         ``loss_fn(model(x), y)``, a scalar, such as ``torch.nn.functional.cross_entropy``.
     dataset : Dataset
-        A map-style data set of pairs (x, y). It is read once and kept on the device. Some hundreds of
+        A map-style data set of pairs (x, y). It is read once and kept on the device. A few hundred
         samples are enough (the paper uses 250).
     batch_size : int or None
         The number of samples in each round, drawn without replacement. None means all samples.

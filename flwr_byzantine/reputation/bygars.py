@@ -28,8 +28,8 @@ class ByGARSAggregator(ReputationAggregator):
     meta_steps : int
         k, the number of pseudo and meta updates in each round; at least 1.
     tolerance : float or None
-        If it is given, a meta update has to lower the auxiliary loss by more than this. The first one that
-        does not is left out, and no other follows in that round.
+        If it is given, a meta update has to lower the auxiliary loss by more than this. The first update
+        that does not do so is left out, and no other update follows in that round.
     **kwargs
         See :class:`ReputationAggregator`.
 
@@ -47,7 +47,7 @@ class ByGARSAggregator(ReputationAggregator):
         self.meta_steps = meta_steps
         self.tolerance = tolerance
 
-    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
+    def _scored_step(self, this_round: ScoredRound, memory: Memory) -> Step:
         rows, server_round = this_round.rows, this_round.server_round
         here = self._gradient_here(rows.model, server_round)
         newest = GradientSize.of(here)
@@ -106,7 +106,7 @@ class ByGARSPlusPlusAggregator(ReputationAggregator):
         If a parameter is out of range.
     """
 
-    def _play(self, this_round: ScoredRound, memory: Memory) -> Step:
+    def _scored_step(self, this_round: ScoredRound, memory: Memory) -> Step:
         rows, size = this_round.rows, memory.size()
         gradient = self._early_gradient(rows.model, this_round.server_round)
         if gradient is None and (self.normalize or (size is None and this_round.q.any())):

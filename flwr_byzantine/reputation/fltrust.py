@@ -1,4 +1,4 @@
-"""FLTrust: an update counts as far as it points in the direction of the server's own update.
+"""FLTrust: the weight of an update grows with its cosine with the server's own update.
 
 The signs are those of ByGARS: row h_i is minus client i's update, u_i = -h_i, and h_0 is minus the server's.
 """

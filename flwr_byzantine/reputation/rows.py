@@ -20,7 +20,7 @@ Gradient = Sequence[Array | None]
 SHORTEST = 1e-140  # a vector shorter than this loses digits, or vanishes, when it is squared
 RESOLUTION = (
     2.0**-40
-)  # as a part of the model's length; in a shorter update, rounding would count too much
+)  # rounding decides the direction of an update below this part of the model's length
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from flwr_byzantine.rules.spectral import CovarianceFilter as CovarianceFilter
 from flwr_byzantine.rules.spectral import DivideAndConquer as DivideAndConquer
 from flwr_byzantine.rules.spectral import SmallestMaximumEigenvalue as SmallestMaximumEigenvalue
 
-# All is public that is imported `as` itself.
+# A name is public if it is imported `as` itself.
 globals()["__all__"] = [
     name for name, thing in [*globals().items()] if callable(thing) and name[0] != "_"
 ]

@@ -17,7 +17,7 @@ TIE = 1e-9  # a probability that exceeds the risk by a smaller relative error co
 def assumed_byzantine(
     population: int, byzantine: int, sample: int, rounds: int, risk: float = 1e-3
 ) -> int:
-    r"""The f to assume, so that no round's sample has more Byzantine nodes, except with a given risk.
+    r"""The smallest f for which, except with a given risk, no round has more than f Byzantine nodes.
 
     Each round asks a sample of the nodes. It is drawn uniformly, without replacement and independently of
     the other rounds, as Flower's strategies do. So the number X of Byzantine nodes in a sample is

@@ -25,8 +25,8 @@ class Rule(KnownKeywords, ABC):
     alone, then reduces the k mixed rows W X coordinate by coordinate. A new rule states its bound
     ``min_updates`` and overrides :meth:`mixing`, :meth:`reduction`, or both.
 
-    A rule that needs more than distances says so, and overrides :meth:`mixing_of` instead of
-    :meth:`mixing`.
+    A rule that needs more than distances sets ``uses_model``, ``uses_counts`` or ``remembers``, and
+    overrides :meth:`mixing_of` instead of :meth:`mixing`.
     """
 
     uses_distances: ClassVar[bool] = False
@@ -122,7 +122,7 @@ class Rule(KnownKeywords, ABC):
         return self
 
     def scaled(self, factor: float) -> "Rule":
-        """The rule for updates times a factor. Its own lengths, such as a threshold, get the factor too."""
+        """The rule for updates times a factor. Its own lengths, such as a threshold, are multiplied too."""
         return self
 
     def plan(self, given: Given) -> tuple[Matrix | None, Reduction | None]:
@@ -246,11 +246,11 @@ class Rule(KnownKeywords, ABC):
 
     def __rshift__(self, after: object) -> NoReturn:
         """Raise TypeError, because nothing can go behind a rule."""
-        raise _no_pre_aggregation(self)
+        raise no_pre_aggregation(self)
 
     def __rrshift__(self, before: object) -> NoReturn:
         """Raise TypeError, because pre-aggregations define this operator themselves."""
-        raise _no_pre_aggregation(before)
+        raise no_pre_aggregation(before)
 
     def points(self, updates: Any, model: Any) -> tuple[Points, Any, Any]:
         """The updates with the rule's other input, the model, and how to return a result."""
@@ -269,7 +269,7 @@ def _copied(given: Given) -> Given:
     return replace(given, distances=replace(given.distances, squared=squared))
 
 
-def _no_pre_aggregation(before: object) -> TypeError:
+def no_pre_aggregation(before: object) -> TypeError:
     """The error if `>>` does not follow a pre-aggregation."""
     return TypeError(
         f"`>>` should follow a pre-aggregation. Found {before!r} before it. "
@@ -292,6 +292,6 @@ def require_rule(rule: object) -> None:
 def check_bound(rule: Rule) -> int:
     """The bound of a rule. Raise ParameterError if it is no sensible bound."""
     least: object = rule.min_updates if isinstance(rule, Rule) else None
-    advice = "Give the bound of its theorem."
+    advice = "Let it return the smallest number of updates for which the rule is defined."
     require_whole("min_updates", least, 1, advice, owner=type(rule).__name__)
     return int(rule.min_updates)

@@ -57,7 +57,7 @@ def check_f(
     else:
         holds = is_whole(value) and value >= 0  # type: ignore[operator]
         require(holds, name, expected, value, advice, owner=owner)
-        object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's can overflow
+        object.__setattr__(rule, name, int(value))  # type: ignore[call-overload]  # numpy's integers can overflow
 
 
 def find_f(rule: object) -> tuple[str, Any] | None:
@@ -133,4 +133,7 @@ def check_theorem(holds: bool, bound: str, **found: int) -> None:
     """Raise ValueError, with the condition of a theorem, if the condition does not hold."""
     if not holds:
         values = ", ".join(f"{name} = {value}" for name, value in found.items())
-        raise ValueError(f"The variance bound should be used only if {bound}. Found `{values}`.")
+        raise ValueError(
+            f"The variance bound should be used only if {bound}. Found `{values}`. "
+            "Pass a larger `n`, or assume fewer Byzantine updates."
+        )

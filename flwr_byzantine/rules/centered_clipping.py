@@ -1,4 +1,4 @@
-"""Centered clipping, which bounds what each update moves, from where the last round led."""
+"""Centered clipping, which bounds how far each update moves the result of the last round."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self

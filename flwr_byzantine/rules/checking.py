@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from flwr_byzantine.checks import require, require_whole
+from flwr_byzantine.checks import instead_of_a_rule, require, require_whole
 from flwr_byzantine.rules.base import Rule, check_bound
 from flwr_byzantine.rules.properties import PROPERTIES
 from flwr_byzantine.rules.trials import Trial
 
-EXTRA = (0, 1, 4)  # each trial has so many updates more than the smallest number
+EXTRA = (0, 1, 4)  # a trial has this many updates more than the smallest number
 
 
 class BrokenRuleError(AssertionError):
@@ -64,9 +64,8 @@ def check_rule(rule: Rule, skip: Collection[str] = (), *, seed: int = 0) -> None
     >>> from flwr_byzantine.rules import Krum, NearestNeighborMixing
     >>> check_rule(NearestNeighborMixing(1) >> Krum(1))
     """
-    advice = "Pass a rule, not its class. A pre-aggregation is checked in front of a rule."
     expected = "a rule such as `flwr_byzantine.rules.Median()`"
-    require(isinstance(rule, Rule), "rule", expected, rule, advice)
+    require(isinstance(rule, Rule), "rule", expected, rule, instead_of_a_rule(rule))
     require_whole("seed", seed, 0, "Leave it out for 0.")
     skipped = {skip} if isinstance(skip, str) else {*skip}
     expected = f"names of properties: {', '.join(PROPERTIES)}"

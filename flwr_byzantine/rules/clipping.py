@@ -113,7 +113,7 @@ class AdaptiveClipping(ToldOfMinority, _Clipped):
     ----------
     num_byzantine : int or float
         f, the number of Byzantine updates to survive; a fraction between 0 and 1 is that share of
-        the n updates, rounded up. Tell the rule behind it the same f.
+        the n updates, rounded up. Give the rule behind it the same f.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from flwr_byzantine.checks import ParameterError
+from flwr_byzantine.checks import ParameterError, instead_of_a_rule, require
 from flwr_byzantine.kernels import Reduction
 from flwr_byzantine.rules.base import Given, Matrix, Rule
 from flwr_byzantine.rules.bounds import MOST
@@ -26,7 +26,7 @@ class MixingStep(ABC):
 
     @abstractmethod
     def mixing(self, given: Given) -> Matrix:
-        """W, shape (k, n), or (k, m) over all points. The model gets what a row lacks to sum to one."""
+        """W, shape (k, n), or (k, m) over all points. The model gets what is missing from a sum of 1."""
 
     def mixed(self, distances: Distances, mixing: Matrix) -> Distances:
         """Distances of the mixed rows."""
@@ -38,7 +38,7 @@ class MixingStep(ABC):
         return 1
 
     def rows_after(self, n: int) -> int:
-        """k."""
+        """k, the number of rows that the step makes of n rows."""
         return n
 
     def least_for(self, rows: int) -> int:
@@ -62,7 +62,7 @@ class MixingStep(ABC):
         return self
 
     def scaled(self, factor: float) -> Self:
-        """The step for updates times a factor. Its own lengths get the factor too."""
+        """The step for updates times a factor. Its own lengths are multiplied too."""
         return self
 
 
@@ -90,7 +90,10 @@ class Composition(Rule):
     rule: Rule
 
     def __post_init__(self) -> None:
-        """Check that some number of updates is enough."""
+        """Check the rule, and that some number of updates is enough."""
+        require(
+            isinstance(rule := self.rule, Rule), "rule", "a rule", rule, instead_of_a_rule(rule)
+        )
         if not self.min_updates:
             raise ParameterError(
                 f"Some number of updates should be enough for `{self}`. Found that {MOST:,} are too few. "
@@ -212,7 +215,7 @@ class Composition(Rule):
         return np.where(part_of.any(axis=0), means, np.inf)
 
     def reduction(self, k: int) -> Reduction | None:
-        """The rule's."""
+        """The reduction of the rule behind the steps."""
         return self.rule.reduction(k)
 
 

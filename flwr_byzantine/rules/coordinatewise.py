@@ -136,8 +136,12 @@ class TrimmedMean(Rule):
         Parameters
         ----------
         n, num_byzantine : int
-            The number of updates, and q, the number of Byzantine values in each coordinate. The bound needs
-            q <= b, which the proof uses without saying so, and 2b < n. Otherwise this raises ValueError.
+            The number of updates, and q, the number of Byzantine values in each coordinate.
+
+        Raises
+        ------
+        ValueError
+            Unless q <= b, which the proof uses without saying so, and 2b < n.
         """
         b, q = self.tolerated(n), num_byzantine
         check_theorem(0 <= q <= b and 2 * b < n, "q <= b and 2b < n", n=n, b=b, q=q)
@@ -148,7 +152,7 @@ class TrimmedMean(Rule):
 class FlooredTrimmedMean(Rule):
     """Trimmed mean that leaves out a share of the values at each end, rounded down as Flower does.
 
-    With fewer than 1 / beta updates it leaves out none, so it protects from nobody.
+    With fewer than 1 / beta updates it leaves out none, so it tolerates no Byzantine client.
 
     Parameters
     ----------
@@ -217,8 +221,8 @@ class Phocas(TrimmedMean):
     -----
     Without an attacker it averages n - b values. It fails under more than b bad values in one coordinate.
 
-    The omniscient attack harms it least of the rules by coordinate: once it has found the middle,
-    it takes back the honest values that were trimmed.
+    Of the rules by coordinate, it is harmed least by the omniscient attack. The honest values that the
+    trimmed mean leaves out are near it, so they are in the result again.
 
     References
     ----------
@@ -265,7 +269,7 @@ class MeaMed(MajorityRule):
     Without an attacker it averages n - f values. It fails under more than f bad values in one coordinate.
 
     Attackers on one side move its center, the median, to the edge of the honest values. The average
-    of the n - f values nearest to the center makes up for most of that.
+    of the n - f values nearest to the center lies nearer to the middle of the honest values.
 
     References
     ----------

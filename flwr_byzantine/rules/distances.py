@@ -1,4 +1,4 @@
-"""Squared distances between points, and what follows from them: the mathematics of rules in n x n numbers.
+"""Squared distances between points, and the quantities that rules compute from them.
 
 A point is an update, or a reference such as the global model. Every linear combination of updates
 is an affine combination of the updates and the model. So distances determine its norm, its inner
@@ -15,10 +15,9 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
-SAME = 1e-9  # eigenvalues that differ by a smaller part count as equal
-HIDDEN = 1e-4  # a number whose rounding error may be so large a part of what it is compared with is not known
-
-LOST = 1e-3  # differences of numbers that are a smaller part of these have lost digits
+SAME = 1e-9  # eigenvalues with a smaller relative difference count as equal
+HIDDEN = 1e-4  # a number counts as unknown if its relative rounding error may be larger than this
+LOST = 1e-3  # a difference that is a smaller part of the two numbers has lost digits to rounding
 
 
 def _same_rows(matrix: Matrix) -> npt.NDArray[np.bool_]:
@@ -32,7 +31,7 @@ def _same_rows(matrix: Matrix) -> npt.NDArray[np.bool_]:
 
 
 class Spectrum(NamedTuple):
-    """Where updates spread most: the covariance matrix's largest eigenvalue and its direction.
+    """The largest eigenvalue of the covariance matrix, and the squared projections on its eigenvector.
 
     Parameters
     ----------
@@ -64,7 +63,7 @@ class Distances:
     num_rows : int or None
         n. None stands for m, without references.
     products : Mapping[int, np.ndarray] or None
-        The position of a reference -> measured inner products of the updates that begin there, shape (n, n).
+        The position of a reference -> measured inner products of the updates relative to it, shape (n, n).
         They are measured for updates that are far longer than most, because rounding hides them in D. All
         others are NaN.
 
@@ -110,7 +109,7 @@ class Distances:
         Parameters
         ----------
         origin : int or None
-            The point at which updates begin; None is the model.
+            The point relative to which updates are measured; None is the model.
         """
         squared = self.from_point(self.n if origin is None else origin)
         measured = self._measured(self.n if origin is None else origin)
@@ -142,7 +141,7 @@ class Distances:
         """Distances of k combinations in place of the updates. References stay the same.
 
         Coefficients that two combinations share cancel exactly. So equal combinations have the distance 0,
-        and a far update in both does no harm.
+        and a far update in both does not change their distance.
 
         Parameters
         ----------
@@ -158,8 +157,9 @@ class Distances:
         if infinite[np.ix_(finite, finite)].any():
             pairs = np.triu(np.ones((len(points), len(points)), bool), 1)
             return Distances(self._exactly(np.zeros(pairs.shape), points, pairs), k)
-        # Inner products about what most combinations have in common, so that far updates in all of them
-        # vanish. If a pair is far nearer to each other than to that, its difference is computed again.
+        # Inner products relative to the coefficients' medians, so that far updates in all combinations
+        # cancel. If two combinations are much nearer to each other than to the origin, their distance is
+        # computed again from their difference.
         about = points[:, finite] - np.median(points[:, finite], axis=0)
         products = -0.5 * (about @ self.squared[np.ix_(finite, finite)] @ about.T)
         lengths = products.diagonal()
@@ -248,7 +248,7 @@ class Distances:
         return squared
 
     def _lengths(self, differences: Matrix) -> Vector:
-        """Squared lengths of differences, with one in each row. They are infinite with an infinite part."""
+        """Squared lengths of differences, one in each row; infinite if an infinite point is part of one."""
         infinite = ~np.isfinite(self.squared)
         if not infinite.any():
             lengths: Vector = -0.5 * ((differences @ self.squared) * differences).sum(axis=1)

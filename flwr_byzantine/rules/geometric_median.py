@@ -12,11 +12,9 @@ from flwr_byzantine.rules.distances import Distances
 from flwr_byzantine.rules.majority import MajorityRule, Vector, mean_of, no_result, within_reach
 from flwr_byzantine.rules.medoid import medoids
 
-SMALL = 1e-9  # distances below it, as a part of the spread, count as equal to it
+SMALL = 1e-9  # a distance below this part of the spread counts as this part of the spread
 MOST_STEPS, MOST_HALVINGS = 100, 20
-ARRIVED = (
-    1e-16  # what a step gains where the next one would be lost in rounding, as a part of the spread
-)
+ARRIVED = 1e-16  # a step that gains less than this part of the spread is the last one
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,15 @@ class GeometricMedian(MajorityRule):
 
     Distances are not squared. Weiszfeld's steps and Newton's steps find the point. They start from
     the mean of the floor(n/2) + 1 updates nearest the medoid. Each of Weiszfeld's steps weighs the
-    updates by 1 / max(nu, their distance from the point before). If some updates themselves have
-    the least sum, the result is their mean.
+    updates by 1 / max(nu, their distance from the point before). If some of the updates have the
+    least sum themselves, the result is the mean of these.
 
     It survives any f with n >= 2f + 1, also if it is told no f. It is in the convex hull of all
     finite updates, not of the honest ones alone. So attackers move it, by a bounded distance.
 
-    Far updates cost digits, because only distances are known. If attackers are 1e10 times as far
+    Far updates cost precision, because only distances are known. If attackers are 1e10 times as far
     away as honest updates are apart, the error is 3e-8 of the honest distance; with 1e12 it is
-    5e-6. With 1e20 the direction in which they pull is lost, but the result is still among the
+    5e-6. With 1e20 rounding hides the direction of the attackers, but the result is still among the
     honest updates.
 
     Parameters
@@ -45,11 +43,12 @@ class GeometricMedian(MajorityRule):
         are an error. A fraction between 0 and 1 is that share of the n updates, rounded up. 0
         stands for the largest f that n allows, (n - 1) / 2.
     iterations : int or None
-        How many of Weiszfeld's steps to take, without any of Newton's. None goes on until the point
-        stays.
+        How many of Weiszfeld's steps to take, without any of Newton's. None takes steps until the
+        point no longer changes.
     smoothing : float or None
-        nu, the distance below which updates weigh no more. None is 1e-9 of the spread: of the distance
-        within which floor(n/2) + 1 updates are from the medoid. RFA is ``iterations=3, smoothing=0.1``.
+        nu. All updates within this distance of the point have the same weight. None is 1e-9 of the
+        spread, which is the smallest distance from the medoid within which floor(n/2) + 1 updates lie.
+        RFA is ``iterations=3, smoothing=0.1``.
 
     Raises
     ------
@@ -67,8 +66,8 @@ class GeometricMedian(MajorityRule):
     Without an attacker it averages all n updates, those near it most. It fails under many attackers on one
     side; one bad value in every update.
 
-    Each attacker pulls with the same force, however far away it is. So f of them on one side move it by a
-    part of the honest spread, a part that grows without bound as f comes near n / 2.
+    Each attacker counts the same, however far away it is. So f of them on one side move the result by a
+    multiple of the honest spread. This multiple grows without bound as f approaches n / 2.
 
     References
     ----------
@@ -85,7 +84,10 @@ class GeometricMedian(MajorityRule):
     def __post_init__(self) -> None:
         """Check the parameters."""
         super().__post_init__()
-        name, advice = type(self).__name__, "Leave it out to go on until the point stays."
+        name, advice = (
+            type(self).__name__,
+            "Leave it out to iterate until the point stays the same.",
+        )
         if self.iterations is not None:
             require_whole("iterations", self.iterations, 1, advice, owner=name)
             object.__setattr__(self, "iterations", int(self.iterations))
@@ -137,12 +139,14 @@ class GeometricMedian(MajorityRule):
                 return start
         lower = off(gram, medoid)
         if change(gram, start, lower, squared_to(gram, start), floor) < 0:
-            start = lower  # below all updates, so that no step ends in one
+            start = lower  # its sum is less than that of every update, so no step ends in an update
         return converged(gram, start, floor, spread)
 
 
 def is_median(gram: Matrix, k: int) -> bool:
-    """Whether update k is a geometric median: the directions to the others add up to at most its number.
+    """Whether update k is a geometric median.
+
+    It is one if the sum of the unit vectors to the others is at most as long as the number of its copies.
 
     Parameters
     ----------
@@ -253,7 +257,7 @@ def converged(gram: Matrix, a: Vector, floor: float, spread: float) -> Vector:
 
 
 def change(gram: Matrix, a: Vector, b: Vector, squared: Vector, floor: float) -> float:
-    """By how much the sum of distances is larger at b than at a, without the digits that they share."""
+    """By how much the sum of distances is larger at b than at a, computed without cancellation."""
     step = b - a
     if not np.isfinite(step).all():
         return np.inf

@@ -33,7 +33,7 @@ def as_columns(updates: Any) -> tuple[Columns, Callable[[Array], Any]]:
     ValueError
         If the input is not n >= 1 rows of one length, or not real numbers.
     """
-    if not hasattr(updates, "__len__"):
+    if not hasattr(updates, "__len__") or isinstance(updates, str | bytes):
         updates = _listed(updates)
     if isinstance(updates, Mapping):
         raise ValueError(
@@ -109,7 +109,9 @@ def as_counts(counts: Any, n: int) -> npt.NDArray[np.float64]:
 def _listed(updates: Any) -> list[Any]:
     """The list of what a generator or another sequence gives."""
     try:
-        return list(updates)
+        if not isinstance(updates, str | bytes):
+            return list(updates)
+        raise TypeError
     except TypeError:
         raise ValueError(
             "Parameter `updates` should be an array of shape (n, d), or a sequence of n arrays. "
@@ -138,7 +140,18 @@ def _rows_of_arrays(updates: Any) -> tuple[list[npt.NDArray[Any]], Callable[[Arr
                 f"Found shape {updates.shape}. Flatten each update into one row."
             )
         return list(updates), lambda out: out
-    return [np.asarray(row) for row in updates], lambda out: out
+    return [_as_array(row) for row in updates], lambda out: out
+
+
+def _as_array(row: Any) -> npt.NDArray[Any]:
+    """An update as an array."""
+    try:
+        return np.asarray(row)
+    except ValueError:  # lists of several lengths
+        raise ValueError(
+            "Parameter `updates` should hold arrays, one for each update. Found an update that is a list of "
+            "arrays or lists of several shapes. Flatten each update into one row."
+        ) from None
 
 
 def _rows_of_tensors(
@@ -164,7 +177,7 @@ def _rows_of_tensors(
         return tensor.masked_fill(tensor.isinf(), math.nan)
 
     return [
-        tensor_values(torch, row) if isinstance(row, torch.Tensor) else np.asarray(row)
+        tensor_values(torch, row) if isinstance(row, torch.Tensor) else _as_array(row)
         for row in updates
     ], restore
 

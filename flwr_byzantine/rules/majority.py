@@ -12,10 +12,8 @@ from flwr_byzantine.rules.bounds import check_f, in_numbers, least_updates, lowe
 Indices = npt.NDArray[np.intp]
 Vector = npt.NDArray[np.float64]
 
-FARTHEST = 1e300  # larger squared distances count as infinite, because their sums would be
-ROUNDING = (
-    1e-10  # numbers that differ by a smaller part count as equal, because rounding may do this
-)
+FARTHEST = 1e300  # larger squared distances count as infinite, because their sums would be infinite
+ROUNDING = 1e-10  # numbers with a smaller relative difference count as equal, because of rounding
 
 
 def of_majority(f: int) -> int:

@@ -14,7 +14,7 @@ class Mean(Rule):
 
     .. math:: \mathrm{Mean}(u_1, \dots, u_n) = \frac{1}{n} \sum_{i=1}^{n} u_i
 
-    The numbers of examples that clients report have no influence. The mean is not Byzantine-resilient.
+    It does not weigh updates by numbers of examples, because clients report these numbers.
 
     Examples
     --------
@@ -25,8 +25,8 @@ class Mean(Rule):
     -----
     Without an attacker it averages all n updates. It fails under a single Byzantine client.
 
-    One client that sends a large enough value moves the average anywhere (Phocas, proposition 1). It is
-    there as the baseline, and as the fastest rule if nobody is Byzantine.
+    One client that sends a large enough value moves the average anywhere (Phocas, proposition 1). Use
+    it as a baseline, or as the fastest rule if nobody is Byzantine.
     """
 
     averages: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class Mean(Rule):
         return 1
 
     def tolerated(self, n: int) -> int:
-        """None."""
+        """0, because one Byzantine client can move the mean anywhere."""
         return 0
 
     def mixing(self, n: int, distances: Matrix | None) -> Matrix:

@@ -8,10 +8,8 @@ import numpy as np
 from flwr_byzantine.rules.base import Matrix, Rule
 from flwr_byzantine.rules.majority import Indices, Vector, mean_of, no_result, within_reach
 
-ROUNDING = 1e-12  # rounding may change a sum of distances by this part
-HIDES = (
-    1e-10  # an update hides others from each other that are so small a part of its distance apart
-)
+ROUNDING = 1e-12  # rounding may change a sum of distances by this part of it
+HIDES = 1e-10  # a distance below this part of a far update's distance is lost in a sum with it
 
 
 def distance_sums(distances: Matrix) -> Vector:
@@ -36,7 +34,7 @@ def medoids(distances: Matrix) -> Indices:
     """Indices of the updates with the least sum of distances, up to rounding.
 
     If a far update's distance is in all sums, rounding can make them equal. Then they are computed again
-    without that update. So far updates do not hide a near attacker among honest updates.
+    without that update. In this way far updates cannot hide an attacker that is near the honest updates.
 
     Parameters
     ----------

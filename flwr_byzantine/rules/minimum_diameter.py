@@ -8,7 +8,7 @@ import numpy as np
 from flwr_byzantine.rules.base import Matrix
 from flwr_byzantine.rules.majority import Indices, MajorityRule, mean_of, no_result, within_reach
 
-# The most steps of all searches in one graph. After them, each search counts as one that found nothing.
+# The limit on the steps of all searches in one graph. After it, each search ends without a result.
 MOST_STEPS = 20_000
 
 
@@ -71,7 +71,7 @@ class MinimumDiameterAveraging(MajorityRule):
 
 
 def nearest_together(distances: Matrix, size: int) -> Indices:
-    """Indices of the subset of a size with the least diameter. If there are several, take the first.
+    """Indices of the subset of the given size with the least diameter; the first if there are several.
 
     Parameters
     ----------
@@ -98,7 +98,17 @@ def nearest_together(distances: Matrix, size: int) -> Indices:
 
 
 def first_of(apart: "Apart", found: int, size: int) -> Indices:
-    """The first subset of a size that has no pair that is too far apart. One such subset is given."""
+    """Indices of the first subset of the size without two updates that are too far apart.
+
+    Parameters
+    ----------
+    apart : Apart
+        The pairs that are too far apart.
+    found : int
+        The mask of one such subset.
+    size : int
+        The size of the subset.
+    """
     taken, left_out = 0, 0
     for i in range(apart.n):
         bit = 1 << i
@@ -122,7 +132,7 @@ def mask(indices: Indices) -> int:
 
 
 class Apart:
-    """The pairs of updates that are too far apart, as a graph. All searches in it share the steps.
+    """The pairs of updates that are too far apart, as a graph. All its searches share one limit of steps.
 
     Parameters
     ----------
@@ -136,14 +146,17 @@ class Apart:
         self._steps = 0
 
     def subset(self, taken: int, left_out: int, size: int) -> int | None:
-        """A large enough set without a pair, with some indices and without others; None if none is found."""
+        """A set of at least ``size`` updates without a pair of the graph; None if none is found.
+
+        It contains the updates of the mask ``taken``, and none of the mask ``left_out``.
+        """
         rest = (1 << self.n) - 1 & ~taken & ~left_out
         budget = rest.bit_count() + taken.bit_count() - size
         covered = self._cover(rest, budget)
         return None if covered is None else taken | (rest & ~covered)
 
     def _cover(self, rest: int, budget: int) -> int | None:
-        """A vertex cover of the rest with at most that size; None if none is found."""
+        """A vertex cover of the rest with at most ``budget`` updates; None if none is found."""
         self._steps += 1
         covered = 0
         while True:
@@ -156,7 +169,7 @@ class Apart:
             single = next((i for i, degree in degrees.items() if degree == 1), None)
             if degrees[most] > budget:  # otherwise all its neighbours have to be in the cover
                 forced = 1 << most
-            elif single is not None:  # its neighbour covers no less
+            elif single is not None:  # its neighbour covers at least as many pairs
                 forced = self.of[single] & rest
             else:
                 break

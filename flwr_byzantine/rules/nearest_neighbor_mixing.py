@@ -1,4 +1,4 @@
-"""Nearest-neighbour mixing, which brings honest updates together whose clients' data differ."""
+"""Nearest-neighbour mixing, which makes the updates of honest clients with different data more alike."""
 
 from dataclasses import dataclass
 from typing import ClassVar

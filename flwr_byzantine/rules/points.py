@@ -21,7 +21,7 @@ from flwr_byzantine.rules.distances import Distances, Matrix, Vector
 
 Segments = Sequence[npt.NDArray[Any]]
 
-FAR = 1e5  # longer updates than this multiple of the median length are far
+FAR = 1e5  # an update is far if it is longer than this multiple of the median length
 ROUNDING = 1e-12  # sums of weights that differ from one by less count as one
 
 
@@ -34,11 +34,12 @@ class Given:
     n : int
         Number of updates.
     distances : Distances or None
-        Distances between the updates, if the rule asks for them. If the rule asks for the model, it is the
-        point at position n. If the rule remembers its last result, that is the point at position n + 1.
+        Distances between the updates, if the rule asks for them. If the rule asks for the model, the model
+        is the point at position n. If the rule remembers its last result, that is the point at n + 1.
     counts : np.ndarray or None
-        The numbers of examples that clients claim, shape (n,). NaN stands for a client that claims none, and
-        for each bare row. Attackers choose these numbers. None unless the rule asks for them.
+        The numbers of examples that clients claim, shape (n,). NaN stands for a client that claims none.
+        All are NaN if the rule is called without counts. Attackers choose their own numbers. None unless
+        the rule asks for them.
     server_round : int
         The server's round; 0 if there is none.
     trusted : np.ndarray or None
@@ -145,7 +146,7 @@ class Points:
         return float(inner_products(columns, None, b)[0])
 
     def products_with(self, row: int, origin: int) -> Vector:
-        """Inner products of all updates with one of them, shape (n,). Updates begin at a reference."""
+        """Inner products of all updates with one of them, shape (n,), relative to a reference."""
         reference, kind = self.references[origin], computed_in(self.columns.dtype)
         values = [as_column_values(widened(rows[row]), kind) for rows in self.columns.segments]
         products = inner_products(self.columns, values, reference)
@@ -165,7 +166,7 @@ class Points:
     ) -> int:
         """Like :func:`flwr_byzantine.kernels.combine`, for a mixing matrix over all points, (k, m) or (k, n).
 
-        The zero vector adds nothing. A base gets what the other weights of a row lack to sum to one.
+        The zero vector adds nothing. If the weights of a row sum to less than one, the base gets the rest.
         """
         n = self.columns.num_rows
         if mixing is None or mixing.shape[1] == n:
@@ -192,7 +193,7 @@ class Points:
 
 
 def measured(distances: Distances, groups: Sequence[Points]) -> Distances:
-    """Add those inner products that D does not give, with updates that begin at each reference.
+    """Add those inner products of updates, relative to each reference, that D does not give.
 
     D gives the inner product of two updates up to the rounding of the longer one's square. For an update that
     is ``FAR`` times longer than most, all inner products are measured. This costs one pass over the updates.

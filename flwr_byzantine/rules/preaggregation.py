@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from flwr_byzantine.checks import KnownKeywords, require
-from flwr_byzantine.rules.base import Given, Rule
+from flwr_byzantine.rules.base import Given, Rule, no_pre_aggregation
 from flwr_byzantine.rules.composition import Composition, MixingStep, least_for, mix
 from flwr_byzantine.rules.distances import Distances
 from flwr_byzantine.rules.inputs import as_column, as_columns
@@ -48,6 +48,10 @@ class Step(ABC):
             f"`>>` should put {self} in front of a rule or of another pre-aggregation. Found {after!r}. "
             "Write `NearestNeighborMixing(4) >> Phocas(4)`."
         )
+
+    def __rrshift__(self, before: object) -> NoReturn:
+        """Raise TypeError, because rules and pre-aggregations define this operator themselves."""
+        raise no_pre_aggregation(before)
 
     def __call__(self, updates: Any, model: Any = None) -> Any:
         """Compute the mixed rows.
@@ -115,12 +119,24 @@ class Chain(Step):
         return " >> ".join(map(repr, self.links))
 
 
+def _instead_of_a_step(found: object) -> str:
+    """What to pass in the place of something that is no pre-aggregation."""
+    if isinstance(found, type):
+        return f"Pass a pre-aggregation, not its class: `{found.__name__}(...)`."
+    if isinstance(found, Composition):
+        return f"Pass the part in front of the rule: `{' >> '.join(map(repr, found.before))}`."
+    if isinstance(found, Rule):
+        return (
+            "That is a rule. A rule goes behind pre-aggregations, as in `RobustFedAvg(rule=...)`."
+        )
+    return "Pass `NearestNeighborMixing`, `Bucketing`, `Clipping` or `AdaptiveClipping`, or leave it out."
+
+
 def in_front(step: Step | None, rule: Rule) -> Rule:
     """A rule with a user's pre-aggregation in front. Raise ParameterError if it is no pre-aggregation."""
     if step is None:
         return rule
     expected = "a pre-aggregation such as `NearestNeighborMixing(4)`, or several joined by `>>`"
-    advice = "Leave it out, or pass one of `flwr_byzantine.rules`."
-    require(isinstance(step, Step), "pre_aggregation", expected, step, advice)
+    require(isinstance(step, Step), "pre_aggregation", expected, step, _instead_of_a_step(step))
     composed: Rule = step >> rule
     return composed

@@ -17,14 +17,16 @@ Property = Callable[[Trial], str | None]
 
 CLOSE = 1e-9  # how much rounding may change a result, relative to the values
 UP_TO_TIES = 1e-5  # the same, if distances were changed so that no two are equal
-MOST_DIAMETERS = 10.0  # how far f attackers may lead the result from the honest mean
+MOST_DIAMETERS = (
+    10.0  # how far f attackers may move the result from the honest mean, in honest diameters
+)
 MOST_WITH_LENGTH = 1e6  # the same for a rule with a length of its own, whatever the diameter
 WORST = {"1e6": 1e6, "1e20": 1e20, "NaN": np.nan, "inf": np.inf, "-inf": -np.inf}
 CLAIMS = (1e300, np.nan, 0.0, -1e300)  # numbers of examples that attackers may claim
 
 
 def numbers(trial: Trial) -> str | None:
-    """`min_updates` is a whole number of at least 1, `tolerated(n)` at least 0 and below n / 2."""
+    """`min_updates` is a whole number of at least 1. `tolerated(n)` is one of at least 0, below n / 2."""
     require_rule(trial.rule)
     if not is_whole(trial.f) or trial.f < 0 or 2 * trial.f >= trial.n:
         return f"`tolerated({trial.n})` is {trial.f!r}"
@@ -140,7 +142,7 @@ def permutation(trial: Trial) -> str | None:
 
 
 def translation(trial: Trial) -> str | None:
-    """If all updates move by a vector, and the model too if the rule asks for it, the result moves as far."""
+    """If all updates, and the model if the rule asks for it, move by a vector, the result moves by it too."""
     by = np.round(np.random.default_rng(trial.seed).uniform(-100, 100, NUM_VALUES))
     other = trial.moved(by)
     before, after = trial.result(), other.result()

@@ -1,4 +1,4 @@
-"""Rules that look for the direction in which updates spread most, in which attackers hide least."""
+"""Spectral rules, which look for attackers along the direction of largest variance."""
 
 from dataclasses import dataclass
 from itertools import combinations, islice, takewhile
@@ -28,7 +28,7 @@ _AT_ONCE = 1 << 20  # how many distances within subsets are held at once
 
 @dataclass(frozen=True)
 class CovarianceFilter(MajorityRule):
-    r"""Weighted mean, with smaller weights for updates along the direction of largest variance (CAF).
+    r"""Weighted mean, with smaller weights for updates far out along the direction of largest variance (CAF).
 
     Weights c begin at 1. While their sum is above n - 2f, each step finds the direction of the largest
     variance under c. With :math:`\tau_i` the squared distance of update i from the weighted mean along this
@@ -107,7 +107,7 @@ class DivideAndConquer(MajorityRule):
 
     Updates that are not finite are left out first, and count among the f. The paper draws some of
     the coordinates, several times, because singular vectors are expensive. Here v is exact and over
-    all coordinates, so once is enough.
+    all coordinates, so one step is enough.
 
     Parameters
     ----------
@@ -231,10 +231,10 @@ class SmallestMaximumEigenvalue(MajorityRule):
 
 
 def least_spread(distances: Matrix, size: int) -> Indices:
-    """Indices of the subset of a size with the least top eigenvalue. If there are several, take the first.
+    """Indices of the subset of the given size with the least top eigenvalue; the first if there are several.
 
     A subset with the squared diameter t has an eigenvalue of at least t / (2 size). So once a subset without
-    far updates is known, subsets with one need no decomposition.
+    far updates is known, subsets with a far update need no decomposition.
     """
     subsets = combinations(range(len(distances)), size)
     best, found = np.inf, np.arange(size)

@@ -29,7 +29,7 @@ def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
     >>> out_of_scale(CenteredClipping(2.0), distances) is None
     True
     >>> print(out_of_scale(CenteredClipping(500.0), distances)[:60])
-    CenteredClipping(threshold=500.0, iterations=1) bounds hardl
+    `threshold` of CenteredClipping(threshold=500.0, iterations=
     """
     first: object = rule.before[0] if isinstance(rule, Composition) else rule
     if distances is None:
@@ -48,12 +48,12 @@ def out_of_scale(rule: Rule, distances: Distances | None) -> str | None:
     ratio = told / usual
     if ratio > OFF:
         return (
-            f"{first} bounds hardly anything: the usual length is {usual:.3g}, and an attacker's update may "
-            f"be {ratio:.3g} times as long. Pass a smaller `{name}`"
+            f"`{name}` of {first} is too large for these updates: their usual length is {usual:.3g}, and an "
+            f"attacker's update may be {ratio:.3g} times as long. Pass a smaller `{name}`"
         )
     if ratio < 1 / OFF and name == "threshold":
         return (
-            f"{first} leaves hardly anything: the usual length is {usual:.3g}, so the model moves by at most "
-            f"{ratio:.3g} times that length. Pass a larger `{name}`"
+            f"`{name}` of {first} is too small for these updates: their usual length is {usual:.3g}, so the "
+            f"model moves by at most {ratio:.3g} times that length. Pass a larger `{name}`"
         )
     return None

@@ -1,1 +1,1 @@
-"""Flower's strategies, made robust: two thin adapters to its APIs, and the classes declared on them."""
+"""Flower's strategies, made robust: an adapter to each of Flower's APIs, and the strategies of both."""

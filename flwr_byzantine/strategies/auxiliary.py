@@ -25,7 +25,7 @@ class AuxiliaryStrategy(RobustStrategy):
     aggregator: AuxiliaryAggregator
 
     def __init__(self, make: "partial[Any]", **kwargs: Any) -> None:
-        for name in ("pre_aggregation", "trusted_weights"):
+        for name in ("rule", "pre_aggregation", "trusted_weights"):
             if (given := kwargs.pop(name, None)) is not None:
                 expected = "None for a strategy that weighs every client by the server's own data"
                 raise wrong(name, expected, given, "Leave it out.", owner=type(self).__name__)

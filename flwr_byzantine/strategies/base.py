@@ -157,7 +157,7 @@ class RobustStrategy(Resuming):
         least, most = self.rule.at(asked).min_updates, self.rule.at(asked).max_updates
         if most is not None and asked > most and not self._warned:
             self._warned = True
-            text = "Round %s asks %s %s, but %s can handle %s. Such rounds are skipped. Lower `%s` or `%s`"
+            text = "Round %s asks %s %s, but %s can handle at most %s. They are skipped. Lower `%s` or `%s`"
             names = (self.words.fraction, self.words.minimums[0])
             log(WARNING, text, server_round, asked, self.words.clients, self.rule, most, *names)
         if 0 < asked < least and not self._warned and self.aggregator.bound != "warn":
@@ -215,11 +215,13 @@ def warn_of_f(owner: str, rule: Rule, word: str) -> None:
     if found is not None and is_whole(found[1]):
         survived = rule.tolerated(rule.min_updates)
         if survived < found[1]:
-            text = "%s survives %s attackers, not the %s of `%s`, because a part in front has a smaller f: %s"
-            log(WARNING, text, owner, survived, found[1], word, rule)
+            text = (
+                "%s survives only %s attackers, although `%s` is %s: a part of %s has a smaller f"
+            )
+            log(WARNING, text, owner, survived, word, found[1], rule)
     for step in getattr(rule, "before", ()) if found is None else ():
         if (told := find_f(step)) is not None and told[1] == 0:
-            text = "%s protects from no attacker: `%s` of %s is 0, in front of its rule"
+            text = "%s protects from no attacker: `%s` of its pre-aggregation %s is 0. Pass a larger number"
             log(WARNING, text, owner, told[0], step)
     if found is not None and found[1] == 0 and not survives_untold(rule):
         text = "%s protects from no attacker: its `%s` is 0. Pass how many attackers to survive%s"

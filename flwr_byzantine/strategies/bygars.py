@@ -45,8 +45,8 @@ class ReputationStrategy(AuxiliaryStrategy):
     def reputations(self) -> dict[str, float]:
         """Client -> score q_i, by the server's own names. It waits for an update that is still running.
 
-        Within the auxiliary loss it gives the scores before that update, because the update may wait for the
-        loss.
+        An auxiliary loss that reads it gets the scores before that update, because the update may wait for
+        the loss.
         """
         return self.aggregator.reputations
 
@@ -62,14 +62,15 @@ class ReputationStrategy(AuxiliaryStrategy):
 class ByGARS(ReputationStrategy):
     r"""Reputation scores from a small data set on the server, for any number of Byzantine clients.
 
-    :math:`H_t` has one row :math:`h_i` for each client (its gradient, or :math:`w_t - w_i`). k times, take
+    :math:`H_t` has one row :math:`h_i` for each client (its gradient, or :math:`w_t - w_i`). The server
+    repeats these two steps k times:
 
     .. math::
 
         \hat w = w_t - \gamma_t H_t^T q \quad (1), \qquad
         q \leftarrow q + \alpha_t \gamma_t H_t \nabla L_t(\hat w) \quad (2)
 
-    and then :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client
+    Then it sets :math:`w_{t+1} = w_t - \gamma_t H_t^T q_{t+1}`. The scores q may be negative: a client
     that always sends the negated gradient becomes useful. The scores persist: a client that is
     absent from a round keeps its score until it is forgotten (`forget_after`). Scores belong to the
     server's ids of the clients. A round's metrics hold the scores of its own clients, as
@@ -81,17 +82,17 @@ class ByGARS(ReputationStrategy):
         The gradient (and the loss) on the server's own data, such as
         :class:`flwr_byzantine.reputation.auxiliary.TorchAuxiliaryLoss`.
     learning_rate : float or Callable[[int], float]
-        :math:`\gamma_t`; by default 0.1 at first. With `normalize`, the model's step is at most this many
-        times as long as the auxiliary gradient, however many steps clients take. Without it, and with a
-        learning rate of 1, clients that send models move the model by :math:`\sum_i q_i (w_i - w_t)`. That
-        is a sum, and not an average.
+        :math:`\gamma_t`. The default begins with 0.1 and decays. With `normalize`, the model's step is at
+        most this many times as long as the auxiliary gradient, however many steps clients take. Without it,
+        and with a learning rate of 1, clients that send models move the model by
+        :math:`\sum_i q_i (w_i - w_t)`. That is a sum, and not an average.
     meta_learning_rate : float or Callable[[int], float]
         :math:`\alpha_t`.
     meta_steps : int
         k, at least 1. Each step costs an auxiliary gradient while the clients wait.
     tolerance : float or None
-        If it is given, a meta update has to lower the auxiliary loss by more than this. The first one that
-        does not is left out, and no other follows in that round.
+        If it is given, a meta update has to lower the auxiliary loss by more than this. The first update
+        that does not do so is left out, and no other update follows in that round.
     initial_reputation : float
         The score of a client in its first round. The paper uses 0. With 1 / n, training starts like
         averaging.

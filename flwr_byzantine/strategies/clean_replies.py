@@ -1,4 +1,4 @@
-"""Clean replies of the Message API: they hold the rule's aggregate, and nothing that does harm."""
+"""Clean replies of the Message API: they hold the rule's aggregate, and medians of the metrics."""
 
 import copy
 from collections import Counter
@@ -57,8 +57,9 @@ class Form:
         votes : Votes or None
             The counts of earlier rounds. Those of this round are added to them.
         enough : int
-            So many replies decide alone. With fewer replies, earlier rounds count too, because most of so few
-            replies may be hostile. If two forms are equally frequent, Flower's own form wins.
+            From this number of replies on, a round decides alone. With fewer replies, earlier rounds count
+            too, because most of a few replies may come from attackers. If two forms are equally frequent,
+            Flower's own form is taken.
         """
         votes = {} if votes is None else votes
         looks = [look for reply in replies if (look := _look(reply, key)) is not None]

@@ -84,7 +84,7 @@ def who_failed(
     reasons_of = found | dict.fromkeys(silent, reason if known_to_fail else Absence(reason))
     reasons_of |= dict.fromkeys(
         unknown, Absence(reason)
-    )  # nobody knows to which client a reason belongs
+    )  # it is not known to which client a reason belongs
     return {
         name: reasons_of[name] for name in sorted(reasons_of, key=lambda name: (len(name), name))
     }

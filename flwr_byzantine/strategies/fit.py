@@ -145,7 +145,7 @@ class FitAdapter(RobustStrategy, Strategy):
         if initial is None:
             log(
                 WARNING,
-                "One client gives the first model. To trust no client with it, pass `initial_parameters`",
+                "The first model comes from one client, which may be Byzantine. Pass `initial_parameters`",
             )
         return initial
 
@@ -187,11 +187,14 @@ class FitAdapter(RobustStrategy, Strategy):
         name = self.words.minimums[-1]
         least = getattr(self, name, 0)
         if connected < least:
-            text = "Waiting for clients to connect. Now %s are there, and `%s` is %s"
+            text = "Waiting for clients to connect. %s are connected, and `%s` is %s"
             log(INFO, text, connected, name, least)
 
     def _read_first(self, parameters: Parameters) -> Model:
         """Read a model. Only the first model can be wrong, because a client may have given it."""
+        if not isinstance(parameters, Parameters):
+            advice = "Pass `ndarrays_to_parameters(arrays)` of `flwr.common`."
+            raise wrong("initial_parameters", "Flower's `Parameters`", parameters, advice)
         try:
             return read_parameters(parameters)
         except MalformedTensorError as error:

@@ -40,8 +40,8 @@ class FedMedian(Median):
 class FedTrimmedAvg(RobustFedAvg):
     """Trimmed mean of Flower's kind: it leaves out a share of the values at each end of a coordinate.
 
-    `beta` is the share, rounded down to whole clients: among fewer than 1 / beta replies it trims nothing,
-    and is warned of. :class:`TrimmedMean` takes a number, or a share that is rounded up.
+    `beta` is the share, rounded down to whole clients. With fewer than 1 / beta replies the strategy trims
+    nothing, and the log warns of it. :class:`TrimmedMean` takes a number, or a share that is rounded up.
     """
 
     def __init__(self, *, beta: float = 0.2, **options: Unpack[FitOptions]) -> None:
@@ -49,15 +49,24 @@ class FedTrimmedAvg(RobustFedAvg):
 
 
 class TrimmedMean(OfF, rule=rules.TrimmedMean):
-    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`."""
+    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
+
+    `num_malicious_clients` is b: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class Phocas(OfF, rule=rules.Phocas):
-    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`."""
+    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
+
+    `num_malicious_clients` is b: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class MeaMed(OfF, rule=rules.MeaMed):
-    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`."""
+    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`.
+
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class Medoid(Plain, rule=rules.Medoid):
@@ -65,26 +74,39 @@ class Medoid(Plain, rule=rules.Medoid):
 
 
 class MinimumDiameterAveraging(OfF, rule=rules.MinimumDiameterAveraging):
-    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`."""
+    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`.
+
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class CovarianceFilter(OfF, rule=rules.CovarianceFilter):
-    """Mean without the direction of largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`."""
+    """Mean with small weights along the largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`.
+
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class DivideAndConquer(OfF, rule=rules.DivideAndConquer):
-    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`."""
+    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`.
+
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class SmallestMaximumEigenvalue(OfF, rule=rules.SmallestMaximumEigenvalue):
-    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`."""
+    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`.
+
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class GeometricMedian(RobustFedAvg):
     """The model of least distance from all others: :class:`flwr_byzantine.rules.GeometricMedian`.
 
-    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up. It survives
-    as many as the replies allow where it is told none. RFA is ``iterations=3, smoothing=0.1``.
+    `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up. With 0, the
+    rule survives as many attackers as the replies allow. RFA is ``iterations=3, smoothing=0.1``, which
+    are parameters of the rule.
     """
 
     def __init__(
@@ -103,7 +125,7 @@ class Krum(RobustFedAvg):
     """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
 
     `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
-    As in Flower's Krum, `num_clients_to_keep` above 0 averages so many of the
+    As in Flower's Krum, `num_clients_to_keep` above 0 averages that many of the
     best models, which is Multi-Krum.
     """
 
@@ -148,7 +170,7 @@ class Bulyan(RobustFedAvg):
 
     `num_malicious_clients` is f: a number, or a share of the replies such as 0.2, rounded up.
     `first_aggregation_rule` and `to_keep`, which Flower's Bulyan has, are
-    accepted and without effect: the selection is always Krum's.
+    accepted and have no effect. The selection is always Krum's.
     """
 
     first_aggregation_rule = Unused(aggregate_krum)
@@ -193,7 +215,7 @@ class MultiBulyan(RobustFedAvg):
 class CenteredClipping(RobustFedAvg):
     """Mean of updates clipped about the last result: :class:`flwr_byzantine.rules.CenteredClipping`.
 
-    `threshold` is the length that an update is clipped to, and `iterations` how often the center moves.
+    `threshold` is the length to which longer updates are clipped. `iterations` is how often the center moves.
     """
 
     def __init__(
@@ -236,7 +258,7 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
 
 
 class FLTrust(fltrust.FLTrust, RobustFedAvg):
-    """Trust in updates that point the way of the server's own, which comes from a small data set.
+    """Mean weighed by how well updates agree with the server's own update, from a small data set.
 
     See :class:`flwr_byzantine.strategies.fltrust.FLTrust`.
     """
@@ -247,5 +269,5 @@ class FLTrust(fltrust.FLTrust, RobustFedAvg):
         super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
 
 
-# All is public that is declared here, or imported `as` itself.
+# A strategy is public if it is declared here, or imported `as` itself.
 globals()["__all__"] = public_names(globals())

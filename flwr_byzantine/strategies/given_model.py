@@ -1,4 +1,4 @@
-"""The model that an app hands out in training messages, as a rule needs it."""
+"""The model that an app sends in training messages. A rule needs it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,12 +22,12 @@ def given_to_all(messages: Sequence[Message]) -> ArrayRecord:
     Parameters
     ----------
     messages : Sequence[flwr.app.Message]
-        At least one.
+        The messages of one call, at least one.
 
     Raises
     ------
     ValueError
-        If one holds no such record, or several, or another one than the first.
+        If a message holds no such record, several records, or a record that differs from the first one.
     """
     first: ArrayRecord | None = None
     for message in messages:
@@ -42,8 +42,8 @@ def given_to_all(messages: Sequence[Message]) -> ArrayRecord:
             raise _unlike(
                 "with one `ArrayRecord`, the global model",
                 f"one with {len(records)} of them",
-                "Send the model in one record. Without a model that nodes start from, replies cannot be "
-                "compared.",
+                "Send the global model in one record. A rule compares replies with the model that nodes "
+                "start from.",
             )
         (record,) = records.values()
         if first is None:
@@ -52,20 +52,20 @@ def given_to_all(messages: Sequence[Message]) -> ArrayRecord:
             raise _unlike(
                 "with the same arrays for every node of one call",
                 "different ones",
-                "A rule compares what nodes made of one model. Send each model in a call of its own, "
-                "through a `RobustGrid` of its own. Models of single nodes cannot be protected.",
+                "A rule compares replies of nodes that trained the same model. Send each model in its own "
+                "call through its own `RobustGrid`. No rule can protect a model that one node trains.",
             )
     assert first is not None
     return first
 
 
 def check_number(messages: Sequence[Message], rule: Rule) -> None:
-    """Raise where an app asks one node a call, so that every round would be skipped.
+    """Raise if an app asks one node in each call, because every round would then be skipped.
 
     Raises
     ------
     ValueError
-        For a single message, and a rule that needs more replies.
+        If there is one message, and the rule needs more replies.
     """
     least = rule.at(len(messages)).min_updates
     if len(messages) == 1 < least:
@@ -93,7 +93,7 @@ def read_given(given: ArrayRecord) -> Model:
     Raises
     ------
     ValueError
-        If it is no model of floating-point numbers that numpy can read.
+        If numpy cannot read its arrays, or none of them holds floating-point numbers.
     """
     try:
         model = read_record(given)
@@ -107,17 +107,17 @@ def read_given(given: ArrayRecord) -> Model:
         raise _unlike(
             "with a model of floating-point numbers",
             "none of these in its arrays",
-            "A rule compares coordinates. Decision trees, as FedXgb sends them, have none: run such an "
-            "app without a rule. Otherwise start from arrays of floating-point numbers.",
+            "A rule compares coordinates. Decision trees, such as those of FedXgb, have no coordinates. Run "
+            "such an app without a rule. Start any other app from arrays of floating-point numbers.",
         )
     return model
 
 
 def in_dtypes_of(replies: Sequence[Reply], model: Model) -> Model:
-    """The model, with whole numbers or booleans where most nodes send these for floating-point numbers.
+    """The model, in which tensors have the integer or boolean dtype that most nodes send.
 
-    Flower's averages make every tensor one of floating-point numbers, counters too. Nodes that load such a
-    model still reply with their own counters, which are then no fault.
+    Flower's averages convert every tensor to floating-point numbers, also counters. Nodes that load such a
+    model still reply with integer counters. Such replies are not malformed.
     """
     sent = [tensors for reply in replies if (tensors := _decoded(reply, model)) is not None]
     arrays = [
@@ -139,7 +139,7 @@ def _as_most_send(array: Array, sent: Sequence[Array], replies: int) -> Array:
 
 
 def _decoded(reply: Reply, model: Model) -> dict[str, Any] | None:
-    """Tensors of a reply by name; None where it cannot be read."""
+    """Tensors of a reply by name; None if it cannot be read."""
     if reply.malformed is not None or len(reply.tensors) != len(model.names):
         return None
     try:
@@ -149,7 +149,7 @@ def _decoded(reply: Reply, model: Model) -> dict[str, Any] | None:
 
 
 def round_after(last: int, message: Message) -> int:
-    """The round that a message says it is of, where that goes on; or else the next one."""
+    """The round that a message names if it is later than the last round; otherwise the next round."""
     for config in message.content.config_records.values():
         told = config.get(ROUND)
         if is_whole(told) and told > last:  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""What a rule cannot serve: strategies that are refused, and those around and inside ours to warn of."""
+"""Strategies that do not work with a rule. Some are refused, and the log warns of others."""
 
 import inspect
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from flwr.serverapp import strategy as message
 from flwr_byzantine.checks import ParameterError, wrong
 
 _TREES = "Its clients send decision trees, which have no coordinates that a rule could mix."
-_SELECTS = "It selects among the clients' replies, and would see only the rule's model."
+_SELECTS = "It selects among the clients' replies, but behind a rule all replies are the same."
 _RAW = "Its clients send raw bytes, but replies have to be .npy files."
 REFUSED: dict[type, str] = {
     fit.FedXgbBagging: f"{_TREES} Run it without a rule.",
@@ -56,12 +56,12 @@ def inside(strategy: Any) -> Iterator[Any]:
 
 
 def check_wrapped(strategy: Any) -> None:
-    """Refuse a strategy that a rule in front of it cannot serve; warn of differential privacy.
+    """Refuse a strategy that does not work behind a rule, and warn of differential privacy.
 
     Raises
     ------
     ParameterError
-        Naming the parameter `strategy`, and why.
+        If a strategy is refused. The error names the parameter `strategy` and the reason.
     """
     for part in inside(strategy):
         for kind, why in REFUSED.items():
@@ -71,20 +71,20 @@ def check_wrapped(strategy: Any) -> None:
 
 
 def check_noise(part: Any) -> None:
-    """Refuse a strategy that accounts for a privacy budget; warn of another one that adds noise."""
+    """Refuse a strategy that reports a privacy budget, and warn of any other strategy that adds noise."""
     name = type(part).__name__
     if getattr(part, "accountant", None) is not None:
         raise wrong(
             "strategy",
             "one without an accountant",
             part,
-            "The budget that it reports is that of an average, which a robust rule exceeds. Leave "
+            "It reports the privacy budget of an average, and a robust rule spends more than that. Leave "
             "`accountant` out, or leave the rule out.",
         )
     if isinstance(part, ADDS_NOISE) or hasattr(part, "noise_multiplier"):
         text = (
             "%s adds noise for an average of the replies. One reply can move a robust rule further than an "
-            "average, and the noise does not cover that: report no privacy budget of this run"
+            "average, and the noise is too small for that. Do not report a privacy budget of this run"
         )
         log(WARNING, text, name)
 
@@ -95,7 +95,7 @@ def check_around(strategy: Any) -> None:
     Raises
     ------
     ValueError
-        If the server sees no single replies, or the budget of an average is accounted for.
+        If the server sees only the sum of the replies, or if the strategy reports the budget of an average.
     """
     host = next(callers(strategy), None)
     if any(kind.__name__ == "SecAggPlusWorkflow" for kind in type(host).__mro__):
@@ -109,7 +109,7 @@ def check_around(strategy: Any) -> None:
 
 
 def callers(ours: Any) -> Iterator[Any]:
-    """The objects whose methods led to this call, the nearest first; no one tells us who uses us."""
+    """The objects whose methods led to this call, the nearest first. They are read from the call stack."""
     frame = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self", ours)

@@ -40,8 +40,8 @@ class FedMedian(Median):
 class FedTrimmedAvg(RobustFedAvg):
     """Trimmed mean of Flower's kind: it leaves out a share of the values at each end of a coordinate.
 
-    `beta` is the share, rounded down to whole nodes: among fewer than 1 / beta replies it trims nothing,
-    and is warned of. :class:`TrimmedMean` takes a number, or a share that is rounded up.
+    `beta` is the share, rounded down to whole nodes. With fewer than 1 / beta replies the strategy trims
+    nothing, and the log warns of it. :class:`TrimmedMean` takes a number, or a share that is rounded up.
     """
 
     def __init__(self, *, beta: float = 0.2, **options: Unpack[MessageOptions]) -> None:
@@ -49,15 +49,24 @@ class FedTrimmedAvg(RobustFedAvg):
 
 
 class TrimmedMean(OfF, rule=rules.TrimmedMean):
-    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`."""
+    """Coordinate-wise trimmed mean: :class:`flwr_byzantine.rules.TrimmedMean`.
+
+    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class Phocas(OfF, rule=rules.Phocas):
-    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`."""
+    """Mean of the values nearest the trimmed mean: :class:`flwr_byzantine.rules.Phocas`.
+
+    `num_malicious_nodes` is b: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class MeaMed(OfF, rule=rules.MeaMed):
-    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`."""
+    """Mean of the values nearest the median: :class:`flwr_byzantine.rules.MeaMed`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class Medoid(Plain, rule=rules.Medoid):
@@ -65,26 +74,39 @@ class Medoid(Plain, rule=rules.Medoid):
 
 
 class MinimumDiameterAveraging(OfF, rule=rules.MinimumDiameterAveraging):
-    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`."""
+    """Mean of the n - f models nearest together: :class:`flwr_byzantine.rules.MinimumDiameterAveraging`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class CovarianceFilter(OfF, rule=rules.CovarianceFilter):
-    """Mean without the direction of largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`."""
+    """Mean with small weights along the largest variance: :class:`flwr_byzantine.rules.CovarianceFilter`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class DivideAndConquer(OfF, rule=rules.DivideAndConquer):
-    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`."""
+    """Mean of the models that are not far out: :class:`flwr_byzantine.rules.DivideAndConquer`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class SmallestMaximumEigenvalue(OfF, rule=rules.SmallestMaximumEigenvalue):
-    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`."""
+    """Mean of the models of least variance: :class:`flwr_byzantine.rules.SmallestMaximumEigenvalue`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
 
 class GeometricMedian(RobustFedAvg):
     """The model of least distance from all others: :class:`flwr_byzantine.rules.GeometricMedian`.
 
-    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up. It survives
-    as many as the replies allow where it is told none. RFA is ``iterations=3, smoothing=0.1``.
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up. With 0, the
+    rule survives as many attackers as the replies allow. RFA is ``iterations=3, smoothing=0.1``, which
+    are parameters of the rule.
     """
 
     def __init__(
@@ -100,7 +122,10 @@ class GeometricMedian(RobustFedAvg):
 
 
 class Krum(OfF, rule=rules.Krum):
-    """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`."""
+    """The model nearest its neighbours: :class:`flwr_byzantine.rules.Krum`.
+
+    `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
+    """
 
     num_nodes_to_select = Selected(1)
 
@@ -129,8 +154,8 @@ class Bulyan(RobustFedAvg):
     """Bulyan over Krum: :class:`flwr_byzantine.rules.Bulyan`.
 
     `num_malicious_nodes` is f: a number, or a share of the replies such as 0.2, rounded up.
-    `selection_rule`, which Flower's Bulyan has, is accepted and without effect:
-    the selection is always Krum's.
+    `selection_rule`, which Flower's Bulyan has, is accepted and has no effect.
+    The selection is always Krum's.
     """
 
     selection_rule = Unused(select_multikrum)
@@ -168,7 +193,7 @@ class MultiBulyan(RobustFedAvg):
 class CenteredClipping(RobustFedAvg):
     """Mean of updates clipped about the last result: :class:`flwr_byzantine.rules.CenteredClipping`.
 
-    `threshold` is the length that an update is clipped to, and `iterations` how often the center moves.
+    `threshold` is the length to which longer updates are clipped. `iterations` is how often the center moves.
     """
 
     def __init__(
@@ -205,7 +230,7 @@ class ByGARSPlusPlus(bygars.ByGARSPlusPlus, RobustFedAvg):
 
 
 class FLTrust(fltrust.FLTrust, RobustFedAvg):
-    """Trust in updates that point the way of the server's own: :class:`flwr_byzantine.FLTrust`."""
+    """Mean weighed by agreement with the server's own update: :class:`flwr_byzantine.FLTrust`."""
 
     def __init__(
         self, *, auxiliary: AuxiliaryLoss, server_steps: int = 1, **options: Unpack[MessageOptions]
@@ -213,5 +238,5 @@ class FLTrust(fltrust.FLTrust, RobustFedAvg):
         super().__init__(auxiliary=auxiliary, server_steps=server_steps, **options)
 
 
-# All is public that is declared here, or imported `as` itself.
+# A strategy is public if it is declared here, or imported `as` itself.
 globals()["__all__"] = public_names(globals())

@@ -12,6 +12,7 @@ from flwr_byzantine.rules.base import Rule, require_rule
 from flwr_byzantine.rules.bounds import find_f
 from flwr_byzantine.rules.preaggregation import in_front
 from flwr_byzantine.strategies.base import RobustStrategy
+from flwr_byzantine.strategies.flowers import check_flowers
 
 FLOWERS = 2  # Flower's own defaults
 
@@ -114,6 +115,7 @@ class EnoughReplies(RobustStrategy):
 
     def __init__(self, *, rule: Rule, **options: Any) -> None:
         require_rule(rule)
+        check_flowers(options, type(self).__name__)
         rule = in_front(options.pop("pre_aggregation", None), rule)
         words, owner = self._words_for(rule), type(self).__name__
         given = {

@@ -67,7 +67,7 @@ class ReputationOptions(TypedDict, total=False):
 
 
 class FitOptions(RobustOptions, total=False):
-    """The same, with the keywords of Flower's FedAvg of the ``aggregate_fit`` API."""
+    """These keywords, and those of Flower's FedAvg of the ``aggregate_fit`` API."""
 
     fraction_fit: float
     fraction_evaluate: float
@@ -87,11 +87,11 @@ class FitOptions(RobustOptions, total=False):
 
 
 class FitReputationOptions(ReputationOptions, FitOptions, total=False):
-    """Both of these."""
+    """Keywords of ByGARS and ByGARS++ in the ``aggregate_fit`` API."""
 
 
 class MessageOptions(RobustOptions, total=False):
-    """The same, with the keywords of Flower's FedAvg of the Message API."""
+    """These keywords, and those of Flower's FedAvg of the Message API."""
 
     fraction_train: float
     fraction_evaluate: float
@@ -106,7 +106,7 @@ class MessageOptions(RobustOptions, total=False):
 
 
 class MessageReputationOptions(ReputationOptions, MessageOptions, total=False):
-    """Both of these."""
+    """Keywords of ByGARS and ByGARS++ in the Message API."""
 
 
 def rule_in_words(words: Mapping[str, str], make: Callable[..., R], *values: Any) -> R:

@@ -108,7 +108,10 @@ def _npy(array: Array) -> bytes:
 
 
 def read_first(arrays: ArrayRecord) -> Model:
-    """Read a model. Raise ParameterError if it cannot be read, as the first model of a run may be."""
+    """Read a model. Raise ParameterError if it cannot be read. Only the first model of a run can be wrong."""
+    if not isinstance(arrays, ArrayRecord):
+        advice = "Pass `ArrayRecord(arrays)` of `flwr.app`, or `ArrayRecord(model.state_dict())`."
+        raise wrong("initial_arrays", "an `ArrayRecord`", arrays, advice)
     try:
         return read_record(arrays)
     except MalformedTensorError as error:

@@ -18,9 +18,9 @@ _OTHER_FILE = "Choose another file for this run."
 class Resuming:
     """Keeps checkpoints, and skips the rounds that they have done already.
 
-    A run begins when Flower's loop says so, or else with the first round that is configured, because a
-    user's own loop may not say it. Rounds in the checkpoint are never trained again. So no loop can overwrite
-    a later round with an earlier one.
+    A run begins when Flower's loop starts it. A user's own loop may not start it. Then the run begins with
+    the first round that is configured. Rounds in the checkpoint are never trained again. So no loop can
+    overwrite a later round with an earlier one.
     """
 
     aggregator: Aggregator

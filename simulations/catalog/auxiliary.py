@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from flwr_byzantine.reputation.auxiliary import TorchAuxiliaryLoss
 from flwr_byzantine.reputation.schedules import PowerDecay
 from flwr_byzantine.strategies import bygars, fltrust
 from flwr_byzantine.strategies.bygars import ALPHA, ALPHA_PLUS_PLUS, GAMMA
@@ -46,6 +45,15 @@ OWN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class _NoLoss:
+    """Stands in for the auxiliary loss, which needs data, while arguments are checked."""
+
+    def __call__(self, parameters: Any, server_round: int) -> Any:
+        """Is never called."""
+
+    loss = __call__
+
+
 def check_auxiliary(
     rule: str,
     rule_args: Mapping[str, Any],
@@ -57,7 +65,7 @@ def check_auxiliary(
     """Raise ValueError if the strategy of a run cannot be built. This loads no data."""
     settings = auxiliary_settings(rule, rule_args, learning_rate, local_steps)
     batch = settings.pop("auxiliary_batch")
-    STRATEGIES[rule](auxiliary=TorchAuxiliaryLoss, payload=payload, **settings)
+    STRATEGIES[rule](auxiliary=_NoLoss(), payload=payload, **settings)
     if auxiliary < max(1, batch or 0):
         raise ValueError(
             f"Parameter `auxiliary` should be at least {max(1, batch or 0)} for the rule "

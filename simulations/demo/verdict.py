@@ -61,7 +61,7 @@ def judge(curves: Mapping[str, Curve], contenders: Sequence[Contender] = CONTEND
 def word(name: str, end: float, reference: float) -> str:
     """Say in a word or two what became of a strategy."""
     if name == REFERENCE:
-        return "the mark to reach"
+        return "the reference"
     if not end >= BROKEN:
         return "broken"
     return HOLDS if end >= reference - MARGIN else PARTLY

@@ -9,7 +9,7 @@ from flwr_byzantine.attacks import ChannelAttack
 from simulations.catalog.attacks import ATTACKS
 from simulations.config import RunConfig
 
-# Settings that only say something of Byzantine clients.
+# Settings that only concern Byzantine clients.
 OF_BYZANTINE = ("placement", "redraw", "partition_among")
 
 

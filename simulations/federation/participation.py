@@ -36,11 +36,17 @@ def client_numbers(grid: Grid) -> dict[int, int]:
     numbers = {}
     for reply in grid.send_and_receive(asked):
         if reply.has_error():
-            raise RuntimeError(f"A client does not tell its number: {reply.error.reason}")
+            raise RuntimeError(
+                "Every client should report its `partition-id` when it is asked for its properties. Found an "
+                f"error: {reply.error.reason}. Correct the client, or leave `clients_per_round` out."
+            )
         told = recorddict_to_getpropertiesres(reply.content).properties
         numbers[reply.metadata.src_node_id] = int(told["partition-id"])
     if len(numbers) != len(asked):
-        raise RuntimeError(f"{len(asked) - len(numbers)} clients do not tell their numbers.")
+        raise RuntimeError(
+            "Every client should report its `partition-id` when it is asked for its properties. Found "
+            f"{len(asked) - len(numbers)} clients that did not answer. Start them again."
+        )
     return numbers
 
 

@@ -23,7 +23,7 @@ def client_accuracies(config: RunConfig, by_class: Sequence[float | None]) -> li
     config : RunConfig
         The run.
     by_class : sequence of float or None
-        The test accuracy of each label; None where no test sample has it.
+        The test accuracy of each label; None if no test sample has it.
     """
     known = np.array([accuracy is not None for accuracy in by_class])
     accuracy = np.array([accuracy or 0.0 for accuracy in by_class])

@@ -14,7 +14,7 @@ from simulations.report.scoreboard import FAILS, HOLDS, NO_TEST, NOT_RUN, Judged
 from simulations.report.view import BENCHMARK, Results
 
 WORDS = {HOLDS: "hold", FAILS: "do not hold", NO_TEST: "no test", NOT_RUN: "not run"}
-FEW = 8  # up to so many measurements of a claim are all shown
+FEW = 8  # up to this many measurements of a claim are all shown
 HOW_TO_OPEN = "Open a line to see its claims."
 COLOURS = {HOLDS: "green", FAILS: "red", NO_TEST: "yellow", NOT_RUN: "dim"}
 READING = (

@@ -20,7 +20,7 @@ Cause = Literal["scale", "seed noise", "bound", "paper", "ours"]
 
 
 class Reference(BaseModel):
-    """Where the run to compare with is. What is None is the same as for the run compared."""
+    """The place of the run to compare with. A field that is None is the same as for the compared run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

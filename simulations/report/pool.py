@@ -1,4 +1,4 @@
-"""An experiment's cells by rule, attack and data, where rules are told the true f."""
+"""An experiment's cells by rule, attack and data. Only cells with the true f are in it."""
 
 from __future__ import annotations
 

@@ -184,7 +184,9 @@ def test_an_attack_that_knows_other_nodes_needs_their_numbers():
             make_honest(client_id), PutAllFar(), make_honest, [client_id], [4], client_id=client_id
         )
 
-    with pytest.raises(ValueError, match="`node_config` should be with a `partition-id`"):
+    with pytest.raises(
+        ValueError, match="`node_config` should be a node config with a `partition-id`"
+    ):
         ask(wrap, {}, action=train_alike)
 
 

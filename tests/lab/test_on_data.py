@@ -227,7 +227,7 @@ def test_names():
     for name, kind in ON_DATA.items():
         assert attack_named(name, 10, 2, Mean()) == kind()
         assert attack_named(kind.__name__, 10, 2, Mean()) == kind()
-    with pytest.raises(ValueError, match=r"made of none, .* Did you mean `label_flip`\?$"):
+    with pytest.raises(ValueError, match=r"chosen from none, .* Did you mean `label_flip`\?$"):
         attack_named("label_flips", 10, 2, Mean())
 
 

@@ -178,7 +178,7 @@ def test_more_nodes_may_help_where_no_rule_works_with_few():
     ({"fraction_train": 0.2}, "Found both"),
     ({"sample": None, "fraction_train": 1.5}, "`--fraction-train` should be above 0 and at most 1"),
     ({"sample": None, "fraction_train": 0.001}, "should be large enough for at least one of 100"),
-    ({"rules": "krumm"}, "`--rules` should be made of"),
+    ({"rules": "krumm"}, "`--rules` should be chosen from"),
 ])  # fmt: skip
 def test_the_impossible_is_said_in_a_line(changed, words):
     shown = called(**changed)

@@ -341,9 +341,17 @@ def test_the_names_are_documented():
         assert check.__doc__.endswith(".")
 
 
-@pytest.mark.parametrize("wrong", [rules.Median, rules.NearestNeighborMixing(1), None, np.median])
-def test_only_rules_are_checked(wrong):
-    with pytest.raises(ParameterError, match=r"`rule` should be a rule such as.*not its class"):
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        (rules.Median, "not its class"),
+        (rules.NearestNeighborMixing(1), "Put a rule behind it"),
+        (None, "Pass one of `flwr_byzantine.rules`"),
+        (np.median, "Pass one of `flwr_byzantine.rules`"),
+    ],
+)
+def test_only_rules_are_checked(wrong, advice):
+    with pytest.raises(ParameterError, match=rf"`rule` should be a rule such as.*{advice}"):
         check_rule(wrong)
 
 

@@ -181,7 +181,9 @@ def test_the_table_of_a_run_has_precision_and_recall():
 def test_a_report_on_a_folder_without_results_is_refused(tmp_path):
     result = invoke("report", tmp_path, "phocas_mnist", "--out", tmp_path / "report")
     assert result.exit_code == 1
-    assert "holds no result of phocas_mnist with --profile quick: give the folder" in lines(result)[0]
+    assert (
+        "holds no result of phocas_mnist with --profile quick: give the folder" in lines(result)[0]
+    )
     assert len(lines(result)) == 1
     assert not (tmp_path / "report").exists()
 

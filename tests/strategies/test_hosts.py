@@ -77,7 +77,7 @@ def test_differential_privacy_inside_is_warned_of(api, kind, caplog):
     api.ours.ByzantineRobust(dp(api, kind, api.theirs.FedAvg()), rules.Median())
     (text,) = said(caplog)
     assert f"DifferentialPrivacy{kind}Clipping" in text
-    assert "report no privacy budget" in text
+    assert "Do not report a privacy budget" in text
 
 
 @every_api
@@ -145,7 +145,7 @@ def test_what_is_no_strategy_or_no_rule_is_told_what_to_pass(api):
     for wrong, text in (
         ((api.theirs.FedAvg, rules.Median()), r"not its class: `FedAvg\(\)`"),
         ((rules.Median(), flowers), "The strategy comes first"),
-        ((flowers, api.ours.Median()), r"That is a strategy. Pass its rule, the Median\(\) of"),
+        ((flowers, api.ours.Median()), r"That is a strategy. Pass its rule, `Median\(\)`, from"),
         ((flowers, rules.Median), "Pass a rule, not its class"),
         ((flowers, "median"), "Pass the rule itself, not its name"),
         ((flowers, rules.NearestNeighborMixing(1)), "Put a rule behind it"),

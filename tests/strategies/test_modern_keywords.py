@@ -132,11 +132,11 @@ def test_a_step_that_is_told_fewer_attackers_is_warned_of(api, caplog):
     api.ours.Phocas(**{api.f_name: 2}, pre_aggregation=NearestNeighborMixing(3))
     assert "survives" not in caplog.text
     api.ours.Phocas(**{api.f_name: 4}, pre_aggregation=NNM)
-    assert f"Phocas survives 2 attackers, not the 4 of `{api.f_name}`" in caplog.text
+    assert f"Phocas survives only 2 attackers, although `{api.f_name}` is 4" in caplog.text
     strategy = api.ours.Phocas(**{api.f_name: 2}, pre_aggregation=NNM)
     caplog.clear()
     setattr(strategy, api.f_name, 3)
-    assert "Phocas survives 2 attackers, not the 3" in caplog.text
+    assert "Phocas survives only 2 attackers, although" in caplog.text
 
 
 @every_api
@@ -145,7 +145,8 @@ def test_a_step_told_nobody_before_a_rule_without_f_is_warned_of(api, caplog):
     assert "protects" not in caplog.text
     api.ours.Median(pre_aggregation=NearestNeighborMixing(0))
     assert (
-        "Median protects from no attacker: `num_byzantine` of NearestNeighborMixing" in caplog.text
+        "Median protects from no attacker: `num_byzantine` of its pre-aggregation NearestNeighborMixing"
+        in caplog.text
     )
 
 
@@ -333,7 +334,11 @@ def test_low_precision_and_integers(api, dtype):
 @every_api
 @pytest.mark.parametrize(
     ("threshold", "said"),
-    [(2.0, None), (1e4, "bounds hardly anything"), (1e-3, "leaves hardly anything")],
+    [
+        (2.0, None),
+        (1e4, "is too large for these updates"),
+        (1e-3, "is too small for these updates"),
+    ],
 )
 def test_a_threshold_of_another_scale_than_the_updates_is_warned_of_once(
     api, threshold, said, caplog
@@ -347,9 +352,9 @@ def test_a_threshold_of_another_scale_than_the_updates_is_warned_of_once(
         caplog.clear()
         for t in (1, 2, 3):
             in_strategy(api, strategy, x, np.zeros(7), t)
-        told = [r.getMessage() for r in caplog.records if "hardly anything" in r.getMessage()]
+        told = [r.getMessage() for r in caplog.records if "for these updates" in r.getMessage()]
         assert len(told) == (said is not None)
-        assert all(f"{said}: the usual length is" in text for text in told)
+        assert all(f"{said}: their usual length is" in text for text in told)
 
 
 @every_api
@@ -471,7 +476,7 @@ def test_fewer_replies_than_f_raise_nothing(api, caplog):
     for n in (1, 2, 3):
         found, _ = in_strategy(api, strategy, gaussian(n, 7, 1), np.zeros(7))
         assert np.isfinite(found).all()
-    assert 'it runs because of `bound="warn"`' in caplog.text
+    assert 'It runs for `bound="warn"`' in caplog.text
 
 
 @every_api

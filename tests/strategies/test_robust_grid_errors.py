@@ -17,7 +17,7 @@ from flwr_byzantine.serverapp import RobustGrid
 def test_different_arrays_for_different_nodes_raise():
     messages = train_messages(START)[:5] + train_messages({**START, "b": np.zeros(2)})[5:]
     with pytest.raises(
-        ValueError, match=r"same arrays for every node of one call.*call of its own"
+        ValueError, match=r"same arrays for every node of one call.*in its own call"
     ):
         RobustGrid(AnsweringGrid(honest), RULE).send_and_receive(messages)
 
@@ -99,7 +99,7 @@ def test_an_accountant_is_refused_and_noise_is_warned_of(caplog):
         FedAvg(), noise_multiplier=0.1, clipping_norm=1.0, num_sampled_clients=N
     )
     start(private, RobustGrid(AnsweringGrid(honest), RULE))
-    assert "report no privacy budget" in caplog.text
+    assert "Do not report a privacy budget" in caplog.text
 
 
 def test_a_strategy_that_is_robust_already_is_warned_of(caplog):

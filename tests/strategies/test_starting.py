@@ -275,7 +275,9 @@ def test_the_log_says_that_flower_waits(caplog, wrapped):
         least = dict.fromkeys(minimums(api), 7)
         strategy = api.ours.ByzantineRobust(api.theirs.FedAvg(**least), rules.Krum(2))
     strategy.configure_fit(1, ndarrays_to_parameters([np.zeros(2)]), manager)
-    assert any("1 are there, and `min_available_clients` is 7" in m for m in warnings(caplog, 0))
+    assert any(
+        "1 are connected, and `min_available_clients` is 7" in m for m in warnings(caplog, 0)
+    )
 
 
 @every_api

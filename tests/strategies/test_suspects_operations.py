@@ -119,7 +119,7 @@ def test_quarantine_leaves_out_at_most_f_and_is_revocable(api, caplog):
     assert not strategy.aggregator.last.quarantined
     play(api, strategy, 2, first=6)
     assert strategy.suspects == EVIL  # it became a suspect again
-    with pytest.raises(ValueError, match="Parameter `client` should be a suspect"):
+    with pytest.raises(ValueError, match="Parameter `client` should be the id of a suspect"):
         strategy.pardon("101")
 
 

@@ -31,7 +31,7 @@ def remarks(findings: Findings) -> list[str]:
 
 
 def success_html(findings: Findings) -> str:
-    """The shares as a table; no text where no backdoor was run."""
+    """The shares as a table; no text if no backdoor was run."""
     attacks = attacks_of(findings)
     said = "".join(f'<p class="soft">{escape(remark)}</p>' for remark in remarks(findings))
     if not attacks:
