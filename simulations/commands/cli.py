@@ -252,8 +252,8 @@ def report(
     if not any(record for runs in results.cells.values() for record in runs.values()):
         asked = ", ".join(experiment.name for experiment in found)
         raise fail(
-            f"{folder} holds no result of {asked} with --profile {profile}: give the folder that `sweep --out` "
-            "wrote into, the same experiments and the same profile."
+            f"{folder} holds no result of {asked} with --profile {profile}: give the folder that `sweep "
+            "--out` wrote into, the same experiments and the same profile."
         )
     judged = write_report(results, out, figure)
     for grid in accuracies(results, figure):
