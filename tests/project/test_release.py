@@ -89,7 +89,9 @@ def test_every_target_that_a_workflow_makes_is_in_the_makefile(path):
 
 def test_hosted_ci_makes_what_our_own_ci_makes():
     ours = targets((REPOSITORY / ".ci" / "run").read_text())
-    assert targets(commands(REPOSITORY / ".github" / "workflows" / "ci.yml")) == ours
+    hosted = targets(commands(REPOSITORY / ".github" / "workflows" / "ci.yml"))
+    parts = {"dist", "test-newest"}  # of `test-wheel`, once more with a newer Python
+    assert hosted == ours | parts
 
 
 def test_hosted_ci_tests_every_python_that_we_name():
