@@ -188,6 +188,9 @@ class Wrapping(RobustStrategy):
         (self._snapshot or Snapshot(self.strategy)).restore(state["strategy"])
 
 
+Wrapping.__init__.__qualname__ = "ByzantineRobust.__init__"  # Python's errors name the users' class
+
+
 def _is_rounded(moved: Model, clean: Model, n: int) -> bool:
     """Whether a model equals another one, up to the rounding of an average of n."""
     return moved.signature == clean.signature and all(

@@ -142,3 +142,10 @@ def test_clients_and_attacks(wrong, said):
 def test_functions_that_build_clients_are_accepted():
     clients.LabelFlippingClient(make, attacks.LabelFlip())
     clients.ColludingClient(NumPyClient(), LIE, make, [0], client_id=0)
+
+
+@every_api
+@pytest.mark.parametrize("more", [(), (rules.Median(), NNM(2))])
+def test_errors_of_python_name_the_class_that_users_know(api, more):
+    with pytest.raises(TypeError, match=r"^ByzantineRobust\.__init__\(\)"):
+        api.ours.ByzantineRobust(api.theirs.FedAvg(), *more)
