@@ -60,7 +60,7 @@ def check(data):
         return
     assert array.nbytes <= len(data)
     assert array.dtype.kind in "fiub"
-    # numpy is strict about spaces in version 3.0 only. On Python 3.12 and newer, it accepts none after the line.
+    # numpy is strict about spaces in version 3.0 only. On Python 3.12 and newer, none may follow the line.
     data = data[:6] + min(data[6:8], b"\2\0") + data[8:]
     line, end, after = data[: len(data) - array.nbytes].rpartition(b"\n")
     if not after.strip():
