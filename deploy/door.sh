@@ -55,6 +55,10 @@ fi
 mkdir -p "$home"
 ((EUID != 0)) || chmod 711 "$home"
 home=$(realpath "$home")
+if ((EUID == 0)) && ! setpriv --reuid "${DOOR_USER:-www-data}" --clear-groups test -x "$home"; then
+    echo "WARNING: The user ${DOOR_USER:-www-data} cannot enter $home, where it has to keep large requests. The door" \
+        "answers these with 500. Choose a DOOR_HOME that this user can reach." >&2
+fi
 for path in "$folder" "$home"; do
     if [[ $path == *[\"\\\$\;{}@\|\&]* || $path == *$'\n'* ]]; then
         refuse "The path '$path' has a character with a meaning in nginx's settings. Choose another path."

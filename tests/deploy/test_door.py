@@ -550,6 +550,21 @@ def test_the_door_needs_certificates_and_a_path_that_nginx_can_read(tmp_path):
     assert not re.search("@[A-Z]+@", settings)
 
 
+@needs_nginx
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts nginx for another user")
+def test_the_door_warns_if_its_user_cannot_keep_large_requests(tmp_path):
+    folder = tmp_path / "door"
+    make = [SCRIPTS / "make-certificates.sh", tmp_path / "ca", folder, "localhost"]
+    subprocess.run(make, check=True, capture_output=True)
+    tmp_path.chmod(0o700)
+    assert f"www-data cannot enter {tmp_path}/home" in door(tmp_path, folder, "-t").stderr
+    with tempfile.TemporaryDirectory() as reachable:
+        Path(reachable).chmod(0o755)
+        done = door(Path(reachable), folder, "-t")
+    assert done.returncode == 0
+    assert "WARNING" not in done.stderr
+
+
 def test_a_superlink_that_nodes_reach_is_warned_of(tmp_path):
     (tmp_path / "flower-superlink").touch(mode=0o755)
     (tmp_path / "python").write_text("#!/bin/sh\nexit 0\n")
