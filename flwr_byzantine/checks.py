@@ -13,9 +13,13 @@ from typing import Any, Self
 
 import numpy as np
 
-# What users may call the number of Byzantine updates, and what rules call it.
-_NUMBERS = {"f", "b", "num_malicious_clients", "num_malicious_nodes"}
-_ASSUMED = ("num_byzantine", "trim")
+# What users may call a rule's parameter, after the papers' letters.
+LETTERS = {"f": "num_byzantine", "b": "trim", "m": "num_selected"}
+# The names that one number has in rules, and the names that users may take for it.
+_SAME_NUMBER = (
+    (("num_byzantine", "trim"), {"f", "b", "num_malicious_clients", "num_malicious_nodes"}),
+    (("num_selected",), {"m", "num_clients_to_keep", "num_nodes_to_select"}),
+)
 
 
 class ParameterError(ValueError):
@@ -26,10 +30,7 @@ class ParameterError(ValueError):
     def renamed(self, name: str) -> "ParameterError":
         """The same error with the name of the parameter that the user wrote."""
         text = str(self).replace(f"`{self.parameter}`", f"`{name}`")
-        between = (
-            " " if name.startswith("--") else " = "
-        )  # options of a command line have no equals sign
-        error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name}{between}"))
+        error = ParameterError(text.replace(f"`{self.parameter} = ", f"`{name} = "))
         error.parameter = name
         return error
 
@@ -99,9 +100,10 @@ class KnownKeywords:
 
 def _keyword_for(word: str, names: Sequence[str]) -> str:
     """Which keyword to write in place of an unknown one."""
-    number = [name for name in _ASSUMED if name in names]
-    if number and word in {*_NUMBERS, *_ASSUMED}:
-        return f"Write `{number[0]}` for this number."
+    for own, others in _SAME_NUMBER:
+        known = [name for name in own if name in names]
+        if known and word in {*own, *others}:
+            return f"Write `{known[0]}` for this number."
     if question := did_you_mean(word, names):
         return question.rstrip()
     written = ", ".join(f"`{name}`" for name in names)

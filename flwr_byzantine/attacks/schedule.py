@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..checks import require, require_finite, require_whole, wrong
+from ..checks import KnownKeywords, require, require_finite, require_whole, wrong
 from ..rules.base import Rule
 from .base import stream
 
@@ -13,7 +13,7 @@ COIN_STREAM = 0xC01
 
 
 @dataclass(frozen=True)
-class AttackSchedule:
+class AttackSchedule(KnownKeywords):
     """The rounds in which a client misbehaves.
 
     Parameters
@@ -82,7 +82,7 @@ ALWAYS = AttackSchedule()
 
 
 @dataclass(frozen=True)
-class OnOff:
+class OnOff(KnownKeywords):
     r"""An attacker that is honest in some rounds and attacks in others, so that it keeps a good reputation.
 
     With a period of :math:`p` it is honest in the rounds 1 to :math:`p`, attacks in the rounds

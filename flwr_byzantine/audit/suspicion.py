@@ -19,13 +19,13 @@ from typing import Any, Self
 import numpy as np
 
 from flwr_byzantine.audit.marks import Mark, Measure, marks
-from flwr_byzantine.checks import is_number, require, require_whole
+from flwr_byzantine.checks import KnownKeywords, is_number, require, require_whole
 
 FORGET_AFTER = 1000  # rounds without a reply
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class Suspicion(KnownKeywords):
     """When a client is a suspect: see :mod:`flwr_byzantine.audit.suspicion`.
 
     Parameters

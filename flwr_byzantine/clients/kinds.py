@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flwr.app import Context
+
 from flwr_byzantine.attacks import (
     Backdoor,
     ChannelAttack,
@@ -39,6 +41,13 @@ EXAMPLES = {
 def is_attack(value: object) -> bool:
     """Whether a value is an attack of this library."""
     return any(isinstance(value, kinds) for _, kinds in TAKES.values())
+
+
+def check_context(context: object) -> None:
+    """Raise unless a value is the context of a node, or None."""
+    right = context is None or isinstance(context, Context)
+    advice = "Pass the context that `client_fn` gets."
+    require(right, "context", "the Context of the node", context, advice)
 
 
 def check_kind(attack: object, wrapper: str, parameter: str = "attack") -> None:

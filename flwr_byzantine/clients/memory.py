@@ -17,6 +17,7 @@ from flwr_byzantine.attacks import Remembering
 from flwr_byzantine.attacks.base import require
 from flwr_byzantine.attacks.schedule import AttackSchedule
 from flwr_byzantine.clients.arrays import Payload, check_payload
+from flwr_byzantine.clients.kinds import check_context
 from flwr_byzantine.clients.wrapper import ClientWrapper, MissingRound
 
 Memories = Mapping[str, Any]
@@ -38,9 +39,7 @@ class Memory:
     """
 
     def __init__(self, attack: object, client_id: int, context: Context | None) -> None:
-        expected, advice = "the Context of the node", "Pass the context that `client_fn` gets."
-        right = context is None or isinstance(context, Context)
-        require(right, "context", expected, context, advice)
+        check_context(context)
         self.lasts = isinstance(attack, Remembering)
         self.key = f"flwr_byzantine.attack.{type(attack).__name__}.{client_id}"
         self.state = None if context is None else context.state

@@ -13,7 +13,9 @@ from flwr.common import Scalar
 
 from flwr_byzantine.attacks.base import require, require_whole, stream
 from flwr_byzantine.attacks.schedule import ALWAYS, AttackSchedule, split
+from flwr_byzantine.checks import KnownKeywords
 from flwr_byzantine.clients.arrays import Arrays
+from flwr_byzantine.clients.kinds import check_context
 
 Config = dict[str, Scalar]
 FitReply = tuple[Arrays, int, Config]
@@ -59,7 +61,7 @@ def stream_of(*keys: int) -> np.random.Generator:
     return cast(np.random.Generator, missing[0]) if missing else stream(*keys)
 
 
-class WrappedClient(NumPyClient):
+class WrappedClient(KnownKeywords, NumPyClient):
     """A client that passes everything except ``fit`` on to another client.
 
     Parameters
@@ -77,9 +79,7 @@ class WrappedClient(NumPyClient):
     @staticmethod
     def state_of(context: Context | None) -> RecordDict:
         """The state of a node's context; a new state without a context."""
-        right = context is None or isinstance(context, Context)
-        advice = "Pass the context that `client_fn` gets."
-        require(right, "context", "the Context of the node", context, advice)
+        check_context(context)
         return RecordDict() if context is None else context.state
 
     def evaluate(self, parameters: Arrays, config: Config) -> tuple[float, int, Config]:

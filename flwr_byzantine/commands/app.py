@@ -111,6 +111,7 @@ EXAMPLE = (
 
 @app.command(epilog=EXAMPLE)
 def stress(
+    context: typer.Context,
     folder: Annotated[
         str,
         typer.Argument(
@@ -183,8 +184,8 @@ def stress(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what the app logs.")] = False,
 ) -> None:
     """Attack an app with several rules in front of it, and say which rule to take."""
-    from flwr_byzantine.commands.options import as_options, part_of
-    from flwr_byzantine.commands.stress import FLAGS, OPTIONS, stress_shown
+    from flwr_byzantine.commands.options import part_of
+    from flwr_byzantine.commands.stress import stress_shown
 
     try:
         stress_shown(
@@ -208,7 +209,7 @@ def stress(
             verbose=verbose,
         )
     except ValueError as error:
-        raise fail(as_options(str(error), OPTIONS, FLAGS)) from None
+        raise fail(_in_options(error, context)) from None
     except KeyboardInterrupt:
         message = f"Stopped. Finished runs are kept in {out}. The same command goes on from there."
         raise fail(message, 130) from None
@@ -219,6 +220,7 @@ PLAN = "Example:  flwr-byzantine plan --population 100 --byzantine 10 --sample 2
 
 @app.command(epilog=PLAN)
 def plan(
+    context: typer.Context,
     population: Annotated[
         str, typer.Option(metavar="NODES", help="How many nodes a round may ask.")
     ],
@@ -267,7 +269,18 @@ def plan(
         ):
             print(line)
     except ValueError as error:
-        raise fail(str(error)) from None
+        raise fail(_in_options(error, context)) from None
+
+
+def _in_options(error: ValueError, context: typer.Context) -> str:
+    """The text of an error, with the options of the command in the place of parameters."""
+    from flwr_byzantine.commands.options import as_options
+
+    options = [
+        one for one in context.command.params if one.param_type_name == "option" and one.name
+    ]
+    flags = [one.name for one in options if getattr(one, "is_flag", False)]
+    return as_options(str(error), {one.name: max(one.opts, key=len) for one in options}, flags)
 
 
 def _names(text: str) -> list[str]:

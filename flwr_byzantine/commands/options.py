@@ -4,42 +4,42 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 
 from flwr_byzantine.checks import wrong
 
 
-def as_options(text: str, names: Collection[str], flags: Collection[str] = ()) -> str:
+def as_options(text: str, options: Mapping[str, str], flags: Collection[str] = ()) -> str:
     """Write the parameters that a text names as options of the command line.
 
     Parameters
     ----------
     text : str
         The text of an error.
-    names : Collection[str]
-        The parameters that are options.
+    options : Mapping[str, str]
+        Parameter -> its option.
     flags : Collection[str]
-        Those of them whose options take no value.
+        Those parameters whose options take no value.
 
     Examples
     --------
-    >>> as_options("Parameter `batch_size` should be 1. Found `batch_size = 0`.", ["batch_size"])
-    'Parameter `--batch-size` should be 1. Found `--batch-size 0`.'
+    >>> as_options("Parameter `seeds` should be 1. Found `seeds = 0`.", {"seeds": "--seeds"})
+    'Parameter `--seeds` should be 1. Found `--seeds 0`.'
     """
 
     def option(found: re.Match[str]) -> str:
         name, value = found["name"], found["value"]
-        written = f"--{name.replace('_', '-')}"
+        written = options[name]
         return f"`{written}`" if value is None or name in flags else f"`{written} {value}`"
 
-    return re.sub(rf"`(?P<name>{'|'.join(names)})(?: = (?P<value>[^`]*))?`", option, text)
+    return re.sub(rf"`(?P<name>{'|'.join(options)})(?: = (?P<value>[^`]*))?`", option, text)
 
 
 def whole(name: str, text: str, example: str) -> int:
     """Read a whole number. Raise ParameterError for any other text."""
     if not re.fullmatch(r"[+-]?[0-9][0-9_]*", text.strip()):
-        found = f"`--{name} {text}`"
+        found = f"`{name} = {text}`"
         raise wrong(name, "a whole number", text, f"Write it as {example}.", found=found)
     return int(text)
 
@@ -49,7 +49,7 @@ def number(name: str, text: str, example: str) -> float:
     try:
         return float(text)
     except ValueError:
-        found = f"`--{name} {text}`"
+        found = f"`{name} = {text}`"
         raise wrong(name, "a number", text, f"Write it as {example}.", found=found) from None
 
 
@@ -63,7 +63,7 @@ def part_of(name: str, text: str, total: int) -> int:
     """
     if not text.strip().endswith("%"):
         return whole(name, text, "10, or as a share such as 10%")
-    expected, found = "a share from 0% to 100%", f"`--{name} {text}`"
+    expected, found = "a share from 0% to 100%", f"`{name} = {text}`"
     try:
         share = Fraction(text.strip()[:-1]) / 100
     except (ValueError, ZeroDivisionError):

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from flwr_byzantine.checks import in_words, wrong
+from flwr_byzantine.checks import wrong
 from flwr_byzantine.commands.options import number, part_of, whole
 from flwr_byzantine.commands.plan import NAMES, Plan, RulePlan, plan_f
-
-OPTIONS = {
-    name: f"--{name}" for name in ("population", "byzantine", "sample", "rounds", "risk", "rules")
-}
 
 
 def plan_written(
@@ -29,16 +25,15 @@ def plan_written(
     Raises
     ------
     ParameterError
-        If the value of an option is not possible. The error names the option.
+        If the value of an option is not possible. The error names the parameter.
     """
-    with in_words(OPTIONS):
-        nodes = whole("population", population, "100")
-        attackers = part_of("byzantine", byzantine, nodes)
-        asked = _asked(sample, fraction, nodes)
-        plan = plan_f(
-            nodes, attackers, asked, whole("rounds", rounds, "200"), number("risk", risk, "1e-3"),
-            rules or NAMES,
-        )  # fmt: skip
+    nodes = whole("population", population, "100")
+    attackers = part_of("byzantine", byzantine, nodes)
+    asked = _asked(sample, fraction, nodes)
+    plan = plan_f(
+        nodes, attackers, asked, whole("rounds", rounds, "200"), number("risk", risk, "1e-3"),
+        rules or NAMES,
+    )  # fmt: skip
     if as_json:
         yield json.dumps(plan.to_dict(), indent=2)
     else:
@@ -101,17 +96,17 @@ def _asked(sample: str | None, fraction: str | None, population: int) -> int:
     if (sample is None) == (fraction is None):
         found = "neither" if sample is None else "both"
         advice = "Write `--sample 20` or `--fraction-train 0.2`."
-        expected = "given, or `--fraction-train` instead"
+        expected = "given, or `fraction_train` instead"
         raise wrong("sample", expected, sample, advice, found=found)
     if sample is not None:
         return whole("sample", sample, "20")
     assert fraction is not None
-    share = number("--fraction-train", fraction, "0.2")
+    share = number("fraction_train", fraction, "0.2")
     if not 0 < share <= 1:
         advice = "Write it as 0.2."
-        raise wrong("--fraction-train", "above 0 and at most 1", share, advice)
+        raise wrong("fraction_train", "above 0 and at most 1", share, advice)
     asked = int(population * share)
     if asked < 1:
         expected = f"large enough for at least one of {population} nodes"
-        raise wrong("--fraction-train", expected, share, "Pass a larger fraction.")
+        raise wrong("fraction_train", expected, share, "Pass a larger fraction.")
     return asked

@@ -15,12 +15,6 @@ from flwr_byzantine.lab.progress import bar
 from flwr_byzantine.lab.stress_app import stress
 from flwr_byzantine.lab.terminal import show
 
-FLAGS = ("lower_is_better", "verbose")
-OPTIONS = (
-    "rules", "attacks", "malicious", "clients", "byzantine", "rounds", "rounds_key", "seed", "seeds",
-    "metric", "engine", "jobs", "out", *FLAGS,
-)  # fmt: skip
-
 
 def stress_shown(
     console: Console,

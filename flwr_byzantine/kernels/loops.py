@@ -92,20 +92,20 @@ def inner_products(
 def row_sizes(
     columns: Columns, base: Sequence[npt.NDArray[np.floating]] | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Euclidean length of each row, or of its difference from the base, and its largest absolute value.
+    """Squared Euclidean length and largest absolute value of each row, or of its difference from the base.
 
     Parameters
     ----------
     columns : Columns
         n rows of d values.
     base : Sequence[np.ndarray] or None
-        It is subtracted from each row in float64. None is zero.
+        It is subtracted from each row in the type that the columns are computed in. None is zero.
 
     Returns
     -------
     tuple[np.ndarray, np.ndarray]
-        Squared lengths and largest absolute values, both of shape (n,), float64. Both are infinite for a row
-        that holds a value which is not finite.
+        Squared lengths and largest absolute values, both of shape (n,), float64. Lengths are right to about
+        five digits. Both are infinite for a row that holds a value which is not finite.
 
     Raises
     ------

@@ -110,10 +110,19 @@ class Kept:
         -------
         Path, int
             The packed file, and how many results it holds.
+
+        Raises
+        ------
+        ValueError
+            If there is no result, or one is damaged.
         """
         folder = self.folder
         files = {path.relative_to(folder).as_posix(): path for path in folder.glob(f"*/{KEY}.json")}
         results = self._packed() | {name: _read(path) for name, path in files.items()}
+        if not results:
+            raise ValueError(
+                f"{folder} should hold results. Found none. Name the folder of a sweep."
+            )
         lines = [json.dumps({"cell": name, **results[name]}) + "\n" for name in sorted(results)]
         packed = replace_file(folder / PACKED, lzma.compress("".join(lines).encode(), preset=6))
         for path in files.values():

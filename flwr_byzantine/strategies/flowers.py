@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flwr_byzantine.checks import is_number, require, require_whole
+from flwr_byzantine.checks import is_number, require, require_bool, require_whole
 
 FRACTIONS = ("fraction_fit", "fraction_train", "fraction_evaluate")
 MINIMUMS = ("min_evaluate_clients", "min_evaluate_nodes")
@@ -12,6 +12,7 @@ FUNCTIONS = (
     "fit_metrics_aggregation_fn", "evaluate_metrics_aggregation_fn",
     "train_metrics_aggr_fn", "evaluate_metrics_aggr_fn",
 )  # fmt: skip
+SWITCHES = ("accept_failures", "inplace")
 KEYS = ("weighted_by_key", "arrayrecord_key", "configrecord_key")
 
 
@@ -36,6 +37,8 @@ def check_flowers(given: Mapping[str, Any], owner: str) -> None:
         function = given[name]
         holds = function is None or callable(function)
         require(holds, name, "a function, or None", function, "Pass a function.", owner=owner)
+    for name in SWITCHES & given.keys():
+        require_bool(name, given[name])
     for name in KEYS & given.keys():
         holds = isinstance(given[name], str)
         require(holds, name, "a text", given[name], "Pass the key as text.", owner=owner)

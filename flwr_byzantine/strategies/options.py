@@ -14,14 +14,13 @@ from flwr_byzantine.aggregation.step_sizes import LearningRate
 from flwr_byzantine.aggregation.trusted import TrustedWeights
 from flwr_byzantine.aggregation.watch import OnSuspect
 from flwr_byzantine.audit import Suspicion
-from flwr_byzantine.checks import did_you_mean, in_words
+from flwr_byzantine.checks import LETTERS, did_you_mean, in_words
 from flwr_byzantine.rules.base import Rule
 from flwr_byzantine.rules.preaggregation import Step
 from flwr_byzantine.strategies.minimums import Minimum
 from flwr_byzantine.strategies.words import (
     COUNTERPARTS,
     FIT_WORDS,
-    LETTERS,
     MESSAGE_WORDS,
     TOLD,
 )

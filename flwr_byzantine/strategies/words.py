@@ -15,8 +15,6 @@ MESSAGE_WORDS = _SAME | {
     "num_selected": "num_nodes_to_select",
 }
 TOLD = {*FIT_WORDS.values(), *MESSAGE_WORDS.values()}
-# What users may call a rule's parameter, after the papers' letters.
-LETTERS = {"f": "num_byzantine", "b": "trim", "m": "num_selected"}
 FIT_API = Words()
 MESSAGE_API = Words(
     first_model="initial_arrays",

@@ -64,7 +64,8 @@ def as_options(text: str) -> str:
     """Write the settings of a run that a text names as options of the command line."""
     fields = RunConfig.model_fields
     flags = [name for name, field in fields.items() if field.annotation is bool]
-    return options.as_options(text, fields, flags)
+    written = {name: f"--{name.replace('_', '-')}" for name in fields}
+    return options.as_options(text, written, flags)
 
 
 def configured(given: Mapping[str, Any]) -> RunConfig:

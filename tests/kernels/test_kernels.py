@@ -11,7 +11,6 @@ from flwr_byzantine.kernels import (
     combine,
     num_threads,
     pairwise_distances,
-    row_sizes,
 )
 from flwr_byzantine.kernels.columns import as_column_values
 from flwr_byzantine.kernels.threads import spread
@@ -245,25 +244,6 @@ def test_distances_are_exact_and_symmetric():
     assert distances[0, 1] == (np.float64(x[1, 1]) - np.float64(x[0, 1])) ** 2
     assert np.isinf(distances[3:, :3]).all()
     assert np.isinf(distances[3, 4])
-
-
-@pytest.mark.parametrize("d", awkward())
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_sizes_of_rows(d, dtype):
-    x, base = values(3, d, dtype), values(1, d + 1, dtype)[0, :d]
-    moved = x.astype(np.float64) - base
-    squares, largest = row_sizes(columns_of(x), (base,))
-    np.testing.assert_allclose(squares, (moved**2).sum(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(largest, abs(moved).max(axis=1, initial=0), rtol=1e-6)
-
-
-def test_sizes_of_rows_worked_by_hand():
-    """The squares of float32 would overflow or vanish. A row with a value that is not finite has no size."""
-    x = np.float32([[3, -4, 0], [1e30, 0, 0], [-1e-30, 0, 0], [1, np.nan, 2], [9, 0, -np.inf]])
-    for cut in ([3], [1, 2]):
-        squares, largest = row_sizes(columns_of(x, cut))
-        np.testing.assert_allclose(squares, [25, 1e60, 1e-60, np.inf, np.inf], rtol=1e-6)
-        np.testing.assert_array_equal(largest, [4, *abs(x[1:3, 0]), np.inf, np.inf])
 
 
 @pytest.mark.parametrize("n", range(2, 22))

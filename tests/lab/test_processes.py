@@ -140,11 +140,14 @@ def test_no_process_outlives_the_one_that_started_it(number, tmp_path):
 
 
 SLOW = """
-import multiprocessing, os, sys, time
+import os, time
 from flwr_byzantine.lab.processes import run_in_processes
-if multiprocessing.parent_process() is not None:
-    open(os.environ["BEGUN"], "w").close()
-    time.sleep(1)
+if os.environ["STARTER"] != str(os.getpid()):
+    begun = os.environ["BEGUN"]
+    with open(begun + ".part", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(begun + ".part", begun)
+    time.sleep(3)
 
 def work(runs, tell):
     time.sleep(60)
@@ -157,7 +160,9 @@ def test_ctrl_c_while_processes_start_prints_no_tracebacks(tmp_path, engine_inte
     (tmp_path / "slow_work.py").write_text(SLOW)
     begun = tmp_path / "begun"
     code = (
-        "import signal, sys, slow_work as s\n"
+        "import os, signal, sys\n"
+        "os.environ['STARTER'] = str(os.getpid())\n"
+        "import slow_work as s\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"try: s.run_in_processes([[1]], s.work, 1, print, engine_interrupts={engine_interrupts})\n"
         "except KeyboardInterrupt: sys.exit('stopped')\n"
@@ -174,7 +179,10 @@ def test_ctrl_c_while_processes_start_prints_no_tracebacks(tmp_path, engine_inte
         end = time.monotonic() + 30
         while not begun.exists() and time.monotonic() < end:
             time.sleep(0.02)
-        os.killpg(started.pid, signal.SIGINT)
+        assert begun.exists()
+        os.kill(int(begun.read_text()), signal.SIGINT)
+        time.sleep(0.5)  # time to print a traceback, before the caller ends it
+        started.send_signal(signal.SIGINT)
         assert started.communicate(timeout=20)[1] == "stopped\n"
     finally:
         os.killpg(started.pid, signal.SIGKILL) if started.poll() is None else None

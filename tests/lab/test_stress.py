@@ -200,6 +200,7 @@ def test_errors_on_the_command_line_are_one_line(capsys):
     ("--byzantine 120%", "`--byzantine` should be a share from 0% to 100%. Found `--byzantine 120%`."),
     ("--byzantine two", "`--byzantine` should be a whole number. Found `--byzantine two`."),
     ("--byzantine 100%", "`--byzantine` should be below `--clients 10`. Found `--byzantine 10`."),
+    ("-c foo=1", "`--run-config` should be made of"),
     ("--engine foo", "`--engine` should be 'inline' or 'ray'. Found `--engine 'foo'`."),
 ])  # fmt: skip
 def test_errors_name_options(capsys, options, said):

@@ -176,6 +176,7 @@ def test_more_nodes_may_help_where_no_rule_works_with_few():
     ({"risk": "small"}, "`--risk` should be a number. Found `--risk small`"),
     ({"sample": None}, "`--sample` should be given, or `--fraction-train` instead. Found neither"),
     ({"fraction_train": 0.2}, "Found both"),
+    ({"sample": None, "fraction_train": "x"}, "Found `--fraction-train x`"),
     ({"sample": None, "fraction_train": 1.5}, "`--fraction-train` should be above 0 and at most 1"),
     ({"sample": None, "fraction_train": 0.001}, "should be large enough for at least one of 100"),
     ({"rules": "krumm"}, "`--rules` should be chosen from"),

@@ -35,6 +35,7 @@ def test_keywords_of_both_apis(api, name, value):
 @pytest.mark.parametrize(
     ("api", "keywords"),
     [
+        ("fit", {"accept_failures": "no"}), ("fit", {"inplace": 2}),
         ("fit", {"fraction_fit": "all"}), ("fit", {"min_evaluate_clients": "3"}),
         ("fit", {"evaluate_fn": 3}), ("fit", {"on_fit_config_fn": {"lr": 1}}),
         ("fit", {"fit_metrics_aggregation_fn": "mean"}),

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from inspect import isabstract
 
 import pytest
+from flwr.client import NumPyClient
 
-from flwr_byzantine import attacks, rules
+from flwr_byzantine import attacks, clients, rules
+from flwr_byzantine.audit import Suspicion
 from flwr_byzantine.checks import KnownKeywords
 
 NUMBERS = ["f", "b", "trim", "num_byzantine", "num_malicious_clients", "num_malicious_nodes"]
@@ -31,6 +33,21 @@ def test_an_unknown_keyword_is_named_with_what_there_is(kind):
         kind(qqqqq=1)
     text = str(error.value)
     assert text.startswith(f"{kind.__name__}() got an unexpected keyword argument 'qqqqq'. It")
+
+
+@pytest.mark.parametrize("word", ["m", "num_clients_to_keep", "num_nodes_to_select"])
+def test_how_many_are_selected_by_another_name(word):
+    with pytest.raises(TypeError, match=r"Write `num_selected` for this number"):
+        rules.MultiKrum(1, **{word: 2})
+
+
+def test_other_objects_that_users_make_say_it_too():
+    with pytest.raises(TypeError, match=r"^Suspicion\(\) got .* Did you mean `rounds`"):
+        Suspicion(round=3)
+    with pytest.raises(TypeError, match=r"Did you mean `start_round`"):
+        clients.AttackSchedule(start_rounds=3)
+    with pytest.raises(TypeError, match=r"^MaliciousClient\(\) got .* Did you mean `schedule`"):
+        clients.MaliciousClient(NumPyClient(), attacks.SignFlip(), schedul=3)
 
 
 @pytest.mark.parametrize("word", NUMBERS)

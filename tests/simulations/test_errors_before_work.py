@@ -188,6 +188,13 @@ def test_a_report_on_a_folder_without_results_is_refused(tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+def test_a_folder_without_results_is_not_packed(tmp_path):
+    result = invoke("pack", tmp_path)
+    assert result.exit_code == 1
+    assert "should hold results. Found none." in lines(result)[0]
+    assert not any(tmp_path.iterdir())
+
+
 def test_no_error_says_twice_what_was_found(untrained):
     result = invoke("run", "--rule-args", "{bad")
     assert result.output.count("Found") == 1
